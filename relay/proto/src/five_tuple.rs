@@ -1,0 +1,42 @@
+//! Transport addresses and what they identify.
+
+use std::net::SocketAddr;
+
+use shared::Transport;
+
+/// The 5-tuple that names an allocation (RFC 8656 §3.1): client address, server address, transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FiveTuple {
+    /// Where the client's packets come from.
+    pub client: SocketAddr,
+    /// The listener they came to; answers leave from there.
+    pub server: SocketAddr,
+    /// How.
+    pub transport: Transport,
+}
+
+/// Names a relayed transport address between the core and its driver. Reused after
+/// [`Output::CloseRelay`](crate::server::Output::CloseRelay).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelayId(pub u32);
+
+/// Names a reserved port (RFC 8656 §18.6): eight unpredictable bytes that the driver draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReservationToken(pub [u8; 8]);
+
+/// The address family of a relayed transport address (RFC 8656 §18.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressFamily {
+    /// 0x01.
+    V4,
+    /// 0x02.
+    V6,
+}
+
+impl AddressFamily {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: SocketAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}

@@ -1,0 +1,41 @@
+//! The immutable snapshot that every packet is judged by.
+
+pub mod peer;
+pub mod quota;
+pub mod realm;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use shared::{Realm, Secret};
+
+pub use peer::{PeerRules, RelayEndpoint};
+pub use quota::{Quota, QuotaExceeded, QuotaLimits};
+pub use realm::{RealmPolicy, RestSecret};
+
+/// What the core needs to know to answer anybody. Built by the control plane, swapped as a whole by
+/// [`Command::SetPolicy`](crate::server::Command::SetPolicy); a packet is judged by exactly one.
+#[derive(Debug)]
+pub struct Policy {
+    /// Counts the snapshots of this node; cached verdicts of older ones are void.
+    pub revision: u64,
+    /// Where a listener names no realm.
+    pub default_realm: Realm,
+    /// Listeners that have a realm of their own.
+    pub listener_realms: HashMap<SocketAddr, Realm>,
+    /// All realms.
+    pub realms: BTreeMap<Realm, Arc<RealmPolicy>>,
+    /// Which peers may be talked to, on this node, before realm rules.
+    pub peers: PeerRules,
+    /// Users that are refused, by realm and user (not username), until a Unix second.
+    pub blocks: HashMap<(Realm, Box<str>), u64>,
+    /// The key nonces are made with; the same on every node of the cluster.
+    pub nonce_key: Secret<[u8; 32]>,
+    /// Whether the node can relay IPv4.
+    pub relay_v4: bool,
+    /// Whether the node can relay IPv6.
+    pub relay_v6: bool,
+    /// Whether new allocations are taken; 508 otherwise.
+    pub accepting: bool,
+}

@@ -1,0 +1,42 @@
+//! A realm as the core sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::{IpRange, Realm, Secret};
+
+/// The settings of one realm.
+#[derive(Debug)]
+pub struct RealmPolicy {
+    /// The name, sent as REALM.
+    pub name: Realm,
+    /// The revision of its document; 0: from the config file only.
+    pub revision: u64,
+    /// Shared secrets for time-limited credentials, tried in order.
+    pub secrets: Vec<RestSecret>,
+    /// Separates expiry and user in time-limited usernames.
+    pub rest_separator: char,
+    /// Sessions in the realm.
+    pub max_sessions: Option<u32>,
+    /// Sessions per non-empty user.
+    pub max_sessions_per_user: Option<u32>,
+    /// Bits per second of one session in each direction.
+    pub max_rate_bps: Option<u64>,
+    /// Lifetime granted when the client asks for none or less (RFC 8656 §7.2).
+    pub default_lifetime: Duration,
+    /// The longest lifetime granted.
+    pub max_lifetime: Duration,
+    /// Peers allowed although something denies them.
+    pub allowed_peers: Vec<IpRange>,
+    /// Peers denied.
+    pub denied_peers: Vec<IpRange>,
+}
+
+/// A shared secret (TURN REST).
+#[derive(Clone, Debug)]
+pub struct RestSecret {
+    /// Its public name: a keyed fingerprint.
+    pub id: Arc<str>,
+    /// Its value.
+    pub value: Secret<Vec<u8>>,
+}

@@ -1,0 +1,392 @@
+//! What goes into the core and what comes out, besides packets.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shared::{Realm, SessionId, Username, WorkerId};
+
+use crate::auth::credential::CredentialAnswer;
+use crate::five_tuple::{AddressFamily, FiveTuple, RelayId, ReservationToken};
+use crate::policy::Policy;
+use crate::server::rejection::RefusalReason;
+
+/// A packet to be relayed: the hot path's only result. It borrows the payload from the input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Forward<'b> {
+    /// Send `payload` from the relay socket to the peer.
+    ToPeer {
+        /// The relay socket.
+        relay: RelayId,
+        /// Where to. Already mapped to a private address where the peer was named by an external one.
+        peer: SocketAddr,
+        /// What.
+        payload: &'b [u8],
+        /// Set the DF bit on this datagram (RFC 8656 §14).
+        dont_fragment: bool,
+    },
+    /// Send `header`, `payload` and `pad` zero bytes to the client.
+    ToClient {
+        /// Whom to, and from which listener.
+        tuple: FiveTuple,
+        /// ChannelData or Data indication up to its payload.
+        header: ForwardHeader,
+        /// What.
+        payload: &'b [u8],
+        /// Trailing zero bytes, 0 to 3.
+        pad: u8,
+    },
+}
+
+/// At most 48 bytes in front of a payload: 4 for ChannelData, 36 or 48 for a Data indication.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ForwardHeader {
+    bytes: [u8; Self::CAPACITY],
+    len: u8,
+}
+
+impl ForwardHeader {
+    /// The longest header: a Data indication about an IPv6 peer.
+    pub const CAPACITY: usize = 48;
+
+    /// Copies a header of at most [`Self::CAPACITY`] bytes.
+    ///
+    /// # Panics
+    /// When `header` is longer: every caller writes one of three known layouts.
+    #[must_use]
+    pub fn new(header: &[u8]) -> Self {
+        let mut bytes = [0; Self::CAPACITY];
+        bytes[..header.len()].copy_from_slice(header);
+        Self { bytes, len: header.len() as u8 }
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl std::fmt::Debug for ForwardHeader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:02x?}", self.as_slice())
+    }
+}
+
+/// Everything that is not a forwarded packet. Drained to `None` after each `handle_*`.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a STUN message to a client.
+    Transmit {
+        /// Whom to, and from which listener.
+        tuple: FiveTuple,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// Bind a relay socket and answer with
+    /// [`handle_relay_opened`](crate::Server::handle_relay_opened).
+    OpenRelay {
+        /// The name it will have.
+        relay: RelayId,
+        /// What is wanted.
+        request: RelayRequest,
+    },
+    /// Close a relay socket and give its port back.
+    CloseRelay {
+        /// Its name, free for reuse from here on.
+        relay: RelayId,
+    },
+    /// Look a user up and answer with [`Command::Credential`]. Asked once per name; requests wait
+    /// parked until the answer or a deadline.
+    LookupCredential {
+        /// The realm.
+        realm: Realm,
+        /// The full STUN USERNAME.
+        username: Username,
+    },
+    /// Tell whoever keeps the books.
+    Event(Event),
+}
+
+/// What an Allocate wants of its relay socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayRequest {
+    /// The listener the request came to: picks the relay address where there are several.
+    pub server: SocketAddr,
+    /// The address family.
+    pub family: AddressFamily,
+    /// Which port.
+    pub port: PortRequest,
+}
+
+/// EVEN-PORT and RESERVATION-TOKEN (RFC 8656 §7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortRequest {
+    /// Any free port, drawn at random.
+    Any,
+    /// An even port.
+    Even,
+    /// An even port, and the next one kept for whoever presents the token.
+    EvenReserveNext,
+    /// The port kept under this token.
+    Reserved(ReservationToken),
+}
+
+/// A relay socket that is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayOpened {
+    /// The local address of the socket.
+    pub local: SocketAddr,
+    /// The address that peers see and the client is told (XOR-RELAYED-ADDRESS).
+    pub external: SocketAddr,
+    /// The token of the reserved next port, where one was asked for.
+    pub reservation: Option<ReservationToken>,
+}
+
+/// Why no relay socket could be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// No port is free: 508.
+    PortsExhausted,
+    /// The token names no kept port: 508.
+    UnknownToken,
+    /// The node has no relay address of that family: 440.
+    FamilyUnavailable,
+    /// The system refused, for example for want of descriptors: 508.
+    Failed,
+}
+
+/// Instructions from the control plane.
+#[derive(Debug)]
+pub enum Command {
+    /// End a session now. Confirmed by [`Event::SessionEnded`].
+    Kill {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        cause: EndCause,
+    },
+    /// Judge everything by this policy from now on, running sessions included.
+    SetPolicy(Arc<Policy>),
+    /// The answer to [`Output::LookupCredential`], or news about a cached name.
+    Credential {
+        /// The realm.
+        realm: Realm,
+        /// The full STUN USERNAME.
+        username: Username,
+        /// What is known.
+        answer: CredentialAnswer,
+    },
+    /// Forget cached credentials: of one name, of a realm, or all.
+    ForgetCredentials {
+        /// Of this realm only.
+        realm: Option<Realm>,
+        /// Of this name only.
+        username: Option<Username>,
+    },
+    /// Emit a fresh [`Event::SessionChanged`] for one session.
+    Describe {
+        /// Which.
+        session: SessionId,
+    },
+    /// Emit [`Event::Snapshot`]: the books were lost.
+    Snapshot,
+}
+
+/// What happened, for the books of the control plane.
+#[derive(Debug)]
+pub enum Event {
+    /// A session exists.
+    SessionCreated(Box<SessionSnapshot>),
+    /// A session was refreshed, or got a permission or channel; or was described on demand.
+    SessionChanged(Box<SessionSnapshot>),
+    /// A session is gone.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        cause: EndCause,
+        /// Its totals.
+        counters: SessionCounters,
+    },
+    /// Once a second: the counters of every session that relayed or dropped something since the
+    /// last report, and the server's own.
+    Usage(Box<UsageReport>),
+    /// The answer to [`Command::Snapshot`]: every session of this worker.
+    Snapshot(Vec<SessionSnapshot>),
+    /// A request with a valid nonce was refused. Rate-limited; counters in [`UsageReport`] are not.
+    Refused {
+        /// The STUN error code sent.
+        code: u16,
+        /// Why.
+        reason: RefusalReason,
+        /// The client.
+        client: SocketAddr,
+        /// The realm.
+        realm: Option<Realm>,
+        /// The USERNAME, unverified.
+        username: Option<Username>,
+    },
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndCause {
+    /// The client sent a Refresh with lifetime 0.
+    Released,
+    /// Nobody refreshed it in time.
+    Expired,
+    /// An operator killed it.
+    Killed,
+    /// Its user was blocked, disabled or deleted.
+    Revoked,
+    /// The relay socket failed.
+    RelayFailed,
+    /// The node stops.
+    Shutdown,
+}
+
+impl EndCause {
+    /// The word used in events and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Killed => "killed",
+            Self::Revoked => "revoked",
+            Self::RelayFailed => "relay-failed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Everything the books need to know about a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionSnapshot {
+    /// The id.
+    pub id: SessionId,
+    /// The worker that owns it.
+    pub worker: WorkerId,
+    /// Client, listener, transport.
+    pub tuple: FiveTuple,
+    /// The realm it authenticated in.
+    pub realm: Realm,
+    /// The full STUN USERNAME.
+    pub username: Username,
+    /// The id part of a time-limited username (may be empty), else the name itself.
+    pub user: Arc<str>,
+    /// When a time-limited credential ends, in Unix seconds.
+    pub credential_expiry: Option<u64>,
+    /// Which shared secret signed it.
+    pub secret_id: Option<Arc<str>>,
+    /// The local address of the relay socket.
+    pub relay_local: SocketAddr,
+    /// The relayed transport address as the client was told.
+    pub relay_external: SocketAddr,
+    /// When it was created.
+    pub created: Instant,
+    /// When it was created, in Unix seconds.
+    pub created_unix: u64,
+    /// When it expires unless refreshed.
+    pub expires: Instant,
+    /// The lifetime granted last.
+    pub lifetime: Duration,
+    /// Bits per second and direction, where a limit applies.
+    pub max_rate_bps: Option<u64>,
+    /// Permissions.
+    pub permissions: Vec<PermissionSnapshot>,
+    /// Channel bindings.
+    pub channels: Vec<ChannelSnapshot>,
+    /// Totals so far.
+    pub counters: SessionCounters,
+}
+
+/// A permission (RFC 8656 §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermissionSnapshot {
+    /// The peer's address.
+    pub peer: IpAddr,
+    /// The port last seen in either direction.
+    pub last_port: Option<u16>,
+    /// When it expires.
+    pub expires: Instant,
+    /// Payload bytes towards the peer.
+    pub in_bytes: u64,
+    /// Payload bytes from the peer.
+    pub out_bytes: u64,
+}
+
+/// A channel binding (RFC 8656 §12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelSnapshot {
+    /// The channel number.
+    pub number: u16,
+    /// The peer it is bound to, as the client named it.
+    pub peer: SocketAddr,
+    /// When it expires.
+    pub expires: Instant,
+}
+
+/// What a session relayed and dropped. `in` comes from the client, `out` goes to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCounters {
+    /// Packets relayed to peers.
+    pub in_packets: u64,
+    /// Payload bytes relayed to peers.
+    pub in_bytes: u64,
+    /// Packets relayed to the client.
+    pub out_packets: u64,
+    /// Payload bytes relayed to the client.
+    pub out_bytes: u64,
+    /// From the client: no permission or channel for that peer.
+    pub drop_no_permission: u64,
+    /// From a peer without permission.
+    pub drop_unknown_peer: u64,
+    /// The peer policy says no (it may have changed since the permission was given).
+    pub drop_denied_peer: u64,
+    /// Over the rate limit, either direction.
+    pub drop_over_rate: u64,
+}
+
+impl SessionCounters {
+    /// Dropped packets, all reasons.
+    #[must_use]
+    pub fn drops(&self) -> u64 {
+        self.drop_no_permission + self.drop_unknown_peer + self.drop_denied_peer + self.drop_over_rate
+    }
+}
+
+/// One second of a worker's books.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UsageReport {
+    /// Totals of each session that changed.
+    pub sessions: Vec<(SessionId, SessionCounters)>,
+    /// Totals of the server since its start.
+    pub server: ServerCounters,
+    /// Refusals since the start, by realm, reason and code (`None`: dropped silently).
+    pub refusals: Vec<(Option<Realm>, RefusalReason, Option<u16>, u64)>,
+}
+
+/// Plain counters of one server, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerCounters {
+    /// Datagrams or frames that came from clients.
+    pub received: u64,
+    /// Of those: neither STUN nor ChannelData, truncated, or malformed; dropped silently.
+    pub malformed: u64,
+    /// Binding requests answered.
+    pub bindings: u64,
+    /// 401 challenges sent.
+    pub challenges: u64,
+    /// Allocations created.
+    pub allocations: u64,
+    /// Allocations ended.
+    pub ended: u64,
+    /// Packets relayed in either direction.
+    pub relayed_packets: u64,
+    /// Payload bytes relayed in either direction.
+    pub relayed_bytes: u64,
+    /// Packets dropped on the data path, sessions' drops included.
+    pub dropped_packets: u64,
+}

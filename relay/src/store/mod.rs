@@ -1,0 +1,341 @@
+//! Where nodes meet: users, secrets, realms, registry, sessions, mailboxes, events, audit.
+//!
+//! Two stores implement [`Store`]: [`sqlite`] (the default, for one process) and [`redis`]. One suite of
+//! behaviour tests runs against both. Nothing here is ever on the path of a packet.
+
+pub mod redis;
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument, TokenView};
+use shared::{NodeId, Realm, Secret, SessionId};
+use tokio::sync::broadcast;
+
+/// A long-term key as coturn stores it: MD5(username ":" realm ":" password) (RFC 8489 §9.2.2).
+pub type StoredKey = Secret<[u8; 16]>;
+
+/// The store. Every method is one short conversation with a deadline of its own (500 ms unless the
+/// method says otherwise) and may be retried: none of them depends on the one before.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// `sqlite` or `redis`.
+    fn kind(&self) -> &'static str;
+
+    /// A round trip; how `/readyz` and the console know that the store is there.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    // --- users: coturn's keys, our record beside them ---
+
+    /// One user: its key and record, or `None` when there is no key.
+    async fn user(&self, realm: &Realm, name: &str) -> Result<Option<StoredUser>, StoreError>;
+    /// Creates a user or replaces its key; the record is kept.
+    async fn put_user(&self, realm: &Realm, name: &str, key: &StoredKey) -> Result<(), StoreError>;
+    /// Replaces the record of a user; `false` when there is no such user.
+    async fn put_user_record(
+        &self,
+        realm: &Realm,
+        name: &str,
+        record: &UserRecord,
+    ) -> Result<bool, StoreError>;
+    /// Removes key and record; `false` when there was no such user.
+    async fn delete_user(&self, realm: &Realm, name: &str) -> Result<bool, StoreError>;
+    /// A keyset page in the order (realm, name), of one realm or all, after the given name. Users
+    /// that other tools wrote are in it, at the latest five seconds later.
+    async fn users(
+        &self,
+        realm: Option<&Realm>,
+        after: Option<(&Realm, &str)>,
+        limit: usize,
+    ) -> Result<Vec<StoredUser>, StoreError>;
+    /// How many users there are, of one realm or all.
+    async fn user_count(&self, realm: Option<&Realm>) -> Result<u64, StoreError>;
+
+    // --- secrets: coturn's set, our labels beside it ---
+
+    /// The shared secrets of a realm.
+    async fn secrets(&self, realm: &Realm) -> Result<Vec<StoredSecret>, StoreError>;
+    /// Adds a secret; adding one that is there changes its label.
+    async fn put_secret(&self, realm: &Realm, secret: &StoredSecret) -> Result<(), StoreError>;
+    /// Removes a secret by value; `false` when it was not there.
+    async fn delete_secret(&self, realm: &Realm, value: &str) -> Result<bool, StoreError>;
+
+    // --- realms: one document each ---
+
+    /// All realms. A realm that other tools gave users, secrets or options is in it even without a
+    /// document of ours (revision 0, default document with coturn's options applied).
+    async fn realms(&self) -> Result<Vec<StoredRealm>, StoreError>;
+    /// Replaces a document if its revision is still `expected` (0: must not exist yet) and answers
+    /// the new revision. coturn's option and peer-ip keys are written as a projection.
+    async fn put_realm(
+        &self,
+        name: &Realm,
+        document: &RealmDocument,
+        expected: u64,
+        actor: &str,
+    ) -> Result<u64, StoreError>;
+    /// Removes a document and its projection if its revision is still `expected`. Users and secrets
+    /// stay.
+    async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError>;
+
+    // --- blocks ---
+
+    /// All blocks that have not ended.
+    async fn blocks(&self) -> Result<Vec<BlockView>, StoreError>;
+    /// Adds or replaces a block.
+    async fn put_block(&self, block: &BlockView) -> Result<(), StoreError>;
+    /// Removes a block; `false` when there was none.
+    async fn delete_block(&self, realm: &Realm, user: &str) -> Result<bool, StoreError>;
+
+    // --- tokens ---
+
+    /// All tokens with the hash of their secret part.
+    async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;
+    /// Adds or replaces a token.
+    async fn put_token(&self, token: &StoredToken) -> Result<(), StoreError>;
+    /// Removes a token; `false` when there was none.
+    async fn delete_token(&self, id: &str) -> Result<bool, StoreError>;
+
+    // --- registry ---
+
+    /// Counts a start of this node and answers its epoch, from 1.
+    async fn next_epoch(&self, node: &NodeId) -> Result<u64, StoreError>;
+    /// Writes the node's record and its heartbeat of now. A record of a higher epoch is kept:
+    /// [`StoreError::Fenced`].
+    async fn heartbeat(&self, record: &NodeView) -> Result<(), StoreError>;
+    /// All nodes with the age of their last heartbeat, measured on the store's clock.
+    async fn nodes(&self) -> Result<Vec<(NodeView, Duration)>, StoreError>;
+    /// Forgets a node and its sessions; `false` when there was none.
+    async fn remove_node(&self, node: &NodeId) -> Result<bool, StoreError>;
+
+    // --- sessions: what a restore needs ---
+
+    /// Writes and removes records of this node's sessions, in pipelines. Deadline 5 s.
+    async fn flush_sessions(
+        &self,
+        node: &NodeId,
+        upserts: &[SessionRecord],
+        deletes: &[SessionId],
+    ) -> Result<(), StoreError>;
+    /// All unexpired records of a node. Deadline 10 s.
+    async fn sessions(&self, node: &NodeId) -> Result<Vec<SessionRecord>, StoreError>;
+
+    // --- mailboxes ---
+
+    /// Puts a message into a mailbox. A mailbox holds at most 1,000 messages and disappears 30 s
+    /// after the last one.
+    async fn post(&self, to: &Mailbox, message: Vec<u8>) -> Result<(), StoreError>;
+    /// Takes the messages of a mailbox, oldest first, waiting at most `wait` for the first. Uses a
+    /// connection of its own; one receiver per mailbox.
+    async fn receive(&self, from: &Mailbox, wait: Duration) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    // --- events and audit ---
+
+    /// Appends to the live tail (capped, about 10,000 kept); the ids given are ignored.
+    async fn append_events(&self, events: &[EventView]) -> Result<(), StoreError>;
+    /// Events after `after` (oldest first), or the newest `limit` where it is absent; ids are the
+    /// store's.
+    async fn events(&self, after: Option<&str>, limit: usize) -> Result<Vec<EventView>, StoreError>;
+    /// Appends to the audit record (capped, about 100,000 kept); the id given is ignored.
+    async fn append_audit(&self, record: &AuditView) -> Result<(), StoreError>;
+    /// The newest `limit` audit records, oldest first.
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditView>, StoreError>;
+
+    // --- changes ---
+
+    /// Tells every node about a change. Each mutating method above does so itself; this is for
+    /// changes that bypass it.
+    async fn publish(&self, change: &Change) -> Result<(), StoreError>;
+    /// Changes as they become known: published ones, and what other tools changed in coturn's keys
+    /// (within a second). [`Change::Everything`] after a lost connection or a lagging receiver.
+    fn changes(&self) -> broadcast::Receiver<Change>;
+}
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Change {
+    /// A user's key or record.
+    User {
+        /// The realm.
+        realm: Realm,
+        /// The name.
+        name: String,
+    },
+    /// The secrets of a realm.
+    Secrets {
+        /// The realm.
+        realm: Realm,
+    },
+    /// A realm's document or options.
+    Realm {
+        /// The realm.
+        realm: Realm,
+        /// Its new revision; 0 where unknown.
+        revision: u64,
+    },
+    /// The blocks.
+    Blocks,
+    /// The tokens.
+    Tokens,
+    /// A node joined or left.
+    Nodes,
+    /// New events are in the tail.
+    Events,
+    /// Anything may have changed: read it all again.
+    Everything,
+}
+
+/// A mailbox: one of the two that each node has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Mailbox {
+    /// Questions and commands for this node.
+    Node(NodeId),
+    /// Answers for this node.
+    Reply(NodeId),
+}
+
+/// A user with its key.
+#[derive(Clone, Debug)]
+pub struct StoredUser {
+    /// The realm.
+    pub realm: Realm,
+    /// The name.
+    pub name: String,
+    /// coturn's key.
+    pub key: StoredKey,
+    /// What coturn has no place for.
+    pub record: UserRecord,
+}
+
+/// What coturn has no place for. Unknown fields are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UserRecord {
+    /// Switched off: refused like an unknown user.
+    pub disabled: bool,
+    /// Own session limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_sessions: Option<u32>,
+    /// For operators.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Fields of newer versions.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A shared secret with its value.
+#[derive(Clone, Debug)]
+pub struct StoredSecret {
+    /// The value, as in coturn's set.
+    pub value: Secret<String>,
+    /// For operators; empty where another tool wrote it.
+    pub label: String,
+    /// When it was added; 0 where another tool wrote it.
+    pub created_at_ms: u64,
+}
+
+/// A realm's document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRealm {
+    /// The name.
+    pub name: Realm,
+    /// Counts changes from 1; 0: other tools' options only.
+    pub revision: u64,
+    /// The settings.
+    pub document: RealmDocument,
+    /// When it changed last.
+    pub changed_at_ms: u64,
+    /// By whom; `external` for other tools.
+    pub changed_by: String,
+}
+
+/// A token with the hash of its secret part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredToken {
+    /// What may be shown.
+    #[serde(flatten)]
+    pub view: TokenView,
+    /// SHA-256 of the secret part, in hex.
+    pub hash: String,
+}
+
+/// All that a restore or an adopter needs of a session; a reference to the key, never the key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Version of this layout; readers accept this one and the one before.
+    pub v: u8,
+    /// The id.
+    pub id: SessionId,
+    /// The epoch of the node that wrote it.
+    pub epoch: u64,
+    /// Client address.
+    pub client: std::net::SocketAddr,
+    /// Listener address.
+    pub server: std::net::SocketAddr,
+    /// Client transport.
+    pub transport: shared::Transport,
+    /// The realm.
+    pub realm: Realm,
+    /// The full STUN USERNAME.
+    pub username: shared::Username,
+    /// Which shared secret signed it; absent for a stored user.
+    pub secret_id: Option<String>,
+    /// When a time-limited credential ends, in Unix seconds.
+    pub credential_expiry: Option<u64>,
+    /// The local relay address.
+    pub relay_local: std::net::SocketAddr,
+    /// The relayed address as the client was told.
+    pub relay_external: std::net::SocketAddr,
+    /// When it was created.
+    pub created_at_ms: u64,
+    /// When it expires, on the wall clock.
+    pub expires_at_ms: u64,
+    /// The lifetime granted last.
+    pub lifetime_secs: u32,
+    /// Permissions and when they expire.
+    pub permissions: Vec<(std::net::IpAddr, u64)>,
+    /// Channel numbers, their peers and when they expire.
+    pub channels: Vec<(u16, std::net::SocketAddr, u64)>,
+    /// Totals: packets and bytes in, packets and bytes out.
+    pub totals: [u64; 4],
+}
+
+impl SessionRecord {
+    /// The layout written now.
+    pub const VERSION: u8 = 1;
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Out of reach, or too slow; may work later.
+    #[error("the store is out of reach: {0}")]
+    Unavailable(String),
+    /// Somebody else changed it first; the revision that is there now.
+    #[error("revision conflict: the store has revision {current}")]
+    RevisionConflict {
+        /// The revision in the store.
+        current: u64,
+    },
+    /// A newer incarnation of this node id is running.
+    #[error("another process runs as this node, with epoch {epoch}: give each node an id of its own")]
+    Fenced {
+        /// The epoch in the store.
+        epoch: u64,
+    },
+    /// The store refused for good: rights, wrong type, full.
+    #[error("the store refused: {0}")]
+    Refused(String),
+    /// Something in the store is not what it should be.
+    #[error("unreadable record {key}: {reason}")]
+    Corrupt {
+        /// Which record.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

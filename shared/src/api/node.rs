@@ -1,0 +1,186 @@
+//! Nodes and the cluster as a whole.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::MissingNode;
+use crate::{NodeId, Realm};
+
+/// A node as the registry and its own counters describe it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct NodeView {
+    /// The id.
+    pub id: NodeId,
+    /// Counts the starts of this id; a higher epoch fences the ones before.
+    pub epoch: u64,
+    /// The version of `relayd`.
+    pub version: String,
+    /// What it does.
+    pub roles: Vec<NodeRole>,
+    /// Operator's labels (region, provider, ring, ...).
+    pub labels: BTreeMap<String, String>,
+    /// Its state, as seen by whoever answers.
+    pub state: NodeState,
+    /// Upper half of its session ids, as eight hex digits.
+    pub session_base: String,
+    /// TURN listeners.
+    pub listeners: Vec<SocketAddr>,
+    /// Relay addresses as clients are told, each with its port range, as in `192.0.2.1:49152-65535`.
+    pub relays: Vec<String>,
+    /// Worker threads.
+    pub workers: u16,
+    /// Seconds since its start.
+    pub uptime_secs: u64,
+    /// Seconds since its last heartbeat, as seen by whoever answers.
+    pub heartbeat_age_secs: u64,
+    /// Live sessions.
+    pub sessions: u64,
+    /// Sessions created per second, over the last seconds.
+    pub created_per_sec: f64,
+    /// Sessions ended per second.
+    pub ended_per_sec: f64,
+    /// Bits per second from clients.
+    pub rate_in_bps: u64,
+    /// Bits per second to clients.
+    pub rate_out_bps: u64,
+    /// Packets relayed per second, both directions.
+    pub packets_per_sec: u64,
+    /// Packets dropped since the start, all reasons.
+    pub drops: u64,
+    /// Sessions by client transport.
+    pub transports: BTreeMap<String, u64>,
+    /// How full it is.
+    pub capacity: Capacity,
+    /// CPU of the process in percent of one core.
+    pub cpu_percent: f64,
+    /// Resident memory of the process in bytes.
+    pub memory_bytes: u64,
+    /// Its connection to the store.
+    pub store: StoreState,
+    /// Highest realm revision it applies, per realm.
+    #[serde(default)]
+    pub realm_revisions: BTreeMap<String, u64>,
+    /// Refusals since the start, per STUN error code.
+    #[serde(default)]
+    pub refusals: BTreeMap<String, u64>,
+    /// Refusals per second, per STUN error code, over the last seconds.
+    #[serde(default)]
+    pub refusals_per_sec: BTreeMap<String, f64>,
+    /// Worst packet loss in its own queues: events dropped between workers and control.
+    #[serde(default)]
+    pub control_overflows: u64,
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeRole {
+    /// Relays packets.
+    Relay,
+    /// Answers the admin API for the whole cluster and changes users, secrets and realms.
+    Gateway,
+}
+
+/// Where a node is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// Started, not yet serving.
+    Joining,
+    /// Serving and taking new sessions.
+    Ready,
+    /// Serving, taking no new sessions.
+    Draining,
+    /// No heartbeat for a while; what is shown is the last that is known.
+    Stale,
+    /// Stopped cleanly or removed.
+    Gone,
+}
+
+impl NodeState {
+    /// The word shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Stale => "stale",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// A node's connection to the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreState {
+    /// `sqlite` or `redis`.
+    pub kind: String,
+    /// Whether the last operation worked.
+    pub connected: bool,
+    /// Since when it is in that state.
+    pub since_ms: u64,
+}
+
+/// How full a node is: the binding one of several limits, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Percent of the binding limit in use, 0 to 100.
+    pub percent: f64,
+    /// Which limit binds: `ports`, `descriptors` or `cpu`.
+    pub bound_by: String,
+    /// Relay ports in use.
+    pub ports_used: u64,
+    /// Relay ports in all.
+    pub ports_total: u64,
+}
+
+/// `GET /v1/overview`: the cluster in figures.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Overview {
+    /// Name and version of this type: `overview/1`.
+    pub schema: String,
+    /// When the answer was assembled.
+    pub as_of_ms: u64,
+    /// Name of the cluster from the configuration of the node that answers.
+    pub cluster: String,
+    /// Nodes that are ready or draining.
+    pub nodes_live: u32,
+    /// Nodes in the registry.
+    pub nodes_total: u32,
+    /// Live sessions.
+    pub sessions: u64,
+    /// Sessions created per second.
+    pub created_per_sec: f64,
+    /// Sessions ended per second.
+    pub ended_per_sec: f64,
+    /// Bits per second from clients.
+    pub rate_in_bps: u64,
+    /// Bits per second to clients.
+    pub rate_out_bps: u64,
+    /// Packets relayed per second.
+    pub packets_per_sec: u64,
+    /// Sessions by client transport.
+    pub transports: BTreeMap<String, u64>,
+    /// Refusals per second by STUN error code, and `malformed` for packets that were not STUN.
+    pub refusals_per_sec: BTreeMap<String, f64>,
+    /// Nodes that did not answer.
+    pub missing: Vec<MissingNode>,
+}
+
+/// One row of `GET /v1/refusals`: how often a node refused something.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct RefusalCount {
+    /// The node.
+    pub node: NodeId,
+    /// The realm, where one was known.
+    pub realm: Option<Realm>,
+    /// The reason, as in `wrong_integrity`, `user_quota`, `peer_denied`.
+    pub reason: String,
+    /// The STUN error code that was sent; absent where the packet was dropped silently.
+    pub code: Option<u16>,
+    /// Since the node's start.
+    pub count: u64,
+}

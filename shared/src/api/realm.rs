@@ -1,0 +1,158 @@
+//! Realms: one document each, with a revision.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{IpRange, Realm};
+
+/// The settings of a realm. Absent limits mean "no limit"; unknown fields are kept, so that an
+/// older node never drops what a newer one wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RealmDocument {
+    /// Sessions in the realm, per node. coturn: `total-quota`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_sessions: Option<u32>,
+    /// Sessions per (non-empty) user, per node. coturn: `user-quota`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_sessions_per_user: Option<u32>,
+    /// Bits per second of one session in each direction. coturn: `max-bps`, in bytes per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate_bps: Option<u64>,
+    /// Lifetime granted when the client asks for none or less, in seconds (RFC 8656 §7.2: 600).
+    pub default_lifetime_secs: u32,
+    /// The longest lifetime granted, in seconds (RFC 8656 §7.2: 3600).
+    pub max_lifetime_secs: u32,
+    /// Peers allowed although a rule below or the special-use list denies them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_peers: Vec<IpRange>,
+    /// Peers denied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied_peers: Vec<IpRange>,
+    /// Separates expiry and user in time-limited usernames (TURN REST); one character.
+    pub rest_separator: char,
+    /// For operators.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Fields of versions newer than this one.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+impl RealmDocument {
+    /// Sessions per non-empty user unless a realm says otherwise.
+    pub const DEFAULT_SESSIONS_PER_USER: u32 = 12;
+
+    /// Checks what serde cannot: ranges of lifetimes, limits and the separator.
+    ///
+    /// # Errors
+    /// One sentence per wrong field that names it and its range.
+    pub fn validate(&self) -> Result<(), Vec<String>> {
+        let mut errors = Vec::new();
+        let (default, max) = (self.default_lifetime_secs, self.max_lifetime_secs);
+        if !(30..=86_400).contains(&default) {
+            errors.push("default_lifetime_secs: between 30 and 86400".to_owned());
+        }
+        if !(30..=86_400).contains(&max) || max < default {
+            errors.push(
+                "max_lifetime_secs: between 30 and 86400, and not below default_lifetime_secs"
+                    .to_owned(),
+            );
+        }
+        if self.max_rate_bps.is_some_and(|rate| rate < 8_000) {
+            errors.push("max_rate_bps: bits per second, at least 8000; omit it for no limit".into());
+        }
+        if self.max_sessions == Some(0) || self.max_sessions_per_user == Some(0) {
+            errors.push(
+                "max_sessions, max_sessions_per_user: at least 1; omit them for no limit".to_owned(),
+            );
+        }
+        if self.rest_separator.is_alphanumeric() || self.rest_separator.is_control() {
+            errors.push("rest_separator: one punctuation character, usually ':'".to_owned());
+        }
+        if self.note.len() > 1000 {
+            errors.push("note: at most 1000 bytes".to_owned());
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+impl Default for RealmDocument {
+    fn default() -> Self {
+        Self {
+            max_sessions: None,
+            max_sessions_per_user: Some(Self::DEFAULT_SESSIONS_PER_USER),
+            max_rate_bps: None,
+            default_lifetime_secs: 600,
+            max_lifetime_secs: 3600,
+            allowed_peers: Vec::new(),
+            denied_peers: Vec::new(),
+            rest_separator: ':',
+            note: String::new(),
+            extra: serde_json::Map::new(),
+        }
+    }
+}
+
+/// A realm with its revision and live figures.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct RealmView {
+    /// The name.
+    pub name: Realm,
+    /// Counts the changes of the document; 0: only in the node's config file, never stored.
+    pub revision: u64,
+    /// When the document was changed last; 0 when never.
+    pub changed_at_ms: u64,
+    /// By whom.
+    pub changed_by: String,
+    /// The settings.
+    pub document: RealmDocument,
+    /// Shared secrets.
+    pub secrets: u32,
+    /// Live sessions.
+    pub sessions: u64,
+    /// Users with at least one session.
+    pub users: u64,
+    /// Bits per second from clients.
+    pub rate_in_bps: u64,
+    /// Bits per second to clients.
+    pub rate_out_bps: u64,
+    /// Live refusals in this realm since the nodes' start.
+    pub refusals: u64,
+}
+
+/// `PUT /v1/realms/{realm}` takes this body, with `If-Match: <revision>` (0 to create).
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct RealmPut {
+    /// The whole new document.
+    pub document: RealmDocument,
+    /// Why; kept in the audit.
+    #[serde(default)]
+    pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_survive_a_round_trip() {
+        let text = r#"{"max_sessions":5,"from_the_future":{"a":1}}"#;
+        let document: RealmDocument = serde_json::from_str(text).unwrap();
+        assert_eq!(document.max_sessions, Some(5));
+        let again = serde_json::to_value(&document).unwrap();
+        assert_eq!(again["from_the_future"]["a"], 1);
+    }
+
+    #[test]
+    fn validation_names_every_wrong_field() {
+        let document = RealmDocument {
+            default_lifetime_secs: 0,
+            max_rate_bps: Some(1),
+            max_sessions: Some(0),
+            rest_separator: 'x',
+            ..RealmDocument::default()
+        };
+        assert_eq!(document.validate().unwrap_err().len(), 4);
+        assert!(RealmDocument::default().validate().is_ok());
+    }
+}

@@ -1,0 +1,164 @@
+//! Paths of the admin API, used by the router and by the client.
+//!
+//! Constants are router patterns; functions build the path of one thing, names percent-encoded.
+
+use crate::{NodeId, Realm, SessionId};
+
+/// `GET`: [`WhoAmI`](super::WhoAmI).
+pub const WHOAMI: &str = "/v1/whoami";
+/// `GET`: [`Overview`](super::Overview).
+pub const OVERVIEW: &str = "/v1/overview";
+/// `GET`: page of [`NodeView`](super::NodeView).
+pub const NODES: &str = "/v1/nodes";
+/// `GET`: [`NodeView`](super::NodeView). `DELETE`: forgets a node that is gone or stale.
+pub const NODE: &str = "/v1/nodes/{id}";
+/// `GET`: page of [`SessionView`](super::SessionView).
+pub const SESSIONS: &str = "/v1/sessions";
+/// `GET`: [`SessionDetail`](super::SessionDetail), by id or unique prefix. `DELETE` with a
+/// [`KillRequest`](super::KillRequest): [`KillResult`](super::KillResult).
+pub const SESSION: &str = "/v1/sessions/{id}";
+/// `POST` [`SessionsKill`](super::SessionsKill): [`JobView`](super::JobView).
+pub const SESSIONS_KILL: &str = "/v1/sessions/kill";
+/// `GET`: page of [`JobView`](super::JobView).
+pub const JOBS: &str = "/v1/jobs";
+/// `GET`: [`JobView`](super::JobView). `DELETE`: stops it.
+pub const JOB: &str = "/v1/jobs/{id}";
+/// `GET`: page of [`UserView`](super::UserView) over all realms.
+pub const USERS: &str = "/v1/users";
+/// `GET`: [`UserView`](super::UserView). `PUT` [`UserPut`](super::UserPut), `PATCH`
+/// [`UserPatch`](super::UserPatch), `DELETE`.
+pub const USER: &str = "/v1/realms/{realm}/users/{user}";
+/// `GET`: page of [`BlockView`](super::BlockView).
+pub const BLOCKS: &str = "/v1/blocks";
+/// `PUT` [`BlockRequest`](super::BlockRequest): [`BlockView`](super::BlockView). `DELETE`: unblocks.
+pub const BLOCK: &str = "/v1/realms/{realm}/blocks/{user}";
+/// `GET`: page of [`RealmView`](super::RealmView).
+pub const REALMS: &str = "/v1/realms";
+/// `GET`: [`RealmView`](super::RealmView). `PUT` [`RealmPut`](super::RealmPut) with `If-Match`,
+/// `DELETE` with `If-Match`.
+pub const REALM: &str = "/v1/realms/{realm}";
+/// `GET`: page of [`SecretView`](super::SecretView). `POST` [`SecretCreate`](super::SecretCreate).
+pub const SECRETS: &str = "/v1/realms/{realm}/secrets";
+/// `DELETE`.
+pub const SECRET: &str = "/v1/realms/{realm}/secrets/{id}";
+/// `POST` [`MintRequest`](super::MintRequest): [`Credential`](super::Credential).
+pub const CREDENTIALS: &str = "/v1/realms/{realm}/credentials";
+/// `GET`: page of the newest [`EventView`](super::EventView)s, oldest first.
+pub const EVENTS: &str = "/v1/events";
+/// `GET`: the same as server-sent events; `Last-Event-ID` resumes.
+pub const EVENTS_STREAM: &str = "/v1/events/stream";
+/// `GET`: page of the newest [`AuditView`](super::AuditView)s, oldest first.
+pub const AUDIT: &str = "/v1/audit";
+/// `GET`: page of [`RefusalCount`](super::RefusalCount).
+pub const REFUSALS: &str = "/v1/refusals";
+/// `GET`: page of [`TokenView`](super::TokenView). `POST` [`TokenCreate`](super::TokenCreate).
+pub const TOKENS: &str = "/v1/tokens";
+/// `DELETE`.
+pub const TOKEN: &str = "/v1/tokens/{id}";
+/// `GET`: the OpenAPI document.
+pub const OPENAPI: &str = "/v1/openapi.json";
+
+/// The path of a node.
+#[must_use]
+pub fn node(id: &NodeId) -> String {
+    fill(NODE, &[id.as_str()])
+}
+
+/// The path of a session, given an id or a prefix of one.
+#[must_use]
+pub fn session(id: &str) -> String {
+    fill(SESSION, &[id])
+}
+
+/// The path of a session by its full id.
+#[must_use]
+pub fn session_id(id: SessionId) -> String {
+    session(&id.to_string())
+}
+
+/// The path of a job.
+#[must_use]
+pub fn job(id: &str) -> String {
+    fill(JOB, &[id])
+}
+
+/// The path of a user.
+#[must_use]
+pub fn user(realm: &Realm, name: &str) -> String {
+    fill(USER, &[realm.as_str(), name])
+}
+
+/// The path of a user's block.
+#[must_use]
+pub fn block(realm: &Realm, name: &str) -> String {
+    fill(BLOCK, &[realm.as_str(), name])
+}
+
+/// The path of a realm.
+#[must_use]
+pub fn realm(name: &Realm) -> String {
+    fill(REALM, &[name.as_str()])
+}
+
+/// The path of a realm's secrets.
+#[must_use]
+pub fn secrets(realm: &Realm) -> String {
+    fill(SECRETS, &[realm.as_str()])
+}
+
+/// The path of a secret.
+#[must_use]
+pub fn secret(realm: &Realm, id: &str) -> String {
+    fill(SECRET, &[realm.as_str(), id])
+}
+
+/// The path of a realm's credentials.
+#[must_use]
+pub fn credentials(realm: &Realm) -> String {
+    fill(CREDENTIALS, &[realm.as_str()])
+}
+
+/// The path of a token.
+#[must_use]
+pub fn token(id: &str) -> String {
+    fill(TOKEN, &[id])
+}
+
+/// Replaces the `{...}` segments of `pattern`, in order, by percent-encoded values.
+fn fill(pattern: &str, values: &[&str]) -> String {
+    let mut values = values.iter();
+    let segments = pattern.split('/').map(|segment| {
+        if segment.starts_with('{') {
+            encode(values.next().expect("a value per placeholder"))
+        } else {
+            segment.to_owned()
+        }
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
+#[must_use]
+pub fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_stay_one_segment() {
+        let realm: Realm = "north.gov".parse().unwrap();
+        assert_eq!(user(&realm, "a/../b c"), "/v1/realms/north.gov/users/a%2F..%2Fb%20c");
+        assert_eq!(session("deadbe"), "/v1/sessions/deadbe");
+    }
+}

@@ -1,0 +1,194 @@
+//! Sessions: TURN allocations as operators see them.
+//!
+//! Directions are the relay's: `in` is what the client sent, `out` is what the client was sent.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{NodeId, Realm, SessionId, Transport, WorkerId};
+
+/// One row of the session list.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct SessionView {
+    /// The id.
+    pub id: SessionId,
+    /// The node that relays it.
+    pub node: NodeId,
+    /// The worker thread inside the node.
+    pub worker: WorkerId,
+    /// The id part of a time-limited username (may be empty), else the name itself.
+    pub user: String,
+    /// The full STUN USERNAME.
+    pub username: String,
+    /// The realm it authenticated in.
+    pub realm: Realm,
+    /// How the client reaches the relay.
+    pub transport: Transport,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The listener's address.
+    pub server: SocketAddr,
+    /// The relayed transport address as the client was told (the external one behind NAT).
+    pub relay: SocketAddr,
+    /// The local address of the relay socket, where it differs from `relay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay_local: Option<SocketAddr>,
+    /// When it was created.
+    pub started_at_ms: u64,
+    /// Seconds since then.
+    pub age_secs: u64,
+    /// Seconds until it expires unless refreshed.
+    pub ttl_secs: u64,
+    /// Peers, `address:port` for bound channels and where the port was seen, else the address; at
+    /// most eight in lists.
+    pub peers: Vec<String>,
+    /// How many permissions there are.
+    pub peer_count: u32,
+    /// Bits per second from the client, over the last second.
+    pub rate_in_bps: u64,
+    /// Bits per second to the client, over the last second.
+    pub rate_out_bps: u64,
+    /// Packets relayed from the client.
+    pub in_packets: u64,
+    /// Payload bytes relayed from the client.
+    pub in_bytes: u64,
+    /// Packets relayed to the client.
+    pub out_packets: u64,
+    /// Payload bytes relayed to the client.
+    pub out_bytes: u64,
+    /// Packets of this session that were dropped, all reasons.
+    pub drops: u64,
+    /// The limit in bits per second and direction, where one applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rate_bps: Option<u64>,
+    /// Which shared secret signed a time-limited credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_id: Option<String>,
+    /// The last known row of a node that did not answer.
+    #[serde(default)]
+    pub stale: bool,
+}
+
+impl SessionView {
+    /// Both directions together: the column RATE.
+    #[must_use]
+    pub fn rate_bps(&self) -> u64 {
+        self.rate_in_bps + self.rate_out_bps
+    }
+}
+
+/// Everything about one session.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct SessionDetail {
+    /// Name and version of this type: `session/1`.
+    pub schema: String,
+    /// When the answer was assembled.
+    pub as_of_ms: u64,
+    /// The row of the list, with all peers.
+    #[serde(flatten)]
+    pub session: SessionView,
+    /// The lifetime granted last.
+    pub lifetime_secs: u64,
+    /// When a time-limited credential ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_expires_at_ms: Option<u64>,
+    /// Permissions (RFC 8656 §9).
+    pub permissions: Vec<PermissionView>,
+    /// Channel bindings (RFC 8656 §12).
+    pub channels: Vec<ChannelView>,
+    /// Dropped packets by reason.
+    pub drops_by_reason: BTreeMap<String, u64>,
+    /// Sessions this user has on the node, and the limit in force (`None`: no limit).
+    pub user_sessions: u32,
+    /// The session limit of this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_limit: Option<u32>,
+}
+
+/// A permission (RFC 8656 §9).
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct PermissionView {
+    /// The peer's address; a permission has no port.
+    pub peer: IpAddr,
+    /// The port last seen in either direction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_port: Option<u16>,
+    /// Seconds until it expires.
+    pub ttl_secs: u64,
+    /// Payload bytes from the client to this peer.
+    pub in_bytes: u64,
+    /// Payload bytes from this peer to the client.
+    pub out_bytes: u64,
+}
+
+/// A channel binding (RFC 8656 §12).
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ChannelView {
+    /// The channel number, 0x4000 to 0x4FFF.
+    pub number: u16,
+    /// The peer it is bound to.
+    pub peer: SocketAddr,
+    /// Seconds until it expires.
+    pub ttl_secs: u64,
+}
+
+/// `DELETE /v1/sessions/{id}` takes this body.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct KillRequest {
+    /// Why; kept in the audit.
+    pub reason: String,
+    /// Also refuse the session's user for this long, so that the client does not come straight back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_secs: Option<u64>,
+}
+
+/// What happened to one session that was to be killed.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct KillResult {
+    /// The session.
+    pub id: SessionId,
+    /// The node that owned it.
+    pub node: NodeId,
+    /// Its user.
+    pub user: String,
+    /// Its realm.
+    pub realm: Realm,
+    /// Whether the user is blocked now, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_until_ms: Option<u64>,
+}
+
+/// `POST /v1/sessions/kill`: many sessions, as a job. Either `ids` or `filter`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct SessionsKill {
+    /// The frozen list that the operator saw.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<SessionId>,
+    /// Or a filter, resolved once when the job starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// How many the operator expects; a filter that resolves to more than this is refused (409).
+    pub expected: u64,
+    /// Kills per second and node, 1 to 10,000.
+    pub rate: u32,
+    /// Why; kept in the audit.
+    pub reason: String,
+    /// Also refuse the users of these sessions for this long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_secs: Option<u64>,
+    /// Only tell what would be killed.
+    pub dry_run: bool,
+}
+
+/// `PUT /v1/realms/{realm}/blocks/{user}`: refuse a user for a while.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct BlockRequest {
+    /// For how long, 1 s to 30 days.
+    pub secs: u64,
+    /// Why; kept in the audit.
+    pub reason: String,
+}

@@ -1,0 +1,22 @@
+//! Vocabulary that `relayd` and `relayctl` share.
+//!
+//! Ids, names, units, the filter grammar and the JSON types of the admin API. Nothing here knows
+//! sockets, async runtimes, STUN messages, Redis or the terminal: both programs, and the protocol
+//! core, can depend on it without dragging anything along.
+
+pub mod api;
+pub mod filter;
+pub mod id;
+pub mod ip_range;
+pub mod realm;
+pub mod safe_text;
+pub mod secret;
+pub mod transport;
+pub mod units;
+
+pub use id::{NodeId, SessionId, SessionIdPrefix, WorkerId};
+pub use ip_range::IpRange;
+pub use realm::{Realm, Username};
+pub use safe_text::{SafeText, display_safe};
+pub use secret::Secret;
+pub use transport::Transport;
