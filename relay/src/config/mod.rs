@@ -1,1 +1,208 @@
-//! placeholder
+//! The configuration of a node: `relayd.toml`, flags and environment, resolved into one [`Config`].
+//!
+//! Flags win over the environment, the environment over the file, the file over defaults. All
+//! errors are reported at once, each with where it is, which key, and what to write instead.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shared::api::{NodeRole, RealmDocument};
+use shared::{IpRange, NodeId, Realm, Secret};
+
+use crate::store::StoredKey;
+
+/// Everything a node needs to know before it starts. Valid as it is: whoever holds one needs no
+/// further checks of ranges or combinations.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's id; `None`: generated once and kept in `state_dir/node-id`.
+    pub node_id: Option<NodeId>,
+    /// The cluster's name, shown to operators.
+    pub cluster: String,
+    /// What the node does; never empty.
+    pub roles: Vec<NodeRole>,
+    /// Free labels: region, provider, ring and so on.
+    pub labels: BTreeMap<String, String>,
+    /// Where the node keeps its files. Created with mode 0700 at the start if absent.
+    pub state_dir: PathBuf,
+    /// Worker threads, 1 to [`Config::MAX_WORKERS`]; default: one per core.
+    pub workers: u16,
+    /// TURN listeners; empty for a pure gateway.
+    pub listeners: Vec<ListenerConfig>,
+    /// Local addresses to relay from; empty: the address of the listener.
+    pub relay_addresses: Vec<IpAddr>,
+    /// Public addresses in front of relay addresses (NAT).
+    pub external_ips: Vec<ExternalIp>,
+    /// Ports to relay on, at least two of them.
+    pub relay_ports: RangeInclusive<u16>,
+    /// Where nodes meet.
+    pub store: StoreConfig,
+    /// File with the cluster key; `None`: `state_dir/cluster-key`, generated at the first start.
+    /// Always given with Redis. Read it with [`cluster_key::load_or_create`].
+    pub cluster_key_file: Option<PathBuf>,
+    /// The admin API.
+    pub admin: AdminConfig,
+    /// Where `/metrics`, `/healthz` and `/readyz` listen; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// The realm of listeners that name none.
+    pub default_realm: Realm,
+    /// Realms of the file, the default realm among them.
+    pub realms: Vec<ConfigRealm>,
+    /// Peer rules of the node, judged besides those of the realm.
+    pub peers: PeerConfig,
+    /// The SOFTWARE attribute (RFC 8489 §14.14); `None`: not sent.
+    pub software: Option<String>,
+    /// How long a nonce is good.
+    pub nonce_lifetime: Duration,
+    /// How long a permission lasts (RFC 8656 §9: 300 s).
+    pub permission_lifetime: Duration,
+    /// How long a channel binding lasts (RFC 8656 §12: 600 s).
+    pub channel_lifetime: Duration,
+    /// Logging.
+    pub log: LogConfig,
+    /// What is legal but unwise, in words for an operator; to be logged after every load.
+    pub warnings: Vec<String>,
+}
+
+/// A TURN listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// The address; may be a wildcard, and the port may be 0 (any free one).
+    pub address: SocketAddr,
+    /// The realm of clients that come to it; `None`: the default realm.
+    pub realm: Option<Realm>,
+}
+
+/// A public address of the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExternalIp {
+    /// What clients are told.
+    pub public: IpAddr,
+    /// The relay address it stands for; `None`: all of its family.
+    pub local: Option<IpAddr>,
+}
+
+/// Where nodes meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// Two files, for one node.
+    Sqlite {
+        /// coturn's tables.
+        turndb: PathBuf,
+        /// Our own.
+        db: PathBuf,
+    },
+    /// A Redis or Valkey server.
+    Redis(RedisConfig),
+}
+
+/// How to reach Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// The complete URL, user and password in it: what a client library opens.
+    pub url: Secret<String>,
+    /// `host:port`, safe to show.
+    pub endpoint: String,
+    /// The host name or address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The ACL user; `None`: Redis's `default`.
+    pub username: Option<String>,
+    /// The password, wherever it came from.
+    pub password: Option<Secret<String>>,
+    /// Whether TLS is spoken (`rediss://`).
+    pub tls: bool,
+    /// PEM file of the authority to trust; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The admin API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Also TCP, with bearer tokens; without `tls` on loopback only.
+    pub listen: Option<SocketAddr>,
+    /// Certificate and key for TCP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A certificate chain and its private key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// A realm of the file: in force until the store has a document of the same name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigRealm {
+    /// The name.
+    pub name: Realm,
+    /// Its settings.
+    pub document: RealmDocument,
+    /// Users with long-term credentials.
+    pub users: Vec<ConfigUser>,
+    /// Secrets for time-limited credentials.
+    pub secrets: Vec<Secret<String>>,
+}
+
+/// A user of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigUser {
+    /// The name.
+    pub name: String,
+    /// The key, derived from the password if the file gave that.
+    pub key: StoredKey,
+}
+
+/// Peer rules of the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Allowed although the special-use list or a rule denies them.
+    pub allowed: Vec<IpRange>,
+    /// Denied.
+    pub denied: Vec<IpRange>,
+}
+
+/// Logging, to stderr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A level, or a filter as in `info,relay::store=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Config {
+    /// The most worker threads.
+    pub const MAX_WORKERS: u16 = 256;
+
+    /// Whether the node relays packets.
+    #[must_use]
+    pub fn is_relay(&self) -> bool {
+        self.roles.contains(&NodeRole::Relay)
+    }
+
+    /// Whether the node answers the admin API for the whole cluster.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        self.roles.contains(&NodeRole::Gateway)
+    }
+}

@@ -137,7 +137,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn append_events(&self, events: &[EventView]) -> Result<(), StoreError>;
     /// Events after `after` (oldest first), or the newest `limit` where it is absent; ids are the
     /// store's.
-    async fn events(&self, after: Option<&str>, limit: usize) -> Result<Vec<EventView>, StoreError>;
+    async fn events(&self, after: Option<&str>, limit: usize)
+    -> Result<Vec<EventView>, StoreError>;
     /// Appends to the audit record (capped, about 100,000 kept); the id given is ignored.
     async fn append_audit(&self, record: &AuditView) -> Result<(), StoreError>;
     /// The newest `limit` audit records, oldest first.
@@ -322,7 +323,9 @@ pub enum StoreError {
         current: u64,
     },
     /// A newer incarnation of this node id is running.
-    #[error("another process runs as this node, with epoch {epoch}: give each node an id of its own")]
+    #[error(
+        "another process runs as this node, with epoch {epoch}: give each node an id of its own"
+    )]
     Fenced {
         /// The epoch in the store.
         epoch: u64,
