@@ -154,7 +154,10 @@ impl FromStr for SessionIdPrefix {
             return Err(WHAT);
         }
         let bits = u64::from_str_radix(text, 16).map_err(|_| WHAT)?;
-        Ok(Self { bits, digits: text.len() as u32 })
+        Ok(Self {
+            bits,
+            digits: text.len() as u32,
+        })
     }
 }
 
@@ -179,7 +182,12 @@ mod tests {
     fn prefix_matches_from_six_digits() {
         let id = SessionId::new(0xdead_beef, 7);
         assert!("deadbe".parse::<SessionIdPrefix>().unwrap().matches(id));
-        assert!("DEADBEEF00000007".parse::<SessionIdPrefix>().unwrap().matches(id));
+        assert!(
+            "DEADBEEF00000007"
+                .parse::<SessionIdPrefix>()
+                .unwrap()
+                .matches(id)
+        );
         assert!(!"deadbf".parse::<SessionIdPrefix>().unwrap().matches(id));
         assert!("deadb".parse::<SessionIdPrefix>().is_err());
         assert!("deadbeef000000070".parse::<SessionIdPrefix>().is_err());

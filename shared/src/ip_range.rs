@@ -56,7 +56,10 @@ impl IpRange {
 
 impl From<IpNet> for IpRange {
     fn from(net: IpNet) -> Self {
-        Self { first: net.network(), last: net.broadcast() }
+        Self {
+            first: net.network(),
+            last: net.broadcast(),
+        }
     }
 }
 
@@ -65,7 +68,10 @@ impl FromStr for IpRange {
 
     fn from_str(text: &str) -> Result<Self, InvalidRange> {
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self { first: address, last: address });
+            return Ok(Self {
+                first: address,
+                last: address,
+            });
         }
         if let Ok(net) = text.parse::<IpNet>() {
             return Ok(net.into());

@@ -79,7 +79,14 @@ mod tests {
 
     #[test]
     fn escape_sequences_lose_their_escape() {
-        for hostile in ["\x1b]0;pwned\x07", "\x1b[2J", "\u{9b}2J", "a\u{202e}b", "x\r\ny", "\u{2028}"] {
+        for hostile in [
+            "\x1b]0;pwned\x07",
+            "\x1b[2J",
+            "\u{9b}2J",
+            "a\u{202e}b",
+            "x\r\ny",
+            "\u{2028}",
+        ] {
             let safe = display_safe(hostile);
             assert!(!safe.chars().any(is_unsafe), "{hostile:?} -> {safe:?}");
         }
@@ -95,7 +102,12 @@ mod tests {
     #[test]
     fn lone_and_piled_marks_are_replaced() {
         assert_eq!(display_safe("\u{301}a"), "\u{fffd}a");
-        assert_eq!(display_safe(&format!("a{}", "\u{301}".repeat(5))).matches('\u{fffd}').count(), 2);
+        assert_eq!(
+            display_safe(&format!("a{}", "\u{301}".repeat(5)))
+                .matches('\u{fffd}')
+                .count(),
+            2
+        );
     }
 
     proptest! {

@@ -45,7 +45,10 @@ impl FromStr for Transport {
     type Err = UnknownTransport;
 
     fn from_str(text: &str) -> Result<Self, UnknownTransport> {
-        Self::ALL.into_iter().find(|t| t.as_str() == text).ok_or(UnknownTransport)
+        Self::ALL
+            .into_iter()
+            .find(|t| t.as_str() == text)
+            .ok_or(UnknownTransport)
     }
 }
 

@@ -151,7 +151,12 @@ mod tests {
 
     #[test]
     fn ages_fit_five_characters() {
-        for (secs, text) in [(44, "0:44"), (3_720, "1h02"), (183_600, "2d03"), (9_000_000, "104d")] {
+        for (secs, text) in [
+            (44, "0:44"),
+            (3_720, "1h02"),
+            (183_600, "2d03"),
+            (9_000_000, "104d"),
+        ] {
             assert_eq!(age(Duration::from_secs(secs)), text);
         }
     }

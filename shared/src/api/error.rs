@@ -19,7 +19,11 @@ impl ApiError {
     /// An error of `kind` that says `message`.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { error: kind, message: message.into(), current_revision: None }
+        Self {
+            error: kind,
+            message: message.into(),
+            current_revision: None,
+        }
     }
 }
 

@@ -75,7 +75,9 @@ impl ListQuery {
     /// The page size in force.
     #[must_use]
     pub fn page_size(&self) -> usize {
-        self.limit.unwrap_or(Self::DEFAULT_LIMIT).clamp(1, Self::MAX_LIMIT) as usize
+        self.limit
+            .unwrap_or(Self::DEFAULT_LIMIT)
+            .clamp(1, Self::MAX_LIMIT) as usize
     }
 }
 

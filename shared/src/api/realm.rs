@@ -59,11 +59,13 @@ impl RealmDocument {
             );
         }
         if self.max_rate_bps.is_some_and(|rate| rate < 8_000) {
-            errors.push("max_rate_bps: bits per second, at least 8000; omit it for no limit".into());
+            errors
+                .push("max_rate_bps: bits per second, at least 8000; omit it for no limit".into());
         }
         if self.max_sessions == Some(0) || self.max_sessions_per_user == Some(0) {
             errors.push(
-                "max_sessions, max_sessions_per_user: at least 1; omit them for no limit".to_owned(),
+                "max_sessions, max_sessions_per_user: at least 1; omit them for no limit"
+                    .to_owned(),
             );
         }
         if self.rest_separator.is_alphanumeric() || self.rest_separator.is_control() {
@@ -72,7 +74,11 @@ impl RealmDocument {
         if self.note.len() > 1000 {
             errors.push("note: at most 1000 bytes".to_owned());
         }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
     }
 }
 

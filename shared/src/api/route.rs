@@ -158,7 +158,10 @@ mod tests {
     #[test]
     fn hostile_names_stay_one_segment() {
         let realm: Realm = "north.gov".parse().unwrap();
-        assert_eq!(user(&realm, "a/../b c"), "/v1/realms/north.gov/users/a%2F..%2Fb%20c");
+        assert_eq!(
+            user(&realm, "a/../b c"),
+            "/v1/realms/north.gov/users/a%2F..%2Fb%20c"
+        );
         assert_eq!(session("deadbe"), "/v1/sessions/deadbe");
     }
 }

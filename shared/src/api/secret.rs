@@ -34,7 +34,9 @@ pub struct SecretCreate {
 
 impl std::fmt::Debug for SecretCreate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SecretCreate").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("SecretCreate")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -51,6 +53,8 @@ pub struct SecretCreated {
 
 impl std::fmt::Debug for SecretCreated {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SecretCreated").field("secret", &self.secret).finish_non_exhaustive()
+        f.debug_struct("SecretCreated")
+            .field("secret", &self.secret)
+            .finish_non_exhaustive()
     }
 }

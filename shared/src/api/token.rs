@@ -94,7 +94,9 @@ pub struct TokenCreated {
 
 impl std::fmt::Debug for TokenCreated {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenCreated").field("view", &self.view).finish_non_exhaustive()
+        f.debug_struct("TokenCreated")
+            .field("view", &self.view)
+            .finish_non_exhaustive()
     }
 }
 

@@ -49,7 +49,9 @@ pub struct UserPut {
 
 impl std::fmt::Debug for UserPut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UserPut").field("reason", &self.reason).finish_non_exhaustive()
+        f.debug_struct("UserPut")
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
     }
 }
 
