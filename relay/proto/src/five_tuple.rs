@@ -37,6 +37,10 @@ impl AddressFamily {
     /// The family of an address.
     #[must_use]
     pub fn of(address: SocketAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 }

@@ -1,5 +1,15 @@
-//! STUN codec and TURN server state machine (contract in place, implementation under way).
+//! STUN codec and TURN server state machine: no IO, no clock, no threads.
 
+pub mod auth;
 pub mod five_tuple;
 pub mod policy;
+pub mod server;
+pub mod stun;
 pub mod time;
+
+pub use five_tuple::{AddressFamily, FiveTuple, RelayId, ReservationToken};
+pub use policy::{
+    PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RelayEndpoint, RestSecret,
+};
+pub use server::*;
+pub use time::Now;

@@ -57,7 +57,10 @@ impl ForwardHeader {
     pub fn new(header: &[u8]) -> Self {
         let mut bytes = [0; Self::CAPACITY];
         bytes[..header.len()].copy_from_slice(header);
-        Self { bytes, len: header.len() as u8 }
+        Self {
+            bytes,
+            len: header.len() as u8,
+        }
     }
 
     /// The header.
@@ -353,7 +356,10 @@ impl SessionCounters {
     /// Dropped packets, all reasons.
     #[must_use]
     pub fn drops(&self) -> u64 {
-        self.drop_no_permission + self.drop_unknown_peer + self.drop_denied_peer + self.drop_over_rate
+        self.drop_no_permission
+            + self.drop_unknown_peer
+            + self.drop_denied_peer
+            + self.drop_over_rate
     }
 }
 

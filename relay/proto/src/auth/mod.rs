@@ -1,0 +1,4 @@
+//! Who a client is: long-term credentials, time-limited usernames, nonces, and what is cached.
+
+pub mod credential;
+pub mod rest;

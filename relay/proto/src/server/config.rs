@@ -1,0 +1,71 @@
+//! What a [`Server`](super::Server) is told once.
+
+use std::time::Duration;
+
+use shared::WorkerId;
+
+/// Settings of one server that no policy changes.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The worker that drives it; copied into snapshots.
+    pub worker: WorkerId,
+    /// The upper 32 bits of session ids.
+    pub session_base: u32,
+    /// The lower 32 bits of the first session id.
+    pub session_first: u32,
+    /// The step between session ids: the number of workers, so that no two count the same.
+    pub session_step: u32,
+    /// SOFTWARE in Allocate and Refresh answers.
+    pub software: Option<String>,
+    /// How long a nonce is good for; an hour at most.
+    pub nonce_lifetime: Duration,
+    /// How long a permission lasts (RFC 8656 §9: 300 s).
+    pub permission_lifetime: Duration,
+    /// How long a channel binding lasts (RFC 8656 §12: 600 s).
+    pub channel_lifetime: Duration,
+    /// How long a request waits for the store before it is answered 500.
+    pub park_deadline: Duration,
+    /// Bounds of tables.
+    pub limits: ServerLimits,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            worker: WorkerId(0),
+            session_base: 0,
+            session_first: 0,
+            session_step: 1,
+            software: None,
+            nonce_lifetime: Duration::from_secs(600),
+            permission_lifetime: Duration::from_secs(300),
+            channel_lifetime: Duration::from_secs(600),
+            park_deadline: Duration::from_secs(2),
+            limits: ServerLimits::default(),
+        }
+    }
+}
+
+/// Bounds of the tables that clients fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Permissions of one session.
+    pub permissions_per_session: usize,
+    /// Channels of one session, those in their rebind guard included.
+    pub channels_per_session: usize,
+    /// Requests that wait for the store.
+    pub parked_requests: usize,
+    /// Users whose keys are kept.
+    pub cached_credentials: usize,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            permissions_per_session: 256,
+            channels_per_session: 256,
+            parked_requests: 1024,
+            cached_credentials: 65_536,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Why a request is refused, and what the client is told: the only place that knows both.
+
+use crate::stun::error_code::ErrorCode;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $word:literal => $code:expr,)*) => {
+        /// Why a request was refused or a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum RefusalReason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl RefusalReason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The word used in counters, events and logs.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+
+            /// What the client is told; `None`: nothing.
+            #[must_use]
+            pub fn code(self) -> Option<ErrorCode> {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The challenge to a request without integrity.
+    NoCredentials = "no_credentials" => Some(ErrorCode::UNAUTHENTICATED),
+    /// A request of a bare header: a challenge would be more than three times its size, and no
+    /// client sends it.
+    BareRequest = "bare_request" => Some(ErrorCode::BAD_REQUEST),
+    /// Integrity without USERNAME, REALM or NONCE.
+    IncompleteCredentials = "incomplete_credentials" => Some(ErrorCode::BAD_REQUEST),
+    /// The nonce is too old, or was not made for this source.
+    StaleNonce = "stale_nonce" => Some(ErrorCode::STALE_NONCE),
+    /// The listener does not serve that realm.
+    WrongRealm = "wrong_realm" => Some(ErrorCode::UNAUTHENTICATED),
+    /// The username is empty, too long or not UTF-8.
+    InvalidUsername = "invalid_username" => Some(ErrorCode::UNAUTHENTICATED),
+    /// Nobody has that name.
+    UnknownUser = "unknown_user" => Some(ErrorCode::UNAUTHENTICATED),
+    /// The integrity does not verify.
+    WrongPassword = "wrong_password" => Some(ErrorCode::UNAUTHENTICATED),
+    /// The time-limited credential has ended.
+    CredentialExpired = "credential_expired" => Some(ErrorCode::UNAUTHENTICATED),
+    /// The user is blocked.
+    UserBlocked = "user_blocked" => Some(ErrorCode::FORBIDDEN),
+    /// The store did not answer.
+    LookupUnavailable = "lookup_unavailable" => Some(ErrorCode::SERVER_ERROR),
+    /// The store did not answer in time.
+    LookupTimeout = "lookup_timeout" => Some(ErrorCode::SERVER_ERROR),
+    /// Too many requests wait for the store.
+    ParkingFull = "parking_full" => None,
+    /// An attribute that must be understood is not.
+    UnknownAttribute = "unknown_attribute" => Some(ErrorCode::UNKNOWN_ATTRIBUTE),
+    /// An attribute that the method needs is missing.
+    MissingAttribute = "missing_attribute" => Some(ErrorCode::BAD_REQUEST),
+    /// An attribute has no legal value.
+    MalformedAttribute = "malformed_attribute" => Some(ErrorCode::BAD_REQUEST),
+    /// Attributes that exclude each other.
+    ConflictingAttributes = "conflicting_attributes" => Some(ErrorCode::BAD_REQUEST),
+    /// The 5-tuple has an allocation already.
+    AllocationExists = "allocation_exists" => Some(ErrorCode::ALLOCATION_MISMATCH),
+    /// The 5-tuple has no allocation.
+    NoAllocation = "no_allocation" => Some(ErrorCode::ALLOCATION_MISMATCH),
+    /// The allocation belongs to somebody else.
+    WrongUser = "wrong_user" => Some(ErrorCode::WRONG_CREDENTIALS),
+    /// REQUESTED-TRANSPORT is not UDP.
+    UnsupportedTransport = "unsupported_transport" => Some(ErrorCode::UNSUPPORTED_TRANSPORT),
+    /// No relay address of that family.
+    FamilyNotSupported = "family_not_supported" => Some(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED),
+    /// The address is not of the allocation's family.
+    FamilyMismatch = "family_mismatch" => Some(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH),
+    /// The peer policy says no.
+    DeniedPeer = "denied_peer" => Some(ErrorCode::FORBIDDEN),
+    /// The user has as many sessions as allowed.
+    UserQuota = "user_quota" => Some(ErrorCode::ALLOCATION_QUOTA_REACHED),
+    /// The realm has as many sessions as allowed.
+    RealmQuota = "realm_quota" => Some(ErrorCode::ALLOCATION_QUOTA_REACHED),
+    /// The node takes no new allocations.
+    NotAccepting = "not_accepting" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// No relay port is free.
+    PortsExhausted = "ports_exhausted" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// RESERVATION-TOKEN names no kept port.
+    UnknownReservation = "unknown_reservation" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// The relay socket could not be opened.
+    RelayFailed = "relay_failed" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// As many permissions as a session may have.
+    TooManyPermissions = "too_many_permissions" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// As many channels as a session may have.
+    TooManyChannels = "too_many_channels" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// The channel number is outside 0x4000 to 0x4FFF.
+    InvalidChannel = "invalid_channel" => Some(ErrorCode::BAD_REQUEST),
+    /// The channel or the peer is bound to another partner.
+    ChannelConflict = "channel_conflict" => Some(ErrorCode::BAD_REQUEST),
+    /// A response, or a method in a class that it does not have: never answered.
+    UnexpectedClass = "unexpected_class" => None,
+}
+
+impl RefusalReason {
+    /// Whether REALM and a fresh NONCE go along.
+    #[must_use]
+    pub fn challenges(self) -> bool {
+        matches!(
+            self.code(),
+            Some(ErrorCode::UNAUTHENTICATED | ErrorCode::STALE_NONCE)
+        )
+    }
+}
