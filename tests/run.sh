@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs what the tests need where it is missing, runs all tests, and prints one summary line.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# program=Debian package
+needed=(
+  redis-server=redis-server redis-cli=redis-tools turnutils_uclient=coturn turnadmin=coturn
+  sqlite3=sqlite3 tmux=tmux openssl=openssl ps=procps cc=gcc
+)
+missing=()
+for pair in "${needed[@]}"; do
+  command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+done
+
+policy=/usr/sbin/policy-rc.d
+if ((${#missing[@]})); then
+  if ! command -v apt-get >/dev/null; then
+    echo "tests need these Debian packages or their like: ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=()
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || { echo "run as root or install by hand: ${missing[*]}" >&2; exit 1; }
+    as_root=(sudo)
+  fi
+  # The tests start their own servers: the packages' daemons must not come up with the installation.
+  made_policy=
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    made_policy=1
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  fi
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  if [[ $made_policy ]]; then
+    "${as_root[@]}" rm -f "$policy"
+    trap - EXIT
+  fi
+fi
+
+# Some suites start the real programs; they are built before anything is timed.
+cargo build --workspace --bins
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+
+read -r passed failed < <(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$log")
+echo "$passed passed, $failed failed"
+if ((status == 0 && failed == 0 && passed > 0)); then exit 0; fi
+exit 1
