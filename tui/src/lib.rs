@@ -1,1 +1,3 @@
-//! placeholder
+//! `relayctl`: the console and the command line of relayd clusters.
+
+pub mod client;

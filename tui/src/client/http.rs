@@ -1,0 +1,486 @@
+//! [`AdminApi`] over HTTP.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{Stream, StreamExt as _, stream};
+use reqwest::{Method, RequestBuilder, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared::api::{
+    ApiError, AuditView, BlockRequest, BlockView, Credential, ErrorKind, EventView, JobView,
+    KillRequest, KillResult, ListQuery, MintRequest, NodeView, Overview, Page, RealmPut, RealmView,
+    RefusalCount, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView,
+    SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    route,
+};
+use shared::{NodeId, Realm, Secret};
+use tokio::sync::Mutex;
+
+use super::sse::Decoder;
+use super::ssh::Tunnel;
+use super::{Address, AdminApi, ClientError, ClientResult, EventStream, Prompting};
+
+/// The largest answer that is read, in bytes: a job of 10,000 items fits several times.
+const MAX_BODY: usize = 32 << 20;
+/// A stream on which not even a keep-alive comment came for this long is dead.
+const STREAM_SILENCE: Duration = Duration::from_secs(60);
+
+/// How to connect.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    /// Sent as `Authorization: Bearer`; a Unix socket needs none.
+    pub token: Option<Secret<String>>,
+    /// PEM certificates that a server's certificate must lead to, instead of the system's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long a call may take in all.
+    pub call_timeout: Duration,
+    /// Whether ssh may ask questions at the first call.
+    pub prompting: Prompting,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            token: None,
+            ca_pem: None,
+            connect_timeout: Duration::from_secs(2),
+            call_timeout: Duration::from_secs(5),
+            prompting: Prompting::Never,
+        }
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("call_timeout", &self.call_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The admin API of a node over a Unix socket, TCP or an SSH tunnel.
+pub struct HttpAdmin {
+    address: Address,
+    base: String,
+    http: reqwest::Client,
+    options: ConnectOptions,
+    tunnel: Option<Mutex<Tunnel>>,
+}
+
+impl fmt::Debug for HttpAdmin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpAdmin")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HttpAdmin {
+    /// Prepares calls to `address`. Nothing is sent yet: a node that is away shows at the first call.
+    ///
+    /// # Errors
+    /// `Unreachable` when the CA file or the directory of an SSH tunnel cannot be used.
+    pub fn new(address: Address, options: ConnectOptions) -> ClientResult<Self> {
+        let fail = |reason: String| ClientError::Unreachable {
+            address: address.to_string(),
+            reason,
+        };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("relayctl/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(options.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        let mut tunnel = None;
+        let mut base = "http://relayd".to_owned();
+        match &address {
+            Address::Unix(path) => {
+                builder = builder.unix_socket(path.clone()).tls_certs_only([]);
+            }
+            Address::Ssh(target) => {
+                let new = Tunnel::new(target.clone())?;
+                builder = builder.unix_socket(new.socket()).tls_certs_only([]);
+                tunnel = Some(Mutex::new(new));
+            }
+            Address::Http(url) => {
+                base.clone_from(url);
+                if let Some(pem) = &options.ca_pem {
+                    let certificates = reqwest::Certificate::from_pem_bundle(pem)
+                        .map_err(|e| fail(format!("the CA file: {}", innermost(&e))))?;
+                    builder = builder.tls_certs_only(certificates);
+                } else if url.starts_with("http:") {
+                    // Without TLS the system's certificates need not even exist.
+                    builder = builder.tls_certs_only([]);
+                }
+            }
+        }
+        let http = builder.build().map_err(|e| fail(innermost(&e)))?;
+        Ok(Self {
+            address,
+            base,
+            http,
+            options,
+            tunnel,
+        })
+    }
+
+    fn failure(&self, error: &reqwest::Error) -> ClientError {
+        let address = self.address.to_string();
+        if error.is_timeout() && !error.is_connect() {
+            return ClientError::Timeout {
+                address,
+                after: self.options.call_timeout,
+            };
+        }
+        if error.is_decode() {
+            return ClientError::Protocol(innermost(error));
+        }
+        ClientError::Unreachable {
+            address,
+            reason: innermost(error),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.options.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> ClientResult<Response> {
+        if let Some(tunnel) = &self.tunnel {
+            tunnel
+                .lock()
+                .await
+                .ensure_open(self.options.prompting)
+                .await?;
+        }
+        let response = request.send().await.map_err(|e| self.failure(&e))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let body = self.body(response).await?;
+        Err(ClientError::Api(
+            serde_json::from_slice(&body).unwrap_or_else(|_| error_of_status(status)),
+        ))
+    }
+
+    async fn body(&self, response: Response) -> ClientResult<Vec<u8>> {
+        let mut body = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            body.extend_from_slice(&chunk.map_err(|e| self.failure(&e))?);
+            if body.len() > MAX_BODY {
+                return Err(ClientError::Protocol(
+                    "an answer of more than 32 MiB".to_owned(),
+                ));
+            }
+        }
+        Ok(body)
+    }
+
+    async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> ClientResult<T> {
+        let response = self
+            .send(request.timeout(self.options.call_timeout))
+            .await?;
+        let body = self.body(response).await?;
+        serde_json::from_slice(&body).map_err(|e| ClientError::Protocol(e.to_string()))
+    }
+
+    async fn call_empty(&self, request: RequestBuilder) -> ClientResult<()> {
+        let response = self
+            .send(request.timeout(self.options.call_timeout))
+            .await?;
+        self.body(response).await.map(|_| ())
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> ClientResult<T> {
+        self.call(self.request(Method::GET, path)).await
+    }
+
+    async fn list<T: DeserializeOwned>(&self, path: &str, query: &ListQuery) -> ClientResult<T> {
+        self.call(self.request(Method::GET, path).query(query))
+            .await
+    }
+
+    async fn write<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> ClientResult<T> {
+        self.call(self.request(method, path).json(body)).await
+    }
+
+    async fn delete(&self, path: &str, reason: &str) -> ClientResult<()> {
+        self.call_empty(
+            self.request(Method::DELETE, path)
+                .query(&[("reason", reason)]),
+        )
+        .await
+    }
+}
+
+/// The most specific of nested errors: `Connection refused` rather than `error sending request`.
+/// A URL, which could hold a token in a query, is in none of the inner ones.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut current = error;
+    while let Some(source) = current.source() {
+        current = source;
+    }
+    shared::display_safe(&current.to_string()).into_owned()
+}
+
+/// What a status without a body of ours means, as from a proxy in between.
+fn error_of_status(status: u16) -> ApiError {
+    let kind = match status {
+        400 | 422 => ErrorKind::BadRequest,
+        401 => ErrorKind::Unauthenticated,
+        403 => ErrorKind::Denied,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        410 => ErrorKind::CursorExpired,
+        412 => ErrorKind::RevisionConflict,
+        503 => ErrorKind::Unavailable,
+        504 => ErrorKind::Unconfirmed,
+        _ => ErrorKind::Other,
+    };
+    ApiError::new(kind, format!("HTTP status {status} without an explanation"))
+}
+
+/// Turns the body of a stream into events; ends after the first error.
+fn events_of(address: String, response: Response) -> impl Stream<Item = ClientResult<EventView>> {
+    let lost = move |reason: &str| ClientError::Unreachable {
+        address: address.clone(),
+        reason: reason.to_owned(),
+    };
+    let chunks = Box::pin(response.bytes_stream());
+    let state = Some((chunks, Decoder::default()));
+    stream::unfold((state, lost), |(state, lost)| async move {
+        let (mut chunks, mut decoder) = state?;
+        let events = match tokio::time::timeout(STREAM_SILENCE, chunks.next()).await {
+            Ok(Some(Ok(bytes))) => decoder.push(&bytes),
+            Ok(Some(Err(error))) => Err(lost(&innermost(&error))),
+            Ok(None) => Err(lost("the node ended the stream")),
+            Err(_) => Err(lost("the stream fell silent")),
+        };
+        Some(match events {
+            Ok(events) => {
+                let items = events.into_iter().map(Ok).collect::<Vec<_>>();
+                (stream::iter(items), (Some((chunks, decoder)), lost))
+            }
+            Err(error) => (stream::iter(vec![Err(error)]), (None, lost)),
+        })
+    })
+    .flatten()
+}
+
+#[async_trait]
+impl AdminApi for HttpAdmin {
+    fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    async fn whoami(&self) -> ClientResult<WhoAmI> {
+        self.get(route::WHOAMI).await
+    }
+
+    async fn overview(&self) -> ClientResult<Overview> {
+        self.get(route::OVERVIEW).await
+    }
+
+    async fn nodes(&self, query: &ListQuery) -> ClientResult<Page<NodeView>> {
+        self.list(route::NODES, query).await
+    }
+
+    async fn node(&self, id: &NodeId) -> ClientResult<NodeView> {
+        self.get(&route::node(id)).await
+    }
+
+    async fn forget_node(&self, id: &NodeId) -> ClientResult<()> {
+        self.call_empty(self.request(Method::DELETE, &route::node(id)))
+            .await
+    }
+
+    async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>> {
+        self.list(route::SESSIONS, query).await
+    }
+
+    async fn session(&self, id: &str) -> ClientResult<SessionDetail> {
+        self.get(&route::session(id)).await
+    }
+
+    async fn kill_session(&self, id: &str, request: &KillRequest) -> ClientResult<KillResult> {
+        self.write(Method::DELETE, &route::session(id), request)
+            .await
+    }
+
+    async fn start_kill_job(&self, request: &SessionsKill) -> ClientResult<JobView> {
+        self.write(Method::POST, route::SESSIONS_KILL, request)
+            .await
+    }
+
+    async fn jobs(&self) -> ClientResult<Page<JobView>> {
+        self.get(route::JOBS).await
+    }
+
+    async fn job(&self, id: &str) -> ClientResult<JobView> {
+        self.get(&route::job(id)).await
+    }
+
+    async fn stop_job(&self, id: &str) -> ClientResult<JobView> {
+        self.call(self.request(Method::DELETE, &route::job(id)))
+            .await
+    }
+
+    async fn users(&self, query: &ListQuery) -> ClientResult<Page<UserView>> {
+        self.list(route::USERS, query).await
+    }
+
+    async fn user(&self, realm: &Realm, name: &str) -> ClientResult<UserView> {
+        self.get(&route::user(realm, name)).await
+    }
+
+    async fn put_user(&self, realm: &Realm, name: &str, put: &UserPut) -> ClientResult<UserView> {
+        self.write(Method::PUT, &route::user(realm, name), put)
+            .await
+    }
+
+    async fn patch_user(
+        &self,
+        realm: &Realm,
+        name: &str,
+        patch: &UserPatch,
+    ) -> ClientResult<UserView> {
+        self.write(Method::PATCH, &route::user(realm, name), patch)
+            .await
+    }
+
+    async fn delete_user(&self, realm: &Realm, name: &str, reason: &str) -> ClientResult<()> {
+        self.delete(&route::user(realm, name), reason).await
+    }
+
+    async fn blocks(&self, query: &ListQuery) -> ClientResult<Page<BlockView>> {
+        self.list(route::BLOCKS, query).await
+    }
+
+    async fn put_block(
+        &self,
+        realm: &Realm,
+        user: &str,
+        request: &BlockRequest,
+    ) -> ClientResult<BlockView> {
+        self.write(Method::PUT, &route::block(realm, user), request)
+            .await
+    }
+
+    async fn delete_block(&self, realm: &Realm, user: &str) -> ClientResult<()> {
+        self.call_empty(self.request(Method::DELETE, &route::block(realm, user)))
+            .await
+    }
+
+    async fn realms(&self, query: &ListQuery) -> ClientResult<Page<RealmView>> {
+        self.list(route::REALMS, query).await
+    }
+
+    async fn realm(&self, name: &Realm) -> ClientResult<RealmView> {
+        self.get(&route::realm(name)).await
+    }
+
+    async fn put_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        put: &RealmPut,
+    ) -> ClientResult<RealmView> {
+        let request = self.request(Method::PUT, &route::realm(name));
+        self.call(request.header("If-Match", expected.to_string()).json(put))
+            .await
+    }
+
+    async fn delete_realm(&self, name: &Realm, expected: u64, reason: &str) -> ClientResult<()> {
+        let request = self.request(Method::DELETE, &route::realm(name));
+        let request = request.header("If-Match", expected.to_string());
+        self.call_empty(request.query(&[("reason", reason)])).await
+    }
+
+    async fn secrets(&self, realm: &Realm) -> ClientResult<Page<SecretView>> {
+        self.get(&route::secrets(realm)).await
+    }
+
+    async fn create_secret(
+        &self,
+        realm: &Realm,
+        create: &SecretCreate,
+    ) -> ClientResult<SecretCreated> {
+        self.write(Method::POST, &route::secrets(realm), create)
+            .await
+    }
+
+    async fn delete_secret(&self, realm: &Realm, id: &str, reason: &str) -> ClientResult<()> {
+        self.delete(&route::secret(realm, id), reason).await
+    }
+
+    async fn mint(&self, realm: &Realm, request: &MintRequest) -> ClientResult<Credential> {
+        self.write(Method::POST, &route::credentials(realm), request)
+            .await
+    }
+
+    async fn events(&self, after: Option<&str>, limit: u32) -> ClientResult<Page<EventView>> {
+        let request = self.request(Method::GET, route::EVENTS);
+        self.call(
+            request
+                .query(&[("after", after)])
+                .query(&[("limit", limit)]),
+        )
+        .await
+    }
+
+    async fn follow_events(&self, after: Option<&str>) -> ClientResult<EventStream> {
+        let mut request = self
+            .request(Method::GET, route::EVENTS_STREAM)
+            .header("Accept", "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("Last-Event-ID", after);
+        }
+        let after = self.options.call_timeout;
+        let response = tokio::time::timeout(after, self.send(request))
+            .await
+            .map_err(|_| ClientError::Timeout {
+                address: self.address(),
+                after,
+            })??;
+        Ok(Box::pin(events_of(self.address(), response)))
+    }
+
+    async fn audit(&self, limit: u32) -> ClientResult<Page<AuditView>> {
+        self.call(
+            self.request(Method::GET, route::AUDIT)
+                .query(&[("limit", limit)]),
+        )
+        .await
+    }
+
+    async fn refusals(&self, query: &ListQuery) -> ClientResult<Page<RefusalCount>> {
+        self.list(route::REFUSALS, query).await
+    }
+
+    async fn tokens(&self) -> ClientResult<Page<TokenView>> {
+        self.get(route::TOKENS).await
+    }
+
+    async fn create_token(&self, create: &TokenCreate) -> ClientResult<TokenCreated> {
+        self.write(Method::POST, route::TOKENS, create).await
+    }
+
+    async fn delete_token(&self, id: &str) -> ClientResult<()> {
+        self.call_empty(self.request(Method::DELETE, &route::token(id)))
+            .await
+    }
+}

@@ -1,0 +1,143 @@
+//! The admin API as the console and the command line see it.
+//!
+//! [`AdminApi`] has one method per call; [`HttpAdmin`] makes them over a Unix socket, TCP, or an SSH
+//! tunnel. Everything above works with `Arc<dyn AdminApi>`.
+
+mod address;
+mod error;
+mod http;
+mod sse;
+mod ssh;
+
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use futures_util::Stream;
+use shared::api::{
+    AuditView, BlockRequest, BlockView, Credential, EventView, JobView, KillRequest, KillResult,
+    ListQuery, MintRequest, NodeView, Overview, Page, RealmPut, RealmView, RefusalCount,
+    SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate,
+    TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
+};
+use shared::{NodeId, Realm};
+
+pub use address::{Address, AddressError, SshTarget};
+pub use error::ClientError;
+pub use http::{ConnectOptions, HttpAdmin};
+pub use ssh::Prompting;
+
+/// What every call answers.
+pub type ClientResult<T> = Result<T, ClientError>;
+
+/// Events as they happen. Ends with an error when the connection is lost: follow again from the last
+/// id that was seen.
+pub type EventStream = Pin<Box<dyn Stream<Item = ClientResult<EventView>> + Send>>;
+
+/// The calls of the admin API.
+///
+/// Every method fails with a [`ClientError`]: `Unreachable` and `Timeout` when there was no answer,
+/// `Api` with what the node said, `Protocol` when the answer makes no sense.
+#[async_trait]
+pub trait AdminApi: Send + Sync {
+    /// Where the calls go, for people.
+    fn address(&self) -> String;
+
+    /// Who the caller is to the node, and what it may do.
+    async fn whoami(&self) -> ClientResult<WhoAmI>;
+    /// The cluster in figures.
+    async fn overview(&self) -> ClientResult<Overview>;
+
+    /// A page of nodes.
+    async fn nodes(&self, query: &ListQuery) -> ClientResult<Page<NodeView>>;
+    /// One node.
+    async fn node(&self, id: &NodeId) -> ClientResult<NodeView>;
+    /// Removes a node that is gone or stale from the registry.
+    async fn forget_node(&self, id: &NodeId) -> ClientResult<()>;
+
+    /// A page of sessions.
+    async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>>;
+    /// One session, by id or a prefix that only one session has.
+    async fn session(&self, id: &str) -> ClientResult<SessionDetail>;
+    /// Ends one session.
+    async fn kill_session(&self, id: &str, request: &KillRequest) -> ClientResult<KillResult>;
+    /// Ends many sessions, as a job.
+    async fn start_kill_job(&self, request: &SessionsKill) -> ClientResult<JobView>;
+
+    /// Jobs, running and finished.
+    async fn jobs(&self) -> ClientResult<Page<JobView>>;
+    /// One job.
+    async fn job(&self, id: &str) -> ClientResult<JobView>;
+    /// Stops a job.
+    async fn stop_job(&self, id: &str) -> ClientResult<JobView>;
+
+    /// A page of users over all realms.
+    async fn users(&self, query: &ListQuery) -> ClientResult<Page<UserView>>;
+    /// One user.
+    async fn user(&self, realm: &Realm, name: &str) -> ClientResult<UserView>;
+    /// Creates a user or sets its password.
+    async fn put_user(&self, realm: &Realm, name: &str, put: &UserPut) -> ClientResult<UserView>;
+    /// Changes what is given, keeps the rest.
+    async fn patch_user(
+        &self,
+        realm: &Realm,
+        name: &str,
+        patch: &UserPatch,
+    ) -> ClientResult<UserView>;
+    /// Deletes a user.
+    async fn delete_user(&self, realm: &Realm, name: &str, reason: &str) -> ClientResult<()>;
+
+    /// A page of blocked users.
+    async fn blocks(&self, query: &ListQuery) -> ClientResult<Page<BlockView>>;
+    /// Refuses a user for a while.
+    async fn put_block(
+        &self,
+        realm: &Realm,
+        user: &str,
+        request: &BlockRequest,
+    ) -> ClientResult<BlockView>;
+    /// Ends a block.
+    async fn delete_block(&self, realm: &Realm, user: &str) -> ClientResult<()>;
+
+    /// A page of realms.
+    async fn realms(&self, query: &ListQuery) -> ClientResult<Page<RealmView>>;
+    /// One realm.
+    async fn realm(&self, name: &Realm) -> ClientResult<RealmView>;
+    /// Writes a realm's document if its revision still is `expected` (0: creates it).
+    async fn put_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        put: &RealmPut,
+    ) -> ClientResult<RealmView>;
+    /// Deletes a realm if its revision still is `expected`.
+    async fn delete_realm(&self, name: &Realm, expected: u64, reason: &str) -> ClientResult<()>;
+
+    /// Secrets of a realm, without their values.
+    async fn secrets(&self, realm: &Realm) -> ClientResult<Page<SecretView>>;
+    /// Adds a secret.
+    async fn create_secret(
+        &self,
+        realm: &Realm,
+        create: &SecretCreate,
+    ) -> ClientResult<SecretCreated>;
+    /// Removes a secret.
+    async fn delete_secret(&self, realm: &Realm, id: &str, reason: &str) -> ClientResult<()>;
+    /// Mints a time-limited credential.
+    async fn mint(&self, realm: &Realm, request: &MintRequest) -> ClientResult<Credential>;
+
+    /// The newest events, oldest first: those after `after`, where given, and at most `limit`.
+    async fn events(&self, after: Option<&str>, limit: u32) -> ClientResult<Page<EventView>>;
+    /// Events as they happen, first those after `after` where given.
+    async fn follow_events(&self, after: Option<&str>) -> ClientResult<EventStream>;
+    /// The newest audit records, oldest first, at most `limit`.
+    async fn audit(&self, limit: u32) -> ClientResult<Page<AuditView>>;
+    /// Refusal counters.
+    async fn refusals(&self, query: &ListQuery) -> ClientResult<Page<RefusalCount>>;
+
+    /// Tokens, without their values.
+    async fn tokens(&self) -> ClientResult<Page<TokenView>>;
+    /// Creates a token.
+    async fn create_token(&self, create: &TokenCreate) -> ClientResult<TokenCreated>;
+    /// Revokes a token.
+    async fn delete_token(&self, id: &str) -> ClientResult<()>;
+}
