@@ -1,1 +1,6 @@
-//! placeholder
+//! UDP as the workers use it: batched receive and send, and the selector that spreads clients.
+
+pub mod batch;
+pub mod selector;
+pub mod socket;
+pub mod sys;

@@ -1,0 +1,200 @@
+//! Batches: many datagrams per system call, payloads never copied.
+
+use std::io;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+
+use super::sys::{RecvHeaders, SendHeaders};
+
+/// Datagrams per recvmmsg.
+pub const RECV_SLOTS: usize = 32;
+/// The longest datagram relayed, in bytes; longer ones are dropped and counted. WebRTC stays below
+/// 1,500; coturn's limit is the same. Not a power of two, so that slots do not share cache sets.
+pub const MAX_DATAGRAM: usize = 16 * 1024 + 192;
+/// Datagrams per sendmmsg.
+const SEND_SLOTS: usize = 64;
+
+/// What one receive brought.
+#[derive(Debug)]
+pub struct RecvBatch {
+    headers: RecvHeaders,
+    len: usize,
+}
+
+impl RecvBatch {
+    /// Buffers for [`RECV_SLOTS`] datagrams of [`MAX_DATAGRAM`] bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { headers: RecvHeaders::new(RECV_SLOTS, MAX_DATAGRAM), len: 0 }
+    }
+
+    /// Receives what is there. Fewer than [`RECV_SLOTS`] means that the socket is drained.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; whatever else the socket has to say.
+    pub fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
+        self.len = 0;
+        self.len = self.headers.receive(fd)?;
+        Ok(self.len)
+    }
+
+    /// The datagrams of the last receive; `None` for one that was longer than [`MAX_DATAGRAM`].
+    pub fn datagrams(&self) -> impl Iterator<Item = Option<(SocketAddr, &[u8])>> {
+        (0..self.len).map(|i| self.headers.datagram(i))
+    }
+}
+
+impl Default for RecvBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Storage of send batches, kept by the worker over its life.
+#[derive(Debug)]
+pub struct SendQueue {
+    headers: SendHeaders,
+    sockets: [RawFd; SEND_SLOTS],
+    /// Datagrams that the kernel did not take (full buffers, unreachable networks).
+    pub failed: u64,
+}
+
+impl SendQueue {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { headers: SendHeaders::new(SEND_SLOTS), sockets: [-1; SEND_SLOTS], failed: 0 }
+    }
+
+    /// Starts a batch whose payloads live for `'p`.
+    pub fn batch<'q, 'p>(&'q mut self) -> SendBatch<'q, 'p> {
+        SendBatch { queue: self, payloads: PhantomData }
+    }
+}
+
+impl Default for SendQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Datagrams to be sent together. Flushed when full and when dropped, always while the payloads
+/// are alive.
+#[derive(Debug)]
+pub struct SendBatch<'q, 'p> {
+    queue: &'q mut SendQueue,
+    payloads: PhantomData<&'p [u8]>,
+}
+
+impl<'p> SendBatch<'_, 'p> {
+    /// Adds `header` (at most 48 bytes, copied), `payload` and `pad` zero bytes (at most 3).
+    pub fn push(
+        &mut self,
+        socket: RawFd,
+        to: SocketAddr,
+        header: &[u8],
+        payload: &'p [u8],
+        pad: u8,
+    ) {
+        if self.queue.headers.is_full() {
+            self.flush();
+        }
+        self.queue.sockets[self.queue.headers.len()] = socket;
+        self.queue.headers.push(to, header, payload, usize::from(pad));
+    }
+
+    /// Sends what was added: one call per run of datagrams of one socket.
+    pub fn flush(&mut self) {
+        let queue = &mut *self.queue;
+        let mut start = 0;
+        while start < queue.headers.len() {
+            let socket = queue.sockets[start];
+            let run = queue.sockets[start..queue.headers.len()]
+                .iter()
+                .take_while(|&&s| s == socket)
+                .count();
+            queue.failed += send_run(&mut queue.headers, socket, start, start + run);
+            start += run;
+        }
+        queue.headers.clear();
+    }
+}
+
+impl Drop for SendBatch<'_, '_> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Sends `from..to` on one socket and answers how many were given up.
+fn send_run(headers: &mut SendHeaders, socket: RawFd, from: usize, to: usize) -> u64 {
+    let (mut next, mut failed, mut retried) = (from, 0, false);
+    while next < to {
+        match headers.send(socket, next, to) {
+            Ok(0) => break,
+            Ok(sent) => {
+                next += sent;
+                retried = false;
+            }
+            // A full send buffer: real-time data is better dropped than kept.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return failed + (to - next) as u64,
+            // An error of an earlier datagram (ICMP) is reported on the next call: once is not
+            // this datagram's fault.
+            Err(_) if !retried => retried = true,
+            Err(_) => {
+                failed += 1;
+                next += 1;
+                retried = false;
+            }
+        }
+    }
+    failed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_arrives_whole_with_header_payload_and_padding() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = receiver.local_addr().unwrap();
+        let payloads: Vec<Vec<u8>> = (0..100_u8).map(|i| vec![i; usize::from(i)]).collect();
+        let mut queue = SendQueue::new();
+        {
+            let mut batch = queue.batch();
+            for payload in &payloads {
+                batch.push(sender.as_raw_fd(), to, b"head", payload, 3);
+            }
+        }
+        assert_eq!(queue.failed, 0);
+        let mut received = RecvBatch::new();
+        let mut seen = 0_u8;
+        while let Ok(n) = received.receive(receiver.as_raw_fd()) {
+            assert!(n > 0);
+            for datagram in received.datagrams() {
+                let (from, bytes) = datagram.unwrap();
+                assert_eq!(from, sender.local_addr().unwrap());
+                let expected = [b"head".as_slice(), &payloads[usize::from(seen)], &[0; 3]].concat();
+                assert_eq!(bytes, expected);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 100);
+    }
+
+    #[test]
+    fn an_oversized_datagram_is_reported_not_cut() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.send_to(&vec![1; MAX_DATAGRAM + 1], receiver.local_addr().unwrap()).unwrap();
+        let mut received = RecvBatch::new();
+        assert_eq!(received.receive(receiver.as_raw_fd()).unwrap(), 1);
+        assert_eq!(received.datagrams().collect::<Vec<_>>(), [None]);
+    }
+}

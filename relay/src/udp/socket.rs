@@ -1,0 +1,61 @@
+//! Sockets bound the way relays need them.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{selector, sys};
+
+/// Asked of the kernel for each listener, in bytes (capped by net.core.rmem_max): a worker that is
+/// busy for 10 ms at 200,000 packets per second must find them all afterwards.
+const LISTENER_BUFFER: usize = 4 << 20;
+/// Asked of the kernel for each relay socket, in bytes: a burst of a few hundred video packets.
+const RELAY_BUFFER: usize = 512 << 10;
+
+/// Binds `workers` sockets to one address and attaches the selector, so that socket `i` gets the
+/// clients of worker `i`. Port 0 picks a free one for all.
+///
+/// # Errors
+/// What the system says; the caller names the address.
+pub fn bind_listener_group(address: SocketAddr, workers: u16) -> io::Result<Vec<UdpSocket>> {
+    let mut address = address;
+    let mut group = Vec::with_capacity(usize::from(workers));
+    for _ in 0..workers {
+        let socket = new_socket(address, LISTENER_BUFFER)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from(socket);
+        address = socket.local_addr()?;
+        group.push(socket);
+    }
+    if let Some(first) = group.first() {
+        let program = selector::program(address.is_ipv4(), workers);
+        sys::attach_reuseport_selector(first.as_fd(), &program)?;
+    }
+    Ok(group)
+}
+
+/// Binds a relay socket: alone on its port (never SO_REUSEPORT, or a stranger could share it), DF
+/// off unless a datagram asks for it (RFC 8656 §14).
+///
+/// # Errors
+/// `AddrInUse` when something else has the port; whatever else the system says.
+pub fn bind_relay(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new_socket(address, RELAY_BUFFER)?;
+    socket.bind(&address.into())?;
+    sys::set_dont_fragment(socket.as_fd(), address.is_ipv4(), false)?;
+    Ok(socket.into())
+}
+
+fn new_socket(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(buffer)?;
+    socket.set_send_buffer_size(buffer)?;
+    Ok(socket)
+}
