@@ -1,1 +1,13 @@
-//! placeholder
+//! The data plane: one thread per core, each with its own poll, core and sockets.
+//!
+//! Nobody else touches a worker's state: control talks to it through [`WorkerPool`] and hears from it
+//! as [`WorkerNews`], both bounded.
+
+mod mailbox;
+mod outputs;
+mod pool;
+pub mod ports;
+mod run;
+
+pub use mailbox::{MailboxFull, WorkerNews};
+pub use pool::{WorkerPool, WorkerSetup, WorkerThreads};

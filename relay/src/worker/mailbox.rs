@@ -1,0 +1,95 @@
+//! The two bounded queues where workers and control meet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use mio::Waker;
+use shared::{Realm, Username, WorkerId};
+use tokio::sync::mpsc;
+use turn_proto::server::{Command, Event};
+
+/// Commands waiting for one worker: policy swaps, kills and credential answers of one busy second.
+const MAILBOX: usize = 8192;
+
+/// What a worker has to tell.
+#[derive(Debug)]
+pub enum WorkerNews {
+    /// From the core.
+    Event(Event),
+    /// A user has to be looked up; answer with [`Command::Credential`].
+    Lookup {
+        /// The realm.
+        realm: Realm,
+        /// The full STUN USERNAME.
+        username: Username,
+    },
+    /// News were lost because the queue was full; answer with [`Command::Snapshot`].
+    Overflowed,
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Mail {
+    Command(Command),
+    Stop,
+}
+
+/// The sending end of a worker's mailbox.
+#[derive(Clone, Debug)]
+pub(super) struct MailSender {
+    queue: SyncSender<Mail>,
+    waker: Arc<Waker>,
+}
+
+impl MailSender {
+    pub(super) fn send(&self, mail: Mail) -> Result<(), MailboxFull> {
+        let result = self.queue.try_send(mail);
+        // Woken in any case: a full mailbox wants draining.
+        if let Err(error) = self.waker.wake() {
+            tracing::warn!(%error, "A worker cannot be woken.");
+        }
+        result.map_err(|error| match error {
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => MailboxFull,
+        })
+    }
+}
+
+/// A mailbox and its receiving end.
+pub(super) fn mailbox(waker: Arc<Waker>) -> (MailSender, Receiver<Mail>) {
+    let (queue, receiver) = sync_channel(MAILBOX);
+    (MailSender { queue, waker }, receiver)
+}
+
+/// The worker's mailbox is full, or the worker is gone; try again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker's mailbox is full")]
+pub struct MailboxFull;
+
+/// The sending end of the news of one worker. Never blocks: what does not fit is counted, and
+/// control is told that its books are incomplete.
+#[derive(Debug)]
+pub(super) struct NewsSender {
+    pub(super) worker: WorkerId,
+    pub(super) queue: mpsc::Sender<(WorkerId, WorkerNews)>,
+    pub(super) overflows: Arc<AtomicU64>,
+    pub(super) incomplete: AtomicBool,
+}
+
+impl NewsSender {
+    pub(super) fn send(&self, news: WorkerNews) {
+        if self.incomplete.load(Ordering::Relaxed) && !self.try_send(WorkerNews::Overflowed) {
+            self.overflows.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.incomplete.store(false, Ordering::Relaxed);
+        if !self.try_send(news) {
+            self.overflows.fetch_add(1, Ordering::Relaxed);
+            self.incomplete.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn try_send(&self, news: WorkerNews) -> bool {
+        self.queue.try_send((self.worker, news)).is_ok()
+    }
+}

@@ -1,0 +1,150 @@
+//! All workers of a node, as control sees them.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use mio::{Poll, Waker};
+use shared::WorkerId;
+use tokio::sync::mpsc;
+use turn_proto::policy::{Policy, Quota};
+use turn_proto::server::Command;
+use turn_proto::{Server, ServerConfig};
+
+use super::mailbox::{Mail, MailSender, MailboxFull, NewsSender, WorkerNews, mailbox};
+use super::ports::PortPool;
+use super::run::{MAILBOX_TOKEN, Worker};
+
+/// News of all workers waiting for control: several seconds of the busiest churn.
+const NEWS: usize = 65_536;
+
+/// What all workers of a node have in common.
+#[derive(Debug)]
+pub struct WorkerSetup {
+    /// Settings of the core; `worker` and the session counters are filled in per worker.
+    pub server: ServerConfig,
+    /// The first policy.
+    pub policy: Arc<Policy>,
+    /// The node's session quotas.
+    pub quota: Arc<dyn Quota>,
+    /// The node's relay ports.
+    pub ports: Arc<PortPool>,
+    /// Listener groups, each with one socket per worker.
+    pub listeners: Vec<Vec<UdpSocket>>,
+}
+
+/// The workers of a node. Cheap to share; both queues are bounded.
+#[derive(Debug)]
+pub struct WorkerPool {
+    mailboxes: Vec<MailSender>,
+    overflows: Arc<AtomicU64>,
+}
+
+/// The threads behind a [`WorkerPool`].
+#[derive(Debug)]
+pub struct WorkerThreads {
+    pool: Arc<WorkerPool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl WorkerPool {
+    /// Starts `workers` threads and answers the pool, its threads, and the news.
+    ///
+    /// # Errors
+    /// When the system gives no epoll instance or thread.
+    pub fn start(
+        workers: u16,
+        setup: WorkerSetup,
+    ) -> std::io::Result<(Arc<Self>, WorkerThreads, mpsc::Receiver<(WorkerId, WorkerNews)>)> {
+        let (news, receiver) = mpsc::channel(NEWS);
+        let overflows = Arc::new(AtomicU64::new(0));
+        let (mut mailboxes, mut threads) = (Vec::new(), Vec::new());
+        let mut groups: Vec<_> = setup.listeners.into_iter().map(Vec::into_iter).collect();
+        for index in 0..workers {
+            let id = WorkerId(index);
+            let poll = Poll::new()?;
+            let waker = Arc::new(Waker::new(poll.registry(), MAILBOX_TOKEN)?);
+            let (sender, inbox) = mailbox(waker);
+            mailboxes.push(sender);
+            let config = ServerConfig {
+                worker: id,
+                session_first: u32::from(index),
+                session_step: u32::from(workers),
+                ..setup.server.clone()
+            };
+            let server =
+                Server::new(config, Arc::clone(&setup.policy), Arc::clone(&setup.quota));
+            let listeners = groups.iter_mut().filter_map(Iterator::next).collect();
+            let news = NewsSender {
+                worker: id,
+                queue: news.clone(),
+                overflows: Arc::clone(&overflows),
+                incomplete: AtomicBool::new(false),
+            };
+            let worker =
+                Worker::new(poll, server, inbox, news, Arc::clone(&setup.ports), listeners)?;
+            threads.push(spawn(id, worker)?);
+        }
+        let pool = Arc::new(Self { mailboxes, overflows });
+        Ok((Arc::clone(&pool), WorkerThreads { pool, threads }, receiver))
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> u16 {
+        self.mailboxes.len() as u16
+    }
+
+    /// Hands a command to one worker.
+    ///
+    /// # Errors
+    /// [`MailboxFull`]: nothing was queued.
+    pub fn send(&self, worker: WorkerId, command: Command) -> Result<(), MailboxFull> {
+        let mailbox = self.mailboxes.get(usize::from(worker.0)).ok_or(MailboxFull)?;
+        mailbox.send(Mail::Command(command))
+    }
+
+    /// Hands a command to every worker and answers how many could take it.
+    pub fn broadcast(&self, make: impl Fn() -> Command) -> u16 {
+        self.mailboxes.iter().filter(|m| m.send(Mail::Command(make())).is_ok()).count() as u16
+    }
+
+    /// News that were lost because control was behind; healed by snapshots.
+    #[must_use]
+    pub fn overflows(&self) -> u64 {
+        self.overflows.load(Ordering::Relaxed)
+    }
+}
+
+impl WorkerThreads {
+    /// Ends all workers and waits for them.
+    pub fn stop(self) {
+        for mailbox in &self.pool.mailboxes {
+            // A full mailbox drains within a turn of the worker's loop.
+            while mailbox.send(Mail::Stop).is_err() && !self.threads.iter().all(JoinHandle::is_finished)
+            {
+                std::thread::yield_now();
+            }
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("A worker ended in a panic.");
+            }
+        }
+    }
+}
+
+fn spawn(id: WorkerId, worker: Worker) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
+        let span = tracing::info_span!("worker", %id);
+        let _entered = span.enter();
+        let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run()));
+        if let Err(reason) = end.unwrap_or_else(|_| Err(std::io::Error::other("panic"))) {
+            // The listener group must not shrink while the node serves (clients of other workers
+            // would move): better to end and let the supervisor start the node again.
+            tracing::error!(%reason, "A worker cannot go on; the node stops.");
+            std::process::exit(70);
+        }
+    })
+}

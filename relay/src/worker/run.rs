@@ -1,0 +1,311 @@
+//! The loop: wait, mailbox, ready sockets, timers.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::net::UdpSocket;
+use mio::{Events, Interest, Poll, Token};
+use shared::Transport;
+use turn_proto::five_tuple::{FiveTuple, RelayId};
+use turn_proto::server::Forward;
+use turn_proto::{Now, Server};
+
+use super::mailbox::{Mail, NewsSender};
+use super::outputs::Relays;
+use super::ports::PortPool;
+use crate::udp::batch::{RECV_SLOTS, RecvBatch, SendBatch, SendQueue};
+
+/// Wakes the worker for its mailbox.
+pub(super) const MAILBOX_TOKEN: Token = Token(usize::MAX);
+/// Tokens from here on are relay sockets, below are listeners.
+const FIRST_RELAY: usize = 1 << 16;
+/// Batches read from one listener per turn, before others get theirs.
+const LISTENER_BUDGET: usize = 4;
+/// Batches read from one relay socket per turn: one loud session cannot starve the rest.
+const RELAY_BUDGET: usize = 1;
+/// Commands taken per turn.
+const MAILBOX_BUDGET: usize = 256;
+/// Events taken from one poll.
+const EVENTS: usize = 1024;
+/// How often unclaimed reservations are swept.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// One worker: everything it owns but the packet buffers, which its thread makes.
+#[derive(Debug)]
+pub(super) struct Worker {
+    poll: Poll,
+    core: Core,
+    inbox: Receiver<Mail>,
+    /// Sockets that may have more to read: mio tells only once (edge-triggered).
+    ready: VecDeque<Token>,
+    mail_waiting: bool,
+    next_sweep: Instant,
+}
+
+/// The protocol core with the sockets it steers. Apart from the buffers, so that packets can borrow
+/// from those while this is worked with.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) server: Server,
+    pub(super) news: NewsSender,
+    pub(super) ports: Arc<PortPool>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) relays: Relays,
+}
+
+/// A listening socket of this worker.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) address: SocketAddr,
+    pub(super) socket: UdpSocket,
+    ready: bool,
+}
+
+/// Receive and send storage.
+#[derive(Debug, Default)]
+struct Buffers {
+    receive: RecvBatch,
+    send: SendQueue,
+}
+
+/// What one look at a socket brought.
+enum Drained {
+    Yes,
+    No,
+}
+
+impl Worker {
+    pub(super) fn new(
+        poll: Poll,
+        server: Server,
+        inbox: Receiver<Mail>,
+        news: NewsSender,
+        ports: Arc<PortPool>,
+        sockets: Vec<std::net::UdpSocket>,
+    ) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        for (i, socket) in sockets.into_iter().enumerate() {
+            let address = socket.local_addr()?;
+            let mut socket = UdpSocket::from_std(socket);
+            poll.registry().register(&mut socket, Token(i), Interest::READABLE)?;
+            listeners.push(Listener { address, socket, ready: false });
+        }
+        let relays = Relays::new(poll.registry().try_clone()?);
+        Ok(Self {
+            poll,
+            core: Core { server, news, ports, listeners, relays },
+            inbox,
+            ready: VecDeque::new(),
+            mail_waiting: false,
+            next_sweep: read_clocks().mono,
+        })
+    }
+
+    /// Runs until told to stop.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut buffers = Buffers::default();
+        loop {
+            self.wait(&mut events)?;
+            let now = read_clocks();
+            if self.take_mail(now) {
+                return Ok(());
+            }
+            self.read_sockets(now, &mut buffers);
+            if self.core.server.poll_timeout().is_some_and(|at| at <= now.mono) {
+                self.core.server.handle_timeout(now);
+                self.core.drain_outputs(now);
+            }
+            if self.next_sweep <= now.mono {
+                self.core.ports.sweep(now.mono);
+                self.next_sweep = now.mono + SWEEP;
+            }
+        }
+    }
+
+    /// Waits for sockets, mail or the next timer; not at all while something is left to read.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let busy = self.mail_waiting || !self.ready.is_empty();
+        let timeout = if busy {
+            Duration::ZERO
+        } else {
+            let timer = self.core.server.poll_timeout().unwrap_or(self.next_sweep);
+            timer.min(self.next_sweep).saturating_duration_since(read_clocks().mono)
+        };
+        match self.poll.poll(events, Some(timeout)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in events.iter() {
+            match event.token() {
+                MAILBOX_TOKEN => self.mail_waiting = true,
+                token => self.mark_ready(token),
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_ready(&mut self, token: Token) {
+        if let Some(flag) = self.core.ready_flag(token)
+            && !std::mem::replace(flag, true)
+        {
+            self.ready.push_back(token);
+        }
+    }
+
+    /// Takes commands; `true` when told to stop.
+    fn take_mail(&mut self, now: Now) -> bool {
+        if !std::mem::take(&mut self.mail_waiting) {
+            return false;
+        }
+        for _ in 0..MAILBOX_BUDGET {
+            match self.inbox.try_recv() {
+                Ok(Mail::Command(command)) => {
+                    self.core.server.handle_command(now, command);
+                    self.core.drain_outputs(now);
+                }
+                Ok(Mail::Stop) => return true,
+                Err(_) => return false,
+            }
+        }
+        self.mail_waiting = true;
+        false
+    }
+
+    /// One turn over the sockets that had something: each gets its budget, whoever has more left
+    /// goes to the end of the line.
+    fn read_sockets(&mut self, now: Now, buffers: &mut Buffers) {
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else { return };
+            let drained = if token.0 < FIRST_RELAY {
+                self.core.read_listener(now, token.0, buffers)
+            } else {
+                self.core.read_relay(now, relay_of(token), buffers)
+            };
+            match (drained, self.core.ready_flag(token)) {
+                (Drained::No, _) => self.ready.push_back(token),
+                (Drained::Yes, Some(flag)) => *flag = false,
+                (Drained::Yes, None) => {}
+            }
+        }
+    }
+}
+
+impl Core {
+    fn ready_flag(&mut self, token: Token) -> Option<&mut bool> {
+        if token.0 < FIRST_RELAY {
+            self.listeners.get_mut(token.0).map(|l| &mut l.ready)
+        } else {
+            self.relays.ready_flag(relay_of(token))
+        }
+    }
+
+    fn read_listener(&mut self, now: Now, index: usize, buffers: &mut Buffers) -> Drained {
+        let Listener { address: server, ref socket, .. } = self.listeners[index];
+        let descriptor = socket.as_raw_fd();
+        for _ in 0..LISTENER_BUDGET {
+            let Some(count) = buffers.receive(descriptor) else { return Drained::Yes };
+            let Buffers { receive, send } = buffers;
+            let mut batch = send.batch();
+            for datagram in receive.datagrams() {
+                // One that is too long for its slot counts as malformed, as an empty one does.
+                let (client, bytes) = datagram.unwrap_or((server, &[]));
+                let tuple = FiveTuple { client, server, transport: Transport::Udp };
+                let forward = self.server.handle_client(now, tuple, bytes);
+                self.dispatch(now, forward, &mut batch);
+            }
+            if count < RECV_SLOTS {
+                return Drained::Yes;
+            }
+        }
+        Drained::No
+    }
+
+    fn read_relay(&mut self, now: Now, relay: RelayId, buffers: &mut Buffers) -> Drained {
+        for _ in 0..RELAY_BUDGET {
+            // None: closed meanwhile, by a command or by its own client.
+            let Some(descriptor) = self.relays.descriptor(relay) else { return Drained::Yes };
+            let Some(count) = buffers.receive(descriptor) else { return Drained::Yes };
+            let Buffers { receive, send } = buffers;
+            let mut batch = send.batch();
+            for (peer, bytes) in receive.datagrams().flatten() {
+                let forward = self.server.handle_peer(now, relay, peer, bytes);
+                self.dispatch(now, forward, &mut batch);
+            }
+            if count < RECV_SLOTS {
+                return Drained::Yes;
+            }
+        }
+        Drained::No
+    }
+
+    /// Queues the packet that the core let through, then does whatever else it asks for.
+    fn dispatch<'p>(
+        &mut self,
+        now: Now,
+        forward: Option<Forward<'p>>,
+        batch: &mut SendBatch<'_, 'p>,
+    ) {
+        match forward {
+            Some(Forward::ToPeer { relay, peer, payload, dont_fragment }) => {
+                if dont_fragment {
+                    batch.flush();
+                    self.relays.send_unfragmented(relay, peer, payload);
+                } else if let Some(descriptor) = self.relays.descriptor(relay) {
+                    batch.push(descriptor, peer, &[], payload, 0);
+                }
+            }
+            Some(Forward::ToClient { tuple, header, payload, pad }) => {
+                if let Some(listener) = self.listener(tuple.server) {
+                    let descriptor = listener.socket.as_raw_fd();
+                    batch.push(descriptor, tuple.client, header.as_slice(), payload, pad);
+                }
+            }
+            None => {}
+        }
+        if let Some(output) = self.server.poll_output() {
+            // What was let through before must leave before its socket may close.
+            batch.flush();
+            self.perform(now, output);
+            self.drain_outputs(now);
+        }
+    }
+
+    pub(super) fn listener(&self, server: SocketAddr) -> Option<&Listener> {
+        self.listeners.iter().find(|l| l.address == server)
+    }
+}
+
+impl Buffers {
+    /// Fills the receive slots; `None` when there is nothing. Errors of a UDP socket belong to
+    /// datagrams sent before; the next call goes on.
+    fn receive(&mut self, descriptor: RawFd) -> Option<usize> {
+        match self.receive.receive(descriptor) {
+            Ok(0) => None,
+            Ok(count) => Some(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => self.receive.receive(descriptor).ok().filter(|&count| count > 0),
+        }
+    }
+}
+
+/// The token of a relay socket.
+pub(super) fn token_of(relay: RelayId) -> Token {
+    Token(FIRST_RELAY + relay.0 as usize)
+}
+
+fn relay_of(token: Token) -> RelayId {
+    RelayId((token.0 - FIRST_RELAY) as u32)
+}
+
+/// Both clocks. The only place of the data plane that reads them.
+fn read_clocks() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Now { mono: Instant::now(), unix }
+}
