@@ -26,7 +26,10 @@ impl RecvBatch {
     /// Buffers for [`RECV_SLOTS`] datagrams of [`MAX_DATAGRAM`] bytes.
     #[must_use]
     pub fn new() -> Self {
-        Self { headers: RecvHeaders::new(RECV_SLOTS, MAX_DATAGRAM), len: 0 }
+        Self {
+            headers: RecvHeaders::new(RECV_SLOTS, MAX_DATAGRAM),
+            len: 0,
+        }
     }
 
     /// Receives what is there. Fewer than [`RECV_SLOTS`] means that the socket is drained.
@@ -64,12 +67,19 @@ impl SendQueue {
     /// An empty queue.
     #[must_use]
     pub fn new() -> Self {
-        Self { headers: SendHeaders::new(SEND_SLOTS), sockets: [-1; SEND_SLOTS], failed: 0 }
+        Self {
+            headers: SendHeaders::new(SEND_SLOTS),
+            sockets: [-1; SEND_SLOTS],
+            failed: 0,
+        }
     }
 
     /// Starts a batch whose payloads live for `'p`.
     pub fn batch<'q, 'p>(&'q mut self) -> SendBatch<'q, 'p> {
-        SendBatch { queue: self, payloads: PhantomData }
+        SendBatch {
+            queue: self,
+            payloads: PhantomData,
+        }
     }
 }
 
@@ -101,7 +111,9 @@ impl<'p> SendBatch<'_, 'p> {
             self.flush();
         }
         self.queue.sockets[self.queue.headers.len()] = socket;
-        self.queue.headers.push(to, header, payload, usize::from(pad));
+        self.queue
+            .headers
+            .push(to, header, payload, usize::from(pad));
     }
 
     /// Sends what was added: one call per run of datagrams of one socket.
@@ -192,7 +204,9 @@ mod tests {
     fn an_oversized_datagram_is_reported_not_cut() {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        sender.send_to(&vec![1; MAX_DATAGRAM + 1], receiver.local_addr().unwrap()).unwrap();
+        sender
+            .send_to(&vec![1; MAX_DATAGRAM + 1], receiver.local_addr().unwrap())
+            .unwrap();
         let mut received = RecvBatch::new();
         assert_eq!(received.receive(receiver.as_raw_fd()).unwrap(), 1);
         assert_eq!(received.datagrams().collect::<Vec<_>>(), [None]);

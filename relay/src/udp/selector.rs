@@ -25,7 +25,12 @@ pub fn worker_of(client: SocketAddr, workers: u16) -> WorkerId {
         IpAddr::V4(ip) => hash = mix(hash, u32::from(ip)),
         IpAddr::V6(ip) => {
             let bits = u128::from(ip);
-            for word in [(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32] {
+            for word in [
+                (bits >> 96) as u32,
+                (bits >> 64) as u32,
+                (bits >> 32) as u32,
+                bits as u32,
+            ] {
                 hash = mix(hash, word);
             }
         }
@@ -84,7 +89,9 @@ mod tests {
         let server = group[0].local_addr().unwrap();
         for socket in &group {
             socket.set_nonblocking(false).unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
         }
         for ip in clients {
             let client = UdpSocket::bind((ip, 0)).unwrap();
@@ -115,9 +122,13 @@ mod tests {
     fn clients_spread_evenly() {
         let mut counts = [0_u32; 8];
         for i in 0..8000_u32 {
-            let client = SocketAddr::from(([10, 1, (i >> 8) as u8, i as u8], 40_000 + (i % 7) as u16));
+            let client =
+                SocketAddr::from(([10, 1, (i >> 8) as u8, i as u8], 40_000 + (i % 7) as u16));
             counts[usize::from(worker_of(client, 8).0)] += 1;
         }
-        assert!(counts.iter().all(|&n| (800..1200).contains(&n)), "{counts:?}");
+        assert!(
+            counts.iter().all(|&n| (800..1200).contains(&n)),
+            "{counts:?}"
+        );
     }
 }

@@ -50,7 +50,11 @@ pub fn bind_relay(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 fn new_socket(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

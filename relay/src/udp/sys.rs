@@ -54,10 +54,23 @@ pub mod opcode {
 pub fn attach_reuseport_selector(socket: BorrowedFd<'_>, program: &[Filter]) -> io::Result<()> {
     let mut code: Vec<libc::sock_filter> = program
         .iter()
-        .map(|f| libc::sock_filter { code: f.code, jt: 0, jf: 0, k: f.k })
+        .map(|f| libc::sock_filter {
+            code: f.code,
+            jt: 0,
+            jf: 0,
+            k: f.k,
+        })
         .collect();
-    let value = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };
-    set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &value)
+    let value = libc::sock_fprog {
+        len: code.len() as u16,
+        filter: code.as_mut_ptr(),
+    };
+    set_option(
+        socket.as_raw_fd(),
+        libc::SOL_SOCKET,
+        libc::SO_ATTACH_REUSEPORT_CBPF,
+        &value,
+    )
 }
 
 /// Whether outgoing IPv4 datagrams carry the DF bit.
@@ -66,10 +79,18 @@ pub fn attach_reuseport_selector(socket: BorrowedFd<'_>, program: &[Filter]) -> 
 /// What setsockopt says.
 pub fn set_dont_fragment(socket: BorrowedFd<'_>, ipv4: bool, on: bool) -> io::Result<()> {
     let (level, name, mode) = if ipv4 {
-        let mode = if on { libc::IP_PMTUDISC_DO } else { libc::IP_PMTUDISC_DONT };
+        let mode = if on {
+            libc::IP_PMTUDISC_DO
+        } else {
+            libc::IP_PMTUDISC_DONT
+        };
         (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode)
     } else {
-        let mode = if on { libc::IPV6_PMTUDISC_DO } else { libc::IPV6_PMTUDISC_DONT };
+        let mode = if on {
+            libc::IPV6_PMTUDISC_DO
+        } else {
+            libc::IPV6_PMTUDISC_DONT
+        };
         (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, mode)
     };
     set_option(socket.as_raw_fd(), level, name, &mode)
@@ -79,7 +100,11 @@ fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> 
     let pointer = std::ptr::from_ref(value).cast();
     // SAFETY: `value` lives across the call and its size is passed with it.
     let result = unsafe { libc::setsockopt(fd, level, name, pointer, size_of::<T>() as u32) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Raises the soft limit of open descriptors to the hard one and answers it: a relay needs one per
@@ -107,10 +132,17 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 /// # Errors
 /// What setrlimit says.
 pub fn forbid_core_dumps() -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the pointer is to a valid rlimit.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Message headers for one recvmmsg over fixed buffers.
@@ -144,7 +176,13 @@ impl RecvHeaders {
             messages[i].msg_hdr.msg_iov = &raw mut vectors[i];
             messages[i].msg_hdr.msg_iovlen = 1;
         }
-        Self { messages, names, _vectors: vectors, buffers, slot }
+        Self {
+            messages,
+            names,
+            _vectors: vectors,
+            buffers,
+            slot,
+        }
     }
 
     /// Receives as many datagrams as are there, at most one per slot.
@@ -154,10 +192,13 @@ impl RecvHeaders {
         }
         let (pointer, count) = (self.messages.as_mut_ptr(), self.messages.len() as u32);
         // SAFETY: headers, names, vectors and buffers were linked in `new` and are alive.
-        let n = unsafe {
-            libc::recvmmsg(fd, pointer, count, libc::MSG_DONTWAIT, std::ptr::null_mut())
-        };
-        if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+        let n =
+            unsafe { libc::recvmmsg(fd, pointer, count, libc::MSG_DONTWAIT, std::ptr::null_mut()) };
+        if n < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(n as usize)
+        }
     }
 
     /// Datagram `i` of the last receive: its source and bytes, or `None` when it did not fit its
@@ -169,13 +210,18 @@ impl RecvHeaders {
             return None;
         }
         let start = i * self.slot;
-        Some((read_address(&self.names[i])?, &self.buffers[start..start + len]))
+        Some((
+            read_address(&self.names[i])?,
+            &self.buffers[start..start + len],
+        ))
     }
 }
 
 impl std::fmt::Debug for RecvHeaders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecvHeaders").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("RecvHeaders")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }
 
@@ -234,8 +280,10 @@ impl SendHeaders {
         let mut used = 0;
         for (pointer, len) in parts {
             if len > 0 {
-                self.vectors[i][used] =
-                    libc::iovec { iov_base: pointer.cast_mut().cast(), iov_len: len };
+                self.vectors[i][used] = libc::iovec {
+                    iov_base: pointer.cast_mut().cast(),
+                    iov_len: len,
+                };
                 used += 1;
             }
         }
@@ -255,13 +303,19 @@ impl SendHeaders {
         // SAFETY: `push` linked headers, names and vectors of every message below `len`, and the
         // caller guarantees that the payloads are alive.
         let n = unsafe { libc::sendmmsg(fd, pointer, count, libc::MSG_DONTWAIT) };
-        if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+        if n < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(n as usize)
+        }
     }
 }
 
 impl std::fmt::Debug for SendHeaders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SendHeaders").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("SendHeaders")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 

@@ -29,7 +29,10 @@ struct RelaySocket {
 
 impl Relays {
     pub(super) fn new(registry: Registry) -> Self {
-        Self { registry, sockets: Vec::new() }
+        Self {
+            registry,
+            sockets: Vec::new(),
+        }
     }
 
     pub(super) fn descriptor(&self, relay: RelayId) -> Option<RawFd> {
@@ -44,7 +47,9 @@ impl Relays {
     /// Sends one datagram with the DF bit set (RFC 8656 §14). Per datagram, because the bit is an
     /// option of the socket and must not stick to the next one.
     pub(super) fn send_unfragmented(&self, relay: RelayId, peer: SocketAddr, payload: &[u8]) {
-        let Some(RelaySocket { socket, local, .. }) = self.get(relay) else { return };
+        let Some(RelaySocket { socket, local, .. }) = self.get(relay) else {
+            return;
+        };
         let result = sys::set_dont_fragment(socket.as_fd(), local.is_ipv4(), true)
             .and_then(|()| socket.send_to(payload, peer))
             .map(|_| ());
@@ -61,12 +66,17 @@ impl Relays {
     fn insert(&mut self, relay: RelayId, socket: std::net::UdpSocket) -> std::io::Result<()> {
         let local = socket.local_addr()?;
         let mut socket = UdpSocket::from_std(socket);
-        self.registry.register(&mut socket, token_of(relay), Interest::READABLE)?;
+        self.registry
+            .register(&mut socket, token_of(relay), Interest::READABLE)?;
         let index = relay.0 as usize;
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
         }
-        self.sockets[index] = Some(RelaySocket { socket, local, ready: false });
+        self.sockets[index] = Some(RelaySocket {
+            socket,
+            local,
+            ready: false,
+        });
         Ok(())
     }
 

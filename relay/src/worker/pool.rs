@@ -56,7 +56,11 @@ impl WorkerPool {
     pub fn start(
         workers: u16,
         setup: WorkerSetup,
-    ) -> std::io::Result<(Arc<Self>, WorkerThreads, mpsc::Receiver<(WorkerId, WorkerNews)>)> {
+    ) -> std::io::Result<(
+        Arc<Self>,
+        WorkerThreads,
+        mpsc::Receiver<(WorkerId, WorkerNews)>,
+    )> {
         let (news, receiver) = mpsc::channel(NEWS);
         let overflows = Arc::new(AtomicU64::new(0));
         let (mut mailboxes, mut threads) = (Vec::new(), Vec::new());
@@ -73,8 +77,7 @@ impl WorkerPool {
                 session_step: u32::from(workers),
                 ..setup.server.clone()
             };
-            let server =
-                Server::new(config, Arc::clone(&setup.policy), Arc::clone(&setup.quota));
+            let server = Server::new(config, Arc::clone(&setup.policy), Arc::clone(&setup.quota));
             let listeners = groups.iter_mut().filter_map(Iterator::next).collect();
             let news = NewsSender {
                 worker: id,
@@ -82,11 +85,20 @@ impl WorkerPool {
                 overflows: Arc::clone(&overflows),
                 incomplete: AtomicBool::new(false),
             };
-            let worker =
-                Worker::new(poll, server, inbox, news, Arc::clone(&setup.ports), listeners)?;
+            let worker = Worker::new(
+                poll,
+                server,
+                inbox,
+                news,
+                Arc::clone(&setup.ports),
+                listeners,
+            )?;
             threads.push(spawn(id, worker)?);
         }
-        let pool = Arc::new(Self { mailboxes, overflows });
+        let pool = Arc::new(Self {
+            mailboxes,
+            overflows,
+        });
         Ok((Arc::clone(&pool), WorkerThreads { pool, threads }, receiver))
     }
 
@@ -101,13 +113,19 @@ impl WorkerPool {
     /// # Errors
     /// [`MailboxFull`]: nothing was queued.
     pub fn send(&self, worker: WorkerId, command: Command) -> Result<(), MailboxFull> {
-        let mailbox = self.mailboxes.get(usize::from(worker.0)).ok_or(MailboxFull)?;
+        let mailbox = self
+            .mailboxes
+            .get(usize::from(worker.0))
+            .ok_or(MailboxFull)?;
         mailbox.send(Mail::Command(command))
     }
 
     /// Hands a command to every worker and answers how many could take it.
     pub fn broadcast(&self, make: impl Fn() -> Command) -> u16 {
-        self.mailboxes.iter().filter(|m| m.send(Mail::Command(make())).is_ok()).count() as u16
+        self.mailboxes
+            .iter()
+            .filter(|m| m.send(Mail::Command(make())).is_ok())
+            .count() as u16
     }
 
     /// News that were lost because control was behind; healed by snapshots.
@@ -122,7 +140,8 @@ impl WorkerThreads {
     pub fn stop(self) {
         for mailbox in &self.pool.mailboxes {
             // A full mailbox drains within a turn of the worker's loop.
-            while mailbox.send(Mail::Stop).is_err() && !self.threads.iter().all(JoinHandle::is_finished)
+            while mailbox.send(Mail::Stop).is_err()
+                && !self.threads.iter().all(JoinHandle::is_finished)
             {
                 std::thread::yield_now();
             }
@@ -136,15 +155,17 @@ impl WorkerThreads {
 }
 
 fn spawn(id: WorkerId, worker: Worker) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
-        let span = tracing::info_span!("worker", %id);
-        let _entered = span.enter();
-        let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run()));
-        if let Err(reason) = end.unwrap_or_else(|_| Err(std::io::Error::other("panic"))) {
-            // The listener group must not shrink while the node serves (clients of other workers
-            // would move): better to end and let the supervisor start the node again.
-            tracing::error!(%reason, "A worker cannot go on; the node stops.");
-            std::process::exit(70);
-        }
-    })
+    std::thread::Builder::new()
+        .name(format!("worker-{id}"))
+        .spawn(move || {
+            let span = tracing::info_span!("worker", %id);
+            let _entered = span.enter();
+            let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run()));
+            if let Err(reason) = end.unwrap_or_else(|_| Err(std::io::Error::other("panic"))) {
+                // The listener group must not shrink while the node serves (clients of other workers
+                // would move): better to end and let the supervisor start the node again.
+                tracing::error!(%reason, "A worker cannot go on; the node stops.");
+                std::process::exit(70);
+            }
+        })
 }

@@ -93,7 +93,12 @@ impl PortPool {
             reserved: HashMap::new(),
             random: SmallRng::from_seed(seed),
         };
-        Self { addresses, first: *ports.start(), count, state: Mutex::new(state) }
+        Self {
+            addresses,
+            first: *ports.start(),
+            count,
+            state: Mutex::new(state),
+        }
     }
 
     /// The relay addresses.
@@ -112,7 +117,10 @@ impl PortPool {
     #[must_use]
     pub fn usage(&self) -> PortUsage {
         let used = self.lock().used.iter().sum::<usize>() as u64;
-        PortUsage { used, total: (self.count * self.addresses.len()) as u64 }
+        PortUsage {
+            used,
+            total: (self.count * self.addresses.len()) as u64,
+        }
     }
 
     /// Binds the socket that an Allocate asks for.
@@ -123,7 +131,9 @@ impl PortPool {
         if let PortRequest::Reserved(token) = request.port {
             return self.claim(token, now);
         }
-        let address = self.choose_address(&request).ok_or(OpenError::FamilyUnavailable)?;
+        let address = self
+            .choose_address(&request)
+            .ok_or(OpenError::FamilyUnavailable)?;
         let mut failure = OpenError::PortsExhausted;
         for _ in 0..BIND_ATTEMPTS {
             let port = self.take(address, request.port).ok_or(failure)?;
@@ -180,13 +190,16 @@ impl PortPool {
 
     /// The address of the listener itself where it relays too, else one drawn at random.
     fn choose_address(&self, request: &RelayRequest) -> Option<usize> {
-        let fits = |a: &RelayAddress| {
-            AddressFamily::of(SocketAddr::new(a.local, 0)) == request.family
-        };
-        let own = self.addresses.iter().position(|a| fits(a) && a.local == request.server.ip());
+        let fits =
+            |a: &RelayAddress| AddressFamily::of(SocketAddr::new(a.local, 0)) == request.family;
+        let own = self
+            .addresses
+            .iter()
+            .position(|a| fits(a) && a.local == request.server.ip());
         own.or_else(|| {
-            let candidates: Vec<usize> =
-                (0..self.addresses.len()).filter(|&i| fits(&self.addresses[i])).collect();
+            let candidates: Vec<usize> = (0..self.addresses.len())
+                .filter(|&i| fits(&self.addresses[i]))
+                .collect();
             let draw = self.lock().random.random_range(0..candidates.len().max(1));
             candidates.get(draw).copied()
         })
@@ -228,7 +241,9 @@ impl PortPool {
                 }
             }
         };
-        let index = (start..self.count).chain(0..start).find(|&i| fits(&state, i))?;
+        let index = (start..self.count)
+            .chain(0..start)
+            .find(|&i| fits(&state, i))?;
         state.take(address, index);
         Some(self.first + index as u16)
     }
@@ -242,7 +257,9 @@ impl PortPool {
     ) -> Result<ReservationToken, OpenError> {
         let mut token = [0; 8];
         getrandom::fill(&mut token).map_err(|_| OpenError::Failed)?;
-        let socket = self.bind(address, port).map_err(|_| OpenError::PortsExhausted)?;
+        let socket = self
+            .bind(address, port)
+            .map_err(|_| OpenError::PortsExhausted)?;
         let mut state = self.lock();
         let index = usize::from(port - self.first);
         if state.reserved.len() >= MAX_RESERVATIONS || state.is_taken(address, index) {
@@ -251,14 +268,29 @@ impl PortPool {
         state.take(address, index);
         let expires = now + RESERVATION_LIFETIME;
         let token = ReservationToken(token);
-        state.reserved.insert(token, Reservation { socket, address, expires });
+        state.reserved.insert(
+            token,
+            Reservation {
+                socket,
+                address,
+                expires,
+            },
+        );
         Ok(token)
     }
 
     fn claim(&self, token: ReservationToken, now: Instant) -> Result<OpenedSocket, OpenError> {
         self.sweep(now);
-        let reservation = self.lock().reserved.remove(&token).ok_or(OpenError::UnknownToken)?;
-        let port = reservation.socket.local_addr().map_err(|_| OpenError::Failed)?.port();
+        let reservation = self
+            .lock()
+            .reserved
+            .remove(&token)
+            .ok_or(OpenError::UnknownToken)?;
+        let port = reservation
+            .socket
+            .local_addr()
+            .map_err(|_| OpenError::Failed)?
+            .port();
         Ok(self.opened(reservation.address, port, reservation.socket, None))
     }
 
@@ -299,13 +331,22 @@ mod tests {
 
     fn request(port: PortRequest) -> RelayRequest {
         let server = "127.0.0.1:3478".parse().unwrap();
-        RelayRequest { server, family: AddressFamily::V4, port }
+        RelayRequest {
+            server,
+            family: AddressFamily::V4,
+            port,
+        }
     }
 
     /// A range of `count` ports from an even one that are free right now.
     fn free_range(count: u16) -> RangeInclusive<u16> {
         for _ in 0..200 {
-            let base = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() & !1;
+            let base = UdpSocket::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port()
+                & !1;
             let free = |p| UdpSocket::bind(("127.0.0.1", p)).is_ok();
             if base < 60_000 && (base..base + count).all(free) {
                 return base..=base + count - 1;
@@ -318,28 +359,44 @@ mod tests {
     fn every_port_is_handed_out_once_and_comes_back() {
         let pool = pool(free_range(4));
         let now = Instant::now();
-        let open: Vec<_> =
-            (0..4).map(|_| pool.open(request(PortRequest::Any), now).unwrap()).collect();
+        let open: Vec<_> = (0..4)
+            .map(|_| pool.open(request(PortRequest::Any), now).unwrap())
+            .collect();
         assert_eq!(pool.usage(), PortUsage { used: 4, total: 4 });
         let refused = pool.open(request(PortRequest::Any), now).unwrap_err();
         assert_eq!(refused, OpenError::PortsExhausted);
         let local = open[2].opened.local;
-        assert_eq!(open[2].opened.external, SocketAddr::new([192, 0, 2, 1].into(), local.port()));
+        assert_eq!(
+            open[2].opened.external,
+            SocketAddr::new([192, 0, 2, 1].into(), local.port())
+        );
         drop(open);
         pool.close(local);
-        assert_eq!(pool.open(request(PortRequest::Any), now).unwrap().opened.local, local);
+        assert_eq!(
+            pool.open(request(PortRequest::Any), now)
+                .unwrap()
+                .opened
+                .local,
+            local
+        );
     }
 
     #[test]
     fn a_reserved_port_is_the_next_one_and_is_claimed_once() {
         let pool = pool(free_range(4));
         let now = Instant::now();
-        let even = pool.open(request(PortRequest::EvenReserveNext), now).unwrap();
+        let even = pool
+            .open(request(PortRequest::EvenReserveNext), now)
+            .unwrap();
         assert!(even.opened.local.port().is_multiple_of(2));
         let token = even.opened.reservation.unwrap();
-        let next = pool.open(request(PortRequest::Reserved(token)), now).unwrap();
+        let next = pool
+            .open(request(PortRequest::Reserved(token)), now)
+            .unwrap();
         assert_eq!(next.opened.local.port(), even.opened.local.port() + 1);
-        let again = pool.open(request(PortRequest::Reserved(token)), now).unwrap_err();
+        let again = pool
+            .open(request(PortRequest::Reserved(token)), now)
+            .unwrap_err();
         assert_eq!(again, OpenError::UnknownToken);
     }
 
@@ -347,11 +404,15 @@ mod tests {
     fn an_unclaimed_reservation_gives_its_port_back() {
         let pool = pool(free_range(2));
         let now = Instant::now();
-        let even = pool.open(request(PortRequest::EvenReserveNext), now).unwrap();
+        let even = pool
+            .open(request(PortRequest::EvenReserveNext), now)
+            .unwrap();
         let token = even.opened.reservation.unwrap();
         assert_eq!(pool.usage().used, 2);
         let later = now + RESERVATION_LIFETIME;
-        let refused = pool.open(request(PortRequest::Reserved(token)), later).unwrap_err();
+        let refused = pool
+            .open(request(PortRequest::Reserved(token)), later)
+            .unwrap_err();
         assert_eq!(refused, OpenError::UnknownToken);
         assert_eq!(pool.usage().used, 1);
     }
@@ -359,10 +420,14 @@ mod tests {
     #[test]
     fn a_plain_even_port_reserves_nothing() {
         let pool = pool(free_range(2));
-        let even = pool.open(request(PortRequest::Even), Instant::now()).unwrap();
+        let even = pool
+            .open(request(PortRequest::Even), Instant::now())
+            .unwrap();
         assert_eq!(even.opened.reservation, None);
         assert_eq!(pool.usage().used, 1);
-        let refused = pool.open(request(PortRequest::Even), Instant::now()).unwrap_err();
+        let refused = pool
+            .open(request(PortRequest::Even), Instant::now())
+            .unwrap_err();
         assert_eq!(refused, OpenError::PortsExhausted);
     }
 
@@ -384,7 +449,13 @@ mod tests {
     #[test]
     fn a_family_without_address_is_refused() {
         let pool = pool(free_range(2));
-        let v6 = RelayRequest { family: AddressFamily::V6, ..request(PortRequest::Any) };
-        assert_eq!(pool.open(v6, Instant::now()).unwrap_err(), OpenError::FamilyUnavailable);
+        let v6 = RelayRequest {
+            family: AddressFamily::V6,
+            ..request(PortRequest::Any)
+        };
+        assert_eq!(
+            pool.open(v6, Instant::now()).unwrap_err(),
+            OpenError::FamilyUnavailable
+        );
     }
 }

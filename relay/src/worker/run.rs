@@ -92,13 +92,24 @@ impl Worker {
         for (i, socket) in sockets.into_iter().enumerate() {
             let address = socket.local_addr()?;
             let mut socket = UdpSocket::from_std(socket);
-            poll.registry().register(&mut socket, Token(i), Interest::READABLE)?;
-            listeners.push(Listener { address, socket, ready: false });
+            poll.registry()
+                .register(&mut socket, Token(i), Interest::READABLE)?;
+            listeners.push(Listener {
+                address,
+                socket,
+                ready: false,
+            });
         }
         let relays = Relays::new(poll.registry().try_clone()?);
         Ok(Self {
             poll,
-            core: Core { server, news, ports, listeners, relays },
+            core: Core {
+                server,
+                news,
+                ports,
+                listeners,
+                relays,
+            },
             inbox,
             ready: VecDeque::new(),
             mail_waiting: false,
@@ -117,7 +128,12 @@ impl Worker {
                 return Ok(());
             }
             self.read_sockets(now, &mut buffers);
-            if self.core.server.poll_timeout().is_some_and(|at| at <= now.mono) {
+            if self
+                .core
+                .server
+                .poll_timeout()
+                .is_some_and(|at| at <= now.mono)
+            {
                 self.core.server.handle_timeout(now);
                 self.core.drain_outputs(now);
             }
@@ -135,7 +151,9 @@ impl Worker {
             Duration::ZERO
         } else {
             let timer = self.core.server.poll_timeout().unwrap_or(self.next_sweep);
-            timer.min(self.next_sweep).saturating_duration_since(read_clocks().mono)
+            timer
+                .min(self.next_sweep)
+                .saturating_duration_since(read_clocks().mono)
         };
         match self.poll.poll(events, Some(timeout)) {
             Ok(()) => {}
@@ -182,7 +200,9 @@ impl Worker {
     /// goes to the end of the line.
     fn read_sockets(&mut self, now: Now, buffers: &mut Buffers) {
         for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else { return };
+            let Some(token) = self.ready.pop_front() else {
+                return;
+            };
             let drained = if token.0 < FIRST_RELAY {
                 self.core.read_listener(now, token.0, buffers)
             } else {
@@ -207,16 +227,26 @@ impl Core {
     }
 
     fn read_listener(&mut self, now: Now, index: usize, buffers: &mut Buffers) -> Drained {
-        let Listener { address: server, ref socket, .. } = self.listeners[index];
+        let Listener {
+            address: server,
+            ref socket,
+            ..
+        } = self.listeners[index];
         let descriptor = socket.as_raw_fd();
         for _ in 0..LISTENER_BUDGET {
-            let Some(count) = buffers.receive(descriptor) else { return Drained::Yes };
+            let Some(count) = buffers.receive(descriptor) else {
+                return Drained::Yes;
+            };
             let Buffers { receive, send } = buffers;
             let mut batch = send.batch();
             for datagram in receive.datagrams() {
                 // One that is too long for its slot counts as malformed, as an empty one does.
                 let (client, bytes) = datagram.unwrap_or((server, &[]));
-                let tuple = FiveTuple { client, server, transport: Transport::Udp };
+                let tuple = FiveTuple {
+                    client,
+                    server,
+                    transport: Transport::Udp,
+                };
                 let forward = self.server.handle_client(now, tuple, bytes);
                 self.dispatch(now, forward, &mut batch);
             }
@@ -230,8 +260,12 @@ impl Core {
     fn read_relay(&mut self, now: Now, relay: RelayId, buffers: &mut Buffers) -> Drained {
         for _ in 0..RELAY_BUDGET {
             // None: closed meanwhile, by a command or by its own client.
-            let Some(descriptor) = self.relays.descriptor(relay) else { return Drained::Yes };
-            let Some(count) = buffers.receive(descriptor) else { return Drained::Yes };
+            let Some(descriptor) = self.relays.descriptor(relay) else {
+                return Drained::Yes;
+            };
+            let Some(count) = buffers.receive(descriptor) else {
+                return Drained::Yes;
+            };
             let Buffers { receive, send } = buffers;
             let mut batch = send.batch();
             for (peer, bytes) in receive.datagrams().flatten() {
@@ -253,7 +287,12 @@ impl Core {
         batch: &mut SendBatch<'_, 'p>,
     ) {
         match forward {
-            Some(Forward::ToPeer { relay, peer, payload, dont_fragment }) => {
+            Some(Forward::ToPeer {
+                relay,
+                peer,
+                payload,
+                dont_fragment,
+            }) => {
                 if dont_fragment {
                     batch.flush();
                     self.relays.send_unfragmented(relay, peer, payload);
@@ -261,7 +300,12 @@ impl Core {
                     batch.push(descriptor, peer, &[], payload, 0);
                 }
             }
-            Some(Forward::ToClient { tuple, header, payload, pad }) => {
+            Some(Forward::ToClient {
+                tuple,
+                header,
+                payload,
+                pad,
+            }) => {
                 if let Some(listener) = self.listener(tuple.server) {
                     let descriptor = listener.socket.as_raw_fd();
                     batch.push(descriptor, tuple.client, header.as_slice(), payload, pad);
@@ -290,7 +334,11 @@ impl Buffers {
             Ok(0) => None,
             Ok(count) => Some(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(_) => self.receive.receive(descriptor).ok().filter(|&count| count > 0),
+            Err(_) => self
+                .receive
+                .receive(descriptor)
+                .ok()
+                .filter(|&count| count > 0),
         }
     }
 }
@@ -306,6 +354,12 @@ fn relay_of(token: Token) -> RelayId {
 
 /// Both clocks. The only place of the data plane that reads them.
 fn read_clocks() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Now { mono: Instant::now(), unix }
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    Now {
+        mono: Instant::now(),
+        unix,
+    }
 }
