@@ -10,4 +10,4 @@ pub mod ports;
 mod run;
 
 pub use mailbox::{MailboxFull, WorkerNews};
-pub use pool::{WorkerPool, WorkerSetup, WorkerThreads};
+pub use pool::{News, WorkerPool, WorkerSetup, WorkerThreads};

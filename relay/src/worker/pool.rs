@@ -19,6 +19,9 @@ use super::run::{MAILBOX_TOKEN, Worker};
 /// News of all workers waiting for control: several seconds of the busiest churn.
 const NEWS: usize = 65_536;
 
+/// The news of all workers, each with its sender.
+pub type News = mpsc::Receiver<(WorkerId, WorkerNews)>;
+
 /// What all workers of a node have in common.
 #[derive(Debug)]
 pub struct WorkerSetup {
