@@ -59,11 +59,7 @@ impl WorkerPool {
     pub fn start(
         workers: u16,
         setup: WorkerSetup,
-    ) -> std::io::Result<(
-        Arc<Self>,
-        WorkerThreads,
-        mpsc::Receiver<(WorkerId, WorkerNews)>,
-    )> {
+    ) -> std::io::Result<(Arc<Self>, WorkerThreads, News)> {
         let (news, receiver) = mpsc::channel(NEWS);
         let overflows = Arc::new(AtomicU64::new(0));
         let (mut mailboxes, mut threads) = (Vec::new(), Vec::new());
