@@ -1,6 +1,8 @@
 //! STUN codec and TURN server state machine: no IO, no clock, no threads.
 
 pub mod auth;
+pub mod channel_data;
+pub mod demux;
 pub mod five_tuple;
 pub mod policy;
 pub mod server;
