@@ -9,6 +9,11 @@ mod http;
 mod sse;
 mod ssh;
 
+#[cfg(test)]
+pub mod fake;
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 
 use async_trait::async_trait;

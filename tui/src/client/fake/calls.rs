@@ -1,0 +1,533 @@
+//! [`AdminApi`] of the double.
+
+use async_trait::async_trait;
+use futures_util::stream;
+use shared::api::{
+    ApiError, AuditView, BlockRequest, BlockView, ChannelView, Credential, ErrorKind, EventView,
+    JobView, KillRequest, KillResult, ListQuery, MintRequest, NodeView, Overview, Page,
+    PermissionView, RealmPut, RealmView, RefusalCount, Role, SecretCreate, SecretCreated,
+    SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView,
+    UserPatch, UserPut, UserView, WhoAmI,
+};
+use shared::filter::{
+    BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
+};
+use shared::{NodeId, Realm};
+
+use super::state::State;
+use super::{FakeAdmin, bad_request, not_found};
+use crate::client::{AdminApi, ClientError, ClientResult, EventStream};
+
+fn query_text(query: &ListQuery) -> String {
+    let parts = [
+        ("filter", &query.filter),
+        ("sort", &query.sort),
+        ("cursor", &query.cursor),
+    ];
+    let given = parts
+        .iter()
+        .filter_map(|(name, value)| Some(format!(" {name}={}", value.as_ref()?)));
+    given.collect()
+}
+
+fn revision_conflict(current: u64) -> ClientError {
+    let message = format!("somebody else changed it; it is at revision {current} now");
+    let error = ApiError::new(ErrorKind::RevisionConflict, message);
+    ApiError {
+        current_revision: Some(current),
+        ..error
+    }
+    .into()
+}
+
+/// The realm at `expected`; 412 with the other revision otherwise.
+fn realm_at(state: &State, name: &Realm, expected: u64) -> ClientResult<usize> {
+    let at = state.realms.iter().position(|r| r.name == *name);
+    let at = at.ok_or_else(|| not_found("such realm"))?;
+    let current = state.realms[at].revision;
+    if current == expected {
+        Ok(at)
+    } else {
+        Err(revision_conflict(current))
+    }
+}
+
+fn user_at(state: &State, realm: &Realm, name: &str) -> ClientResult<usize> {
+    let at = state
+        .users
+        .iter()
+        .position(|u| u.realm == *realm && u.name == name);
+    at.ok_or_else(|| not_found("such user"))
+}
+
+fn detail(state: &State, session: &SessionView) -> SessionDetail {
+    let peer = session
+        .peers
+        .first()
+        .and_then(|p| p.parse::<std::net::SocketAddr>().ok());
+    let of_user = |s: &&SessionView| s.user == session.user && s.node == session.node;
+    SessionDetail {
+        schema: "session/1".into(),
+        as_of_ms: state.now_ms,
+        session: session.clone(),
+        lifetime_secs: 600,
+        credential_expires_at_ms: session.secret_id.as_ref().map(|_| 1_767_355_200_000),
+        permissions: peer
+            .map(|peer| PermissionView {
+                peer: peer.ip(),
+                last_port: Some(peer.port()),
+                ttl_secs: 240,
+                in_bytes: session.in_bytes,
+                out_bytes: session.out_bytes,
+            })
+            .into_iter()
+            .collect(),
+        channels: peer
+            .map(|peer| ChannelView {
+                number: 0x4001,
+                peer,
+                ttl_secs: 500,
+            })
+            .into_iter()
+            .collect(),
+        drops_by_reason: [("no_permission".to_owned(), session.drops)].into(),
+        user_sessions: state.sessions.iter().filter(of_user).count() as u32,
+        user_limit: Some(12),
+    }
+}
+
+#[async_trait]
+impl AdminApi for FakeAdmin {
+    fn address(&self) -> String {
+        "fake:".into()
+    }
+
+    async fn whoami(&self) -> ClientResult<WhoAmI> {
+        let state = self.enter(Role::Mint, "whoami".into())?;
+        Ok(WhoAmI {
+            actor: "unix:0".into(),
+            role: state.role,
+            realms: Vec::new(),
+            node: state.nodes[0].id.clone(),
+            cluster: "fake".into(),
+            version: "0.1.0".into(),
+        })
+    }
+
+    async fn overview(&self) -> ClientResult<Overview> {
+        let state = self.enter(Role::Viewer, "overview".into())?;
+        let sum = |of: fn(&NodeView) -> u64| state.nodes.iter().map(of).sum::<u64>();
+        Ok(Overview {
+            schema: "overview/1".into(),
+            as_of_ms: state.now_ms,
+            cluster: "fake".into(),
+            nodes_live: (state.nodes.len() - state.missing.len()) as u32,
+            nodes_total: state.nodes.len() as u32,
+            sessions: state.sessions.len() as u64,
+            created_per_sec: 4.5,
+            ended_per_sec: 3.0,
+            rate_in_bps: sum(|n| n.rate_in_bps),
+            rate_out_bps: sum(|n| n.rate_out_bps),
+            packets_per_sec: sum(|n| n.packets_per_sec),
+            transports: [("udp".to_owned(), state.sessions.len() as u64)].into(),
+            refusals_per_sec: [("401".to_owned(), 6.0), ("486".to_owned(), 0.3)].into(),
+            missing: state.missing.clone(),
+        })
+    }
+
+    async fn nodes(&self, query: &ListQuery) -> ClientResult<Page<NodeView>> {
+        let state = self.enter(Role::Viewer, format!("nodes{}", query_text(query)))?;
+        state.page("nodes/1", &state.nodes, NODE_COLUMNS, query)
+    }
+
+    async fn node(&self, id: &NodeId) -> ClientResult<NodeView> {
+        let state = self.enter(Role::Viewer, format!("node {id}"))?;
+        state
+            .nodes
+            .iter()
+            .find(|n| n.id == *id)
+            .cloned()
+            .ok_or_else(|| not_found("such node"))
+    }
+
+    async fn forget_node(&self, id: &NodeId) -> ClientResult<()> {
+        let mut state = self.enter(Role::Admin, format!("forget_node {id}"))?;
+        let before = state.nodes.len();
+        state.nodes.retain(|n| n.id != *id);
+        if state.nodes.len() < before {
+            Ok(())
+        } else {
+            Err(not_found("such node"))
+        }
+    }
+
+    async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>> {
+        let state = self.enter(Role::Viewer, format!("sessions{}", query_text(query)))?;
+        state.page("sessions/1", &state.sessions, SESSION_COLUMNS, query)
+    }
+
+    async fn session(&self, id: &str) -> ClientResult<SessionDetail> {
+        let state = self.enter(Role::Viewer, format!("session {id}"))?;
+        let at = state.find_session(id)?;
+        Ok(detail(&state, &state.sessions[at]))
+    }
+
+    async fn kill_session(&self, id: &str, request: &KillRequest) -> ClientResult<KillResult> {
+        let block = request
+            .block_secs
+            .map_or(String::new(), |secs| format!(" block={secs}"));
+        let call = format!("kill_session {id}{block} reason={}", request.reason);
+        let mut state = self.enter(Role::Operator, call)?;
+        let at = state.find_session(id)?;
+        let session = state.sessions.remove(at);
+        let blocked = request.block_secs.map(|secs| {
+            state
+                .block(&session.realm, &session.user, secs, &request.reason)
+                .until_ms
+        });
+        state.count();
+        Ok(KillResult {
+            id: session.id,
+            node: session.node,
+            user: session.user,
+            realm: session.realm,
+            blocked_until_ms: blocked,
+        })
+    }
+
+    async fn start_kill_job(&self, request: &SessionsKill) -> ClientResult<JobView> {
+        let call = format!(
+            "start_kill_job ids={} filter={:?} expected={} dry_run={}",
+            request.ids.len(),
+            request.filter,
+            request.expected,
+            request.dry_run
+        );
+        self.enter(Role::Operator, call)?.kill_job(request)
+    }
+
+    async fn jobs(&self) -> ClientResult<Page<JobView>> {
+        let state = self.enter(Role::Viewer, "jobs".into())?;
+        Ok(state.whole("jobs/1", state.jobs.clone()))
+    }
+
+    async fn job(&self, id: &str) -> ClientResult<JobView> {
+        let state = self.enter(Role::Viewer, format!("job {id}"))?;
+        state
+            .jobs
+            .iter()
+            .find(|j| j.id == id)
+            .cloned()
+            .ok_or_else(|| not_found("such job"))
+    }
+
+    async fn stop_job(&self, id: &str) -> ClientResult<JobView> {
+        let state = self.enter(Role::Operator, format!("stop_job {id}"))?;
+        state
+            .jobs
+            .iter()
+            .find(|j| j.id == id)
+            .cloned()
+            .ok_or_else(|| not_found("such job"))
+    }
+
+    async fn users(&self, query: &ListQuery) -> ClientResult<Page<UserView>> {
+        let state = self.enter(Role::Viewer, format!("users{}", query_text(query)))?;
+        state.page("users/1", &state.users, USER_COLUMNS, query)
+    }
+
+    async fn user(&self, realm: &Realm, name: &str) -> ClientResult<UserView> {
+        let state = self.enter(Role::Viewer, format!("user {realm}/{name}"))?;
+        user_at(&state, realm, name).map(|at| state.users[at].clone())
+    }
+
+    async fn put_user(&self, realm: &Realm, name: &str, put: &UserPut) -> ClientResult<UserView> {
+        let call = format!("put_user {realm}/{name} reason={}", put.reason);
+        let mut state = self.enter(Role::Admin, call)?;
+        if put.password.is_empty() {
+            return Err(bad_request("password: 1 to 508 bytes".into()));
+        }
+        if let Ok(at) = user_at(&state, realm, name) {
+            state.users[at].stored = true;
+            return Ok(state.users[at].clone());
+        }
+        let user = UserView {
+            realm: realm.clone(),
+            name: name.into(),
+            stored: true,
+            disabled: false,
+            max_sessions: None,
+            limit: Some(12),
+            note: String::new(),
+            blocked_until_ms: None,
+            sessions: 0,
+            rate_in_bps: 0,
+            rate_out_bps: 0,
+        };
+        state.users.push(user.clone());
+        Ok(user)
+    }
+
+    async fn patch_user(
+        &self,
+        realm: &Realm,
+        name: &str,
+        patch: &UserPatch,
+    ) -> ClientResult<UserView> {
+        let call = format!(
+            "patch_user {realm}/{name} disabled={:?} max_sessions={:?} note={:?}",
+            patch.disabled, patch.max_sessions, patch.note
+        );
+        let mut state = self.enter(Role::Admin, call)?;
+        let at = user_at(&state, realm, name)?;
+        let user = &mut state.users[at];
+        user.disabled = patch.disabled.unwrap_or(user.disabled);
+        if let Some(limit) = patch.max_sessions {
+            user.max_sessions = (limit > 0).then_some(limit);
+            user.limit = user.max_sessions.or(Some(12));
+        }
+        if let Some(note) = &patch.note {
+            user.note.clone_from(note);
+        }
+        Ok(user.clone())
+    }
+
+    async fn delete_user(&self, realm: &Realm, name: &str, reason: &str) -> ClientResult<()> {
+        let call = format!("delete_user {realm}/{name} reason={reason}");
+        let mut state = self.enter(Role::Admin, call)?;
+        let at = user_at(&state, realm, name)?;
+        state.users.remove(at);
+        Ok(())
+    }
+
+    async fn blocks(&self, query: &ListQuery) -> ClientResult<Page<BlockView>> {
+        let state = self.enter(Role::Viewer, format!("blocks{}", query_text(query)))?;
+        state.page("blocks/1", &state.blocks, BLOCK_COLUMNS, query)
+    }
+
+    async fn put_block(
+        &self,
+        realm: &Realm,
+        user: &str,
+        request: &BlockRequest,
+    ) -> ClientResult<BlockView> {
+        let call = format!(
+            "put_block {realm}/{user} {} reason={}",
+            request.secs, request.reason
+        );
+        let mut state = self.enter(Role::Operator, call)?;
+        Ok(state.block(realm, user, request.secs, &request.reason))
+    }
+
+    async fn delete_block(&self, realm: &Realm, user: &str) -> ClientResult<()> {
+        let mut state = self.enter(Role::Operator, format!("delete_block {realm}/{user}"))?;
+        let before = state.blocks.len();
+        state.blocks.retain(|b| b.realm != *realm || b.user != user);
+        if let Ok(at) = user_at(&state, realm, user) {
+            state.users[at].blocked_until_ms = None;
+        }
+        if state.blocks.len() < before {
+            Ok(())
+        } else {
+            Err(not_found("such block"))
+        }
+    }
+
+    async fn realms(&self, query: &ListQuery) -> ClientResult<Page<RealmView>> {
+        let state = self.enter(Role::Viewer, format!("realms{}", query_text(query)))?;
+        state.page("realms/1", &state.realms, REALM_COLUMNS, query)
+    }
+
+    async fn realm(&self, name: &Realm) -> ClientResult<RealmView> {
+        let state = self.enter(Role::Viewer, format!("realm {name}"))?;
+        state
+            .realms
+            .iter()
+            .find(|r| r.name == *name)
+            .cloned()
+            .ok_or_else(|| not_found("such realm"))
+    }
+
+    async fn put_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        put: &RealmPut,
+    ) -> ClientResult<RealmView> {
+        let call = format!("put_realm {name} expected={expected} reason={}", put.reason);
+        let mut state = self.enter(Role::Admin, call)?;
+        put.document
+            .validate()
+            .map_err(|errors| bad_request(errors.join("; ")))?;
+        if expected == 0 && !state.realms.iter().any(|r| r.name == *name) {
+            let new = RealmView {
+                name: name.clone(),
+                revision: 0,
+                ..state.realms[0].clone()
+            };
+            state.realms.push(new);
+        }
+        let at = realm_at(&state, name, expected)?;
+        let now_ms = state.now_ms;
+        let realm = &mut state.realms[at];
+        realm.revision += 1;
+        realm.changed_at_ms = now_ms;
+        realm.changed_by = "unix:0".into();
+        realm.document = put.document.clone();
+        let realm = realm.clone();
+        state.count();
+        Ok(realm)
+    }
+
+    async fn delete_realm(&self, name: &Realm, expected: u64, reason: &str) -> ClientResult<()> {
+        let call = format!("delete_realm {name} expected={expected} reason={reason}");
+        let mut state = self.enter(Role::Admin, call)?;
+        let at = realm_at(&state, name, expected)?;
+        state.realms.remove(at);
+        Ok(())
+    }
+
+    async fn secrets(&self, realm: &Realm) -> ClientResult<Page<SecretView>> {
+        let state = self.enter(Role::Viewer, format!("secrets {realm}"))?;
+        let items = state
+            .secrets
+            .iter()
+            .filter(|s| s.realm == *realm)
+            .cloned()
+            .collect();
+        Ok(state.whole("secrets/1", items))
+    }
+
+    async fn create_secret(
+        &self,
+        realm: &Realm,
+        create: &SecretCreate,
+    ) -> ClientResult<SecretCreated> {
+        let call = format!("create_secret {realm} label={}", create.label);
+        let mut state = self.enter(Role::Admin, call)?;
+        let secret = SecretView {
+            id: format!("{:012x}", 0xab00 + state.secrets.len()),
+            realm: realm.clone(),
+            label: create.label.clone(),
+            created_at_ms: state.now_ms,
+            sessions: 0,
+        };
+        state.secrets.push(secret.clone());
+        state.count();
+        let value = create
+            .value
+            .is_none()
+            .then(|| "generated-secret-value".to_owned());
+        Ok(SecretCreated { secret, value })
+    }
+
+    async fn delete_secret(&self, realm: &Realm, id: &str, reason: &str) -> ClientResult<()> {
+        let call = format!("delete_secret {realm}/{id} reason={reason}");
+        let mut state = self.enter(Role::Admin, call)?;
+        let before = state.secrets.len();
+        state.secrets.retain(|s| s.realm != *realm || s.id != id);
+        state.count();
+        if state.secrets.len() < before {
+            Ok(())
+        } else {
+            Err(not_found("such secret"))
+        }
+    }
+
+    async fn mint(&self, realm: &Realm, request: &MintRequest) -> ClientResult<Credential> {
+        drop(self.enter(Role::Mint, format!("mint {realm} user={}", request.user))?);
+        Ok(Credential {
+            username: format!("1767355200:{}", request.user),
+            credential: "bWludGVkLWNyZWRlbnRpYWw=".into(),
+            ttl_secs: request.ttl_secs.unwrap_or(86_400),
+            urls: vec!["turn:192.0.2.10:3478?transport=udp".into()],
+        })
+    }
+
+    async fn events(&self, after: Option<&str>, limit: u32) -> ClientResult<Page<EventView>> {
+        let state = self.enter(Role::Viewer, format!("events limit={limit}"))?;
+        let after = after.unwrap_or("");
+        let mut items: Vec<_> = state
+            .events
+            .iter()
+            .filter(|e| e.id.as_str() > after)
+            .cloned()
+            .collect();
+        items.drain(..items.len().saturating_sub(limit as usize));
+        Ok(state.whole("events/1", items))
+    }
+
+    /// The events so far, and then the end of the connection.
+    async fn follow_events(&self, after: Option<&str>) -> ClientResult<EventStream> {
+        let state = self.enter(Role::Viewer, "follow_events".into())?;
+        let after = after.unwrap_or("");
+        let lost = ClientError::Unreachable {
+            address: "fake:".into(),
+            reason: "the node ended the stream".into(),
+        };
+        let mut items: Vec<ClientResult<EventView>> = state
+            .events
+            .iter()
+            .filter(|e| e.id.as_str() > after)
+            .cloned()
+            .map(Ok)
+            .collect();
+        items.push(Err(lost));
+        Ok(Box::pin(stream::iter(items)))
+    }
+
+    async fn audit(&self, limit: u32) -> ClientResult<Page<AuditView>> {
+        let state = self.enter(Role::Viewer, format!("audit limit={limit}"))?;
+        Ok(state.whole("audit/1", state.audit.clone()))
+    }
+
+    async fn refusals(&self, query: &ListQuery) -> ClientResult<Page<RefusalCount>> {
+        let state = self.enter(Role::Viewer, format!("refusals{}", query_text(query)))?;
+        let rows: Vec<_> = state
+            .nodes
+            .iter()
+            .map(|node| RefusalCount {
+                node: node.id.clone(),
+                realm: Some(super::data::realm_name("acme")),
+                reason: "user_quota".into(),
+                code: Some(486),
+                count: 4,
+            })
+            .collect();
+        state.page("refusals/1", &rows, REFUSAL_COLUMNS, query)
+    }
+
+    async fn tokens(&self) -> ClientResult<Page<TokenView>> {
+        let state = self.enter(Role::Admin, "tokens".into())?;
+        Ok(state.whole("tokens/1", state.tokens.clone()))
+    }
+
+    async fn create_token(&self, create: &TokenCreate) -> ClientResult<TokenCreated> {
+        let call = format!("create_token role={}", create.role.as_str());
+        let mut state = self.enter(Role::Admin, call)?;
+        let view = TokenView {
+            id: format!("{:012x}", 0xcafe + state.tokens.len()),
+            label: create.label.clone(),
+            role: create.role,
+            realms: create.realms.clone(),
+            created_at_ms: state.now_ms,
+            created_by: "unix:0".into(),
+            expires_at_ms: create.ttl_secs.map(|secs| state.now_ms + secs * 1000),
+            last_used_at_ms: None,
+        };
+        state.tokens.push(view.clone());
+        let token = format!("relayd_{}_fake", view.id);
+        Ok(TokenCreated { view, token })
+    }
+
+    async fn delete_token(&self, id: &str) -> ClientResult<()> {
+        let mut state = self.enter(Role::Admin, format!("delete_token {id}"))?;
+        let before = state.tokens.len();
+        state.tokens.retain(|t| t.id != id);
+        if state.tokens.len() < before {
+            Ok(())
+        } else {
+            Err(not_found("such token"))
+        }
+    }
+}

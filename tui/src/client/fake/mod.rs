@@ -1,0 +1,142 @@
+//! A test double: a small cluster in memory behind [`AdminApi`], deterministic, without a clock.
+//!
+//! Lists are filtered, sorted and paged by the same code as in the nodes. Rates move with
+//! [`FakeAdmin::tick`]. Calls are recorded without passwords. It is compiled for tests only.
+
+mod calls;
+pub mod data;
+mod state;
+
+use std::sync::{Mutex, MutexGuard};
+
+use shared::api::{ApiError, ErrorKind, EventView, MissingNode, Role, SessionView};
+
+use self::data::START_MS;
+use self::state::State;
+use super::{ClientError, ClientResult};
+
+/// A cluster in memory: nodes `fra1`, `ams1`, `lon1`; realms `acme`, `globex`.
+#[derive(Debug)]
+pub struct FakeAdmin {
+    state: Mutex<State>,
+}
+
+impl Default for FakeAdmin {
+    fn default() -> Self {
+        Self::with_sessions(12)
+    }
+}
+
+impl FakeAdmin {
+    /// The cluster with that many sessions, spread over nodes, realms and users.
+    #[must_use]
+    pub fn with_sessions(count: usize) -> Self {
+        Self {
+            state: Mutex::new(State::new(count)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no test panics while it holds the cluster")
+    }
+
+    /// A second passes: rates move, ages grow, times to live shrink.
+    pub fn tick(&self) {
+        self.state().tick();
+    }
+
+    /// The time in the cluster, in Unix milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.state().now_ms
+    }
+
+    /// From now on calls do not arrive, or arrive again.
+    pub fn set_unreachable(&self, unreachable: bool) {
+        self.state().unreachable = unreachable;
+    }
+
+    /// Nodes that lists name as missing from now on.
+    pub fn set_missing(&self, nodes: &[&str]) {
+        self.state().missing = nodes
+            .iter()
+            .map(|name| MissingNode {
+                node: data::node_id(name),
+                reason: "no answer within 500 ms".into(),
+            })
+            .collect();
+    }
+
+    /// What the caller may do from now on.
+    pub fn set_role(&self, role: Role) {
+        self.state().role = role;
+    }
+
+    /// The next call, and only that one, fails so.
+    pub fn fail_next(&self, error: ClientError) {
+        self.state().fail_next = Some(error);
+    }
+
+    /// The calls so far, as in `kill_session 7f3a900000000001 block=600 reason=abuse`.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    /// Forgets the calls so far.
+    pub fn clear_calls(&self) {
+        self.state().calls.clear();
+    }
+
+    /// All sessions.
+    #[must_use]
+    pub fn all_sessions(&self) -> Vec<SessionView> {
+        self.state().sessions.clone()
+    }
+
+    /// Changes the sessions at will: hostile names, extreme figures.
+    pub fn edit_sessions(&self, edit: impl FnOnce(&mut Vec<SessionView>)) {
+        edit(&mut self.state().sessions);
+    }
+
+    /// Something happens.
+    pub fn push_event(&self, event: EventView) {
+        self.state().events.push(event);
+    }
+
+    /// Records a call that needs `role`, unless it cannot arrive or is refused.
+    fn enter(&self, role: Role, call: String) -> ClientResult<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        state.calls.push(call);
+        if state.unreachable {
+            let address = "fake:".to_owned();
+            return Err(ClientError::Unreachable {
+                address,
+                reason: "switched off".into(),
+            });
+        }
+        if let Some(error) = state.fail_next.take() {
+            return Err(error);
+        }
+        if !state.role.covers(role) {
+            let message = format!("this needs the role {}", role.as_str());
+            return Err(ApiError::new(ErrorKind::Denied, message).into());
+        }
+        Ok(state)
+    }
+}
+
+fn not_found(what: &str) -> ClientError {
+    ApiError::new(ErrorKind::NotFound, format!("there is no {what}")).into()
+}
+
+fn bad_request(message: String) -> ClientError {
+    ApiError::new(ErrorKind::BadRequest, message).into()
+}
+
+/// Whole seconds of the cluster's time since its start.
+fn seconds(state: &State) -> u64 {
+    (state.now_ms - START_MS) / 1000
+}
