@@ -3,6 +3,8 @@
 //! Two stores implement [`Store`]: [`sqlite`] (the default, for one process) and [`redis`]. One suite of
 //! behaviour tests runs against both. Nothing here is ever on the path of a packet.
 
+pub(crate) mod coturn;
+pub(crate) mod record;
 pub mod redis;
 pub mod sqlite;
 
@@ -150,7 +152,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// changes that bypass it.
     async fn publish(&self, change: &Change) -> Result<(), StoreError>;
     /// Changes as they become known: published ones, and what other tools changed in coturn's keys
-    /// (within a second). [`Change::Everything`] after a lost connection or a lagging receiver.
+    /// (within a second). [`Change::Everything`] after a lost connection; a receiver that lags is
+    /// told so by the channel, and has to act as on [`Change::Everything`]. A change may be told
+    /// more than once.
     fn changes(&self) -> broadcast::Receiver<Change>;
 }
 
@@ -188,6 +192,19 @@ pub enum Change {
     /// Anything may have changed: read it all again.
     Everything,
 }
+
+/// Messages that a mailbox holds; the oldest makes room for the next.
+pub const MAILBOX_CAPACITY: usize = 1000;
+/// How long a mailbox lives after its last message.
+pub const MAILBOX_TTL: Duration = Duration::from_secs(30);
+/// Events kept in the live tail.
+pub const EVENTS_KEPT: usize = 10_000;
+/// Audit records kept.
+pub const AUDIT_KEPT: usize = 100_000;
+/// How long an operation may take unless its method says otherwise.
+pub const DEADLINE: Duration = Duration::from_millis(500);
+/// Changes kept for a receiver that lags; one that lags further reads everything again.
+pub const CHANGES_KEPT: usize = 4096;
 
 /// A mailbox: one of the two that each node has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,55 @@
+//! How session records and coturn-less fields are written: MessagePack and JSON, with versions.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use super::{SessionRecord, StoreError};
+
+/// A session record as MessagePack with field names, so that versions can differ by a field.
+pub(crate) fn encode_session(record: &SessionRecord) -> Result<Vec<u8>, StoreError> {
+    rmp_serde::to_vec_named(record).map_err(|error| unreadable(record.id.to_string(), error))
+}
+
+/// Reads a session record of this version or the one before; `None` for other versions.
+pub(crate) fn decode_session(bytes: &[u8]) -> Option<SessionRecord> {
+    let record: SessionRecord = rmp_serde::from_slice(bytes).ok()?;
+    (SessionRecord::VERSION.saturating_sub(1)..=SessionRecord::VERSION)
+        .contains(&record.v)
+        .then_some(record)
+}
+
+/// A record of ours as JSON.
+pub(crate) fn to_json(record: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(record).map_err(|error| unreadable("record", error))
+}
+
+/// Reads JSON back; `key` names the record in the error.
+pub(crate) fn from_json<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| unreadable(key, error))
+}
+
+/// Names what is unreadable, and why.
+pub(crate) fn unreadable(key: impl Into<String>, reason: impl ToString) -> StoreError {
+    StoreError::Corrupt {
+        key: key.into(),
+        reason: reason.to_string(),
+    }
+}
+
+/// The wall clock in Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a secret's label is filed under; tells nothing that the value beside it does not.
+pub(crate) fn secret_fingerprint(value: &str) -> [u8; 16] {
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&Sha256::digest(value.as_bytes())[..16]);
+    fingerprint
+}

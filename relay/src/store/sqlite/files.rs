@@ -1,0 +1,112 @@
+//! Files on disk: created private, owned by one process, `relayd.db` with its schema.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::{refused, sql_error};
+use crate::store::StoreError;
+
+/// How long a statement waits; nobody else writes here, but a backup may read.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long a start waits for the owner before it, which may be about to end.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
+/// The schema written below, in `PRAGMA user_version`.
+const SCHEMA_VERSION: u32 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE realm (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, document TEXT NOT NULL,
+  changed_at_ms INTEGER NOT NULL, changed_by TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE realm_history (name TEXT, revision INTEGER, document TEXT NOT NULL,
+  changed_at_ms INTEGER NOT NULL, changed_by TEXT NOT NULL, PRIMARY KEY (name, revision)) WITHOUT ROWID;
+CREATE TABLE user_record (realm TEXT, name TEXT, record TEXT NOT NULL, PRIMARY KEY (realm, name)) WITHOUT ROWID;
+CREATE TABLE secret_label (realm TEXT, fingerprint BLOB, label TEXT NOT NULL,
+  created_at_ms INTEGER NOT NULL, PRIMARY KEY (realm, fingerprint)) WITHOUT ROWID;
+CREATE TABLE block (realm TEXT, user TEXT, until_ms INTEGER NOT NULL, record TEXT NOT NULL,
+  PRIMARY KEY (realm, user)) WITHOUT ROWID;
+CREATE TABLE token (id TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE node (id TEXT PRIMARY KEY, record TEXT NOT NULL, heartbeat_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE node_epoch (id TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE session (node TEXT, id INTEGER, expires_at_ms INTEGER NOT NULL, record BLOB NOT NULL,
+  PRIMARY KEY (node, id)) WITHOUT ROWID;
+CREATE TABLE event (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL);
+CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL);
+PRAGMA user_version = 1;
+";
+
+/// Creates an empty file that only its owner may read, where there is none.
+pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(refused(path, &error)),
+    }
+}
+
+/// Claims `path` for this process, for as long as the answer lives.
+pub(super) fn claim(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&name)
+        .map_err(|error| refused(Path::new(&name), &error))?;
+    let deadline = Instant::now() + CLAIM_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Refused(format!(
+                    "{} is in use by another relayd: give each its own state directory, or use \
+                     Redis",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(refused(Path::new(&name), &error)),
+        }
+    }
+}
+
+/// Opens `relayd.db` and brings it to the present schema.
+pub(super) fn open_own(path: &Path) -> Result<Connection, StoreError> {
+    create_private(path)?;
+    let connection = Connection::open(path).map_err(sql_error)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(sql_error)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // NORMAL: a commit survives the death of the process at once, that of the machine after the
+    // next checkpoint; sessions die with the machine anyway.
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+        .map_err(sql_error)?;
+    let version: u32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(sql_error)?;
+    match version {
+        0 => connection
+            .execute_batch(&format!("BEGIN;{SCHEMA}COMMIT;"))
+            .map_err(sql_error)?,
+        SCHEMA_VERSION => {}
+        newer => {
+            return Err(StoreError::Refused(format!(
+                "{} has schema {newer}, newer than this relayd knows ({SCHEMA_VERSION}): use the \
+                 version that wrote it, or a new state directory",
+                path.display()
+            )));
+        }
+    }
+    Ok(connection)
+}

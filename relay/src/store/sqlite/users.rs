@@ -1,0 +1,300 @@
+//! Users and secrets: coturn's rows, our records beside them.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use shared::{Realm, Secret};
+
+use super::{Inner, sql_error};
+use crate::store::coturn::{format_key, is_user_name, parse_key, realm as foreign_realm};
+use crate::store::record::{from_json, secret_fingerprint, to_json, unreadable};
+use crate::store::{Change, StoreError, StoredKey, StoredSecret, StoredUser, UserRecord};
+
+/// The most users in one page.
+const MAX_PAGE: usize = 10_000;
+
+pub(super) fn one(
+    inner: &Inner,
+    realm: &Realm,
+    name: &str,
+) -> Result<Option<StoredUser>, StoreError> {
+    let hex = inner.turn.read(|db| {
+        db.prepare_cached("SELECT hmackey FROM turnusers_lt WHERE realm = ?1 AND name = ?2")?
+            .query_row(params![realm.as_str(), name], |row| {
+                Ok(row.get_ref(0)?.as_bytes().unwrap_or_default().to_vec())
+            })
+            .optional()
+    })?;
+    let Some(hex) = hex.map(Secret::new) else {
+        return Ok(None);
+    };
+    let Some(key) = parse_key(hex.expose()) else {
+        return Err(unreadable(
+            format!("turnusers_lt of {realm}"),
+            "hmackey is not 32 hex digits",
+        ));
+    };
+    let record = record(&inner.own(), realm.as_str(), name)?;
+    Ok(Some(StoredUser {
+        realm: realm.clone(),
+        name: name.to_owned(),
+        key,
+        record,
+    }))
+}
+
+fn record(own: &Connection, realm: &str, name: &str) -> Result<UserRecord, StoreError> {
+    let text: Option<String> = own
+        .prepare_cached("SELECT record FROM user_record WHERE realm = ?1 AND name = ?2")
+        .and_then(|mut query| query.query_row([realm, name], |row| row.get(0)).optional())
+        .map_err(sql_error)?;
+    text.map_or_else(
+        || Ok(UserRecord::default()),
+        |text| from_json("user_record", &text),
+    )
+}
+
+pub(super) fn put(
+    inner: &Inner,
+    realm: &Realm,
+    name: &str,
+    key: &StoredKey,
+) -> Result<(), StoreError> {
+    let hex = format_key(key);
+    inner.turn.write(|db| {
+        db.execute(
+            "INSERT OR REPLACE INTO turnusers_lt (realm, name, hmackey) VALUES (?1, ?2, ?3)",
+            params![realm.as_str(), name, hex.expose()],
+        )
+    })?;
+    inner.tell(Change::User {
+        realm: realm.clone(),
+        name: name.to_owned(),
+    });
+    Ok(())
+}
+
+pub(super) fn put_record(
+    inner: &Inner,
+    realm: &Realm,
+    name: &str,
+    record: &UserRecord,
+) -> Result<bool, StoreError> {
+    let own = inner.own();
+    let known = inner.turn.read(|db| {
+        db.prepare_cached("SELECT 1 FROM turnusers_lt WHERE realm = ?1 AND name = ?2")?
+            .exists(params![realm.as_str(), name])
+    })?;
+    if !known {
+        return Ok(false);
+    }
+    own.execute(
+        "INSERT OR REPLACE INTO user_record (realm, name, record) VALUES (?1, ?2, ?3)",
+        params![realm.as_str(), name, to_json(record)?],
+    )
+    .map_err(sql_error)?;
+    drop(own);
+    inner.tell(Change::User {
+        realm: realm.clone(),
+        name: name.to_owned(),
+    });
+    Ok(true)
+}
+
+pub(super) fn delete(inner: &Inner, realm: &Realm, name: &str) -> Result<bool, StoreError> {
+    let own = inner.own();
+    let rows = inner.turn.write(|db| {
+        db.execute(
+            "DELETE FROM turnusers_lt WHERE realm = ?1 AND name = ?2",
+            params![realm.as_str(), name],
+        )
+    })?;
+    own.execute(
+        "DELETE FROM user_record WHERE realm = ?1 AND name = ?2",
+        params![realm.as_str(), name],
+    )
+    .map_err(sql_error)?;
+    drop(own);
+    inner.tell(Change::User {
+        realm: realm.clone(),
+        name: name.to_owned(),
+    });
+    Ok(rows > 0)
+}
+
+/// One row of `turnusers_lt`, as text where it is text.
+type Row = (Option<String>, Option<String>, Option<Secret<Vec<u8>>>);
+
+fn rows(
+    db: &Connection,
+    realm: Option<&str>,
+    after: &(String, String),
+    limit: usize,
+) -> rusqlite::Result<Vec<Row>> {
+    let sql = match realm {
+        Some(_) => {
+            "SELECT realm, name, hmackey FROM turnusers_lt \
+             WHERE realm = ?4 AND (realm, name) > (?1, ?2) ORDER BY realm, name LIMIT ?3"
+        }
+        None => {
+            "SELECT realm, name, hmackey FROM turnusers_lt \
+             WHERE (realm, name) > (?1, ?2) AND ?4 IS NULL ORDER BY realm, name LIMIT ?3"
+        }
+    };
+    let mut query = db.prepare_cached(sql)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut found = query.query(params![after.0, after.1, limit, realm])?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        let text = |i| row.get_ref(i).map(|v| v.as_str().ok().map(str::to_owned));
+        let key = row
+            .get_ref(2)?
+            .as_bytes()
+            .ok()
+            .map(|bytes| Secret::new(bytes.to_vec()));
+        rows.push((text(0)?, text(1)?, key));
+    }
+    Ok(rows)
+}
+
+pub(super) fn page(
+    inner: &Inner,
+    realm: Option<&Realm>,
+    after: Option<(String, String)>,
+    limit: usize,
+) -> Result<Vec<StoredUser>, StoreError> {
+    let limit = limit.min(MAX_PAGE);
+    let mut after = after.unwrap_or_default();
+    let mut users = Vec::new();
+    while users.len() < limit {
+        let wanted = limit - users.len();
+        let rows = inner
+            .turn
+            .read(|db| rows(db, realm.map(Realm::as_str), &after, wanted))?;
+        let last_page = rows.len() < wanted;
+        let own = inner.own();
+        for (realm, name, key) in rows {
+            let (realm, name) = (realm.unwrap_or_default(), name.unwrap_or_default());
+            after = (realm, name.clone());
+            // Rows that are no user of ours: no text, names that STUN cannot carry, no key.
+            let key = key.and_then(|hex| parse_key(hex.expose()));
+            let (Some(realm), Some(key)) = (foreign_realm(&after.0), key) else {
+                continue;
+            };
+            if is_user_name(&name) {
+                let record = record(&own, realm.as_str(), &name)?;
+                users.push(StoredUser {
+                    realm,
+                    name,
+                    key,
+                    record,
+                });
+            }
+        }
+        if last_page {
+            break;
+        }
+    }
+    Ok(users)
+}
+
+pub(super) fn count(inner: &Inner, realm: Option<&Realm>) -> Result<u64, StoreError> {
+    let count: i64 = inner.turn.read(|db| match realm {
+        Some(realm) => db
+            .prepare_cached("SELECT count(*) FROM turnusers_lt WHERE realm = ?1")?
+            .query_row([realm.as_str()], |row| row.get(0)),
+        None => db
+            .prepare_cached("SELECT count(*) FROM turnusers_lt")?
+            .query_row([], |row| row.get(0)),
+    })?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+pub(super) fn secrets(inner: &Inner, realm: &Realm) -> Result<Vec<StoredSecret>, StoreError> {
+    let values: Vec<Secret<String>> = inner.turn.read(|db| {
+        let mut query =
+            db.prepare_cached("SELECT value FROM turn_secret WHERE realm = ?1 ORDER BY value")?;
+        let mut rows = query.query([realm.as_str()])?;
+        let mut values = Vec::new();
+        while let Some(row) = rows.next()? {
+            if let Ok(value) = row.get_ref(0)?.as_str() {
+                values.push(Secret::new(value.to_owned()));
+            }
+        }
+        Ok(values)
+    })?;
+    let own = inner.own();
+    values
+        .into_iter()
+        .map(|value| {
+            let label = own
+                .prepare_cached(
+                    "SELECT label, created_at_ms FROM secret_label \
+                     WHERE realm = ?1 AND fingerprint = ?2",
+                )
+                .and_then(|mut query| {
+                    let key = params![realm.as_str(), secret_fingerprint(value.expose())];
+                    query
+                        .query_row(key, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
+                        .optional()
+                })
+                .map_err(sql_error)?;
+            let (label, created): (String, i64) = label.unwrap_or_default();
+            let created_at_ms = u64::try_from(created).unwrap_or(0);
+            Ok(StoredSecret {
+                value,
+                label,
+                created_at_ms,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn put_secret(
+    inner: &Inner,
+    realm: &Realm,
+    secret: &StoredSecret,
+) -> Result<(), StoreError> {
+    let own = inner.own();
+    let value = secret.value.expose();
+    inner.turn.write(|db| {
+        db.execute(
+            "INSERT OR IGNORE INTO turn_secret (realm, value) VALUES (?1, ?2)",
+            params![realm.as_str(), value],
+        )
+    })?;
+    own.execute(
+        "INSERT OR REPLACE INTO secret_label (realm, fingerprint, label, created_at_ms) \
+         VALUES (?1, ?2, ?3, ?4)",
+        params![
+            realm.as_str(),
+            secret_fingerprint(value),
+            secret.label,
+            i64::try_from(secret.created_at_ms).unwrap_or(i64::MAX)
+        ],
+    )
+    .map_err(sql_error)?;
+    drop(own);
+    inner.tell(Change::Secrets {
+        realm: realm.clone(),
+    });
+    Ok(())
+}
+
+pub(super) fn delete_secret(inner: &Inner, realm: &Realm, value: &str) -> Result<bool, StoreError> {
+    let own = inner.own();
+    let rows = inner.turn.write(|db| {
+        db.execute(
+            "DELETE FROM turn_secret WHERE realm = ?1 AND value = ?2",
+            params![realm.as_str(), value],
+        )
+    })?;
+    own.execute(
+        "DELETE FROM secret_label WHERE realm = ?1 AND fingerprint = ?2",
+        params![realm.as_str(), secret_fingerprint(value)],
+    )
+    .map_err(sql_error)?;
+    drop(own);
+    inner.tell(Change::Secrets {
+        realm: realm.clone(),
+    });
+    Ok(rows > 0)
+}
