@@ -1,3 +1,10 @@
 //! The kit of the end-to-end suites: real processes, a TURN client, and waiting with deadlines.
 
+pub mod address;
+pub mod client;
+pub mod coturn;
+pub mod ctl;
+pub mod http;
+pub mod node;
+pub mod program;
 pub mod wait;

@@ -1,0 +1,36 @@
+//! Loopback addresses and ports that nobody else uses.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Addresses handed out by this process.
+static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
+
+/// An address of 127.0.0.0/8 of this process's own, so that relay ports of nodes that run at the
+/// same time never meet.
+#[must_use]
+pub fn fresh_ip() -> IpAddr {
+    let count = HANDED_OUT.fetch_add(1, Ordering::Relaxed) % 250 + 1;
+    let process = std::process::id();
+    let octet = |value: u32| u8::try_from(value % 256).expect("a remainder of 256");
+    // The second octet is never 0: 127.0.0.0/16 stays with everybody else.
+    let second = octet(process / 256 % 255 + 1);
+    IpAddr::V4(Ipv4Addr::new(127, second, octet(process), octet(count)))
+}
+
+/// A port of `ip` that is free for UDP and TCP.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port(ip: IpAddr) -> SocketAddr {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind((ip, 0)).expect("a loopback address can be bound");
+        let address = tcp.local_addr().expect("a bound socket has an address");
+        // Below the relay range of the kit's nodes, which begins at 49152.
+        if address.port() < 49_152 && UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free port on {ip}");
+}

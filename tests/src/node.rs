@@ -1,0 +1,342 @@
+//! Real `relayd` processes on loopback addresses of their own.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::address::{free_port, fresh_ip};
+use crate::client::{Login, TurnClient};
+use crate::ctl::Ctl;
+use crate::program::{self, Sinks, ours, spawn};
+use crate::wait::wait_until;
+
+/// How long a node may take to get ready in a debug build on a busy machine.
+const START: Duration = Duration::from_secs(30);
+/// How long a node may take to stop before it is killed.
+const STOP: Duration = Duration::from_secs(10);
+/// The realm of the kit's nodes.
+pub const REALM: &str = "north.gov";
+/// The shared secret of that realm.
+pub const SECRET: &str = "a-secret-of-the-suites";
+/// The user of that realm, with a password.
+pub const USER: (&str, &str) = ("alice", "wonderland");
+
+/// How to start a node.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// Its id.
+    pub id: String,
+    /// Its workers.
+    pub workers: u16,
+    /// A Redis URL; `None`: SQLite in the state directory.
+    pub redis: Option<String>,
+    /// The cluster key file, for Redis.
+    pub cluster_key: Option<PathBuf>,
+    /// Sessions per user in the realm of the file.
+    pub max_sessions_per_user: Option<u32>,
+    /// More lines for the top of the file.
+    pub top: String,
+    /// More sections for the end of the file.
+    pub end: String,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            id: "ams1".to_owned(),
+            workers: 2,
+            redis: None,
+            cluster_key: None,
+            max_sessions_per_user: None,
+            top: String::new(),
+            end: String::new(),
+        }
+    }
+}
+
+/// A `relayd` process. Dropping it stops it.
+#[derive(Debug)]
+pub struct Node {
+    /// Its address; listener and relay ports are on it.
+    pub ip: IpAddr,
+    /// The TURN listener.
+    pub turn: SocketAddr,
+    /// Where metrics and health are.
+    pub metrics: SocketAddr,
+    options: NodeOptions,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// Starts a node and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready; the message has its log.
+    #[must_use]
+    pub fn start(options: NodeOptions) -> Self {
+        let mut node = Self::prepare(options);
+        node.launch();
+        node.wait_ready();
+        node
+    }
+
+    /// Everything but the process: addresses, state directory, configuration file.
+    ///
+    /// # Panics
+    /// When files cannot be written.
+    #[must_use]
+    pub fn prepare(options: NodeOptions) -> Self {
+        let ip = fresh_ip();
+        let folder = tempfile::Builder::new()
+            .prefix("relayd-")
+            .tempdir()
+            .expect("a folder");
+        let (turn, metrics) = (free_port(ip), free_port(ip));
+        let node = Self {
+            ip,
+            turn,
+            metrics,
+            options,
+            folder,
+            child: None,
+        };
+        std::fs::write(node.config_path(), node.config()).expect("a file in a fresh folder");
+        node
+    }
+
+    /// Starts the process.
+    ///
+    /// # Panics
+    /// When there is no binary.
+    pub fn launch(&mut self) {
+        let mut command = Command::new(ours("relayd"));
+        command.arg("--config").arg(self.config_path());
+        self.child = Some(spawn(
+            "this workspace",
+            command,
+            &Sinks::File(&self.log_path()),
+        ));
+    }
+
+    /// Waits until `/readyz` says so.
+    ///
+    /// # Panics
+    /// When it does not, or the process ended.
+    #[track_caller]
+    pub fn wait_ready(&mut self) {
+        self.wait_answering("/readyz");
+    }
+
+    /// Waits until `path` of the metrics listener answers 200.
+    ///
+    /// # Panics
+    /// When it does not, or the process ended.
+    #[track_caller]
+    pub fn wait_answering(&mut self, path: &str) {
+        let end = std::time::Instant::now() + START;
+        wait_until("relayd", START + STOP, || {
+            let child = self.child.as_mut().expect("launched before");
+            let gone = child.try_wait().expect("a child can be waited for");
+            let late = std::time::Instant::now() > end;
+            let log = || std::fs::read_to_string(self.folder.path().join("relayd.log"));
+            assert!(
+                gone.is_none() && !late,
+                "{path}: {gone:?}\n{}",
+                log().unwrap_or_default()
+            );
+            crate::http::get(self.metrics, path).is_some_and(|(status, _)| status == 200)
+        });
+    }
+
+    /// The text of the configuration file.
+    #[must_use]
+    pub fn config(&self) -> String {
+        let options = &self.options;
+        let quoted = |path: &Path| toml::Value::from(path.to_string_lossy().into_owned());
+        let mut text = String::new();
+        let _ = writeln!(text, "node_id = \"{}\"", options.id);
+        let _ = writeln!(text, "state_dir = {}", quoted(&self.state_dir()));
+        let _ = writeln!(text, "workers = {}", options.workers);
+        let _ = writeln!(text, "listen = [\"{}\"]", self.turn);
+        let _ = writeln!(text, "relay_ports = \"49152-65535\"");
+        let _ = writeln!(text, "default_realm = \"{REALM}\"");
+        if let Some(key) = &options.cluster_key {
+            let _ = writeln!(text, "cluster_key_file = {}", quoted(key));
+        }
+        text.push_str(&options.top);
+        let _ = writeln!(text, "[peers]\nallowed = [\"127.0.0.0/8\"]");
+        let _ = writeln!(text, "[metrics]\nlisten = \"{}\"", self.metrics);
+        if let Some(url) = &options.redis {
+            let _ = writeln!(text, "[store]\nurl = \"{url}\"");
+        }
+        let _ = writeln!(
+            text,
+            "[[realm]]\nname = \"{REALM}\"\nsecrets = [\"{SECRET}\"]"
+        );
+        let (name, password) = USER;
+        let _ = writeln!(
+            text,
+            "users = [{{ name = \"{name}\", password = \"{password}\" }}]"
+        );
+        if let Some(limit) = options.max_sessions_per_user {
+            let _ = writeln!(text, "max_sessions_per_user = {limit}");
+        }
+        text.push_str(&options.end);
+        text
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.options.id
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("relayd.toml")
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The admin socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.state_dir().join("relayd.sock")
+    }
+
+    /// Where the log is.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.path().join("relayd.log")
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// `relayctl` against this node.
+    #[must_use]
+    pub fn ctl(&self) -> Ctl {
+        Ctl::new(&self.socket())
+    }
+
+    /// A client with this login.
+    ///
+    /// # Panics
+    /// When no socket can be bound.
+    #[must_use]
+    pub fn client(&self, login: &Login) -> TurnClient {
+        TurnClient::new(self.turn, login.clone()).expect("a free loopback port")
+    }
+
+    /// The process id.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running node").id()
+    }
+
+    /// Sends a signal, as in `HUP`.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn signal(&self, signal: &str) {
+        program::signal(self.child.as_ref().expect("a running node"), signal);
+    }
+
+    /// Waits for the process to end by itself; its exit code.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("a running node");
+        let status = program::ended(&mut child, START);
+        if status.is_none() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        status
+            .unwrap_or_else(|| panic!("relayd does not end:\n{}", self.log()))
+            .code()
+    }
+
+    /// A number of `/metrics`: the sum of all samples of that name.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = crate::http::get(self.metrics, "/metrics")?;
+        let samples: Vec<f64> = text
+            .lines()
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '{']))
+            })
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        (!samples.is_empty()).then(|| samples.iter().sum())
+    }
+
+    /// Resident memory in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kilobytes * 1024)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            program::signal(child, "TERM");
+            if program::ended(child, STOP).is_none() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        if std::thread::panicking() {
+            let text = self.log();
+            let from = text.len().saturating_sub(8_000);
+            let tail = text.get(from..).unwrap_or(&text);
+            #[expect(clippy::print_stderr, reason = "the log explains why a test failed")]
+            {
+                eprintln!("--- log of {} ---\n{tail}", self.options.id);
+            }
+        }
+    }
+}
+
+/// A login of the kit's stored user.
+#[must_use]
+pub fn stored_login() -> Login {
+    Login::new(USER.0, USER.1)
+}
+
+/// A login that is good for an hour, signed with the kit's secret.
+#[must_use]
+pub fn rest_login(user: &str) -> Login {
+    let expiry = unix_now() + 3600;
+    Login::rest(&format!("{expiry}:{user}"), SECRET)
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn unix_now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
