@@ -129,6 +129,7 @@ pub struct TurnClient {
     key: Option<LongTermKey>,
     kept: VecDeque<(From, Vec<u8>)>,
     retransmissions: u32,
+    buffer: Vec<u8>,
 }
 
 impl TurnClient {
@@ -160,6 +161,7 @@ impl TurnClient {
             key: None,
             kept: VecDeque::new(),
             retransmissions: 0,
+            buffer: vec![0; DATAGRAM],
         })
     }
 
@@ -415,18 +417,16 @@ impl TurnClient {
     }
 
     /// The next datagram from the server before `end`.
-    fn datagram(&self, end: Instant) -> io::Result<Option<Vec<u8>>> {
-        let mut buffer = vec![0; DATAGRAM];
+    fn datagram(&mut self, end: Instant) -> io::Result<Option<Vec<u8>>> {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(None);
             }
             self.socket.set_read_timeout(Some(left))?;
-            match self.socket.recv_from(&mut buffer) {
+            match self.socket.recv_from(&mut self.buffer) {
                 Ok((len, source)) if source == self.server => {
-                    buffer.truncate(len);
-                    return Ok(Some(buffer));
+                    return Ok(Some(self.buffer[..len].to_vec()));
                 }
                 Ok(_) => {}
                 // A refused port of an earlier datagram is reported here; the server may come yet.

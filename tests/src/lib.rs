@@ -7,4 +7,5 @@ pub mod ctl;
 pub mod http;
 pub mod node;
 pub mod program;
+pub mod traffic;
 pub mod wait;

@@ -141,7 +141,7 @@ fn drain(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHand
 /// Waits for `child` until `deadline`.
 pub fn ended(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + deadline;
-    let status = wait_for(
+    wait_for(
         "a process",
         deadline + Duration::from_secs(5),
         || match child.try_wait() {
@@ -149,8 +149,7 @@ pub fn ended(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
             _ if Instant::now() > end => Some(None),
             _ => None,
         },
-    );
-    status
+    )
 }
 
 /// Sends `signal` (as in `TERM`) to a process that this program started.
