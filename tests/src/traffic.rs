@@ -197,10 +197,10 @@ impl Participant {
             }
             tick += 1;
             let partner = self.partner();
-            if partner.is_some() && partner != bound {
+            if let Some(peer) = partner.filter(|_| partner != bound) {
                 number += u16::from(bound.is_some());
                 bound = partner;
-                client.bind_channel(number, partner.expect("checked above"))?;
+                client.bind_channel(number, peer)?;
                 heard = Instant::now();
             }
             let silent = bound.is_some() && heard.elapsed() > SILENCE;
