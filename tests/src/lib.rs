@@ -7,5 +7,6 @@ pub mod ctl;
 pub mod http;
 pub mod node;
 pub mod program;
+pub mod redis;
 pub mod traffic;
 pub mod wait;
