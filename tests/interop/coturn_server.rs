@@ -90,7 +90,7 @@ fn the_kits_client_relays_through_coturn() {
     };
     let allocated = client.allocate_with(options).unwrap();
     assert_eq!(allocated.mapped, client.local());
-    assert!(allocated.relay.port() % 2 == 0 && allocated.token.is_some());
+    assert!(allocated.relay.port().is_multiple_of(2) && allocated.token.is_some());
 
     client.permit(&[peer.address.ip()]).unwrap();
     client.send(peer.address, b"by indication").unwrap();

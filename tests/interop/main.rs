@@ -1,3 +1,5 @@
 //! Other people's TURN against ours: coturn's client through `relayd`, our client through coturn.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
+
 mod coturn_server;

@@ -33,6 +33,23 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut attempt: impl FnMut() -> 
     }
 }
 
+/// Calls `attempt` until it yields a value; `None` when it yields none within `deadline`.
+pub async fn patiently<T, F>(deadline: Duration, mut attempt: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Option<T>>,
+{
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(value) = attempt().await {
+            return Some(value);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+}
+
 /// The same inside an async test.
 ///
 /// # Panics
