@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod client;
+pub mod cluster;
 pub mod coturn;
 pub mod ctl;
 pub mod http;

@@ -1,0 +1,7 @@
+//! Three `relayd` around one `redis-server`: every node answers for all, and acts on all.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
+
+mod live;
+mod lookups;
+mod sockets;

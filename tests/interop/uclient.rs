@@ -1,0 +1,93 @@
+//! `turnutils_uclient` through `relayd`: nothing may be lost, and quotas hold.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kit::coturn::{Totals, Uclient, Way};
+use kit::node::{Node, NodeOptions, stored_login};
+
+/// A run of 10 clients with 200 messages each takes 12 s of its own pacing.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Above what 10 clients of uclient need: each has an RTP and an RTCP session.
+const RAISED: u32 = 100;
+
+/// One run at a time: six at once would measure the machine's scheduler.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn run(way: Way, workers: u16) -> Totals {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let node = Node::start(NodeOptions {
+        workers,
+        max_sessions_per_user: Some(RAISED),
+        ..NodeOptions::default()
+    });
+    let uclient = Uclient {
+        server: node.turn,
+        login: stored_login(),
+        way,
+        clients: 10,
+        messages: 200,
+    };
+    uclient.run(DEADLINE)
+}
+
+#[track_caller]
+fn assert_nothing_lost(totals: &Totals) {
+    assert!(
+        totals.sent >= 2000,
+        "sent {}:\n{}",
+        totals.sent,
+        totals.text
+    );
+    assert_eq!(totals.received, totals.sent, "{}", totals.text);
+    assert_eq!(totals.lost, 0, "{}", totals.text);
+}
+
+#[test]
+fn channels_lose_nothing_on_two_workers() {
+    assert_nothing_lost(&run(Way::Channels, 2));
+}
+
+#[test]
+fn channels_lose_nothing_on_four_workers() {
+    assert_nothing_lost(&run(Way::Channels, 4));
+}
+
+#[test]
+fn indications_lose_nothing_on_two_workers() {
+    assert_nothing_lost(&run(Way::Indications, 2));
+}
+
+#[test]
+fn indications_lose_nothing_on_four_workers() {
+    assert_nothing_lost(&run(Way::Indications, 4));
+}
+
+#[test]
+fn reserved_ports_among_clients_lose_nothing_on_two_workers() {
+    assert_nothing_lost(&run(Way::ClientToClient, 2));
+}
+
+#[test]
+fn reserved_ports_among_clients_lose_nothing_on_four_workers() {
+    assert_nothing_lost(&run(Way::ClientToClient, 4));
+}
+
+#[test]
+fn the_default_quota_refuses_the_surplus_with_486() {
+    let node = Node::start(NodeOptions::default());
+    let uclient = Uclient {
+        server: node.turn,
+        login: stored_login(),
+        way: Way::Channels,
+        clients: 10,
+        messages: 5,
+    };
+    let totals = uclient.run(DEADLINE);
+    assert!(
+        totals.refusals.contains(&486),
+        "{:?}\n{}",
+        totals.refusals,
+        totals.text
+    );
+}

@@ -1,0 +1,135 @@
+//! Stored and time-limited credentials against a running node.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kit::client::{ClientError, From, Login};
+use kit::coturn::Peer;
+use kit::node::{Node, NodeOptions, SECRET, rest_login, stored_login, unix_now};
+
+#[test]
+fn data_flows_both_ways_by_indication_and_by_channel() {
+    let (node, peer) = (Node::start(NodeOptions::default()), Peer::start());
+    let mut client = node.client(&rest_login("anna"));
+    assert_eq!(client.binding().unwrap(), client.local());
+    let allocated = client.allocate().unwrap();
+    assert_eq!(allocated.mapped, client.local());
+    assert_eq!(allocated.relay.ip(), node.ip);
+    assert_eq!(allocated.lifetime, 600);
+    assert_eq!(client.retransmissions(), 0);
+
+    client.permit(&[peer.address.ip()]).unwrap();
+    client.send(peer.address, b"by indication").unwrap();
+    let got = client.recv(Duration::from_secs(5)).unwrap().unwrap();
+    assert_eq!(got, (From::Peer(peer.address), b"by indication".to_vec()));
+
+    client.bind_channel(0x4001, peer.address).unwrap();
+    client.send_channel(0x4001, b"by channel").unwrap();
+    let got = client.recv(Duration::from_secs(5)).unwrap().unwrap();
+    assert_eq!(got, (From::Channel(0x4001), b"by channel".to_vec()));
+
+    assert_eq!(client.refresh(0).unwrap(), 0);
+    assert_eq!(client.refresh(600).unwrap_err().code(), Some(437));
+}
+
+#[test]
+fn wrong_passwords_and_expired_usernames_are_refused_with_401() {
+    let node = Node::start(NodeOptions::default());
+    let expired = format!("{}:anna", unix_now() - 5);
+    for login in [
+        Login::new("alice", "looking-glass"),
+        Login::new("nobody", "wonderland"),
+        Login::rest(&expired, SECRET),
+        Login::rest(
+            &format!("{}:anna", unix_now() + 60),
+            "another-secret-of-mine",
+        ),
+    ] {
+        let refused = node.client(&login).allocate().unwrap_err();
+        assert_eq!(refused.code(), Some(401), "{}", login.username);
+    }
+}
+
+#[test]
+fn special_use_peers_are_refused_with_403_unless_allowed() {
+    let node = Node::start(NodeOptions::default());
+    let mut client = node.client(&stored_login());
+    client.allocate().unwrap();
+    for peer in [
+        "10.0.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "224.0.0.1",
+        "192.168.1.1",
+    ] {
+        let peer: IpAddr = peer.parse().unwrap();
+        assert_eq!(
+            client.permit(&[peer]).unwrap_err().code(),
+            Some(403),
+            "{peer}"
+        );
+    }
+    // One bad address spoils the request: nothing of it is installed (RFC 8656 §9.2).
+    let good: IpAddr = "127.0.0.9".parse().unwrap();
+    let bad: IpAddr = "10.0.0.1".parse().unwrap();
+    assert_eq!(client.permit(&[good, bad]).unwrap_err().code(), Some(403));
+}
+
+#[test]
+fn the_nodes_own_services_are_no_peers() {
+    let node = Node::start(NodeOptions::default());
+    let mut client = node.client(&stored_login());
+    client.allocate().unwrap();
+    for own in [node.turn, node.metrics] {
+        let refused = client.bind_channel(0x4000, own).unwrap_err();
+        assert_eq!(refused.code(), Some(403), "{own}");
+    }
+}
+
+#[test]
+fn a_users_sessions_are_limited_and_freed_again() {
+    let node = Node::start(NodeOptions {
+        max_sessions_per_user: Some(3),
+        ..NodeOptions::default()
+    });
+    let mut clients: Vec<_> = (0..3).map(|_| node.client(&stored_login())).collect();
+    for client in &mut clients {
+        client.allocate().unwrap();
+    }
+    let mut surplus = node.client(&stored_login());
+    assert_eq!(surplus.allocate().unwrap_err().code(), Some(486));
+    node.client(&rest_login("anna")).allocate().unwrap();
+    clients[0].refresh(0).unwrap();
+    surplus.allocate().unwrap();
+}
+
+#[test]
+fn a_thousand_clients_with_expiry_only_usernames_get_their_sessions_under_the_default_quota() {
+    let node = Node::start(NodeOptions::default());
+    let login = Login::rest(&(unix_now() + 3600).to_string(), SECRET);
+    let outcomes: Vec<Result<(), ClientError>> = std::thread::scope(|scope| {
+        let groups: Vec<_> = (0..20)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut clients: Vec<_> = (0..50).map(|_| node.client(&login)).collect();
+                    let each = clients.iter_mut().map(|client| client.allocate().map(drop));
+                    each.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        groups
+            .into_iter()
+            .flat_map(|group| group.join().unwrap())
+            .collect()
+    });
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().err())
+        .collect();
+    assert_eq!(
+        (outcomes.len(), failed.len()),
+        (1000, 0),
+        "{:?}",
+        failed.first()
+    );
+}

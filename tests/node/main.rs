@@ -1,0 +1,10 @@
+//! One `relayd` process: its life, its configuration, its rights, its users.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
+
+mod configuration;
+mod credentials;
+mod life;
+mod redis_away;
+mod selector;
+mod turnadmin;
