@@ -3,6 +3,17 @@
 //! Flags win over the environment, the environment over the file, the file over defaults. All
 //! errors are reported at once, each with where it is, which key, and what to write instead.
 
+pub mod args;
+pub mod cluster_key;
+mod error;
+mod file;
+mod keys;
+mod realm;
+mod reload;
+mod resolve;
+mod source;
+mod store;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -13,6 +24,10 @@ use shared::api::{NodeRole, RealmDocument};
 use shared::{IpRange, NodeId, Realm, Secret};
 
 use crate::store::StoredKey;
+
+pub use args::{Args, Task};
+pub use error::{ConfigError, ConfigErrors, Origin};
+pub use reload::{ReloadDiff, reload_diff};
 
 /// Everything a node needs to know before it starts. Valid as it is: whoever holds one needs no
 /// further checks of ranges or combinations.
@@ -205,4 +220,15 @@ impl Config {
     pub fn is_gateway(&self) -> bool {
         self.roles.contains(&NodeRole::Gateway)
     }
+
+    /// Reads the file that `args` name, and everything else they say.
+    ///
+    /// # Errors
+    /// All errors there are, not just the first.
+    pub fn load(args: &Args) -> Result<Self, ConfigErrors> {
+        resolve::load(args)
+    }
 }
+
+#[cfg(test)]
+mod tests;

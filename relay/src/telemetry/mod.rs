@@ -1,1 +1,3 @@
-//! placeholder
+//! Logs, metrics and health.
+
+pub mod log;

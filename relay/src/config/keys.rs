@@ -1,0 +1,368 @@
+//! The one table of settings: flags, environment, file keys and reload rules all follow from it.
+
+/// A setting.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// Dotted, as in the file: `store.url`.
+    pub(super) name: &'static str,
+    /// What it holds.
+    pub(super) kind: Kind,
+    /// Whether there is a flag; secrets have none, since arguments are visible to everybody.
+    pub(super) flag: Flag,
+    /// For `--help`.
+    pub(super) help: &'static str,
+}
+
+/// Whether a setting has a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flag {
+    /// `--store-url` for `store.url`.
+    Yes,
+    /// File and environment only.
+    No,
+}
+
+/// What a setting holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Text.
+    Text,
+    /// An integer.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// A list of texts; flags repeat, the environment separates by commas.
+    List,
+    /// Names and texts; `name=text` in flags and environment.
+    Table,
+}
+
+impl Key {
+    /// The flag, without dashes.
+    pub(super) fn flag_name(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
+    /// The variable of the environment.
+    pub(super) fn variable(&self) -> String {
+        format!(
+            "RELAYD_{}",
+            self.name.replace('.', "_").to_ascii_uppercase()
+        )
+    }
+}
+
+const fn key(name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        flag: Flag::Yes,
+        help,
+    }
+}
+
+/// All settings but those of `[[realm]]`.
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "node_id",
+        Kind::Text,
+        "Id of this node; default: generated once and kept",
+    ),
+    key(
+        "cluster",
+        Kind::Text,
+        "Name of the cluster, shown to operators",
+    ),
+    key(
+        "roles",
+        Kind::List,
+        "What this node does: relay, gateway or both (the default)",
+    ),
+    key(
+        "labels",
+        Kind::Table,
+        "Label of this node as name=value, as in region=eu",
+    ),
+    key("state_dir", Kind::Text, "Where this node keeps its files"),
+    key(
+        "workers",
+        Kind::Integer,
+        "Worker threads; default: one per core",
+    ),
+    key(
+        "cluster_key_file",
+        Kind::Text,
+        "File with the key that all nodes of the cluster share",
+    ),
+    key(
+        "listen",
+        Kind::List,
+        "TURN listener as address:port; default 0.0.0.0:3478 and [::]:3478",
+    ),
+    key(
+        "relay_addresses",
+        Kind::List,
+        "Local address to relay from; default: the listener's",
+    ),
+    key(
+        "external_ips",
+        Kind::List,
+        "Public address in front of the relay: PUBLIC or PUBLIC/LOCAL",
+    ),
+    key(
+        "relay_ports",
+        Kind::Text,
+        "Ports to relay on, as first-last; default 49152-65535",
+    ),
+    key(
+        "default_realm",
+        Kind::Text,
+        "Realm of listeners that name none",
+    ),
+    key(
+        "max_sessions_per_user",
+        Kind::Integer,
+        "Sessions per user in realms of the file that set none",
+    ),
+    key(
+        "software",
+        Kind::Text,
+        "SOFTWARE attribute in answers; default: not sent",
+    ),
+    key(
+        "nonce_lifetime",
+        Kind::Text,
+        "How long a nonce is good, 1m to 1d; default 1h",
+    ),
+    key(
+        "permission_lifetime",
+        Kind::Text,
+        "How long a permission lasts, 30s to 1h; default 5m",
+    ),
+    key(
+        "channel_lifetime",
+        Kind::Text,
+        "How long a channel binding lasts, 30s to 2h; default 10m",
+    ),
+    key(
+        "peers.allowed",
+        Kind::List,
+        "Peers allowed although something denies them: address, CIDR, first-last",
+    ),
+    key(
+        "peers.denied",
+        Kind::List,
+        "Peers denied besides the special-use ranges: address, CIDR, first-last",
+    ),
+    key(
+        "store.url",
+        Kind::Text,
+        "sqlite, redis://[user@]host[:port][/db] or rediss://...; default sqlite",
+    ),
+    key(
+        "store.turndb",
+        Kind::Text,
+        "SQLite file with coturn's tables; default: turndb in the state directory",
+    ),
+    key("store.username", Kind::Text, "ACL user of Redis"),
+    Key {
+        name: "store.password",
+        kind: Kind::Text,
+        flag: Flag::No,
+        help: "Password of Redis",
+    },
+    key(
+        "store.password_file",
+        Kind::Text,
+        "File with the password of Redis",
+    ),
+    key(
+        "store.ca_file",
+        Kind::Text,
+        "PEM file of the authority that signed Redis's certificate",
+    ),
+    key(
+        "store.insecure",
+        Kind::Boolean,
+        "Speak plaintext to a Redis on another host",
+    ),
+    key(
+        "admin.socket",
+        Kind::Text,
+        "Unix socket of the admin API; default: relayd.sock in the state directory",
+    ),
+    key(
+        "admin.listen",
+        Kind::Text,
+        "Serve the admin API on TCP too, with bearer tokens",
+    ),
+    key(
+        "admin.tls_certificate",
+        Kind::Text,
+        "PEM certificate chain for admin.listen",
+    ),
+    key(
+        "admin.tls_key",
+        Kind::Text,
+        "PEM private key for admin.listen",
+    ),
+    key(
+        "metrics.listen",
+        Kind::Text,
+        "Where /metrics, /healthz and /readyz listen, or off; default 127.0.0.1:9641",
+    ),
+    key(
+        "log.level",
+        Kind::Text,
+        "error, warn, info, debug, trace, or a filter; default info",
+    ),
+    key("log.format", Kind::Text, "text or json; default text"),
+];
+
+/// The keys of a `[[realm]]`.
+pub(super) const REALM_KEYS: &[&str] = &[
+    "name",
+    "max_sessions",
+    "max_sessions_per_user",
+    "max_rate_bps",
+    "default_lifetime_secs",
+    "max_lifetime_secs",
+    "allowed_peers",
+    "denied_peers",
+    "rest_separator",
+    "note",
+    "users",
+    "secrets",
+];
+
+/// The keys of an entry of `users` in a `[[realm]]`.
+pub(super) const USER_KEYS: &[&str] = &["name", "password", "key"];
+
+/// The setting of that name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Options of coturn that people bring along, and where their subject lives here.
+const FROM_COTURN: &[(&str, &str)] = &[
+    ("listening_port", "use listen = [\"0.0.0.0:3478\"]"),
+    ("listening_ip", "use listen = [\"address:3478\"]"),
+    ("relay_ip", "use relay_addresses"),
+    ("external_ip", "use external_ips = [\"public/local\"]"),
+    ("min_port", "use relay_ports = \"first-last\""),
+    ("max_port", "use relay_ports = \"first-last\""),
+    ("user", "use users in a [[realm]]"),
+    ("lt_cred_mech", "it is always on: remove the line"),
+    ("use_auth_secret", "use secrets in a [[realm]]"),
+    ("static_auth_secret", "use secrets in a [[realm]]"),
+    ("server_name", "use default_realm"),
+    ("userdb", "use store.turndb"),
+    ("redis_userdb", "use store.url = \"redis://host\""),
+    ("redis_statsdb", "use store.url = \"redis://host\""),
+    ("denied_peer_ip", "use peers.denied"),
+    ("allowed_peer_ip", "use peers.allowed"),
+    ("user_quota", "use max_sessions_per_user"),
+    ("total_quota", "use max_sessions in a [[realm]]"),
+    (
+        "max_bps",
+        "use max_rate_bps in a [[realm]]: bits per second, coturn's value times 8",
+    ),
+    ("relay_threads", "use workers"),
+    ("stale_nonce", "use nonce_lifetime"),
+    ("cli_port", "use admin.listen"),
+    ("cli_ip", "use admin.listen"),
+    ("cli_password", "tokens replace it: relayctl token create"),
+    ("prometheus", "use metrics.listen"),
+    ("log_file", "logs go to stderr: remove the line"),
+    ("syslog", "logs go to stderr: remove the line"),
+    ("verbose", "use log.level = \"debug\""),
+    ("no_auth", "there is no anonymous mode: remove the line"),
+];
+
+/// What to write instead of the unknown key `name`, given the keys known at its place.
+pub(super) fn remedy_for_unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let plain = name.rsplit('.').next().unwrap_or(name).replace('-', "_");
+    let known: Vec<&str> = known.collect();
+    let same_place = known
+        .iter()
+        .min_by_key(|candidate| distance(name, candidate));
+    if let Some(nearest) = same_place.filter(|candidate| is_near(name, candidate)) {
+        return format!("did you mean {nearest}?");
+    }
+    if let Some((_, remedy)) = FROM_COTURN.iter().find(|(option, _)| *option == plain) {
+        return (*remedy).to_owned();
+    }
+    let elsewhere = KEYS.iter().map(|key| key.name).find(|candidate| {
+        candidate
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| is_near(&plain, last))
+    });
+    match elsewhere {
+        Some(key) => format!("did you mean {key}?"),
+        None => "remove it; relayd --help lists all settings".to_owned(),
+    }
+}
+
+/// Whether one is likely a misspelling of the other.
+fn is_near(a: &str, b: &str) -> bool {
+    distance(a, b) <= (a.len().min(b.len()) / 3).min(3)
+}
+
+/// Levenshtein distance, dashes counting as underscores.
+fn distance(a: &str, b: &str) -> usize {
+    /// Longer keys than this are no misspelling of ours.
+    const LONGEST: usize = 64;
+    if a.len() > LONGEST || b.len() > LONGEST {
+        return usize::MAX;
+    }
+    let plain = |c: u8| {
+        if c == b'-' {
+            b'_'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    };
+    let b: Vec<u8> = b.bytes().map(plain).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().map(plain).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remedy(name: &str) -> String {
+        remedy_for_unknown(name, KEYS.iter().map(|key| key.name))
+    }
+
+    #[test]
+    fn misspelt_keys_are_recognised() {
+        assert_eq!(remedy("relay_port"), "did you mean relay_ports?");
+        assert_eq!(remedy("store.ulr"), "did you mean store.url?");
+        assert_eq!(remedy("node-id"), "did you mean node_id?");
+        assert_eq!(remedy("url"), "did you mean store.url?");
+    }
+
+    #[test]
+    fn options_of_coturn_are_translated() {
+        assert!(remedy("listening-port").contains("listen ="));
+        assert!(remedy("max-bps").contains("bits per second"));
+        assert!(remedy("static-auth-secret").contains("[[realm]]"));
+    }
+
+    #[test]
+    fn nonsense_gets_no_false_hint() {
+        assert!(remedy("frobnicate_everything").starts_with("remove it"));
+        assert!(remedy(&"x".repeat(5000)).starts_with("remove it"));
+    }
+}

@@ -1,0 +1,552 @@
+//! From raw settings to a valid [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use shared::Realm;
+use shared::api::{NodeRole, RealmDocument};
+
+use super::args::Args;
+use super::error::{ConfigErrors, Origin};
+use super::file::{Item, Value};
+use super::source::Reader;
+use super::{
+    AdminConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig, LogFormat, PeerConfig,
+    StoreConfig, TlsFiles, cluster_key, realm, store,
+};
+
+/// STUN's port (RFC 8489 §18.6).
+const TURN_PORT: u16 = 3478;
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
+const RELAY_PORTS: RangeInclusive<u16> = 49152..=65535;
+/// The longest path that fits into a socket address, its final NUL excluded.
+const MAX_SOCKET_PATH: usize = 107;
+/// Labels of a node, and the longest name or value.
+const MAX_LABELS: usize = 32;
+const MAX_LABEL_BYTES: usize = 63;
+const MAX_LISTENERS: usize = 64;
+
+const RANGE: &str = "an address, address/prefix or first-last, as in \"10.0.0.0/8\"";
+
+pub(super) fn load(args: &Args) -> Result<Config, ConfigErrors> {
+    let mut reader = Reader::new(args);
+    let config = resolve(&mut reader);
+    reader.reject_unknown();
+    ConfigErrors::check(std::mem::take(&mut reader.errors))?;
+    Ok(Config {
+        warnings: reader.warnings,
+        ..config
+    })
+}
+
+/// Reads every setting; what is wrong becomes an error and a default.
+fn resolve(reader: &mut Reader<'_>) -> Config {
+    let state_dir = state_dir(reader);
+    let roles = roles(reader);
+    let (default_realm, realms) = realms(reader);
+    let listeners = listeners(reader, &roles);
+    let relay_ports = relay_ports(reader, &listeners);
+    let fallback = StoreConfig::Sqlite {
+        turndb: PathBuf::new(),
+        db: PathBuf::new(),
+    };
+    let store = store::resolve(reader, &state_dir).unwrap_or(fallback);
+    let lifetime = |found: Option<Duration>, secs| found.unwrap_or(Duration::from_secs(secs));
+    warn_of_readable_secrets(reader, &realms);
+    Config {
+        node_id: reader.parsed("node_id", "1 to 63 characters out of a-z A-Z 0-9 . _ -"),
+        cluster: cluster(reader),
+        roles,
+        labels: labels(reader),
+        workers: workers(reader),
+        listeners,
+        relay_addresses: relay_addresses(reader),
+        external_ips: external_ips(reader),
+        relay_ports,
+        cluster_key_file: cluster_key_file(reader, &store),
+        store,
+        admin: admin(reader, &state_dir),
+        metrics: metrics(reader),
+        default_realm,
+        realms,
+        peers: PeerConfig {
+            allowed: reader.parsed_list("peers.allowed", RANGE),
+            denied: reader.parsed_list("peers.denied", RANGE),
+        },
+        software: software(reader),
+        nonce_lifetime: lifetime(reader.duration("nonce_lifetime", 60..=86_400), 3600),
+        permission_lifetime: lifetime(reader.duration("permission_lifetime", 30..=3600), 300),
+        channel_lifetime: lifetime(reader.duration("channel_lifetime", 30..=7200), 600),
+        log: log(reader),
+        state_dir,
+        warnings: Vec::new(),
+    }
+}
+
+fn state_dir(reader: &mut Reader<'_>) -> PathBuf {
+    if let Some((path, origin)) = reader.text("state_dir") {
+        if path.is_empty() {
+            reader.error(&origin, "state_dir", "is empty", "write a directory");
+        }
+        return path.into();
+    }
+    // systemd's StateDirectory=; the first one where there are several.
+    if let Some(path) = reader.variable("STATE_DIRECTORY") {
+        return path.split(':').next().unwrap_or(path).into();
+    }
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if is_root {
+        return "/var/lib/relayd".into();
+    }
+    if let Some(path) = reader.variable("XDG_STATE_HOME") {
+        return Path::new(path).join("relayd");
+    }
+    match reader.variable("HOME") {
+        Some(home) => Path::new(home).join(".local/state/relayd"),
+        None => "/var/lib/relayd".into(),
+    }
+}
+
+fn cluster(reader: &mut Reader<'_>) -> String {
+    let Some((name, origin)) = reader.text("cluster") else {
+        return "relayd".into();
+    };
+    if name.is_empty() || name.len() > MAX_LABEL_BYTES || name.chars().any(char::is_control) {
+        let remedy = "write 1 to 63 bytes of plain text";
+        reader.error(&origin, "cluster", "is no name", remedy);
+    }
+    name
+}
+
+fn roles(reader: &mut Reader<'_>) -> Vec<NodeRole> {
+    let Some(items) = reader.list("roles") else {
+        return vec![NodeRole::Relay, NodeRole::Gateway];
+    };
+    let mut roles = Vec::new();
+    for item in &items {
+        let role = match &item.value {
+            Value::Text(text) if text == "relay" => NodeRole::Relay,
+            Value::Text(text) if text == "gateway" => NodeRole::Gateway,
+            _ => {
+                let remedy = "write roles = [\"relay\"], [\"gateway\"] or both";
+                reader.error(
+                    &item.origin,
+                    "roles",
+                    "has an entry that is no role",
+                    remedy,
+                );
+                continue;
+            }
+        };
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    if items.is_empty() {
+        let remedy = "write roles = [\"relay\", \"gateway\"]";
+        reader.error(&Origin::Default, "roles", "is empty", remedy);
+    }
+    roles
+}
+
+fn labels(reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    for (name, item) in reader.table("labels") {
+        let key = format!("labels.{name}");
+        if name.is_empty() || name.len() > MAX_LABEL_BYTES || !name.chars().all(legal) {
+            let remedy = "use 1 to 63 characters out of a-z A-Z 0-9 . _ -";
+            reader.error(&item.origin, &key, "is no label name", remedy);
+            continue;
+        }
+        let Some(value) = reader.entry::<String>(&key, &item, "text in quotes") else {
+            continue;
+        };
+        if value.len() > MAX_LABEL_BYTES || value.chars().any(char::is_control) {
+            reader.error(
+                &item.origin,
+                &key,
+                "is too long",
+                "use at most 63 bytes of plain text",
+            );
+            continue;
+        }
+        if labels.len() == MAX_LABELS {
+            let remedy = format!("keep {MAX_LABELS} of them");
+            reader.error(&item.origin, &key, "is one label too many", remedy);
+            break;
+        }
+        labels.insert(name, value);
+    }
+    labels
+}
+
+fn workers(reader: &mut Reader<'_>) -> u16 {
+    let given = reader.integer("workers", 1..=i64::from(Config::MAX_WORKERS));
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = given.map_or_else(cores, |number| usize::try_from(number).unwrap_or(1));
+    u16::try_from(workers)
+        .unwrap_or(Config::MAX_WORKERS)
+        .min(Config::MAX_WORKERS)
+}
+
+/// An address with or without a port.
+struct ListenAddress(SocketAddr);
+
+impl FromStr for ListenAddress {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self(address));
+        }
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>()
+            .map(|ip| Self(SocketAddr::new(ip, TURN_PORT)))
+            .map_err(|_| ())
+    }
+}
+
+fn listeners(reader: &mut Reader<'_>, roles: &[NodeRole]) -> Vec<ListenerConfig> {
+    let is_relay = roles.contains(&NodeRole::Relay);
+    let Some(items) = reader.list("listen") else {
+        let wildcards = [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ];
+        let listener = |ip| ListenerConfig {
+            address: SocketAddr::new(ip, TURN_PORT),
+            realm: None,
+        };
+        return if is_relay {
+            wildcards.map(listener).into()
+        } else {
+            Vec::new()
+        };
+    };
+    if let (false, Some(item)) = (is_relay, items.first()) {
+        let remedy = "remove it, or give the node the role relay";
+        reader.error(
+            &item.origin,
+            "listen",
+            "has no meaning for a pure gateway",
+            remedy,
+        );
+    }
+    if is_relay && (items.is_empty() || items.len() > MAX_LISTENERS) {
+        let remedy = format!("write 1 to {MAX_LISTENERS} addresses, or remove it");
+        reader.error(&Origin::Default, "listen", "is empty or too long", remedy);
+    }
+    let mut listeners: Vec<ListenerConfig> = Vec::new();
+    for item in &items {
+        let Some(listener) = listener(reader, item) else {
+            continue;
+        };
+        let same = |other: &ListenerConfig| other.address == listener.address;
+        if listener.address.port() != 0 && listeners.iter().any(same) {
+            let problem = format!("{} appears twice", listener.address);
+            reader.error(&item.origin, "listen", problem, "keep one of them");
+        }
+        listeners.push(listener);
+    }
+    listeners
+}
+
+fn listener(reader: &mut Reader<'_>, item: &Item) -> Option<ListenerConfig> {
+    const ADDRESS: &str = "address:port, as in \"0.0.0.0:3478\" or \"[::]:3478\"";
+    let Value::Table(table) = &item.value else {
+        let ListenAddress(address) = reader.entry("listen", item, ADDRESS)?;
+        return Some(ListenerConfig {
+            address,
+            realm: None,
+        });
+    };
+    for (key, item) in table
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "address" | "realm"))
+    {
+        let remedy = "write { address = \"0.0.0.0:3478\", realm = \"example.org\" }";
+        reader.error(
+            &item.origin,
+            &format!("listen.{key}"),
+            "unknown key",
+            remedy,
+        );
+    }
+    let Some(address) = table.get("address") else {
+        let remedy = format!("add address = {ADDRESS}");
+        reader.error(&item.origin, "listen.address", "is missing", remedy);
+        return None;
+    };
+    let ListenAddress(address) = reader.entry("listen.address", address, ADDRESS)?;
+    let realm = table.get("realm").cloned();
+    let realm = realm.and_then(|item| reader.entry("listen.realm", &item, "a realm's name"));
+    Some(ListenerConfig { address, realm })
+}
+
+fn relay_addresses(reader: &mut Reader<'_>) -> Vec<IpAddr> {
+    let items = reader.list("relay_addresses").unwrap_or_default();
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for item in &items {
+        let wanted = "an address without port, as in \"192.0.2.1\"";
+        let Some(address) = reader.entry::<IpAddr>("relay_addresses", item, wanted) else {
+            continue;
+        };
+        if address.is_unspecified() || address.is_multicast() {
+            let problem = format!("{address} is no address of one interface");
+            let remedy = "write an address of this machine, or remove the key";
+            reader.error(&item.origin, "relay_addresses", problem, remedy);
+        }
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+impl FromStr for ExternalIp {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (public, local) = match text.split_once('/') {
+            Some((public, local)) => (public, Some(local)),
+            None => (text, None),
+        };
+        let public: IpAddr = public.parse().map_err(|_| ())?;
+        let local: Option<IpAddr> = local.map(str::parse).transpose().map_err(|_| ())?;
+        let same_family = local.is_none_or(|local| local.is_ipv4() == public.is_ipv4());
+        (same_family && !public.is_unspecified())
+            .then_some(Self { public, local })
+            .ok_or(())
+    }
+}
+
+fn external_ips(reader: &mut Reader<'_>) -> Vec<ExternalIp> {
+    let items = reader.list("external_ips").unwrap_or_default();
+    let wanted = "PUBLIC or PUBLIC/LOCAL of one family, as in \"203.0.113.5/10.0.0.5\"";
+    let mut ips: Vec<ExternalIp> = Vec::new();
+    for item in &items {
+        let Some(ip) = reader.entry::<ExternalIp>("external_ips", item, wanted) else {
+            continue;
+        };
+        let clashes = |other: &ExternalIp| {
+            other.local == ip.local && other.public.is_ipv4() == ip.public.is_ipv4()
+        };
+        if ips.iter().any(clashes) {
+            let problem = match ip.local {
+                Some(local) => format!("gives {local} two public addresses"),
+                None => "has two addresses of one family without a local one".to_owned(),
+            };
+            let remedy = "write one PUBLIC/LOCAL for each local address";
+            reader.error(&item.origin, "external_ips", problem, remedy);
+        }
+        ips.push(ip);
+    }
+    ips
+}
+
+fn relay_ports(reader: &mut Reader<'_>, listeners: &[ListenerConfig]) -> RangeInclusive<u16> {
+    let Some((text, origin)) = reader.text("relay_ports") else {
+        return RELAY_PORTS;
+    };
+    let parsed = text.split_once('-').and_then(|(first, last)| {
+        Some(first.trim().parse::<u16>().ok()?..=last.trim().parse::<u16>().ok()?)
+    });
+    let valid = parsed.filter(|ports| *ports.start() >= 1024 && ports.end() > ports.start());
+    let Some(ports) = valid else {
+        let problem = format!("{:?} is no range of ports", shared::display_safe(&text));
+        let remedy = "write first-last with at least two ports from 1024 to 65535";
+        reader.error(&origin, "relay_ports", problem, remedy);
+        return RELAY_PORTS;
+    };
+    if let Some(inside) = listeners
+        .iter()
+        .find(|each| ports.contains(&each.address.port()))
+    {
+        let port = inside.address.port();
+        reader.warnings.push(format!(
+            "{origin}: relay_ports contains the listener's port {port}"
+        ));
+    }
+    ports
+}
+
+fn cluster_key_file(reader: &mut Reader<'_>, store: &StoreConfig) -> Option<PathBuf> {
+    const HOW: &str = "make one with `(umask 077; relayd cluster-key > FILE)`, copy it to every \
+                       node, and name it in cluster_key_file";
+    match reader.text("cluster_key_file") {
+        Some((path, origin)) => {
+            if let Err(error) = cluster_key::load(Path::new(&path)) {
+                reader.error(&origin, "cluster_key_file", error.to_string(), HOW);
+            }
+            Some(path.into())
+        }
+        None => {
+            if matches!(store, StoreConfig::Redis(_)) {
+                let problem = "is missing, and nodes around a Redis must share a key";
+                reader.error(&Origin::Default, "cluster_key_file", problem, HOW);
+            }
+            None
+        }
+    }
+}
+
+fn admin(reader: &mut Reader<'_>, state_dir: &Path) -> AdminConfig {
+    let given = reader.text("admin.socket");
+    let origin = given
+        .as_ref()
+        .map_or(Origin::Default, |(_, origin)| origin.clone());
+    let socket = given.map_or_else(|| state_dir.join("relayd.sock"), |(path, _)| path.into());
+    if socket.as_os_str().len() > MAX_SOCKET_PATH {
+        let problem =
+            format!("is longer than the {MAX_SOCKET_PATH} bytes a socket's path may have");
+        reader.error(&origin, "admin.socket", problem, "write a shorter path");
+    }
+    let certificate = reader.text("admin.tls_certificate");
+    let key = reader.text("admin.tls_key");
+    let tls = match (certificate, key) {
+        (Some((certificate, origin)), Some((key, _))) => {
+            let files = TlsFiles {
+                certificate: certificate.into(),
+                key: key.into(),
+            };
+            if let Err(error) = crate::admin::tls::check(&files) {
+                let remedy = "give a PEM chain and its unencrypted PEM key";
+                reader.error(&origin, "admin.tls_certificate", error.to_string(), remedy);
+            }
+            Some(files)
+        }
+        (Some((_, origin)), None) => {
+            reader.error(
+                &origin,
+                "admin.tls_key",
+                "is missing",
+                "name the key's file",
+            );
+            None
+        }
+        (None, Some((_, origin))) => {
+            let remedy = "name the certificate's file";
+            reader.error(&origin, "admin.tls_certificate", "is missing", remedy);
+            None
+        }
+        (None, None) => None,
+    };
+    AdminConfig {
+        socket,
+        listen: admin_listen(reader, tls.is_some()),
+        tls,
+    }
+}
+
+fn admin_listen(reader: &mut Reader<'_>, has_tls: bool) -> Option<SocketAddr> {
+    let (text, origin) = reader.text("admin.listen")?;
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let problem = format!("{:?} is no address", shared::display_safe(&text));
+        let remedy = "write address:port, as in \"127.0.0.1:5766\"";
+        reader.error(&origin, "admin.listen", problem, remedy);
+        return None;
+    };
+    if !has_tls && !address.ip().is_loopback() {
+        let problem = format!("{address} would send tokens in plaintext over the network");
+        let remedy = "give tls_certificate and tls_key, or listen on 127.0.0.1";
+        reader.error(&origin, "admin.listen", problem, remedy);
+    }
+    Some(address)
+}
+
+fn metrics(reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let Some((text, origin)) = reader.text("metrics.listen") else {
+        return Some(METRICS);
+    };
+    if text == "off" {
+        return None;
+    }
+    let address = text.parse().ok();
+    if address.is_none() {
+        let problem = format!("{:?} is no address", shared::display_safe(&text));
+        let remedy = "write address:port, as in \"127.0.0.1:9641\", or \"off\"";
+        reader.error(&origin, "metrics.listen", problem, remedy);
+    }
+    address
+}
+
+fn realms(reader: &mut Reader<'_>) -> (Realm, Vec<ConfigRealm>) {
+    let per_user = reader
+        .integer("max_sessions_per_user", 1..=i64::from(u32::MAX))
+        .and_then(|limit| u32::try_from(limit).ok())
+        .or(RealmDocument::default().max_sessions_per_user);
+    let mut realms = realm::resolve(reader, per_user);
+    let wanted = "1 to 127 bytes of text without '/', '\"' or control characters";
+    let default_realm = reader
+        .parsed::<Realm>("default_realm", wanted)
+        .or_else(|| realms.first().map(|realm| realm.name.clone()))
+        .unwrap_or_else(|| "relayd".parse().expect("the default realm is a realm"));
+    if !realms.iter().any(|realm| realm.name == default_realm) {
+        let document = RealmDocument {
+            max_sessions_per_user: per_user,
+            ..RealmDocument::default()
+        };
+        let name = default_realm.clone();
+        realms.push(ConfigRealm {
+            name,
+            document,
+            users: Vec::new(),
+            secrets: Vec::new(),
+        });
+    }
+    (default_realm, realms)
+}
+
+fn software(reader: &mut Reader<'_>) -> Option<String> {
+    let (text, origin) = reader.text("software")?;
+    if text.len() > 128 || text.chars().any(char::is_control) {
+        let remedy = "write at most 128 bytes of plain text";
+        reader.error(&origin, "software", "does not fit into SOFTWARE", remedy);
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn log(reader: &mut Reader<'_>) -> LogConfig {
+    let (level, origin) = reader
+        .text("log.level")
+        .unwrap_or(("info".into(), Origin::Default));
+    if let Err(problem) = crate::telemetry::log::check_level(&level) {
+        let remedy =
+            "write error, warn, info, debug, trace, or a filter as in \"info,relay=debug\"";
+        reader.error(&origin, "log.level", problem, remedy);
+    }
+    let format = match reader.text("log.format") {
+        None => LogFormat::Text,
+        Some((format, _)) if format == "text" => LogFormat::Text,
+        Some((format, _)) if format == "json" => LogFormat::Json,
+        Some((_, origin)) => {
+            let remedy = "write \"text\" or \"json\"";
+            reader.error(&origin, "log.format", "is no format", remedy);
+            LogFormat::Text
+        }
+    };
+    LogConfig { level, format }
+}
+
+/// A file with passwords in it is nobody else's business.
+fn warn_of_readable_secrets(reader: &mut Reader<'_>, realms: &[ConfigRealm]) {
+    let holds_secrets = |realm: &ConfigRealm| !realm.users.is_empty() || !realm.secrets.is_empty();
+    if !realms.iter().any(holds_secrets) {
+        return;
+    }
+    let Some(path) = reader.file_path() else {
+        return;
+    };
+    if std::fs::metadata(&path).is_ok_and(|file| file.mode() & 0o004 != 0) {
+        let path = shared::display_safe(&path.to_string_lossy()).into_owned();
+        reader.warnings.push(format!(
+            "{path}: holds credentials and everybody can read it: chmod 640"
+        ));
+    }
+}

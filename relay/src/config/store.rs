@@ -1,0 +1,298 @@
+//! `[store]`: SQLite files or a Redis URL.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use shared::Secret;
+
+use super::cluster_key;
+use super::error::Origin;
+use super::source::Reader;
+use super::{RedisConfig, StoreConfig};
+
+/// Redis's port.
+const REDIS_PORT: u16 = 6379;
+
+/// A Redis URL in its parts, percent-decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RedisUrl {
+    tls: bool,
+    username: Option<String>,
+    password: Option<Secret<String>>,
+    host: String,
+    port: u16,
+    database: u32,
+}
+
+/// Reads `[store]`; `None` after an error.
+pub(super) fn resolve(reader: &mut Reader<'_>, state_dir: &Path) -> Option<StoreConfig> {
+    let (url, origin) = reader
+        .text("store.url")
+        .unwrap_or(("sqlite".into(), Origin::Default));
+    let turndb = reader.text("store.turndb");
+    if url == "sqlite" {
+        let turndb =
+            turndb.map_or_else(|| state_dir.join("turndb"), |(path, _)| PathBuf::from(path));
+        return Some(StoreConfig::Sqlite {
+            turndb,
+            db: state_dir.join("relayd.db"),
+        });
+    }
+    if let Some((_, origin)) = turndb {
+        reader.error(
+            &origin,
+            "store.turndb",
+            "has no meaning with Redis",
+            "remove it",
+        );
+    }
+    let parsed = match RedisUrl::parse(&url) {
+        Ok(parsed) => parsed,
+        Err(problem) => {
+            // The URL itself may hold a password: never repeated.
+            let remedy = "write sqlite, redis://[user@]host[:port][/db] or rediss://...";
+            reader.error(&origin, "store.url", problem, remedy);
+            return None;
+        }
+    };
+    if parsed.password.is_some() && matches!(origin, Origin::Flag(_)) {
+        reader.warnings.push(
+            "--store-url holds a password that every user of this machine can see: use \
+             store.password_file or RELAYD_STORE_PASSWORD"
+                .into(),
+        );
+    }
+    redis(reader, &origin, parsed).map(StoreConfig::Redis)
+}
+
+fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<RedisConfig> {
+    let username = reader
+        .text("store.username")
+        .map(|(name, _)| name)
+        .or(url.username.clone());
+    let password = password(reader, url.password.clone());
+    let ca_file = reader.text("store.ca_file");
+    let insecure = reader.boolean("store.insecure").unwrap_or(false);
+    if !url.tls && !insecure && !is_loopback(&url.host) {
+        reader.error(
+            origin,
+            "store.url",
+            "speaks plaintext to a Redis on another host",
+            "use rediss://, or write insecure = true in [store] if the network is trusted",
+        );
+    }
+    if let Some((path, origin)) = &ca_file {
+        if !url.tls {
+            reader.error(
+                origin,
+                "store.ca_file",
+                "has no meaning without TLS",
+                "use rediss://",
+            );
+        } else if let Err(error) = std::fs::File::open(path) {
+            let problem = format!("cannot be read: {error}");
+            reader.error(origin, "store.ca_file", problem, "give a readable PEM file");
+        }
+    }
+    if username.is_some() && password.is_none() {
+        reader.warnings.push(
+            "store: an ACL user without a password: set store.password_file or \
+             RELAYD_STORE_PASSWORD unless the user is nopass"
+                .into(),
+        );
+    }
+    let endpoint = match url.host.contains(':') {
+        true => format!("[{}]:{}", url.host, url.port),
+        false => format!("{}:{}", url.host, url.port),
+    };
+    Some(RedisConfig {
+        url: complete_url(&url, &endpoint, username.as_deref(), password.as_ref()),
+        endpoint,
+        host: url.host,
+        port: url.port,
+        username,
+        password,
+        tls: url.tls,
+        ca_file: ca_file.map(|(path, _)| path.into()),
+    })
+}
+
+/// One source of the password, or an error when there are several.
+fn password(reader: &mut Reader<'_>, in_url: Option<Secret<String>>) -> Option<Secret<String>> {
+    let plain = reader.text("store.password");
+    let file = reader.text("store.password_file");
+    if let (Some(_), Some((_, origin))) = (&plain, &file) {
+        let problem = "and store.password are both set";
+        reader.error(origin, "store.password_file", problem, "keep one of them");
+    }
+    if let Some((text, _)) = plain {
+        return Some(Secret::new(text));
+    }
+    let Some((path, origin)) = file else {
+        return in_url;
+    };
+    match cluster_key::read_private(Path::new(&path)) {
+        Ok(text) => Some(Secret::new(
+            text.expose().trim_end_matches(['\r', '\n']).to_owned(),
+        )),
+        Err(error) => {
+            let remedy = "give a file that only its owner can read";
+            reader.error(&origin, "store.password_file", error.to_string(), remedy);
+            None
+        }
+    }
+}
+
+fn complete_url(
+    url: &RedisUrl,
+    endpoint: &str,
+    username: Option<&str>,
+    password: Option<&Secret<String>>,
+) -> Secret<String> {
+    use shared::api::route::encode;
+    let scheme = if url.tls { "rediss" } else { "redis" };
+    let user = username.map(encode).unwrap_or_default();
+    let credentials = match password {
+        Some(password) => format!("{user}:{}@", encode(password.expose())),
+        None if user.is_empty() => String::new(),
+        None => format!("{user}@"),
+    };
+    Secret::new(format!(
+        "{scheme}://{credentials}{endpoint}/{}",
+        url.database
+    ))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+impl RedisUrl {
+    /// `redis://` or `rediss://` `[user][:password]@host[:port][/db]`.
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (tls, rest) = match text.split_once("://") {
+            Some(("redis" | "valkey", rest)) => (false, rest),
+            Some(("rediss" | "valkeys", rest)) => (true, rest),
+            _ => return Err("is no store that relayd knows"),
+        };
+        if rest.contains(['?', '#']) {
+            return Err("has options behind ? or #, which relayd does not know");
+        }
+        let (rest, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let database = match database {
+            "" => 0,
+            number => number
+                .parse()
+                .map_err(|_| "has a database that is no number")?,
+        };
+        let (credentials, address) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (username, password) = match credentials.split_once(':') {
+            Some((user, password)) => (user, Some(Secret::new(decode(password)?))),
+            None => (credentials, None),
+        };
+        let username = Some(decode(username)?).filter(|name| !name.is_empty());
+        let (host, port) = split_port(address)?;
+        if host.is_empty() {
+            return Err("names no host");
+        }
+        Ok(Self {
+            tls,
+            username,
+            password,
+            host: host.to_owned(),
+            port,
+            database,
+        })
+    }
+}
+
+fn split_port(address: &str) -> Result<(&str, u16), &'static str> {
+    const BAD_PORT: &str = "has a port that is no number from 1 to 65535";
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or("has an unclosed [")?;
+            if host.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err("has no IPv6 address in its brackets");
+            }
+            (host, port.strip_prefix(':'))
+        }
+        None => match address.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        },
+    };
+    let port = match port {
+        None => REDIS_PORT,
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or(BAD_PORT)?,
+    };
+    Ok((host, port))
+}
+
+/// Percent-decodes.
+fn decode(text: &str) -> Result<String, &'static str> {
+    const BAD: &str = "has a user or password with a broken percent-encoding";
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first != b'%' {
+            out.push(*first);
+            rest = tail;
+            continue;
+        }
+        let digits = tail
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .ok_or(BAD)?;
+        let [byte] = cluster_key::parse_hex::<1>(digits).ok_or(BAD)?;
+        out.push(byte);
+        rest = &tail[2..];
+    }
+    String::from_utf8(out).map_err(|_| BAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_come_apart() {
+        let url = RedisUrl::parse("rediss://relay:p%40ss@[2001:db8::1]:7000/3").unwrap();
+        assert!(url.tls);
+        assert_eq!(url.username.as_deref(), Some("relay"));
+        assert_eq!(url.password, Some(Secret::new("p@ss".to_owned())));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.database),
+            ("2001:db8::1", 7000, 3)
+        );
+        let url = RedisUrl::parse("redis://redis.internal").unwrap();
+        assert_eq!(
+            (url.host.as_str(), url.port, url.database),
+            ("redis.internal", 6379, 0)
+        );
+        assert_eq!((url.username, url.password), (None, None));
+    }
+
+    #[test]
+    fn broken_urls_say_what_is_broken() {
+        for (url, problem) in [
+            ("postgres://x", "no store"),
+            ("redis://", "no host"),
+            ("redis://host:99999", "port"),
+            ("redis://host:0", "port"),
+            ("redis://host/x", "database"),
+            ("redis://u:%zz@host", "percent"),
+            ("redis://[::1", "unclosed"),
+            ("redis://host?x=1", "options"),
+        ] {
+            let error = RedisUrl::parse(url).unwrap_err();
+            assert!(error.contains(problem), "{url}: {error}");
+        }
+    }
+}
