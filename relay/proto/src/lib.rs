@@ -1,8 +1,10 @@
 //! STUN codec and TURN server state machine: no IO, no clock, no threads.
 
+mod allocation;
 pub mod auth;
 pub mod channel_data;
 pub mod demux;
+pub mod expiry;
 pub mod five_tuple;
 pub mod policy;
 pub mod server;

@@ -3,6 +3,7 @@
 pub mod peer;
 pub mod quota;
 pub mod realm;
+pub mod special_use;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use shared::{Realm, Secret};
 
-pub use peer::{PeerRules, RelayEndpoint};
+pub use peer::{AddressVerdict, PeerRules, RelayEndpoint};
 pub use quota::{Quota, QuotaExceeded, QuotaLimits};
 pub use realm::{RealmPolicy, RestSecret};
 

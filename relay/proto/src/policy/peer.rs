@@ -5,11 +5,15 @@ use std::ops::RangeInclusive;
 
 use shared::IpRange;
 
+use super::realm::RealmPolicy;
+use super::special_use::{embedded_v4, is_special_use};
+
 /// Rules of the node, judged together with those of the realm.
 ///
 /// Order, after every embedded IPv4 form was reduced: the cluster's own services are refused always;
 /// relay endpoints of the cluster's nodes are allowed on their relay ports; then the realm's and the
-/// node's allow lists; then their deny lists; then the special-use list; everything else is allowed.
+/// node's allow lists; then other ports of those nodes are refused; then the deny lists; then the
+/// special-use list; everything else is allowed.
 #[derive(Clone, Debug, Default)]
 pub struct PeerRules {
     /// Allowed although a rule or the special-use list denies them.
@@ -31,4 +35,105 @@ pub struct RelayEndpoint {
     pub address: IpAddr,
     /// Its relay ports.
     pub ports: RangeInclusive<u16>,
+}
+
+/// What the policy says about a peer's address before its port is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressVerdict {
+    /// Every port is allowed.
+    Allowed,
+    /// No port is.
+    Denied,
+    /// A service or a relay lives there: each datagram is judged by its port.
+    ByPort,
+}
+
+impl PeerRules {
+    /// Judges a peer's address, as CreatePermission names it.
+    #[must_use]
+    pub fn judge_address(&self, realm: &RealmPolicy, peer: IpAddr) -> AddressVerdict {
+        let mut verdict = AddressVerdict::Allowed;
+        for form in Self::forms(peer) {
+            let local = self.to_local(SocketAddr::new(form, 0)).ip();
+            let lives_here = |s: &SocketAddr| s.ip() == form || s.ip() == local;
+            let here = self.services.iter().any(lives_here);
+            let relays = self.relays.iter().any(|relay| relay.address == form);
+            if relays {
+                verdict = AddressVerdict::ByPort;
+            } else if !self.lists_allow(realm, form) {
+                return AddressVerdict::Denied;
+            } else if here {
+                verdict = AddressVerdict::ByPort;
+            }
+        }
+        verdict
+    }
+
+    /// Whether datagrams may pass between a relay and this peer.
+    #[must_use]
+    pub fn allows(&self, realm: &RealmPolicy, peer: SocketAddr) -> bool {
+        peer.port() != 0
+            && Self::forms(peer.ip()).all(|ip| self.allows_form(realm, ip, peer.port()))
+    }
+
+    /// The local address that datagrams for an external one are sent to.
+    #[must_use]
+    pub fn to_local(&self, peer: SocketAddr) -> SocketAddr {
+        let mapping = self
+            .external_to_local
+            .iter()
+            .find(|(external, _)| *external == peer.ip());
+        mapping.map_or(peer, |&(_, local)| SocketAddr::new(local, peer.port()))
+    }
+
+    /// The external addresses that a local one is known by.
+    pub fn to_external(&self, local: IpAddr) -> impl Iterator<Item = IpAddr> {
+        let of_local =
+            move |(external, other): &(IpAddr, IpAddr)| (*other == local).then_some(*external);
+        self.external_to_local.iter().filter_map(of_local)
+    }
+
+    fn allows_form(&self, realm: &RealmPolicy, ip: IpAddr, port: u16) -> bool {
+        let named = SocketAddr::new(ip, port);
+        let target = self.to_local(named);
+        if self
+            .services
+            .iter()
+            .any(|service| *service == named || *service == target)
+        {
+            return false;
+        }
+        let mut relays = self
+            .relays
+            .iter()
+            .filter(|relay| relay.address == ip)
+            .peekable();
+        if relays.peek().is_none() {
+            return self.lists_allow(realm, ip);
+        }
+        // A cluster node has more to lose than its relay ports: the rest needs an explicit rule.
+        relays.any(|relay| relay.ports.contains(&port)) || self.explicitly_allowed(realm, ip)
+    }
+
+    fn explicitly_allowed(&self, realm: &RealmPolicy, ip: IpAddr) -> bool {
+        let mut lists = realm.allowed_peers.iter().chain(&self.allowed);
+        lists.any(|range| range.contains(ip))
+    }
+
+    fn lists_allow(&self, realm: &RealmPolicy, ip: IpAddr) -> bool {
+        if self.explicitly_allowed(realm, ip) {
+            return true;
+        }
+        let mut denied = realm.denied_peers.iter().chain(&self.denied);
+        !denied.any(|range| range.contains(ip)) && !is_special_use(ip)
+    }
+
+    /// The address and every IPv4 address embedded in it: all of them are judged.
+    fn forms(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+        let v6 = match ip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => Some(v6),
+        };
+        std::iter::once(ip).chain(v6.into_iter().flat_map(embedded_v4).map(IpAddr::V4))
+    }
 }

@@ -1,30 +1,73 @@
-//! The TURN server as a state machine.
+//! The TURN server as a state machine. One file per STUN method.
 
+mod allocate;
+mod authenticate;
+mod binding;
+mod channel_bind;
+mod command;
 pub mod config;
+mod create_permission;
+mod exchange;
 pub mod output;
+mod peer_data;
+mod refresh;
+mod refusals;
 pub mod rejection;
+mod send;
+mod timeout;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
+use shared::{Realm, SessionId};
+
+pub(crate) use allocate::Opening;
 pub use config::{ServerConfig, ServerLimits};
 pub use output::*;
 pub use rejection::RefusalReason;
 
+use crate::allocation::{AllocationTable, Identity, Slot};
+use crate::auth::cache::CredentialCache;
+use crate::auth::nonce::NonceMint;
+use crate::auth::parking::ParkingLot;
+use crate::demux::Protocol;
+use crate::expiry::ExpiryQueue;
 use crate::five_tuple::{FiveTuple, RelayId};
 use crate::policy::{Policy, Quota};
+use crate::stun::{Class, Message, Method};
 use crate::time::Now;
+use authenticate::Halt;
+use exchange::Exchange;
+use refusals::Refusals;
+use rejection::Rejection;
+use timeout::REPORT_INTERVAL;
 
 /// A TURN server without sockets, clock or threads.
+///
+/// Whoever drives it calls one of the `handle_*` methods, acts on the [`Forward`] that it may
+/// return, and then drains [`poll_output`](Self::poll_output) to `None` before the next call.
+/// [`handle_timeout`](Self::handle_timeout) is due at [`poll_timeout`](Self::poll_timeout), which
+/// changes with every call. Time never runs backwards.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
     policy: Arc<Policy>,
     quota: Arc<dyn Quota>,
+    nonces: NonceMint,
+    credentials: CredentialCache,
+    parking: ParkingLot,
+    table: AllocationTable,
+    /// One live entry per session: its nearest deadline.
+    expiry: ExpiryQueue<(RelayId, SessionId)>,
     outputs: VecDeque<Output>,
     counters: ServerCounters,
+    refusals: Refusals,
+    next_session: u32,
+    /// Sessions whose counters moved since the last report; some may be gone.
+    changed: Vec<RelayId>,
+    /// When the next usage report is due; `None` while nothing happened.
+    report_at: Option<std::time::Instant>,
 }
 
 impl Server {
@@ -32,11 +75,20 @@ impl Server {
     #[must_use]
     pub fn new(config: ServerConfig, policy: Arc<Policy>, quota: Arc<dyn Quota>) -> Self {
         Self {
+            nonces: NonceMint::new(&policy.nonce_key, config.nonce_lifetime),
+            credentials: CredentialCache::new(config.limits.cached_credentials),
+            parking: ParkingLot::new(config.limits.parked_requests),
+            table: AllocationTable::default(),
+            expiry: ExpiryQueue::default(),
+            outputs: VecDeque::new(),
+            counters: ServerCounters::default(),
+            refusals: Refusals::default(),
+            next_session: config.session_first,
+            changed: Vec::new(),
+            report_at: None,
             config,
             policy,
             quota,
-            outputs: VecDeque::new(),
-            counters: ServerCounters::default(),
         }
     }
 
@@ -47,9 +99,22 @@ impl Server {
         tuple: FiveTuple,
         bytes: &'b [u8],
     ) -> Option<Forward<'b>> {
-        let _ = (now, tuple, bytes, &self.config, &self.quota);
+        self.touch(now);
         self.counters.received += 1;
-        None
+        match Protocol::of(bytes) {
+            Protocol::ChannelData => self.channel_data(now, &tuple, bytes),
+            Protocol::Stun => match Message::parse(bytes) {
+                Ok(message) => self.stun(now, tuple, &message),
+                Err(_) => {
+                    self.counters.malformed += 1;
+                    None
+                }
+            },
+            Protocol::Dtls | Protocol::Unknown => {
+                self.counters.malformed += 1;
+                None
+            }
+        }
     }
 
     /// Takes a datagram from a peer.
@@ -60,42 +125,16 @@ impl Server {
         peer: SocketAddr,
         bytes: &'b [u8],
     ) -> Option<Forward<'b>> {
-        let _ = (now, relay, peer, bytes);
-        None
-    }
-
-    /// Takes the answer to [`Output::OpenRelay`].
-    pub fn handle_relay_opened(
-        &mut self,
-        now: Now,
-        relay: RelayId,
-        opened: Result<RelayOpened, OpenError>,
-    ) {
-        let _ = (now, relay, opened);
+        self.touch(now);
+        self.peer_data(now, relay, peer, bytes)
     }
 
     /// Ends the session whose relay socket died.
     pub fn handle_relay_failed(&mut self, now: Now, relay: RelayId) {
-        let _ = (now, relay);
-    }
-
-    /// Obeys the control plane.
-    pub fn handle_command(&mut self, now: Now, command: Command) {
-        let _ = now;
-        if let Command::SetPolicy(policy) = command {
-            self.policy = policy;
+        self.catch_up(now);
+        if self.table.get(relay).is_some() {
+            self.end(relay, EndCause::RelayFailed);
         }
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Now) {
-        let _ = now;
-    }
-
-    /// When [`Self::handle_timeout`] wants to be called at the latest.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
     }
 
     /// The next thing to do, besides forwarding.
@@ -112,12 +151,166 @@ impl Server {
     /// Sessions that exist.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        0
+        self.table.len()
     }
 
     /// Checks that the tables agree with each other.
     ///
     /// # Panics
     /// When they do not: a bug. For tests and simulations.
-    pub fn check(&self) {}
+    pub fn check(&self) {
+        self.table.check();
+        let live = self.counters.allocations - self.counters.ended;
+        assert_eq!(
+            live,
+            self.table.len() as u64,
+            "allocations less ended is what exists"
+        );
+        assert!(self.parking.len() <= self.config.limits.parked_requests);
+        assert!(self.credentials.len() <= self.config.limits.cached_credentials.max(1));
+        assert!(
+            self.expiry.len() >= self.table.len(),
+            "every session has a deadline"
+        );
+        for (_, allocation) in self.table.iter() {
+            assert!(allocation.scheduled <= allocation.next_deadline());
+        }
+    }
+
+    fn touch(&mut self, now: Now) {
+        self.catch_up(now);
+        if self.report_at.is_none() {
+            self.report_at = Some(now.mono + REPORT_INTERVAL);
+        }
+    }
+
+    fn stun<'b>(
+        &mut self,
+        now: Now,
+        tuple: FiveTuple,
+        message: &Message<'b>,
+    ) -> Option<Forward<'b>> {
+        match (message.class(), message.method()) {
+            (Class::Indication, Method::Send) => {
+                return self.send_indication(now, &tuple, message);
+            }
+            // A keep-alive (RFC 8489 §6.3.2).
+            (Class::Indication, Method::Binding) => {}
+            (Class::Request, Method::Binding) => {
+                let exchange = self.exchange(tuple, message);
+                if let Err(rejection) = self.binding(&exchange, message) {
+                    self.refuse(now, &exchange, rejection);
+                }
+            }
+            (
+                Class::Request,
+                Method::Allocate | Method::Refresh | Method::CreatePermission | Method::ChannelBind,
+            ) => self.request(now, tuple, message),
+            _ => self.refusals.count(None, RefusalReason::UnexpectedClass),
+        }
+        None
+    }
+
+    /// A request that needs credentials: new, or taken out of the parking lot.
+    fn request(&mut self, now: Now, tuple: FiveTuple, message: &Message<'_>) {
+        let mut exchange = self.exchange(tuple, message);
+        if exchange.method == Method::Allocate && self.replay_allocate(&exchange, message) {
+            return;
+        }
+        let identity = match self.authenticate(now, &mut exchange, message) {
+            Ok(identity) => identity,
+            Err(Halt::Waiting) => return,
+            Err(Halt::Refused(reason)) => return self.refuse(now, &exchange, reason.into()),
+        };
+        exchange.key = Some(identity.key.clone());
+        let done = Rejection::unknown_attributes(message).and_then(|()| match exchange.method {
+            Method::Allocate => self.allocate(now, &exchange, identity, message),
+            Method::Refresh => self.refresh(now, &exchange, &identity, message),
+            Method::CreatePermission => self.create_permission(now, &exchange, &identity, message),
+            Method::ChannelBind => self.channel_bind(now, &exchange, &identity, message),
+            Method::Binding | Method::Send | Method::Data => Ok(()),
+        });
+        if let Err(rejection) = done {
+            self.refuse(now, &exchange, rejection);
+        }
+    }
+
+    fn exchange(&self, tuple: FiveTuple, message: &Message<'_>) -> Exchange {
+        Exchange::new(tuple, message, self.listener_realm(tuple.server).clone())
+    }
+
+    fn listener_realm(&self, server: SocketAddr) -> &Realm {
+        self.policy
+            .listener_realms
+            .get(&server)
+            .unwrap_or(&self.policy.default_realm)
+    }
+
+    /// The allocation of the 5-tuple, if it belongs to whoever asks: 437 and 441 (RFC 8656 §5).
+    fn own_allocation(
+        &mut self,
+        exchange: &Exchange,
+        identity: &Identity,
+    ) -> Result<RelayId, RefusalReason> {
+        let Some((relay, allocation)) = self.table.by_tuple(&exchange.tuple) else {
+            return Err(RefusalReason::NoAllocation);
+        };
+        let owner = &allocation.identity;
+        let own = owner.username == identity.username && owner.realm.name == identity.realm.name;
+        if own {
+            Ok(relay)
+        } else {
+            Err(RefusalReason::WrongUser)
+        }
+    }
+
+    /// Ends a session: port, quota and indices come back at once.
+    fn end(&mut self, relay: RelayId, cause: EndCause) {
+        let Some(Slot::Open(allocation)) = self.table.remove(relay) else {
+            return;
+        };
+        self.quota
+            .release(&allocation.identity.realm.name, &allocation.identity.user);
+        self.counters.ended += 1;
+        self.outputs.push_back(Output::CloseRelay { relay });
+        self.outputs.push_back(Output::Event(Event::SessionEnded {
+            session: allocation.id,
+            cause,
+            counters: allocation.counters,
+        }));
+        self.sweep_expiry();
+    }
+
+    /// Tells the books what a session looks like now.
+    fn describe(&mut self, relay: RelayId) {
+        let Some(allocation) = self.table.get(relay) else {
+            return;
+        };
+        let snapshot = Box::new(allocation.snapshot(self.config.worker));
+        self.outputs
+            .push_back(Output::Event(Event::SessionChanged(snapshot)));
+    }
+
+    fn relayed(&mut self, relay: RelayId, bytes: u64) {
+        self.counters.relayed_packets += 1;
+        self.counters.relayed_bytes += bytes;
+        self.mark_changed(relay);
+    }
+
+    fn drop_packet(&mut self, relay: RelayId, which: impl Fn(&mut SessionCounters) -> &mut u64) {
+        self.counters.dropped_packets += 1;
+        if let Some(allocation) = self.table.get_mut(relay) {
+            *which(&mut allocation.counters) += 1;
+        }
+        self.mark_changed(relay);
+    }
+
+    fn mark_changed(&mut self, relay: RelayId) {
+        if let Some(allocation) = self.table.get_mut(relay)
+            && !allocation.changed
+        {
+            allocation.changed = true;
+            self.changed.push(relay);
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Why a request is refused, and what the client is told: the only place that knows both.
 
 use crate::stun::error_code::ErrorCode;
+use crate::stun::message::MalformedAttribute;
+use crate::stun::{AttributeType, Message};
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal => $code:expr,)*) => {
@@ -117,3 +119,68 @@ impl RefusalReason {
         )
     }
 }
+
+/// A refusal on its way to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    pub(crate) reason: RefusalReason,
+    /// What was not understood: UNKNOWN-ATTRIBUTES.
+    pub(crate) unknown: Vec<AttributeType>,
+}
+
+impl Rejection {
+    /// The refusal of a message with comprehension-required attributes that we do not know, each
+    /// listed once (RFC 8489 §6.3.1).
+    pub(crate) fn unknown_attributes(message: &Message<'_>) -> Result<(), Self> {
+        let mut unknown: Vec<_> = message
+            .attributes()
+            .map(|(kind, _)| kind)
+            .filter(|kind| kind.is_comprehension_required() && !UNDERSTOOD.contains(kind))
+            .collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        Err(Self {
+            reason: RefusalReason::UnknownAttribute,
+            unknown,
+        })
+    }
+}
+
+impl From<RefusalReason> for Rejection {
+    fn from(reason: RefusalReason) -> Self {
+        Self {
+            reason,
+            unknown: Vec::new(),
+        }
+    }
+}
+
+impl From<MalformedAttribute> for Rejection {
+    fn from(_: MalformedAttribute) -> Self {
+        RefusalReason::MalformedAttribute.into()
+    }
+}
+
+/// The comprehension-required attributes that we understand, in whatever message.
+const UNDERSTOOD: &[AttributeType] = &[
+    AttributeType::MAPPED_ADDRESS,
+    AttributeType::USERNAME,
+    AttributeType::ERROR_CODE,
+    AttributeType::UNKNOWN_ATTRIBUTES,
+    AttributeType::CHANNEL_NUMBER,
+    AttributeType::LIFETIME,
+    AttributeType::XOR_PEER_ADDRESS,
+    AttributeType::DATA,
+    AttributeType::REALM,
+    AttributeType::NONCE,
+    AttributeType::XOR_RELAYED_ADDRESS,
+    AttributeType::REQUESTED_ADDRESS_FAMILY,
+    AttributeType::EVEN_PORT,
+    AttributeType::REQUESTED_TRANSPORT,
+    AttributeType::DONT_FRAGMENT,
+    AttributeType::XOR_MAPPED_ADDRESS,
+    AttributeType::RESERVATION_TOKEN,
+];

@@ -1,0 +1,92 @@
+//! Channel bindings (RFC 8656 §12).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::channel_data::ChannelNumber;
+use crate::server::{ChannelSnapshot, RefusalReason};
+
+/// How long an expired binding still keeps number and peer from other partners (§12).
+const REBIND_GUARD: Duration = Duration::from_secs(300);
+
+#[derive(Debug)]
+struct Channel {
+    number: ChannelNumber,
+    peer: SocketAddr,
+    expires: Instant,
+}
+
+/// The channels of one allocation, those in their rebind guard included.
+#[derive(Debug, Default)]
+pub(crate) struct Channels(Vec<Channel>);
+
+impl Channels {
+    /// The peer of a live channel.
+    pub(crate) fn peer(&self, number: ChannelNumber, now: Instant) -> Option<SocketAddr> {
+        let hit = |c: &&Channel| c.number == number && now < c.expires;
+        self.0.iter().find(hit).map(|channel| channel.peer)
+    }
+
+    /// The live channel of a peer.
+    pub(crate) fn number(&self, peer: SocketAddr, now: Instant) -> Option<ChannelNumber> {
+        let hit = |c: &&Channel| c.peer == peer && now < c.expires;
+        self.0.iter().find(hit).map(|channel| channel.number)
+    }
+
+    /// Whether number and peer may be bound to each other (§12.2).
+    pub(crate) fn check(
+        &self,
+        number: ChannelNumber,
+        peer: SocketAddr,
+        limit: usize,
+        now: Instant,
+    ) -> Result<(), RefusalReason> {
+        let guarded = |c: &&Channel| now < c.expires + REBIND_GUARD;
+        let mut bound = false;
+        for channel in self.0.iter().filter(guarded) {
+            match (channel.number == number, channel.peer == peer) {
+                (true, true) => bound = true,
+                (false, false) => {}
+                _ => return Err(RefusalReason::ChannelConflict),
+            }
+        }
+        let room = bound || self.0.iter().filter(guarded).count() < limit;
+        if room {
+            Ok(())
+        } else {
+            Err(RefusalReason::TooManyChannels)
+        }
+    }
+
+    /// Binds or refreshes what [`Self::check`] allowed.
+    pub(crate) fn bind(&mut self, number: ChannelNumber, peer: SocketAddr, expires: Instant) {
+        self.0.retain(|c| c.number != number && c.peer != peer);
+        self.0.push(Channel {
+            number,
+            peer,
+            expires,
+        });
+    }
+
+    /// Drops bindings whose guard has ended.
+    pub(crate) fn purge(&mut self, now: Instant) {
+        self.0
+            .retain(|channel| now < channel.expires + REBIND_GUARD);
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.0
+            .iter()
+            .map(|channel| channel.expires + REBIND_GUARD)
+            .min()
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<ChannelSnapshot> {
+        let shot = |c: &Channel| ChannelSnapshot {
+            number: c.number.get(),
+            peer: c.peer,
+            expires: c.expires,
+        };
+        self.0.iter().map(shot).collect()
+    }
+}

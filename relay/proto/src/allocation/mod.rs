@@ -1,0 +1,132 @@
+//! Allocations (RFC 8656 §3.2): one client's relayed transport address and all that hangs on it.
+
+mod channel;
+mod permission;
+mod rate;
+mod table;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shared::{SessionId, WorkerId};
+
+pub(crate) use channel::Channels;
+pub(crate) use permission::Permissions;
+pub(crate) use rate::TokenBucket;
+pub(crate) use table::{AllocationTable, Slot};
+
+use crate::auth::credential::LongTermKey;
+use crate::five_tuple::{AddressFamily, FiveTuple};
+use crate::policy::{Policy, RealmPolicy};
+use crate::server::{SessionCounters, SessionSnapshot};
+use crate::stun::TransactionId;
+use shared::Username;
+
+/// Who a client proved to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) realm: Arc<RealmPolicy>,
+    pub(crate) username: Username,
+    /// The id part of a time-limited username, else the name itself.
+    pub(crate) user: Arc<str>,
+    pub(crate) credential_expiry: Option<u64>,
+    pub(crate) secret_id: Option<Arc<str>>,
+    pub(crate) key: LongTermKey,
+    /// The user's own session limit.
+    pub(crate) max_sessions: Option<u32>,
+}
+
+/// A live allocation.
+#[derive(Debug)]
+pub(crate) struct Allocation {
+    pub(crate) id: SessionId,
+    pub(crate) tuple: FiveTuple,
+    pub(crate) identity: Identity,
+    /// The Allocate that made it, and its answer: sent again to a retransmission.
+    pub(crate) transaction: TransactionId,
+    pub(crate) success: Box<[u8]>,
+    pub(crate) relay_local: SocketAddr,
+    pub(crate) relay_external: SocketAddr,
+    pub(crate) created: Instant,
+    pub(crate) created_unix: u64,
+    pub(crate) expires: Instant,
+    pub(crate) lifetime: Duration,
+    pub(crate) permissions: Permissions,
+    pub(crate) channels: Channels,
+    pub(crate) counters: SessionCounters,
+    /// Listed in the next usage report already.
+    pub(crate) changed: bool,
+    /// The deadline whose queue entry is the live one.
+    pub(crate) scheduled: Instant,
+    pub(crate) to_peer: Option<TokenBucket>,
+    pub(crate) to_client: Option<TokenBucket>,
+    /// Counts Data indications, for their transaction ids.
+    pub(crate) indications: u32,
+}
+
+impl Allocation {
+    /// The family of the relayed address.
+    pub(crate) fn family(&self) -> AddressFamily {
+        AddressFamily::of(self.relay_external)
+    }
+
+    /// The nearest of all its deadlines.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        let inner = [
+            self.permissions.next_deadline(),
+            self.channels.next_deadline(),
+        ];
+        inner.into_iter().flatten().fold(self.expires, Instant::min)
+    }
+
+    /// Follows a new policy: limits at once, peer verdicts through the revision.
+    pub(crate) fn adopt(&mut self, policy: &Policy, now: Instant) {
+        let Some(realm) = policy.realms.get(&self.identity.realm.name) else {
+            return;
+        };
+        if realm.max_rate_bps != self.identity.realm.max_rate_bps {
+            self.limit_rate(realm.max_rate_bps, now);
+        }
+        self.identity.realm = Arc::clone(realm);
+    }
+
+    /// Sets the rate limit of both directions.
+    pub(crate) fn limit_rate(&mut self, bps: Option<u64>, now: Instant) {
+        self.to_peer = bps.map(|bps| TokenBucket::new(bps, now));
+        self.to_client = self.to_peer;
+    }
+
+    /// The address under which the client knows a peer that is a relay of this very node.
+    pub(crate) fn presented(&self, policy: &Policy, peer: SocketAddr) -> SocketAddr {
+        if self.permissions.get(peer.ip()).is_some() {
+            return peer;
+        }
+        let known = |ip: &IpAddr| self.permissions.get(*ip).is_some();
+        let external = policy.peers.to_external(peer.ip()).find(known);
+        external.map_or(peer, |ip| SocketAddr::new(ip, peer.port()))
+    }
+
+    pub(crate) fn snapshot(&self, worker: WorkerId) -> SessionSnapshot {
+        SessionSnapshot {
+            id: self.id,
+            worker,
+            tuple: self.tuple,
+            realm: self.identity.realm.name.clone(),
+            username: self.identity.username.clone(),
+            user: Arc::clone(&self.identity.user),
+            credential_expiry: self.identity.credential_expiry,
+            secret_id: self.identity.secret_id.clone(),
+            relay_local: self.relay_local,
+            relay_external: self.relay_external,
+            created: self.created,
+            created_unix: self.created_unix,
+            expires: self.expires,
+            lifetime: self.lifetime,
+            max_rate_bps: self.identity.realm.max_rate_bps,
+            permissions: self.permissions.snapshot(),
+            channels: self.channels.snapshot(),
+            counters: self.counters,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Stateless nonces (RFC 8489 §9.2): a time and a MAC over it and the client's address.
+//!
+//! A nonce costs no memory, is good for one source only, and every node of a cluster accepts it.
+//! The MAC key changes every hour by itself, because it is derived for the hour the nonce was made.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use shared::Secret;
+use subtle::ConstantTimeEq;
+
+/// The nonce cookie with no security feature set: RFC 8489 §9.2 and §18.1.
+const COOKIE: &str = "obMatJos2AAAA";
+/// Seconds that a key is in use.
+const PERIOD: u64 = 3600;
+/// Seconds that another node's clock may be ahead.
+const MAX_SKEW: u64 = 5;
+const TIME_LEN: usize = 2;
+const MAC_LEN: usize = 12;
+/// The cookie and 14 bytes in base64: a multiple of four, so that a challenge stays small.
+const NONCE_LEN: usize = 32;
+
+/// Makes and checks nonces.
+#[derive(Debug)]
+pub struct NonceMint {
+    master: Secret<[u8; 32]>,
+    lifetime: u64,
+    /// The keys of the two periods used last.
+    keys: [Option<(u64, Secret<[u8; 32]>)>; 2],
+}
+
+impl NonceMint {
+    /// A mint under the cluster's nonce key. Lifetimes above an hour are cut to it (RFC 8656 §5).
+    #[must_use]
+    pub fn new(master: &Secret<[u8; 32]>, lifetime: Duration) -> Self {
+        Self {
+            master: master.clone(),
+            lifetime: lifetime.as_secs().min(PERIOD),
+            keys: [None, None],
+        }
+    }
+
+    /// Uses another cluster key from now on.
+    pub fn set_master(&mut self, master: &Secret<[u8; 32]>) {
+        if self.master != *master {
+            self.master = master.clone();
+            self.keys = [None, None];
+        }
+    }
+
+    /// A nonce for a client, at a Unix second.
+    pub fn mint(&mut self, client: SocketAddr, unix: u64) -> String {
+        let mut raw = [0; TIME_LEN + MAC_LEN];
+        raw[..TIME_LEN].copy_from_slice(&(unix as u16).to_be_bytes());
+        raw[TIME_LEN..].copy_from_slice(&self.mac(client, unix));
+        let mut nonce = String::with_capacity(NONCE_LEN);
+        nonce.push_str(COOKIE);
+        STANDARD_NO_PAD.encode_string(raw, &mut nonce);
+        nonce
+    }
+
+    /// Whether a nonce was made for this client and is young enough.
+    pub fn accepts(&mut self, nonce: &[u8], client: SocketAddr, unix: u64) -> bool {
+        let mut raw = [0; TIME_LEN + MAC_LEN];
+        let Some(text) = nonce.strip_prefix(COOKIE.as_bytes()) else {
+            return false;
+        };
+        if STANDARD_NO_PAD.decode_slice(text, &mut raw) != Ok(raw.len()) {
+            return false;
+        }
+        // The time is sent modulo 2^16 s, which is longer than any nonce lives.
+        let latest = unix.saturating_add(MAX_SKEW);
+        let age = u64::from((latest as u16).wrapping_sub(u16::from_be_bytes([raw[0], raw[1]])));
+        let Some(made) = latest.checked_sub(age) else {
+            return false;
+        };
+        let fits: bool = self.mac(client, made).ct_eq(&raw[TIME_LEN..]).into();
+        fits && age <= self.lifetime + MAX_SKEW
+    }
+
+    fn mac(&mut self, client: SocketAddr, unix: u64) -> [u8; MAC_LEN] {
+        let key = self.key(unix / PERIOD);
+        let ip = match client.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let parts = [
+            &ip.octets()[..],
+            &client.port().to_be_bytes(),
+            &unix.to_be_bytes(),
+        ];
+        let full = hmac(key.expose(), &parts);
+        let mut mac = [0; MAC_LEN];
+        mac.copy_from_slice(&full[..MAC_LEN]);
+        mac
+    }
+
+    fn key(&mut self, period: u64) -> Secret<[u8; 32]> {
+        let cached = self.keys.iter().flatten().find(|(of, _)| *of == period);
+        if let Some((_, key)) = cached {
+            return key.clone();
+        }
+        let parts = [&b"turn nonce"[..], &period.to_be_bytes()];
+        let key = Secret::new(hmac(self.master.expose(), &parts));
+        // The newest period stays; older ones share the other place.
+        let place = usize::from(self.keys[0].as_ref().is_some_and(|(of, _)| *of > period));
+        if place == 0 {
+            self.keys.swap(0, 1);
+        }
+        self.keys[place] = Some((period, key.clone()));
+        key
+    }
+}
+
+fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: u64 = 1_800_000_000;
+
+    fn mint(key: u8) -> NonceMint {
+        NonceMint::new(&Secret::new([key; 32]), Duration::from_secs(600))
+    }
+
+    fn client(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 7], port))
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_its_lifetime_on_every_node_of_the_cluster() {
+        let nonce = mint(1).mint(client(5), T);
+        assert_eq!(nonce.len(), NONCE_LEN);
+        assert!(nonce.starts_with("obMatJos2AAAA"));
+        for age in [0, 1, 599, 600] {
+            assert!(
+                mint(1).accepts(nonce.as_bytes(), client(5), T + age),
+                "{age}"
+            );
+        }
+        for age in [601, 3600, 65_536, 65_541, 1 << 32] {
+            assert!(
+                !mint(1).accepts(nonce.as_bytes(), client(5), T + age),
+                "{age}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_nonce_from_a_clock_slightly_ahead_is_accepted() {
+        let nonce = mint(1).mint(client(5), T + 5);
+        assert!(mint(1).accepts(nonce.as_bytes(), client(5), T));
+        assert!(!mint(1).accepts(nonce.as_bytes(), client(5), T - 1));
+    }
+
+    #[test]
+    fn a_nonce_is_refused_from_another_source_or_under_another_key() {
+        let nonce = mint(1).mint(client(5), T);
+        assert!(!mint(1).accepts(nonce.as_bytes(), client(6), T));
+        assert!(!mint(2).accepts(nonce.as_bytes(), client(5), T));
+        for bad in ["", "obMatJos2AAAA", &nonce[..31], &format!("{nonce}A"), "x"] {
+            assert!(!mint(1).accepts(bad.as_bytes(), client(5), T), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_survives_the_change_of_the_hour() {
+        let hour = T / 3600 * 3600 + 3600;
+        let mut mint = mint(1);
+        let nonce = mint.mint(client(5), hour - 1);
+        let _ = mint.mint(client(5), hour);
+        assert!(mint.accepts(nonce.as_bytes(), client(5), hour + 1));
+    }
+}

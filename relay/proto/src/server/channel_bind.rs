@@ -1,0 +1,60 @@
+//! ChannelBind (RFC 8656 §12.2).
+
+use super::allocate::is_of;
+use super::exchange::Exchange;
+use super::rejection::Rejection;
+use super::{RefusalReason, Server};
+use crate::allocation::Identity;
+use crate::channel_data::ChannelNumber;
+use crate::stun::{AttributeType, Message};
+use crate::time::Now;
+
+impl Server {
+    pub(super) fn channel_bind(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        identity: &Identity,
+        message: &Message<'_>,
+    ) -> Result<(), Rejection> {
+        let relay = self.own_allocation(exchange, identity)?;
+        let Some(allocation) = self.table.get_mut(relay) else {
+            return Err(RefusalReason::NoAllocation.into());
+        };
+        let number = message.number(AttributeType::CHANNEL_NUMBER)?;
+        let peer = message.xor_address(AttributeType::XOR_PEER_ADDRESS)?;
+        let (Some(number), Some(peer)) = (number, peer) else {
+            return Err(RefusalReason::MissingAttribute.into());
+        };
+        // The lower half is reserved and ignored.
+        let number =
+            ChannelNumber::new((number >> 16) as u16).ok_or(RefusalReason::InvalidChannel)?;
+        if !is_of(allocation.family(), peer) {
+            return Err(RefusalReason::FamilyMismatch.into());
+        }
+        let limits = self.config.limits;
+        allocation
+            .channels
+            .check(number, peer, limits.channels_per_session, now.mono)?;
+        let realm = &allocation.identity.realm;
+        if !self.policy.peers.allows(realm, peer) {
+            return Err(RefusalReason::DeniedPeer.into());
+        }
+        allocation.permissions.purge(now.mono);
+        if allocation.permissions.len_with(&[peer.ip()]) > limits.permissions_per_session {
+            return Err(RefusalReason::TooManyPermissions.into());
+        }
+        let expires = now.mono + self.config.permission_lifetime;
+        allocation
+            .permissions
+            .install(peer.ip(), expires, &self.policy, realm);
+        allocation.channels.purge(now.mono);
+        allocation
+            .channels
+            .bind(number, peer, now.mono + self.config.channel_lifetime);
+        self.reschedule(relay);
+        self.respond(exchange, exchange.success());
+        self.describe(relay);
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! CreatePermission (RFC 8656 §10): all or nothing.
+
+use std::net::IpAddr;
+
+use super::allocate::is_of;
+use super::exchange::Exchange;
+use super::rejection::Rejection;
+use super::{RefusalReason, Server};
+use crate::allocation::Identity;
+use crate::policy::AddressVerdict;
+use crate::stun::{AttributeType, Message, address};
+use crate::time::Now;
+
+impl Server {
+    pub(super) fn create_permission(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        identity: &Identity,
+        message: &Message<'_>,
+    ) -> Result<(), Rejection> {
+        let relay = self.own_allocation(exchange, identity)?;
+        let Some(allocation) = self.table.get_mut(relay) else {
+            return Err(RefusalReason::NoAllocation.into());
+        };
+        let named = |(kind, value)| {
+            (kind == AttributeType::XOR_PEER_ADDRESS)
+                .then(|| address::read_xor(value, exchange.transaction))
+        };
+        let peers: Option<Vec<_>> = message.attributes().filter_map(named).collect();
+        let peers = peers.ok_or(RefusalReason::MalformedAttribute)?;
+        if peers.is_empty() {
+            return Err(RefusalReason::MissingAttribute.into());
+        }
+        let family = allocation.family();
+        if !peers.iter().all(|peer| is_of(family, *peer)) {
+            return Err(RefusalReason::FamilyMismatch.into());
+        }
+        let peers: Vec<IpAddr> = peers.iter().map(|peer| peer.ip()).collect();
+        let realm = &allocation.identity.realm;
+        let rules = &self.policy.peers;
+        if peers
+            .iter()
+            .any(|&ip| rules.judge_address(realm, ip) == AddressVerdict::Denied)
+        {
+            return Err(RefusalReason::DeniedPeer.into());
+        }
+        allocation.permissions.purge(now.mono);
+        let limit = self.config.limits.permissions_per_session;
+        if allocation.permissions.len_with(&peers) > limit {
+            return Err(RefusalReason::TooManyPermissions.into());
+        }
+        let expires = now.mono + self.config.permission_lifetime;
+        for peer in peers {
+            allocation
+                .permissions
+                .install(peer, expires, &self.policy, realm);
+        }
+        self.reschedule(relay);
+        self.respond(exchange, exchange.success());
+        self.describe(relay);
+        Ok(())
+    }
+}

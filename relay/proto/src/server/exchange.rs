@@ -1,0 +1,108 @@
+//! One request and the way back to whoever sent it.
+
+use shared::{Realm, Username};
+
+use super::rejection::Rejection;
+use super::{Event, Output, RefusalReason, Server};
+use crate::auth::credential::LongTermKey;
+use crate::five_tuple::FiveTuple;
+use crate::stun::integrity::IntegrityKind;
+use crate::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
+use crate::time::Now;
+
+/// What an answer needs to know of its request.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) tuple: FiveTuple,
+    pub(crate) method: Method,
+    pub(crate) transaction: TransactionId,
+    /// The request had a FINGERPRINT, so the answer gets one.
+    fingerprint: bool,
+    kind: IntegrityKind,
+    /// The key that verified the request: the answer is signed with it.
+    pub(crate) key: Option<LongTermKey>,
+    /// The realm of the listener.
+    pub(crate) realm: Realm,
+    /// As the client wrote it.
+    pub(crate) username: Option<Username>,
+    /// The nonce was good: the source address is no forgery.
+    pub(crate) genuine: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(tuple: FiveTuple, message: &Message<'_>, realm: Realm) -> Self {
+        Self {
+            tuple,
+            method: message.method(),
+            transaction: message.transaction(),
+            fingerprint: message.has_fingerprint(),
+            kind: message.integrity_kind().unwrap_or(IntegrityKind::Sha1),
+            key: None,
+            realm,
+            username: None,
+            genuine: false,
+        }
+    }
+
+    pub(crate) fn success(&self) -> MessageBuilder {
+        MessageBuilder::new(Class::Success, self.method, self.transaction)
+    }
+
+    /// Signs an answer as its request was signed.
+    pub(crate) fn seal(&self, mut answer: MessageBuilder) -> Vec<u8> {
+        if let Some(key) = &self.key {
+            answer = answer.integrity_of(self.kind, key.as_bytes());
+        }
+        if self.fingerprint {
+            answer = answer.fingerprint();
+        }
+        answer.finish()
+    }
+}
+
+impl Server {
+    pub(super) fn respond(&mut self, exchange: &Exchange, answer: MessageBuilder) {
+        let message = exchange.seal(answer);
+        self.outputs.push_back(Output::Transmit {
+            tuple: exchange.tuple,
+            message,
+        });
+    }
+
+    /// Refuses a request: counts it, tells the books, answers.
+    pub(super) fn refuse(&mut self, now: Now, exchange: &Exchange, rejection: Rejection) {
+        let Rejection { reason, unknown } = rejection;
+        let code = reason.code();
+        if reason == RefusalReason::NoCredentials {
+            self.counters.challenges += 1;
+        } else {
+            self.refusals.count(Some(&exchange.realm), reason);
+        }
+        let Some(code) = code else { return };
+        if exchange.genuine && self.refusals.may_report(now.mono) {
+            self.outputs.push_back(Output::Event(Event::Refused {
+                code: code.get(),
+                reason,
+                client: exchange.tuple.client,
+                realm: Some(exchange.realm.clone()),
+                username: exchange.username.clone(),
+            }));
+        }
+        let answer = MessageBuilder::new(Class::Error, exchange.method, exchange.transaction);
+        let mut answer = answer.error_code(code);
+        if reason.challenges() {
+            let nonce = self.nonces.mint(exchange.tuple.client, now.unix);
+            answer = answer
+                .attribute(AttributeType::REALM, exchange.realm.as_str().as_bytes())
+                .attribute(AttributeType::NONCE, nonce.as_bytes());
+        }
+        if !unknown.is_empty() {
+            let list: Vec<u8> = unknown
+                .iter()
+                .flat_map(|kind| kind.0.to_be_bytes())
+                .collect();
+            answer = answer.attribute(AttributeType::UNKNOWN_ATTRIBUTES, &list);
+        }
+        self.respond(exchange, answer);
+    }
+}

@@ -1,0 +1,92 @@
+//! From the client to peers: ChannelData and Send indications (RFC 8656 §11.2, §12.6).
+
+use std::net::SocketAddr;
+
+use super::rejection::Rejection;
+use super::{Forward, Server};
+use crate::channel_data::ChannelData;
+use crate::five_tuple::{FiveTuple, RelayId};
+use crate::stun::{AttributeType, Message};
+use crate::time::Now;
+
+impl Server {
+    pub(super) fn channel_data<'b>(
+        &mut self,
+        now: Now,
+        tuple: &FiveTuple,
+        bytes: &'b [u8],
+    ) -> Option<Forward<'b>> {
+        let Some(data) = ChannelData::parse(bytes) else {
+            self.counters.malformed += 1;
+            return None;
+        };
+        let Some((relay, allocation)) = self.table.by_tuple(tuple) else {
+            self.counters.dropped_packets += 1;
+            return None;
+        };
+        let Some(peer) = allocation.channels.peer(data.number, now.mono) else {
+            self.drop_packet(relay, |counters| &mut counters.drop_no_permission);
+            return None;
+        };
+        self.relay_to_peer(now, relay, peer, data.payload, false)
+    }
+
+    pub(super) fn send_indication<'b>(
+        &mut self,
+        now: Now,
+        tuple: &FiveTuple,
+        message: &Message<'b>,
+    ) -> Option<Forward<'b>> {
+        let peer = message.xor_address(AttributeType::XOR_PEER_ADDRESS);
+        let payload = message.attribute(AttributeType::DATA);
+        let (Ok(Some(peer)), Some(payload), Ok(())) =
+            (peer, payload, Rejection::unknown_attributes(message))
+        else {
+            self.counters.malformed += 1;
+            return None;
+        };
+        let dont_fragment = message.attribute(AttributeType::DONT_FRAGMENT).is_some();
+        let Some((relay, _)) = self.table.by_tuple(tuple) else {
+            self.counters.dropped_packets += 1;
+            return None;
+        };
+        self.relay_to_peer(now, relay, peer, payload, dont_fragment)
+    }
+
+    fn relay_to_peer<'b>(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        peer: SocketAddr,
+        payload: &'b [u8],
+        dont_fragment: bool,
+    ) -> Option<Forward<'b>> {
+        let allocation = self.table.get_mut(relay)?;
+        let Some(permission) = allocation.permissions.live(peer.ip(), now.mono) else {
+            self.drop_packet(relay, |counters| &mut counters.drop_no_permission);
+            return None;
+        };
+        if !permission.allows(peer.port(), &self.policy, &allocation.identity.realm) {
+            self.drop_packet(relay, |counters| &mut counters.drop_denied_peer);
+            return None;
+        }
+        let bucket = allocation.to_peer.as_mut();
+        if bucket.is_some_and(|bucket| !bucket.admit(payload.len(), now.mono)) {
+            self.drop_packet(relay, |counters| &mut counters.drop_over_rate);
+            return None;
+        }
+        let bytes = payload.len() as u64;
+        permission.last_port = Some(peer.port());
+        permission.in_bytes += bytes;
+        let target = permission.target(peer.port());
+        allocation.counters.in_packets += 1;
+        allocation.counters.in_bytes += bytes;
+        self.relayed(relay, bytes);
+        Some(Forward::ToPeer {
+            relay,
+            peer: target,
+            payload,
+            dont_fragment,
+        })
+    }
+}

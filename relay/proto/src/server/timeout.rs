@@ -1,0 +1,99 @@
+//! What is due by itself: expiry, look-ups that take too long, the usage report.
+
+use std::time::{Duration, Instant};
+
+use super::{EndCause, Event, Output, RefusalReason, Server, UsageReport};
+use crate::five_tuple::RelayId;
+use crate::time::Now;
+
+/// Between usage reports.
+pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.catch_up(now);
+        for parked in self.parking.take_due(now.mono) {
+            self.give_up(now, &parked, RefusalReason::LookupTimeout);
+        }
+        if self.report_at.is_some_and(|at| at <= now.mono) {
+            self.report_at = None;
+            self.report();
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called at the latest. It may have nothing to do
+    /// then, because deadlines that moved away are not searched for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let due = [
+            self.expiry.next(),
+            self.parking.next_deadline(),
+            self.report_at,
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    /// Expires what is due, so that no packet meets a session, permission or channel that is over.
+    pub(super) fn catch_up(&mut self, now: Now) {
+        while let Some((when, (relay, id))) = self.expiry.pop_due(now.mono) {
+            let Some(allocation) = self.table.get_mut(relay) else {
+                continue;
+            };
+            if allocation.id != id || allocation.scheduled != when {
+                continue;
+            }
+            if allocation.expires <= now.mono {
+                self.end(relay, EndCause::Expired);
+                continue;
+            }
+            allocation.permissions.purge(now.mono);
+            allocation.channels.purge(now.mono);
+            let next = allocation.next_deadline();
+            allocation.scheduled = next;
+            self.expiry.push(next, (relay, id));
+        }
+    }
+
+    /// Makes sure that the queue knows the nearest deadline of a session. One that lies behind the
+    /// queued one needs nothing: it is found when that comes up.
+    pub(super) fn reschedule(&mut self, relay: RelayId) {
+        let Some(allocation) = self.table.get_mut(relay) else {
+            return;
+        };
+        let next = allocation.next_deadline();
+        if next < allocation.scheduled {
+            allocation.scheduled = next;
+            self.expiry.push(next, (relay, allocation.id));
+        }
+        self.sweep_expiry();
+    }
+
+    pub(super) fn sweep_expiry(&mut self) {
+        let table = &self.table;
+        self.expiry.sweep(table.len(), |when, (relay, id)| {
+            table
+                .get(*relay)
+                .is_some_and(|a| a.id == *id && a.scheduled == when)
+        });
+    }
+
+    fn report(&mut self) {
+        let mut sessions = Vec::with_capacity(self.changed.len());
+        for relay in self.changed.drain(..) {
+            let Some(allocation) = self.table.get_mut(relay) else {
+                continue;
+            };
+            if std::mem::take(&mut allocation.changed) {
+                sessions.push((allocation.id, allocation.counters));
+            }
+        }
+        let report = UsageReport {
+            sessions,
+            server: self.counters,
+            refusals: self.refusals.rows(),
+        };
+        self.outputs
+            .push_back(Output::Event(Event::Usage(Box::new(report))));
+    }
+}

@@ -1,0 +1,435 @@
+//! A server, a clock and a client for the tests by RFC rule.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use shared::{Realm, Secret, Transport};
+use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, UserCredential};
+use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
+use turn_proto::{
+    Command, Event, FiveTuple, Forward, Now, OpenError, Output, PeerRules, Policy, PortRequest,
+    Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RelayId, RelayOpened, RelayRequest,
+    ReservationToken, RestSecret, Server, ServerConfig,
+};
+
+pub(crate) const UNIX: u64 = 1_800_000_000;
+pub(crate) const REALM: &str = "example.org";
+pub(crate) const SERVER: &str = "198.51.100.1:3478";
+pub(crate) const CLIENT: &str = "192.0.2.10:40000";
+/// A peer that no special-use range holds.
+pub(crate) const PEER: &str = "9.9.9.9:7000";
+pub(crate) const PEER_V6: &str = "[2a00::9]:7000";
+
+/// Counts per user; the realm's limit is not used here.
+#[derive(Debug, Default)]
+pub(crate) struct CountingQuota {
+    pub(crate) held: AtomicU32,
+}
+
+impl Quota for CountingQuota {
+    fn try_reserve(&self, _: &Realm, user: &str, limits: QuotaLimits) -> Result<(), QuotaExceeded> {
+        let held = self.held.load(Ordering::Relaxed);
+        if !user.is_empty() && limits.per_user.is_some_and(|limit| held >= limit) {
+            return Err(QuotaExceeded::User);
+        }
+        if limits.per_realm.is_some_and(|limit| held >= limit) {
+            return Err(QuotaExceeded::Realm);
+        }
+        self.held.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&self, _: &Realm, _: &str) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn realm_policy(name: &str) -> RealmPolicy {
+    RealmPolicy {
+        name: name.parse().unwrap(),
+        revision: 1,
+        secrets: Vec::new(),
+        rest_separator: ':',
+        max_sessions: None,
+        max_sessions_per_user: None,
+        max_rate_bps: None,
+        default_lifetime: Duration::from_secs(600),
+        max_lifetime: Duration::from_secs(3600),
+        allowed_peers: Vec::new(),
+        denied_peers: Vec::new(),
+    }
+}
+
+pub(crate) fn rest_secret(id: &str, value: &str) -> RestSecret {
+    RestSecret {
+        id: id.into(),
+        value: Secret::new(value.as_bytes().to_vec()),
+    }
+}
+
+pub(crate) fn policy(realms: Vec<RealmPolicy>) -> Policy {
+    Policy {
+        revision: 1,
+        default_realm: realms[0].name.clone(),
+        listener_realms: HashMap::new(),
+        realms: realms
+            .into_iter()
+            .map(|r| (r.name.clone(), Arc::new(r)))
+            .collect::<BTreeMap<_, _>>(),
+        peers: PeerRules::default(),
+        blocks: HashMap::new(),
+        nonce_key: Secret::new([7; 32]),
+        relay_v4: true,
+        relay_v6: true,
+        accepting: true,
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
+/// A server with its driver: relays open at once, on ports counted up from 50000.
+pub(crate) struct Net {
+    pub(crate) server: Server,
+    pub(crate) quota: Arc<CountingQuota>,
+    pub(crate) now: Now,
+    pub(crate) users: HashMap<String, CredentialAnswer>,
+    /// Look-ups are answered at once.
+    pub(crate) answer_lookups: bool,
+    pub(crate) lookups: Vec<String>,
+    pub(crate) open_with: Option<Result<RelayOpened, OpenError>>,
+    /// Leave `OpenRelay` to the test.
+    pub(crate) hold_opening: bool,
+    pub(crate) requests: Vec<(RelayId, RelayRequest)>,
+    pub(crate) closed: Vec<RelayId>,
+    pub(crate) sent: Vec<(FiveTuple, Vec<u8>)>,
+    pub(crate) events: Vec<Event>,
+    next_port: u16,
+    ids: RefCell<u64>,
+}
+
+impl Net {
+    pub(crate) fn new() -> Self {
+        Self::with(ServerConfig::default(), policy(vec![realm_policy(REALM)]))
+    }
+
+    pub(crate) fn with_policy(policy: Policy) -> Self {
+        Self::with(ServerConfig::default(), policy)
+    }
+
+    pub(crate) fn with(config: ServerConfig, policy: Policy) -> Self {
+        let quota = Arc::new(CountingQuota::default());
+        let server = Server::new(config, Arc::new(policy), quota.clone());
+        let mut net = Self {
+            server,
+            quota,
+            now: Now {
+                mono: origin(),
+                unix: UNIX,
+            },
+            users: HashMap::new(),
+            answer_lookups: true,
+            lookups: Vec::new(),
+            open_with: None,
+            hold_opening: false,
+            requests: Vec::new(),
+            closed: Vec::new(),
+            sent: Vec::new(),
+            events: Vec::new(),
+            next_port: 50_000,
+            ids: RefCell::new(0),
+        };
+        net.add_user("alice", "secret");
+        net.add_user("bob", "hunter2");
+        net
+    }
+
+    pub(crate) fn add_user(&mut self, name: &str, password: &str) {
+        let key = LongTermKey::derive(name, REALM, password);
+        let user = UserCredential {
+            key,
+            max_sessions: None,
+        };
+        self.users
+            .insert(name.into(), CredentialAnswer::Known(user));
+    }
+
+    /// Passes time, calling the server whenever it wants to be called.
+    pub(crate) fn advance(&mut self, seconds: f64) {
+        let target = self.now.mono + Duration::from_secs_f64(seconds);
+        let start = self.now;
+        for _ in 0..100_000 {
+            match self.server.poll_timeout() {
+                Some(due) if due <= target => {
+                    self.now.mono = self.now.mono.max(due);
+                    self.now.unix = start.unix + (self.now.mono - start.mono).as_secs();
+                    self.server.handle_timeout(self.now);
+                    self.drain();
+                }
+                _ => break,
+            }
+        }
+        self.now.mono = target;
+        self.now.unix = start.unix + (target - start.mono).as_secs();
+        self.server.check();
+    }
+
+    pub(crate) fn drain(&mut self) {
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Transmit { tuple, message } => self.sent.push((tuple, message)),
+                Output::OpenRelay { relay, request } => {
+                    self.requests.push((relay, request));
+                    if !self.hold_opening {
+                        self.open(relay, request);
+                    }
+                }
+                Output::CloseRelay { relay } => self.closed.push(relay),
+                Output::LookupCredential { realm, username } => {
+                    self.lookups.push(username.as_str().to_owned());
+                    if self.answer_lookups {
+                        let answer = self.users.get(username.as_str()).cloned();
+                        let answer = answer.unwrap_or(CredentialAnswer::Unknown);
+                        self.command(Command::Credential {
+                            realm,
+                            username,
+                            answer,
+                        });
+                    }
+                }
+                Output::Event(event) => self.events.push(event),
+            }
+        }
+        self.server.check();
+    }
+
+    fn open(&mut self, relay: RelayId, request: RelayRequest) {
+        self.next_port += 2;
+        let ip = if request.family == turn_proto::AddressFamily::V4 {
+            "198.51.100.1"
+        } else {
+            "2001:db8::1"
+        };
+        let local = SocketAddr::new(ip.parse().unwrap(), self.next_port);
+        let reservation = (request.port == PortRequest::EvenReserveNext)
+            .then_some(ReservationToken(*b"reserved"));
+        let opened = RelayOpened {
+            local,
+            external: local,
+            reservation,
+        };
+        let opened = self.open_with.unwrap_or(Ok(opened));
+        self.server.handle_relay_opened(self.now, relay, opened);
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        self.server.handle_command(self.now, command);
+        self.drain();
+    }
+
+    /// Gives the server bytes from a client; STUN answers land in `sent`.
+    pub(crate) fn client<'b>(&mut self, tuple: FiveTuple, bytes: &'b [u8]) -> Option<Forward<'b>> {
+        let forward = self.server.handle_client(self.now, tuple, bytes);
+        self.drain();
+        forward
+    }
+
+    pub(crate) fn peer<'b>(
+        &mut self,
+        relay: RelayId,
+        peer: &str,
+        bytes: &'b [u8],
+    ) -> Option<Forward<'b>> {
+        let forward = self.server.handle_peer(self.now, relay, addr(peer), bytes);
+        self.drain();
+        forward
+    }
+
+    pub(crate) fn id(&self) -> TransactionId {
+        *self.ids.borrow_mut() += 1;
+        let mut id = [0x5a; 12];
+        id[4..].copy_from_slice(&self.ids.borrow().to_be_bytes());
+        TransactionId(id)
+    }
+
+    /// Sends bytes and returns the one answer, or nothing.
+    pub(crate) fn ask(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Option<Answer> {
+        let before = self.sent.len();
+        assert!(self.client(tuple, bytes).is_none());
+        assert!(self.sent.len() <= before + 1, "one answer at most");
+        self.sent.get(before).map(|(to, bytes)| {
+            assert_eq!(*to, tuple);
+            Answer(bytes.clone())
+        })
+    }
+
+    pub(crate) fn last_event(&self) -> &Event {
+        self.events.last().unwrap()
+    }
+}
+
+/// A received answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer(pub(crate) Vec<u8>);
+
+impl Answer {
+    pub(crate) fn message(&self) -> Message<'_> {
+        Message::parse(&self.0).unwrap()
+    }
+
+    /// The error code; 0 for success.
+    pub(crate) fn code(&self) -> u16 {
+        match self.message().class() {
+            Class::Success => 0,
+            _ => self.message().error_code().unwrap().get(),
+        }
+    }
+
+    pub(crate) fn text(&self, kind: A) -> Option<String> {
+        self.message()
+            .attribute(kind)
+            .map(|v| String::from_utf8(v.to_vec()).unwrap())
+    }
+
+    pub(crate) fn has(&self, kind: A) -> bool {
+        self.message().attribute(kind).is_some()
+    }
+}
+
+/// A client with credentials and the nonce it was given.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) tuple: FiveTuple,
+    pub(crate) username: String,
+    pub(crate) realm: String,
+    pub(crate) key: LongTermKey,
+    pub(crate) nonce: String,
+}
+
+impl Client {
+    pub(crate) fn at(address: &str, username: &str, password: &str) -> Self {
+        Self {
+            tuple: tuple(address),
+            username: username.into(),
+            realm: REALM.into(),
+            key: LongTermKey::derive(username, REALM, password),
+            nonce: String::new(),
+        }
+    }
+
+    pub(crate) fn alice() -> Self {
+        Self::at(CLIENT, "alice", "secret")
+    }
+
+    /// Gets a nonce by asking without credentials.
+    pub(crate) fn greet(mut self, net: &mut Net) -> Self {
+        let challenge = net.ask(self.tuple, &allocate(net).finish()).unwrap();
+        assert_eq!(challenge.code(), 401);
+        self.nonce = challenge.text(A::NONCE).unwrap();
+        self
+    }
+
+    /// Adds credentials and integrity.
+    pub(crate) fn sign(&self, request: MessageBuilder) -> Vec<u8> {
+        request
+            .attribute(A::USERNAME, self.username.as_bytes())
+            .attribute(A::REALM, self.realm.as_bytes())
+            .attribute(A::NONCE, self.nonce.as_bytes())
+            .integrity(self.key.as_bytes())
+            .finish()
+    }
+
+    pub(crate) fn ask(&self, net: &mut Net, request: MessageBuilder) -> Option<Answer> {
+        net.ask(self.tuple, &self.sign(request))
+    }
+
+    /// The error code of the answer; its integrity is checked.
+    pub(crate) fn code(&self, net: &mut Net, request: MessageBuilder) -> u16 {
+        let answer = self.ask(net, request).expect("an answer");
+        let code = answer.code();
+        if !matches!(code, 401 | 438) {
+            assert!(
+                answer.message().verify_integrity(self.key.as_bytes()),
+                "{code} is signed"
+            );
+        }
+        code
+    }
+
+    /// A client with an allocation; its relay is the last one opened.
+    pub(crate) fn allocated(net: &mut Net) -> (Self, RelayId) {
+        let client = Self::alice().greet(net);
+        let request = allocate(net);
+        assert_eq!(client.code(net, request), 0);
+        (client, net.requests.last().unwrap().0)
+    }
+
+    pub(crate) fn permit(&self, net: &mut Net, peer: &str) -> u16 {
+        let request = net.request(Method::CreatePermission).peer(peer);
+        self.code(net, request)
+    }
+
+    pub(crate) fn bind(&self, net: &mut Net, number: u16, peer: &str) -> u16 {
+        let request = net
+            .request(Method::ChannelBind)
+            .number(A::CHANNEL_NUMBER, u32::from(number) << 16)
+            .peer(peer);
+        self.code(net, request)
+    }
+
+    pub(crate) fn refresh(&self, net: &mut Net, lifetime: u32) -> u16 {
+        let request = net.request(Method::Refresh).number(A::LIFETIME, lifetime);
+        self.code(net, request)
+    }
+}
+
+pub(crate) fn tuple(client: &str) -> FiveTuple {
+    FiveTuple {
+        client: addr(client),
+        server: addr(SERVER),
+        transport: Transport::Udp,
+    }
+}
+
+pub(crate) fn allocate(net: &Net) -> MessageBuilder {
+    net.request(Method::Allocate)
+        .attribute(A::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
+}
+
+pub(crate) fn send_to(net: &Net, peer: &str, data: &[u8]) -> Vec<u8> {
+    let indication = MessageBuilder::new(Class::Indication, Method::Send, net.id());
+    indication.peer(peer).attribute(A::DATA, data).finish()
+}
+
+pub(crate) fn channel_data(number: u16, data: &[u8]) -> Vec<u8> {
+    let mut bytes = number.to_be_bytes().to_vec();
+    bytes.extend((data.len() as u16).to_be_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+impl Net {
+    pub(crate) fn request(&self, method: Method) -> MessageBuilder {
+        MessageBuilder::request(method, self.id())
+    }
+}
+
+pub(crate) trait BuilderExt {
+    fn peer(self, address: &str) -> Self;
+}
+
+impl BuilderExt for MessageBuilder {
+    fn peer(self, address: &str) -> Self {
+        self.xor_address(A::XOR_PEER_ADDRESS, addr(address))
+    }
+}
