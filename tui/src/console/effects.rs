@@ -1,0 +1,141 @@
+//! Effects that talk to the node: each runs as a task of its own and posts one message.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use shared::api::{ListQuery, SessionView};
+use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
+
+use super::message::{Action, Answer, Failure, Kind, Message, Outcome, Question};
+use crate::client::{AdminApi, ClientError, ClientResult};
+
+/// Rows asked for at once when a set is frozen.
+const FREEZE_PAGE: u32 = ListQuery::MAX_LIMIT;
+/// Sessions that a frozen set can hold.
+const FREEZE_MAX: usize = super::update::BULK_MAX;
+/// Newest events asked for.
+const EVENTS_LIMIT: u32 = 200;
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Api(error) => Self::Refused(error),
+            other => Self::Unreachable(other.to_string()),
+        }
+    }
+}
+
+/// Asks, and posts the answer unless the console has left meanwhile.
+pub(crate) async fn ask(api: Arc<dyn AdminApi>, question: Question, to: Sender<Message>) {
+    let result = answer(api.as_ref(), &question).await.map_err(Failure::from);
+    // A closed channel means that the console has left.
+    let _ = to.send(Message::Answered { question, result }).await;
+}
+
+/// The answer to a question.
+pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientResult<Answer> {
+    Ok(match question {
+        Question::WhoAmI => Answer::WhoAmI(api.whoami().await?),
+        Question::Overview => Answer::Overview(Box::new(api.overview().await?)),
+        Question::List { kind, query, .. } => match kind {
+            Kind::Nodes => Answer::Nodes(api.nodes(query).await?),
+            Kind::Sessions => Answer::Sessions(api.sessions(query).await?),
+            Kind::Users => Answer::Users(api.users(query).await?),
+            Kind::Realms => Answer::Realms(api.realms(query).await?),
+        },
+        Question::Cluster(query) => Answer::Nodes(api.nodes(query).await?),
+        Question::TopRealms(query) => Answer::Realms(api.realms(query).await?),
+        Question::Session(id) | Question::KillTarget(id) => {
+            Answer::Session(Box::new(api.session(id).await?))
+        }
+        Question::Targets(filter) => freeze(api, filter).await?,
+        Question::Realm(name) => Answer::Realm(Box::new(api.realm(name).await?)),
+        Question::Events(after) => {
+            Answer::Events(api.events(after.as_deref(), EVENTS_LIMIT).await?)
+        }
+        Question::Job(id) => Answer::Job(api.job(id).await?),
+    })
+}
+
+/// Collects everything that matches a filter. More than can be killed at once is not collected:
+/// the count alone says so.
+async fn freeze(api: &dyn AdminApi, filter: &str) -> ClientResult<Answer> {
+    let mut sessions: Vec<SessionView> = Vec::new();
+    let mut query = ListQuery {
+        filter: (!filter.is_empty()).then(|| filter.to_owned()),
+        limit: Some(FREEZE_PAGE),
+        ..ListQuery::default()
+    };
+    loop {
+        let page = api.sessions(&query).await?;
+        let matched = page.matched;
+        sessions.extend(page.items);
+        if page.next.is_none() || sessions.len() >= FREEZE_MAX || matched > FREEZE_MAX as u64 {
+            return Ok(Answer::Targets(sessions, matched));
+        }
+        query.cursor = page.next;
+    }
+}
+
+/// Changes something, and posts what came of it.
+pub(crate) async fn act(api: Arc<dyn AdminApi>, action: Box<Action>, to: Sender<Message>) {
+    let result = outcome(api.as_ref(), &action).await.map_err(Failure::from);
+    let _ = to.send(Message::Acted { action, result }).await;
+}
+
+async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
+    Ok(match action {
+        Action::Kill(id, request) => {
+            Outcome::Killed(api.kill_session(&id.to_string(), request).await?)
+        }
+        Action::KillMany(request) => Outcome::Job(api.start_kill_job(request).await?),
+        Action::StopJob(id) => Outcome::Job(api.stop_job(id).await?),
+        Action::Block(realm, user, request) => {
+            api.put_block(realm, user, request).await?;
+            Outcome::Done
+        }
+        Action::Unblock(realm, user) => {
+            api.delete_block(realm, user).await?;
+            Outcome::Done
+        }
+        Action::PutUser(realm, user, put) => {
+            api.put_user(realm, user, put).await?;
+            Outcome::Done
+        }
+        Action::PatchUser(realm, user, patch) => {
+            api.patch_user(realm, user, patch).await?;
+            Outcome::Done
+        }
+        Action::DeleteUser(realm, user, reason) => {
+            api.delete_user(realm, user, reason).await?;
+            Outcome::Done
+        }
+        Action::PutRealm(realm, revision, put) => {
+            Outcome::Realm(Box::new(api.put_realm(realm, *revision, put).await?))
+        }
+    })
+}
+
+/// Follows events until their stream ends or the console leaves.
+pub(crate) async fn follow(
+    api: Arc<dyn AdminApi>,
+    after: Option<String>,
+    to: Sender<Message>,
+    left: CancellationToken,
+) {
+    let following = async {
+        if let Ok(mut stream) = api.follow_events(after.as_deref()).await {
+            while let Some(Ok(event)) = stream.next().await {
+                if to.send(Message::Event(Box::new(event))).await.is_err() {
+                    return;
+                }
+            }
+        }
+        let _ = to.send(Message::StreamEnded).await;
+    };
+    tokio::select! {
+        () = following => {}
+        () = left.cancelled() => {}
+    }
+}

@@ -1,0 +1,503 @@
+//! The one table of keys: what they do, where, and who may. Hints and help are made from it.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use shared::api::Role;
+
+/// A set of views, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Views(u8);
+
+impl Views {
+    pub(crate) const PULSE: Self = Self(1);
+    pub(crate) const NODES: Self = Self(1 << 1);
+    pub(crate) const SESSIONS: Self = Self(1 << 2);
+    pub(crate) const SESSION: Self = Self(1 << 3);
+    pub(crate) const USERS: Self = Self(1 << 4);
+    pub(crate) const REALMS: Self = Self(1 << 5);
+    pub(crate) const EVENTS: Self = Self(1 << 6);
+    const ALL: Self = Self(0x7f);
+    const LISTS: Self = Self::NODES
+        .and(Self::SESSIONS)
+        .and(Self::USERS)
+        .and(Self::REALMS)
+        .and(Self::EVENTS);
+    const PAGED: Self = Self::NODES
+        .and(Self::SESSIONS)
+        .and(Self::USERS)
+        .and(Self::REALMS);
+
+    const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `one` is among them.
+    pub(crate) fn has(self, one: Self) -> bool {
+        self.0 & one.0 != 0
+    }
+}
+
+/// What a key means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Intent {
+    Up,
+    Down,
+    Top,
+    End,
+    HalfUp,
+    HalfDown,
+    PageUp,
+    PageDown,
+    ColumnsLeft,
+    ColumnsRight,
+    Open,
+    Leave,
+    Quit,
+    Interrupt,
+    HistoryBack,
+    HistoryForward,
+    LastView,
+    Go(u8),
+    Command,
+    Filter,
+    Sort,
+    Reverse,
+    Mark,
+    ClearMarks,
+    MarkAll,
+    Pause,
+    Faster,
+    Slower,
+    Copy,
+    Reconnect,
+    Help,
+    Redraw,
+    Suspend,
+    UserOf,
+    NodeOf,
+    Follow,
+    Kill,
+    Block,
+    Edit,
+    New,
+    Password,
+    Delete,
+}
+
+/// A key with or without Ctrl.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Chord {
+    code: KeyCode,
+    ctrl: bool,
+}
+
+const fn key(c: char) -> Chord {
+    Chord {
+        code: KeyCode::Char(c),
+        ctrl: false,
+    }
+}
+
+const fn ctrl(c: char) -> Chord {
+    Chord {
+        code: KeyCode::Char(c),
+        ctrl: true,
+    }
+}
+
+const fn code(code: KeyCode) -> Chord {
+    Chord { code, ctrl: false }
+}
+
+impl std::fmt::Display for Chord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self.code {
+            KeyCode::Char(' ') => "space",
+            KeyCode::Char(c) if self.ctrl => return write!(f, "^{c}"),
+            KeyCode::Char(c) => return write!(f, "{c}"),
+            KeyCode::Enter => "enter",
+            KeyCode::Esc => "esc",
+            KeyCode::Up => "up",
+            KeyCode::Down => "down",
+            KeyCode::Left => "left",
+            KeyCode::Right => "right",
+            KeyCode::PageUp => "pgup",
+            KeyCode::PageDown => "pgdn",
+            KeyCode::Home => "home",
+            KeyCode::End => "end",
+            _ => "?",
+        };
+        f.write_str(name)
+    }
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    /// The keys, the one shown in hints first.
+    pub(crate) keys: &'static [Chord],
+    /// What they mean.
+    pub(crate) intent: Intent,
+    /// Where.
+    pub(crate) views: Views,
+    /// The word in the line of hints; empty: not shown there.
+    pub(crate) hint: &'static str,
+    /// The sentence in the help.
+    pub(crate) help: &'static str,
+    /// The role that a changing key needs; such keys exist in read-write mode only.
+    pub(crate) needs: Option<Role>,
+}
+
+const fn bind(
+    keys: &'static [Chord],
+    intent: Intent,
+    views: Views,
+    hint: &'static str,
+    help: &'static str,
+) -> Binding {
+    Binding {
+        keys,
+        intent,
+        views,
+        hint,
+        help,
+        needs: None,
+    }
+}
+
+const fn change(
+    keys: &'static [Chord],
+    intent: Intent,
+    views: Views,
+    hint: &'static str,
+    help: &'static str,
+    needs: Role,
+) -> Binding {
+    Binding {
+        keys,
+        intent,
+        views,
+        hint,
+        help,
+        needs: Some(needs),
+    }
+}
+
+use Intent as I;
+
+/// Every key, in the order in which hints are kept when the line is short: first come, first kept.
+pub(crate) static BINDINGS: &[Binding] = &[
+    bind(&[key('?')], I::Help, Views::ALL, "help", "this help"),
+    bind(
+        &[key('q')],
+        I::Quit,
+        Views::ALL,
+        "quit",
+        "back; at the root, leave the console",
+    ),
+    bind(
+        &[code(KeyCode::Enter)],
+        I::Open,
+        Views::ALL,
+        "open",
+        "open what the cursor is on",
+    ),
+    change(
+        &[key('X')],
+        I::Kill,
+        Views::SESSIONS.and(Views::SESSION).and(Views::USERS),
+        "kill",
+        "kill the session, the marked ones, or all of the user; asks first",
+        Role::Operator,
+    ),
+    change(
+        &[key('B')],
+        I::Block,
+        Views::SESSIONS.and(Views::SESSION).and(Views::USERS),
+        "block",
+        "refuse the user for a while, or admit it again",
+        Role::Operator,
+    ),
+    change(
+        &[key('E')],
+        I::Edit,
+        Views::USERS.and(Views::REALMS),
+        "edit",
+        "edit the user's or the realm's limits",
+        Role::Admin,
+    ),
+    change(
+        &[key('N')],
+        I::New,
+        Views::USERS.and(Views::REALMS),
+        "new",
+        "add a user or a realm",
+        Role::Admin,
+    ),
+    change(
+        &[key('W')],
+        I::Password,
+        Views::USERS,
+        "password",
+        "set the user's password",
+        Role::Admin,
+    ),
+    change(
+        &[key('Z')],
+        I::Delete,
+        Views::USERS,
+        "delete",
+        "delete the user",
+        Role::Admin,
+    ),
+    bind(
+        &[key('/')],
+        I::Filter,
+        Views::LISTS,
+        "filter",
+        "filter; esc clears it",
+    ),
+    bind(
+        &[key(':')],
+        I::Command,
+        Views::ALL,
+        "cmd",
+        "type a command; tab completes",
+    ),
+    bind(
+        &[key(' ')],
+        I::Mark,
+        Views::SESSIONS,
+        "mark",
+        "mark or unmark the row",
+    ),
+    bind(
+        &[key('s')],
+        I::Sort,
+        Views::PAGED,
+        "sort",
+        "choose the column to sort by",
+    ),
+    bind(
+        &[key('f')],
+        I::Follow,
+        Views::EVENTS,
+        "follow",
+        "keep the cursor on the newest event",
+    ),
+    bind(
+        &[key('p')],
+        I::Pause,
+        Views::ALL,
+        "pause",
+        "freeze what is shown",
+    ),
+    bind(
+        &[key('y')],
+        I::Copy,
+        Views::LISTS.and(Views::SESSION),
+        "copy",
+        "copy the id or name to the terminal's clipboard",
+    ),
+    bind(
+        &[key('u')],
+        I::UserOf,
+        Views::SESSIONS.and(Views::SESSION),
+        "user",
+        "all sessions of this session's user",
+    ),
+    bind(
+        &[key('i')],
+        I::NodeOf,
+        Views::SESSIONS.and(Views::SESSION),
+        "node",
+        "all sessions of this session's node",
+    ),
+    bind(
+        &[key('o')],
+        I::Reverse,
+        Views::PAGED,
+        "reverse",
+        "turn the sort order round",
+    ),
+    bind(
+        &[key('a')],
+        I::MarkAll,
+        Views::SESSIONS,
+        "all",
+        "mark all that match the filter",
+    ),
+    bind(
+        &[key('A')],
+        I::ClearMarks,
+        Views::SESSIONS,
+        "",
+        "clear all marks",
+    ),
+    bind(
+        &[key('j'), code(KeyCode::Down)],
+        I::Down,
+        Views::ALL,
+        "",
+        "down",
+    ),
+    bind(&[key('k'), code(KeyCode::Up)], I::Up, Views::ALL, "", "up"),
+    bind(
+        &[key('g'), code(KeyCode::Home)],
+        I::Top,
+        Views::ALL,
+        "",
+        "first row",
+    ),
+    bind(
+        &[key('G'), code(KeyCode::End)],
+        I::End,
+        Views::ALL,
+        "",
+        "last loaded row",
+    ),
+    bind(
+        &[ctrl('d')],
+        I::HalfDown,
+        Views::ALL,
+        "",
+        "half a page down",
+    ),
+    bind(&[ctrl('u')], I::HalfUp, Views::ALL, "", "half a page up"),
+    bind(
+        &[code(KeyCode::PageDown)],
+        I::PageDown,
+        Views::ALL,
+        "",
+        "a page down",
+    ),
+    bind(
+        &[code(KeyCode::PageUp)],
+        I::PageUp,
+        Views::ALL,
+        "",
+        "a page up",
+    ),
+    bind(
+        &[key('h'), code(KeyCode::Left)],
+        I::ColumnsLeft,
+        Views::LISTS,
+        "",
+        "scroll columns left",
+    ),
+    bind(
+        &[key('l'), code(KeyCode::Right)],
+        I::ColumnsRight,
+        Views::LISTS,
+        "",
+        "scroll columns right",
+    ),
+    bind(
+        &[code(KeyCode::Esc)],
+        I::Leave,
+        Views::ALL,
+        "",
+        "clear the filter, then go back",
+    ),
+    bind(
+        &[key('[')],
+        I::HistoryBack,
+        Views::ALL,
+        "",
+        "back in history",
+    ),
+    bind(
+        &[key(']')],
+        I::HistoryForward,
+        Views::ALL,
+        "",
+        "forward in history",
+    ),
+    bind(
+        &[key('-')],
+        I::LastView,
+        Views::ALL,
+        "",
+        "the view before this one",
+    ),
+    bind(&[key('1')], I::Go(0), Views::ALL, "", "pulse"),
+    bind(&[key('2')], I::Go(1), Views::ALL, "", "nodes"),
+    bind(&[key('3')], I::Go(2), Views::ALL, "", "sessions"),
+    bind(&[key('4')], I::Go(3), Views::ALL, "", "users"),
+    bind(&[key('5')], I::Go(4), Views::ALL, "", "realms"),
+    bind(&[key('6')], I::Go(5), Views::ALL, "", "events"),
+    bind(&[key('+')], I::Faster, Views::ALL, "", "refresh more often"),
+    bind(&[key('_')], I::Slower, Views::ALL, "", "refresh less often"),
+    bind(&[key('R')], I::Reconnect, Views::ALL, "", "reconnect now"),
+    bind(
+        &[ctrl('l')],
+        I::Redraw,
+        Views::ALL,
+        "",
+        "paint the screen anew",
+    ),
+    bind(
+        &[ctrl('z')],
+        I::Suspend,
+        Views::ALL,
+        "",
+        "suspend to the shell",
+    ),
+    bind(
+        &[ctrl('c')],
+        I::Interrupt,
+        Views::ALL,
+        "",
+        "cancel; twice within a second leaves",
+    ),
+];
+
+/// The binding of a key event in a view.
+pub(crate) fn lookup(event: KeyEvent, view: Views) -> Option<&'static Binding> {
+    let pressed = Chord {
+        code: event.code,
+        ctrl: event.modifiers.contains(KeyModifiers::CONTROL),
+    };
+    BINDINGS
+        .iter()
+        .find(|b| b.views.has(view) && b.keys.contains(&pressed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn a_key_means_one_thing_everywhere() {
+        let mut meanings = HashMap::new();
+        for binding in BINDINGS {
+            for chord in binding.keys {
+                let known = *meanings.entry(*chord).or_insert(binding.intent);
+                assert_eq!(known, binding.intent, "{chord} means two things");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_that_change_something_are_capitals_without_ctrl() {
+        for binding in BINDINGS.iter().filter(|b| b.needs.is_some()) {
+            for chord in binding.keys {
+                let KeyCode::Char(c) = chord.code else {
+                    panic!("{chord}")
+                };
+                assert!(c.is_ascii_uppercase() && !chord.ctrl, "{chord}");
+            }
+        }
+    }
+
+    #[test]
+    fn shift_does_not_hide_a_capital() {
+        let event = KeyEvent::new(KeyCode::Char('X'), KeyModifiers::SHIFT);
+        assert_eq!(
+            lookup(event, Views::SESSIONS).map(|b| b.intent),
+            Some(Intent::Kill)
+        );
+        assert!(lookup(event, Views::PULSE).is_none());
+    }
+}

@@ -1,0 +1,213 @@
+//! What comes into the model and what it wants done.
+
+use crossterm::event::KeyEvent;
+use shared::api::{
+    ApiError, BlockRequest, EventView, JobView, KillRequest, KillResult, ListQuery, NodeView,
+    Overview, Page, RealmPut, RealmView, SessionDetail, SessionView, SessionsKill, UserPatch,
+    UserPut, UserView, WhoAmI,
+};
+use shared::{Realm, SessionId};
+
+/// Something that happened.
+pub(crate) enum Message {
+    /// Time passed; Unix milliseconds.
+    Tick(u64),
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The terminal has this many columns and rows now.
+    Resize(u16, u16),
+    /// A question was answered, or not.
+    Answered {
+        /// Which one.
+        question: Question,
+        /// The answer.
+        result: Result<Answer, Failure>,
+    },
+    /// A change was made, or not.
+    Acted {
+        /// Which one.
+        action: Box<Action>,
+        /// What came of it.
+        result: Result<Outcome, Failure>,
+    },
+    /// Something happened in the cluster.
+    Event(Box<EventView>),
+    /// The stream of events ended.
+    StreamEnded,
+}
+
+/// Something to be done outside.
+pub(crate) enum Effect {
+    /// Ask, and post the answer.
+    Ask(Question),
+    /// Change something, and post what came of it.
+    Act(Box<Action>),
+    /// Follow events behind this id until the stream ends.
+    Follow(Option<String>),
+    /// Put a text on the terminal's clipboard.
+    Copy(String),
+    /// Paint everything anew.
+    Redraw,
+    /// Hand the terminal back to the shell until it continues us.
+    Suspend,
+    /// Leave.
+    Quit,
+}
+
+/// The lists that are paged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// Nodes.
+    Nodes,
+    /// Sessions.
+    Sessions,
+    /// Users.
+    Users,
+    /// Realms.
+    Realms,
+}
+
+/// A question to the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Who are we?
+    WhoAmI,
+    /// The cluster in figures.
+    Overview,
+    /// A page of a list.
+    List {
+        /// Which list.
+        kind: Kind,
+        /// Which page of it.
+        page: usize,
+        /// The list's count of questions when this one was asked.
+        generation: u64,
+        /// The query.
+        query: ListQuery,
+    },
+    /// All nodes, for the pulse.
+    Cluster(ListQuery),
+    /// The realms with the most traffic, for the pulse.
+    TopRealms(ListQuery),
+    /// One session, by its id or the beginning of one.
+    Session(String),
+    /// The session that is to be killed, by its id or the beginning of one.
+    KillTarget(String),
+    /// All sessions that match, up to a limit, to be frozen for a bulk kill.
+    Targets(String),
+    /// One realm.
+    Realm(Realm),
+    /// Newest events.
+    Events(Option<String>),
+    /// A job.
+    Job(String),
+}
+
+/// The kind of a question, of which one is under way at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Slot {
+    /// A page of a list.
+    List(Kind),
+    /// Any other, by its name.
+    Other(&'static str),
+}
+
+impl Question {
+    /// Its slot.
+    pub(crate) fn slot(&self) -> Slot {
+        Slot::Other(match self {
+            Self::List { kind, .. } => return Slot::List(*kind),
+            Self::WhoAmI => "whoami",
+            Self::Overview => "overview",
+            Self::Cluster(_) => "cluster",
+            Self::TopRealms(_) => "realms",
+            Self::Session(_) => "session",
+            Self::KillTarget(_) => "kill",
+            Self::Targets(_) => "targets",
+            Self::Realm(_) => "realm",
+            Self::Events(_) => "events",
+            Self::Job(_) => "job",
+        })
+    }
+}
+
+/// An answer of the node.
+pub(crate) enum Answer {
+    /// To [`Question::WhoAmI`].
+    WhoAmI(WhoAmI),
+    /// To [`Question::Overview`].
+    Overview(Box<Overview>),
+    /// Nodes.
+    Nodes(Page<NodeView>),
+    /// Sessions.
+    Sessions(Page<SessionView>),
+    /// Users.
+    Users(Page<UserView>),
+    /// Realms.
+    Realms(Page<RealmView>),
+    /// To [`Question::Session`] and [`Question::KillTarget`].
+    Session(Box<SessionDetail>),
+    /// To [`Question::Targets`]: the sessions, and how many match in all.
+    Targets(Vec<SessionView>, u64),
+    /// To [`Question::Realm`].
+    Realm(Box<RealmView>),
+    /// To [`Question::Events`].
+    Events(Page<EventView>),
+    /// To [`Question::Job`].
+    Job(JobView),
+}
+
+/// A change. No `Debug`: it may carry a password.
+#[derive(Clone)]
+pub(crate) enum Action {
+    /// Kill one session.
+    Kill(SessionId, KillRequest),
+    /// Kill many, as a job.
+    KillMany(SessionsKill),
+    /// Stop a job.
+    StopJob(String),
+    /// Refuse a user for a while.
+    Block(Realm, String, BlockRequest),
+    /// Admit it again.
+    Unblock(Realm, String),
+    /// Create a user or set its password.
+    PutUser(Realm, String, UserPut),
+    /// Change a user.
+    PatchUser(Realm, String, UserPatch),
+    /// Delete a user, for a reason.
+    DeleteUser(Realm, String, String),
+    /// Write a realm document over this revision.
+    PutRealm(Realm, u64, Box<RealmPut>),
+}
+
+/// What came of a change.
+pub(crate) enum Outcome {
+    /// A session ended.
+    Killed(KillResult),
+    /// A job runs.
+    Job(JobView),
+    /// The realm as it is now.
+    Realm(Box<RealmView>),
+    /// It was done.
+    Done,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The node answered with an error.
+    Refused(ApiError),
+    /// It could not be asked, or did not answer.
+    Unreachable(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Unreachable(why) => f.write_str(why),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The console: a model with one owner, a pure `update`, pure views, and a runtime around them.
+//!
+//! Keys, ticks and answers are messages; `update` turns them into a new model and effects; the
+//! runtime performs effects on tokio and posts what comes of them. Nothing awaits where keys are
+//! read, and a view sees the model only.
+
+pub(crate) mod command;
+mod connection;
+mod effects;
+pub(crate) mod keymap;
+pub(crate) mod layout;
+pub(crate) mod list;
+mod message;
+pub(crate) mod model;
+pub(crate) mod purpose;
+mod rows;
+mod runtime;
+mod snapshot;
+mod terminal;
+pub(crate) mod theme;
+mod update;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::EventStream;
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::AdminApi;
+use model::Model;
+use runtime::{Ended, Input, Runtime, unix_ms};
+use theme::Theme;
+
+pub use snapshot::{SnapshotView, snapshot};
+
+/// How the console is to run.
+#[derive(Clone)]
+pub struct ConsoleOptions {
+    /// The node.
+    pub api: Arc<dyn AdminApi>,
+    /// The name of the context, shown in the header.
+    pub context: String,
+    /// Allow changes from the start, as far as the role reaches.
+    pub rw: bool,
+    /// Paint with ASCII only.
+    pub ascii: bool,
+    /// Paint without colours (`NO_COLOR`).
+    pub mono: bool,
+    /// The context's name must be typed before anything is killed or deleted.
+    pub confirm_typed: bool,
+}
+
+impl fmt::Debug for ConsoleOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsoleOptions")
+            .field("context", &self.context)
+            .field("rw", &self.rw)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the console ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// The terminal cannot be used, or went away.
+    #[error("the terminal cannot be used: {0}")]
+    Terminal(#[from] io::Error),
+}
+
+/// How often the terminal is looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// How long after the terminal has gone the process may still take to leave by itself.
+const LEAVE_WITHIN: Duration = Duration::from_millis(1_000);
+
+/// Runs the console until the operator leaves. A node that cannot be reached never ends it.
+///
+/// # Errors
+/// When the terminal cannot be taken, or no longer be written to or read from.
+pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
+    let theme = Theme {
+        ascii: options.ascii,
+        mono: options.mono,
+    };
+    let mut guard = Some(terminal::Guard::enter()?);
+    let stop = CancellationToken::new();
+    watch_signals(&stop)?;
+    watch_terminal(&stop);
+    let mut screen = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+    let size = screen.size()?;
+    let mut model = Model::new(
+        &options.context,
+        theme,
+        (size.width, size.height),
+        unix_ms(),
+    );
+    model.zone = TimeZone::system();
+    model.wants_rw = options.rw;
+    model.confirm_typed = options.confirm_typed;
+    let mut runtime = Runtime::new(options.api);
+    loop {
+        let input: Input = Box::pin(EventStream::new());
+        match runtime.run(&mut model, &mut screen, input, &stop).await? {
+            Ended::Quit | Ended::Stopped => break,
+            Ended::Suspend => {
+                // The reader of keys is gone by now: the shell gets every byte.
+                drop(guard.take());
+                terminal::stop_until_continued().await?;
+                guard = Some(terminal::Guard::enter()?);
+                terminal::repaint(&mut screen)?;
+                let size = screen.size()?;
+                model.size = (size.width, size.height);
+                model.dirty = true;
+            }
+        }
+    }
+    drop(guard);
+    Ok(())
+}
+
+/// SIGTERM and SIGHUP end the console; the terminal is given back on the way out.
+fn watch_signals(stop: &CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// A terminal that goes away without a signal gives no error to whoever reads keys: a thread looks
+/// after it, and ends the process when the loop cannot.
+fn watch_terminal(stop: &CancellationToken) {
+    let stop = stop.clone();
+    std::thread::spawn(move || {
+        while terminal::is_alive() {
+            std::thread::sleep(WATCH_EVERY);
+        }
+        stop.cancel();
+        std::thread::sleep(LEAVE_WITHIN);
+        std::process::exit(1);
+    });
+}

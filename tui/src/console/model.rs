@@ -1,0 +1,498 @@
+//! Everything the console knows: one value with one owner, changed by `update` only.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use jiff::tz::TimeZone;
+use shared::api::{
+    EventView, JobView, NodeView, Overview, RealmView, Role, SessionDetail, SessionView, UserView,
+    WhoAmI,
+};
+use shared::filter::{self, Filter};
+use shared::{NodeId, SessionId};
+use tui_input::Input;
+
+use super::connection::Connection;
+use super::keymap::Views;
+use super::list::{AnyList, ListState};
+use super::message::{Kind, Slot};
+use super::purpose::Purpose;
+use super::theme::{Theme, Tone};
+use crate::widgets::form::Form;
+
+/// Samples kept of figures that are drawn over time.
+const HISTORY: usize = 120;
+/// Events kept.
+const EVENTS_KEPT: usize = 2_000;
+/// Nodes of which a history is kept.
+const NODES_TRACKED: usize = 4_000;
+/// How often data can be asked for, in seconds.
+pub(crate) const REFRESH_SECS: [u64; 6] = [1, 2, 5, 10, 30, 60];
+
+/// Where one can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The home view.
+    Pulse,
+    /// Nodes.
+    Nodes,
+    /// Sessions.
+    Sessions,
+    /// One session.
+    Session(SessionId),
+    /// Users.
+    Users,
+    /// Realms.
+    Realms,
+    /// Events.
+    Events,
+}
+
+impl Place {
+    /// The views behind the number keys.
+    pub(crate) const NUMBERED: [Self; 6] = [
+        Self::Pulse,
+        Self::Nodes,
+        Self::Sessions,
+        Self::Users,
+        Self::Realms,
+        Self::Events,
+    ];
+
+    /// Its bit in the table of keys.
+    pub(crate) fn views(&self) -> Views {
+        match self {
+            Self::Pulse => Views::PULSE,
+            Self::Nodes => Views::NODES,
+            Self::Sessions => Views::SESSIONS,
+            Self::Session(_) => Views::SESSION,
+            Self::Users => Views::USERS,
+            Self::Realms => Views::REALMS,
+            Self::Events => Views::EVENTS,
+        }
+    }
+
+    /// Its name in the crumbs.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            Self::Pulse => "Pulse".to_owned(),
+            Self::Nodes => "Nodes".to_owned(),
+            Self::Sessions => "Sessions".to_owned(),
+            Self::Session(id) => id.to_string(),
+            Self::Users => "Users".to_owned(),
+            Self::Realms => "Realms".to_owned(),
+            Self::Events => "Events".to_owned(),
+        }
+    }
+
+    /// The paged list it shows.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Nodes => Some(Kind::Nodes),
+            Self::Sessions => Some(Kind::Sessions),
+            Self::Users => Some(Kind::Users),
+            Self::Realms => Some(Kind::Realms),
+            Self::Pulse | Self::Session(_) | Self::Events => None,
+        }
+    }
+
+    /// The columns its filter knows.
+    pub(crate) fn filter_columns(&self) -> Option<&'static [filter::Column]> {
+        match self {
+            Self::Nodes => Some(filter::NODE_COLUMNS),
+            Self::Sessions => Some(filter::SESSION_COLUMNS),
+            Self::Users => Some(filter::USER_COLUMNS),
+            Self::Realms => Some(filter::REALM_COLUMNS),
+            Self::Events => Some(filter::EVENT_COLUMNS),
+            Self::Pulse | Self::Session(_) => None,
+        }
+    }
+}
+
+/// A place with its filter: a step of the trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Visit {
+    /// Where.
+    pub(crate) place: Place,
+    /// The filter there.
+    pub(crate) filter: String,
+}
+
+/// Whether changes are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Look only.
+    ReadOnly,
+    /// As far as the role reaches.
+    ReadWrite,
+}
+
+/// A line that is being typed.
+pub(crate) struct Prompt {
+    /// What for.
+    pub(crate) kind: PromptKind,
+    /// The line.
+    pub(crate) input: Input,
+    /// What was wrong with it.
+    pub(crate) error: Option<String>,
+    /// What Tab goes through, and how far it is.
+    pub(crate) completion: Option<(Vec<String>, usize)>,
+}
+
+/// What a line is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PromptKind {
+    /// A command.
+    Command,
+    /// A filter.
+    Filter,
+}
+
+/// A short message that goes away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Toast {
+    /// What it says.
+    pub(crate) text: String,
+    /// How it looks.
+    pub(crate) tone: Tone,
+    /// When it goes.
+    pub(crate) until_ms: u64,
+}
+
+/// What lies over the view.
+pub(crate) enum Dialog {
+    /// All keys; scrolled by so many lines.
+    Help(usize),
+    /// The columns to sort by; the chosen one.
+    Sort(usize),
+    /// Something to fill in or confirm.
+    Form(Box<Form>, Box<Purpose>),
+    /// A job and its results.
+    Job(Box<JobDialog>),
+}
+
+/// A job that is watched.
+pub(crate) struct JobDialog {
+    /// The job as it was when last asked for.
+    pub(crate) job: JobView,
+    /// First shown result.
+    pub(crate) top: usize,
+    /// The focus is on Stop.
+    pub(crate) on_stop: bool,
+    /// What went wrong while watching.
+    pub(crate) error: Option<String>,
+}
+
+/// The session that is looked at.
+pub(crate) struct Detail {
+    /// What is known of it.
+    pub(crate) view: Option<SessionDetail>,
+    /// It is gone; why the last question failed.
+    pub(crate) error: Option<String>,
+    /// Bits per second in and out, newest last.
+    pub(crate) rates: VecDeque<(u64, u64)>,
+    /// First shown peer.
+    pub(crate) top: usize,
+}
+
+/// The cluster at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    /// Live sessions.
+    pub(crate) sessions: u64,
+    /// Bits per second from clients.
+    pub(crate) rate_in: u64,
+    /// Bits per second to clients.
+    pub(crate) rate_out: u64,
+    /// When, Unix milliseconds.
+    pub(crate) at_ms: u64,
+}
+
+/// How the stream of events stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Events come as they happen.
+    Open,
+    /// They are asked for; the stream is tried again then.
+    Closed {
+        /// Unix milliseconds.
+        retry_ms: u64,
+    },
+}
+
+/// The lists.
+pub(crate) struct Lists {
+    pub(crate) nodes: ListState<NodeView>,
+    pub(crate) sessions: ListState<SessionView>,
+    pub(crate) users: ListState<UserView>,
+    pub(crate) realms: ListState<RealmView>,
+    pub(crate) events: ListState<EventView>,
+}
+
+/// Everything.
+pub(crate) struct Model {
+    /// The name of the context.
+    pub(crate) context: String,
+    /// Columns and rows of the terminal.
+    pub(crate) size: (u16, u16),
+    /// How it is painted.
+    pub(crate) theme: Theme,
+    /// For times of day.
+    pub(crate) zone: TimeZone,
+    /// Unix milliseconds at the last tick.
+    pub(crate) now_ms: u64,
+    /// Changes are allowed.
+    pub(crate) mode: Mode,
+    /// The operator asked for read-write before we knew our role.
+    pub(crate) wants_rw: bool,
+    /// The context's name must be typed before anything is killed.
+    pub(crate) confirm_typed: bool,
+    /// Who we are.
+    pub(crate) whoami: Option<WhoAmI>,
+    /// The connection.
+    pub(crate) connection: Connection,
+    /// Index into [`REFRESH_SECS`].
+    pub(crate) refresh: usize,
+    /// When to ask next.
+    pub(crate) next_refresh_ms: u64,
+    /// What is shown is frozen.
+    pub(crate) paused: bool,
+    /// Questions under way and since when.
+    pub(crate) asked: HashMap<Slot, u64>,
+    /// How we came here; the last is where we are.
+    pub(crate) trail: Vec<Visit>,
+    /// Trails of before, and which of them is the current one.
+    pub(crate) history: (Vec<Vec<Visit>>, usize),
+    /// The trail before the last jump.
+    pub(crate) previous: Option<Vec<Visit>>,
+    /// The lists.
+    pub(crate) lists: Lists,
+    /// The session that is looked at.
+    pub(crate) detail: Detail,
+    /// The cluster in figures.
+    pub(crate) overview: Option<Overview>,
+    /// The same over time.
+    pub(crate) samples: VecDeque<Sample>,
+    /// All nodes, for the pulse and for completion.
+    pub(crate) cluster: Vec<NodeView>,
+    /// Sessions per node over time.
+    pub(crate) node_trend: BTreeMap<NodeId, VecDeque<u64>>,
+    /// Realms with the most traffic.
+    pub(crate) top_realms: Vec<RealmView>,
+    /// Newest events, oldest first.
+    pub(crate) events: VecDeque<EventView>,
+    /// The stream they come by.
+    pub(crate) stream: Stream,
+    /// The cursor keeps to the newest event.
+    pub(crate) follow: bool,
+    /// The line that is being typed.
+    pub(crate) prompt: Option<Prompt>,
+    /// What lies over the view.
+    pub(crate) dialog: Option<Dialog>,
+    /// A short message.
+    pub(crate) toast: Option<Toast>,
+    /// When ^c was pressed last.
+    pub(crate) interrupted_ms: Option<u64>,
+    /// Something that is shown has changed.
+    pub(crate) dirty: bool,
+}
+
+impl Model {
+    /// A console that knows nothing yet.
+    pub(crate) fn new(context: &str, theme: Theme, size: (u16, u16), now_ms: u64) -> Self {
+        Self {
+            context: context.to_owned(),
+            size,
+            theme,
+            zone: TimeZone::UTC,
+            now_ms,
+            mode: Mode::ReadOnly,
+            wants_rw: false,
+            confirm_typed: false,
+            whoami: None,
+            connection: Connection::new(now_ms),
+            refresh: 0,
+            next_refresh_ms: 0,
+            paused: false,
+            asked: HashMap::new(),
+            trail: vec![Visit {
+                place: Place::Pulse,
+                filter: String::new(),
+            }],
+            history: (
+                vec![vec![Visit {
+                    place: Place::Pulse,
+                    filter: String::new(),
+                }]],
+                0,
+            ),
+            previous: None,
+            lists: Lists {
+                nodes: ListState::sorted("node", false),
+                sessions: ListState::sorted("rate", true),
+                users: ListState::sorted("sessions", true),
+                realms: ListState::sorted("sessions", true),
+                events: ListState::default(),
+            },
+            detail: Detail {
+                view: None,
+                error: None,
+                rates: VecDeque::new(),
+                top: 0,
+            },
+            overview: None,
+            samples: VecDeque::new(),
+            cluster: Vec::new(),
+            node_trend: BTreeMap::new(),
+            top_realms: Vec::new(),
+            events: VecDeque::new(),
+            stream: Stream::Closed { retry_ms: 0 },
+            follow: true,
+            prompt: None,
+            dialog: None,
+            toast: None,
+            interrupted_ms: None,
+            dirty: true,
+        }
+    }
+
+    /// Where we are.
+    pub(crate) fn place(&self) -> &Place {
+        &self
+            .trail
+            .last()
+            .expect("the trail always holds the current place")
+            .place
+    }
+
+    /// How often data is asked for, in milliseconds.
+    pub(crate) fn refresh_ms(&self) -> u64 {
+        REFRESH_SECS[self.refresh] * 1000
+    }
+
+    /// The list on the screen.
+    pub(crate) fn list(&mut self) -> Option<&mut dyn AnyList> {
+        Some(match self.place() {
+            Place::Nodes => &mut self.lists.nodes,
+            Place::Sessions => &mut self.lists.sessions,
+            Place::Users => &mut self.lists.users,
+            Place::Realms => &mut self.lists.realms,
+            Place::Events => &mut self.lists.events,
+            Place::Pulse | Place::Session(_) => return None,
+        })
+    }
+
+    /// Says something in the status line for some seconds.
+    pub(crate) fn say(&mut self, tone: Tone, text: impl Into<String>) {
+        let text = text.into();
+        let secs = if tone == Tone::Bad { 10 } else { 6 };
+        self.toast = Some(Toast {
+            text,
+            tone,
+            until_ms: self.now_ms + secs * 1000,
+        });
+        self.dirty = true;
+    }
+
+    /// Whether a change that needs `role` may be made now, or why not.
+    pub(crate) fn may(&self, role: Role) -> Result<(), String> {
+        if self.mode == Mode::ReadOnly {
+            return Err("read-only: type :rw to allow changes (or start with --rw)".to_owned());
+        }
+        if !self.connection.is_up() {
+            return Err("not connected: changes are disabled until the node answers".to_owned());
+        }
+        self.role_covers(role)
+    }
+
+    /// Whether our role reaches as far as `needed`, or why not.
+    pub(crate) fn role_covers(&self, needed: Role) -> Result<(), String> {
+        match &self.whoami {
+            Some(who) if who.role.covers(needed) => Ok(()),
+            Some(who) => {
+                let (have, need) = (who.role.as_str(), needed.as_str());
+                Err(format!("your role is {have}; this needs {need}"))
+            }
+            None => Err("not connected yet: the node has not said what your role is".to_owned()),
+        }
+    }
+
+    /// Whether keys that need `role` are shown at all.
+    pub(crate) fn shows(&self, role: Option<Role>) -> bool {
+        role.is_none_or(|role| self.mode == Mode::ReadWrite && self.role_covers(role).is_ok())
+    }
+
+    /// Keeps a sample of the cluster.
+    pub(crate) fn sample(&mut self, overview: &Overview) {
+        let sample = Sample {
+            sessions: overview.sessions,
+            rate_in: overview.rate_in_bps,
+            rate_out: overview.rate_out_bps,
+            at_ms: self.now_ms,
+        };
+        push_bounded(&mut self.samples, sample, HISTORY);
+    }
+
+    /// Keeps samples of nodes.
+    pub(crate) fn sample_nodes(&mut self, nodes: &[NodeView]) {
+        for node in nodes {
+            if self.node_trend.len() < NODES_TRACKED || self.node_trend.contains_key(&node.id) {
+                let trend = self.node_trend.entry(node.id.clone()).or_default();
+                push_bounded(trend, node.sessions, HISTORY);
+            }
+        }
+    }
+
+    /// Keeps an event and shows it if it matches the filter.
+    pub(crate) fn keep_event(&mut self, event: EventView) {
+        if self
+            .events
+            .iter()
+            .rev()
+            .take(EVENTS_KEPT)
+            .any(|e| e.id == event.id)
+        {
+            return;
+        }
+        push_bounded(&mut self.events, event, EVENTS_KEPT);
+    }
+
+    /// Chooses the events that are shown.
+    pub(crate) fn select_events(&mut self) {
+        let list = &mut self.lists.events;
+        let filter = Filter::parse(&list.filter, filter::EVENT_COLUMNS).ok();
+        let matches = |e: &&EventView| filter.as_ref().is_none_or(|f| f.matches(*e));
+        let rows: Vec<EventView> = self.events.iter().filter(matches).cloned().collect();
+        list.set_rows(rows, self.events.len(), self.now_ms);
+        if self.follow {
+            list.to_end();
+        }
+    }
+
+    /// The time of day of a moment, as in `12:04:31`.
+    pub(crate) fn clock(&self, at_ms: u64) -> String {
+        let moment = i64::try_from(at_ms)
+            .ok()
+            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let Some(moment) = moment else {
+            return "-".to_owned();
+        };
+        moment
+            .to_zoned(self.zone.clone())
+            .strftime("%H:%M:%S")
+            .to_string()
+    }
+}
+
+impl Detail {
+    /// Keeps a sample of the rates.
+    pub(crate) fn sample(&mut self, rate_in: u64, rate_out: u64) {
+        push_bounded(&mut self.rates, (rate_in, rate_out), HISTORY);
+    }
+}
+
+fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+    if queue.len() == most {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}

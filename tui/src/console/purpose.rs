@@ -1,0 +1,277 @@
+//! What a dialog is for, and the change that its fields amount to.
+
+use shared::api::{
+    BlockRequest, KillRequest, RealmDocument, RealmPut, RealmView, SessionsKill, UserPatch,
+    UserPut, UserView,
+};
+use shared::units::{parse_duration, parse_number};
+use shared::{IpRange, Realm, SessionId, Username};
+
+use super::message::Action;
+use crate::widgets::form::Form;
+
+/// What a form is for.
+#[derive(Clone)]
+pub(crate) enum Purpose {
+    /// Kill this session.
+    KillOne(SessionId),
+    /// Kill these.
+    KillMany(Vec<SessionId>),
+    /// Refuse the user.
+    Block(Realm, String),
+    /// Admit it again.
+    Unblock(Realm, String),
+    /// Add a user.
+    NewUser,
+    /// Set its password.
+    Password(Realm, String),
+    /// Change its limits.
+    EditUser(Box<UserView>),
+    /// Delete it.
+    DeleteUser(Realm, String),
+    /// Fill in a realm document.
+    RealmForm(Box<RealmBase>),
+    /// Confirm what was filled in.
+    RealmApply(Box<RealmBase>, Box<RealmDraft>, Box<Form>),
+    /// Somebody else was faster: theirs, and our form.
+    RealmConflict(Box<RealmView>, Box<Form>),
+}
+
+/// The document that an edit starts from.
+#[derive(Clone)]
+pub(crate) struct RealmBase {
+    /// The realm; `None`: a new one.
+    pub(crate) name: Option<Realm>,
+    /// Its revision.
+    pub(crate) revision: u64,
+    /// Its document.
+    pub(crate) document: RealmDocument,
+}
+
+/// A filled-in realm.
+#[derive(Clone)]
+pub(crate) struct RealmDraft {
+    /// The realm.
+    pub(crate) name: Realm,
+    /// The new document.
+    pub(crate) document: RealmDocument,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// Names, labels and units of the fields of a realm document, in the order of the form.
+pub(crate) const REALM_FIELDS: [(&str, &str); 9] = [
+    ("max_sessions", "sessions per node; empty: no limit"),
+    (
+        "max_sessions_per_user",
+        "per user and node; empty: no limit",
+    ),
+    ("max_rate_bps", "bit/s each way, as in 2M; empty: no limit"),
+    ("default_lifetime_secs", "seconds"),
+    ("max_lifetime_secs", "seconds"),
+    ("allowed_peers", "addresses, CIDR, first-last"),
+    ("denied_peers", "addresses, CIDR, first-last"),
+    ("rest_separator", "in time-limited usernames"),
+    ("note", "for operators"),
+];
+
+/// The text of one field of a document.
+pub(crate) fn realm_field(document: &RealmDocument, name: &str) -> String {
+    let number = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
+    let ranges = |r: &[IpRange]| {
+        r.iter()
+            .map(IpRange::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match name {
+        "max_sessions" => number(document.max_sessions.map(u64::from)),
+        "max_sessions_per_user" => number(document.max_sessions_per_user.map(u64::from)),
+        "max_rate_bps" => number(document.max_rate_bps),
+        "default_lifetime_secs" => document.default_lifetime_secs.to_string(),
+        "max_lifetime_secs" => document.max_lifetime_secs.to_string(),
+        "allowed_peers" => ranges(&document.allowed_peers),
+        "denied_peers" => ranges(&document.denied_peers),
+        "rest_separator" => document.rest_separator.to_string(),
+        _ => document.note.clone(),
+    }
+}
+
+/// Lines `field: old -> new` between two documents.
+pub(crate) fn realm_diff(old: &RealmDocument, new: &RealmDocument) -> Vec<(String, String)> {
+    let shown = |text: String| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            text
+        }
+    };
+    REALM_FIELDS
+        .iter()
+        .map(|(name, _)| (*name, realm_field(old, name), realm_field(new, name)))
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| (name.to_owned(), format!("{} -> {}", shown(old), shown(new))))
+        .collect()
+}
+
+/// Reads the form of a realm over the document it started from.
+pub(crate) fn realm_draft(base: &RealmBase, form: &Form) -> Result<RealmDraft, String> {
+    let name = match &base.name {
+        Some(name) => name.clone(),
+        None => form
+            .value("name")
+            .parse()
+            .map_err(|e| format!("name: {e}"))?,
+    };
+    let mut document = base.document.clone();
+    document.max_sessions = optional(form, "max_sessions", small)?;
+    document.max_sessions_per_user = optional(form, "max_sessions_per_user", small)?;
+    document.max_rate_bps = optional(form, "max_rate_bps", parse_number)?;
+    document.default_lifetime_secs = required(form, "default_lifetime_secs")?;
+    document.max_lifetime_secs = required(form, "max_lifetime_secs")?;
+    document.allowed_peers = peers(form, "allowed_peers")?;
+    document.denied_peers = peers(form, "denied_peers")?;
+    let mut separator = form.raw("rest_separator").chars();
+    document.rest_separator = match (separator.next(), separator.next()) {
+        (Some(c), None) => c,
+        _ => return Err("rest_separator: exactly one character".to_owned()),
+    };
+    document.note = form.value("note").to_owned();
+    document.validate().map_err(|errors| errors.join("; "))?;
+    Ok(RealmDraft {
+        name,
+        document,
+        reason: form.value("reason").to_owned(),
+    })
+}
+
+fn small(text: &str) -> Option<u32> {
+    parse_number(text).and_then(|n| u32::try_from(n).ok())
+}
+
+fn optional<T>(form: &Form, name: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>, String> {
+    match form.value(name) {
+        "" => Ok(None),
+        text => parse(text)
+            .map(Some)
+            .ok_or_else(|| format!("{name}: {text} is not a number")),
+    }
+}
+
+fn required(form: &Form, name: &str) -> Result<u32, String> {
+    let text = form.value(name);
+    small(text).ok_or_else(|| format!("{name}: a number of seconds"))
+}
+
+fn peers(form: &Form, name: &str) -> Result<Vec<IpRange>, String> {
+    let parts = form
+        .value(name)
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|p| !p.is_empty());
+    parts
+        .map(|p| {
+            p.parse()
+                .map_err(|_| format!("{name}: {p} is no address, CIDR or first-last"))
+        })
+        .collect()
+}
+
+/// Reads a duration that may be absent.
+fn block_secs(form: &Form) -> Result<Option<u64>, String> {
+    match form.value("block") {
+        "" => Ok(None),
+        text => match parse_duration(text).map(|d| d.as_secs()) {
+            Some(0) => Ok(None),
+            Some(secs) if secs <= MAX_BLOCK_SECS => Ok(Some(secs)),
+            _ => Err("block: a duration up to 30d, as in 10m or 1h".to_owned()),
+        },
+    }
+}
+
+/// 30 days.
+const MAX_BLOCK_SECS: u64 = 30 * 86_400;
+
+impl Purpose {
+    /// The change that the form asks for, or what is wrong with its fields.
+    pub(crate) fn action(&self, form: &Form) -> Result<Action, String> {
+        let reason = form.value("reason").to_owned();
+        Ok(match self {
+            Self::KillOne(id) => Action::Kill(
+                *id,
+                KillRequest {
+                    reason,
+                    block_secs: block_secs(form)?,
+                },
+            ),
+            Self::KillMany(ids) => Action::KillMany(SessionsKill {
+                ids: ids.clone(),
+                expected: ids.len() as u64,
+                rate: small(form.value("rate"))
+                    .filter(|rate| (1..=10_000).contains(rate))
+                    .ok_or("rate: kills per second and node, 1 to 10,000")?,
+                reason,
+                block_secs: block_secs(form)?,
+                ..SessionsKill::default()
+            }),
+            Self::Block(realm, user) => {
+                let secs = block_secs(form)?.ok_or("block: for how long, as in 10m or 1h")?;
+                Action::Block(realm.clone(), user.clone(), BlockRequest { secs, reason })
+            }
+            Self::Unblock(realm, user) => Action::Unblock(realm.clone(), user.clone()),
+            Self::NewUser => {
+                let realm = form
+                    .value("realm")
+                    .parse()
+                    .map_err(|e| format!("realm: {e}"))?;
+                let name: Username = form
+                    .value("name")
+                    .parse()
+                    .map_err(|e| format!("name: {e}"))?;
+                Action::PutUser(realm, name.as_str().to_owned(), password(form, reason)?)
+            }
+            Self::Password(realm, user) => {
+                Action::PutUser(realm.clone(), user.clone(), password(form, reason)?)
+            }
+            Self::EditUser(before) => {
+                let limit = optional(form, "max_sessions", small)?;
+                let (disabled, note) = (form.value("disabled") == "yes", form.value("note"));
+                let patch = UserPatch {
+                    disabled: (disabled != before.disabled).then_some(disabled),
+                    max_sessions: (limit != before.max_sessions).then_some(limit.unwrap_or(0)),
+                    note: (note != before.note).then(|| note.to_owned()),
+                    reason,
+                };
+                Action::PatchUser(before.realm.clone(), before.name.clone(), patch)
+            }
+            Self::DeleteUser(realm, user) => {
+                Action::DeleteUser(realm.clone(), user.clone(), reason)
+            }
+            Self::RealmApply(base, draft, _) => Action::PutRealm(
+                draft.name.clone(),
+                base.revision,
+                Box::new(RealmPut {
+                    document: draft.document.clone(),
+                    reason: draft.reason.clone(),
+                }),
+            ),
+            Self::RealmForm(_) | Self::RealmConflict(..) => {
+                return Err("nothing to do yet".to_owned());
+            }
+        })
+    }
+}
+
+fn password(form: &Form, reason: String) -> Result<UserPut, String> {
+    let password = form.raw("password");
+    if password != form.raw("again") {
+        return Err("the two passwords differ".to_owned());
+    }
+    if !(1..=508).contains(&password.len()) {
+        return Err("password: 1 to 508 bytes".to_owned());
+    }
+    Ok(UserPut {
+        password: password.to_owned(),
+        reason,
+    })
+}

@@ -1,0 +1,194 @@
+//! The loop around `update` and the views: the only place of the console that waits.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crossterm::clipboard::CopyToClipboard;
+use crossterm::event::{Event, KeyEventKind};
+use futures_util::{Stream, StreamExt};
+use ratatui::Terminal;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::effects;
+use super::message::{Effect, Message};
+use super::model::Model;
+use super::terminal::{self, Surface};
+use super::update::update;
+use crate::client::AdminApi;
+use crate::views::view;
+
+/// Messages that may wait; who posts more waits too.
+const MAILBOX: usize = 1_024;
+/// Messages taken in before the screen is painted.
+const BATCH: usize = 256;
+/// Time between ticks.
+const TICK: Duration = Duration::from_millis(200);
+/// Least time between two frames that only data asked for: 30 per second.
+const FRAME: Duration = Duration::from_millis(33);
+
+/// Where keys come from.
+pub(crate) type Input = Pin<Box<dyn Stream<Item = io::Result<Event>> + Send>>;
+
+/// Why the loop ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The operator left.
+    Quit,
+    /// The operator suspends the process; the loop can be entered again.
+    Suspend,
+    /// Whoever runs us wants us to end.
+    Stopped,
+}
+
+/// The loop's links to the world.
+pub(crate) struct Runtime {
+    api: Arc<dyn AdminApi>,
+    post: Sender<Message>,
+    posted: Receiver<Message>,
+    left: CancellationToken,
+}
+
+impl Runtime {
+    /// Links to a node.
+    pub(crate) fn new(api: Arc<dyn AdminApi>) -> Self {
+        let (post, posted) = mpsc::channel(MAILBOX);
+        Self {
+            api,
+            post,
+            posted,
+            left: CancellationToken::new(),
+        }
+    }
+
+    /// Runs until the operator leaves or `stop` is cancelled.
+    ///
+    /// # Errors
+    /// Any failure to write to the terminal or to read from it: it is gone then.
+    pub(crate) async fn run<B: Surface>(
+        &mut self,
+        model: &mut Model,
+        terminal: &mut Terminal<B>,
+        mut input: Input,
+        stop: &CancellationToken,
+    ) -> io::Result<Ended> {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut painted = Instant::now() - FRAME;
+        loop {
+            let wait = if model.dirty {
+                FRAME.saturating_sub(painted.elapsed())
+            } else {
+                TICK * 100
+            };
+            let mut at_once = false;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Ended::Stopped),
+                event = input.next() => {
+                    let event = event.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
+                    at_once = true;
+                    if let Some(ended) = self.event(model, terminal, event)? {
+                        return Ok(ended);
+                    }
+                }
+                message = self.posted.recv() => {
+                    let mut message = message;
+                    for _ in 0..BATCH {
+                        let Some(next) = message.take() else { break };
+                        if let Some(ended) = self.take(model, terminal, next)? {
+                            return Ok(ended);
+                        }
+                        message = self.posted.try_recv().ok();
+                    }
+                    if let Some(rest) = message
+                        && let Some(ended) = self.take(model, terminal, rest)?
+                    {
+                        return Ok(ended);
+                    }
+                }
+                _ = ticks.tick() => {
+                    if let Some(ended) = self.take(model, terminal, Message::Tick(unix_ms()))? {
+                        return Ok(ended);
+                    }
+                }
+                () = tokio::time::sleep(wait) => at_once = true,
+            }
+            if model.dirty && (at_once || painted.elapsed() >= FRAME) {
+                model.dirty = false;
+                terminal::draw(terminal, |frame| view(model, frame))?;
+                painted = Instant::now();
+            }
+        }
+    }
+
+    fn event<B: Surface>(
+        &mut self,
+        model: &mut Model,
+        terminal: &mut Terminal<B>,
+        event: Event,
+    ) -> io::Result<Option<Ended>> {
+        let message = match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => Message::Key(key),
+            Event::Paste(text) => Message::Paste(text),
+            Event::Resize(columns, rows) => Message::Resize(columns, rows),
+            _ => return Ok(None),
+        };
+        self.take(model, terminal, message)
+    }
+
+    /// Takes in a message and performs what it leads to.
+    fn take<B: Surface>(
+        &mut self,
+        model: &mut Model,
+        terminal: &mut Terminal<B>,
+        message: Message,
+    ) -> io::Result<Option<Ended>> {
+        for effect in update(model, message) {
+            match effect {
+                Effect::Ask(question) => {
+                    tokio::spawn(effects::ask(
+                        Arc::clone(&self.api),
+                        question,
+                        self.post.clone(),
+                    ));
+                }
+                Effect::Act(action) => {
+                    tokio::spawn(effects::act(
+                        Arc::clone(&self.api),
+                        action,
+                        self.post.clone(),
+                    ));
+                }
+                Effect::Follow(after) => {
+                    let (api, post) = (Arc::clone(&self.api), self.post.clone());
+                    tokio::spawn(effects::follow(api, after, post, self.left.clone()));
+                }
+                Effect::Copy(text) => {
+                    crossterm::execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
+                }
+                Effect::Redraw => terminal::repaint(terminal)?,
+                Effect::Suspend => return Ok(Some(Ended::Suspend)),
+                Effect::Quit => return Ok(Some(Ended::Quit)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.left.cancel();
+    }
+}
+
+/// The time of day in Unix milliseconds.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

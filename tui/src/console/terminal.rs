@@ -1,0 +1,171 @@
+//! The terminal: entered and left in one place, whatever happens in between.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once};
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
+};
+use crossterm::{execute, queue};
+use ratatui::backend::{Backend, ClearType, CrosstermBackend, TestBackend};
+
+/// A backend that can say where a frame begins and ends.
+pub(crate) trait Surface: Backend {
+    /// What is written from here on belongs to one frame.
+    fn begin_frame(&mut self) -> io::Result<()>;
+    /// The frame is complete.
+    fn end_frame(&mut self) -> io::Result<()>;
+}
+
+impl<W: Write> Surface for CrosstermBackend<W> {
+    fn begin_frame(&mut self) -> io::Result<()> {
+        queue!(self, BeginSynchronizedUpdate)
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        queue!(self, EndSynchronizedUpdate)?;
+        Write::flush(self)
+    }
+}
+
+impl Surface for TestBackend {
+    fn begin_frame(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Paints one frame between the marks of a synchronized update; the end mark is written whatever
+/// happens in between, or the terminal would stay frozen.
+pub(crate) fn draw<B: Surface>(
+    terminal: &mut ratatui::Terminal<B>,
+    paint: impl FnOnce(&mut ratatui::Frame<'_>),
+) -> io::Result<()> {
+    struct Closing<'a, B: Surface>(&'a mut ratatui::Terminal<B>);
+    impl<B: Surface> Drop for Closing<'_, B> {
+        fn drop(&mut self) {
+            // The way out of an unwinding draw: there is nobody to tell of a second failure.
+            let _ = self.0.backend_mut().end_frame();
+        }
+    }
+    terminal.backend_mut().begin_frame()?;
+    let closing = Closing(terminal);
+    let drawn = closing
+        .0
+        .draw(paint)
+        .map(|_| ())
+        .map_err(|e| io::Error::other(e.to_string()));
+    drop(closing);
+    drawn
+}
+
+/// Makes the next frame paint every cell. `Terminal::clear` would ask the terminal for its cursor
+/// position, which the task that reads keys would swallow.
+pub(crate) fn repaint<B: Surface>(terminal: &mut ratatui::Terminal<B>) -> io::Result<()> {
+    let other = |e: B::Error| io::Error::other(e.to_string());
+    terminal
+        .backend_mut()
+        .clear_region(ClearType::All)
+        .map_err(other)?;
+    let size = terminal.size().map_err(other)?;
+    terminal
+        .resize(ratatui::layout::Rect::new(0, 0, size.width, size.height))
+        .map_err(other)
+}
+
+/// Whether the terminal is ours now.
+static ENTERED: AtomicBool = AtomicBool::new(false);
+/// What a panic outside of the main task said, for when the terminal is given back.
+static LATE_PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// Raw mode, alternate screen and bracketed paste, taken back on drop.
+pub(crate) struct Guard(());
+
+impl Guard {
+    /// Takes the terminal.
+    pub(crate) fn enter() -> io::Result<Self> {
+        // With NO_COLOR crossterm writes an empty SGR, which drops reverse video too: the theme does
+        // without colours by itself.
+        crossterm::style::force_color_output(true);
+        install_panic_hook();
+        enable_raw_mode()?;
+        ENTERED.store(true, Ordering::SeqCst);
+        let guard = Self(());
+        execute!(
+            io::stdout(),
+            EnterAlternateScreen,
+            EnableBracketedPaste,
+            Hide
+        )?;
+        Ok(guard)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        restore();
+        if let Ok(mut late) = LATE_PANIC.lock()
+            && let Some(text) = late.take()
+        {
+            // The terminal may be gone: then there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Gives the terminal back. Safe to call more than once; errors mean that it is gone.
+fn restore() {
+    if ENTERED.swap(false, Ordering::SeqCst) {
+        let _ = execute!(
+            io::stdout(),
+            EndSynchronizedUpdate,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            Show
+        );
+        let _ = disable_raw_mode();
+    }
+}
+
+/// A panic of the main task gives the terminal back before it is printed; one of another task must
+/// not tear the screen from under the main one.
+fn install_panic_hook() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let main = std::thread::current().id();
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().id() == main || !ENTERED.load(Ordering::SeqCst) {
+                restore();
+                before(info);
+            } else if let Ok(mut late) = LATE_PANIC.lock() {
+                *late = Some(info.to_string());
+            }
+        }));
+    });
+}
+
+/// Stops the process as ^z does and waits until the shell continues it.
+#[cfg(unix)]
+pub(crate) async fn stop_until_continued() -> io::Result<()> {
+    use rustix::process::{Signal, getpid, kill_process};
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
+    kill_process(getpid(), Signal::TSTP)?;
+    // Where nobody can continue us the signal is ignored, and we go on at once.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), continued.recv()).await;
+    Ok(())
+}
+
+/// Whether the terminal behind standard output still exists.
+#[cfg(unix)]
+pub(crate) fn is_alive() -> bool {
+    rustix::termios::tcgetwinsize(io::stdout()).is_ok()
+}

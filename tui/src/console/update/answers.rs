@@ -1,0 +1,261 @@
+//! What answers do to the model.
+
+use shared::api::{ApiError, ErrorKind, EventView, Page, SessionDetail};
+
+use super::super::list::{ListState, Row};
+use super::super::message::{Answer, Effect, Failure, Kind, Question};
+use super::super::model::{Dialog, Mode, Model, Place};
+use super::super::theme::Tone;
+use super::{ask, ask_page, change, frozen, realm};
+use shared::api::Role;
+
+/// Takes in an answer, or the lack of one.
+pub(super) fn answered(
+    model: &mut Model,
+    question: Question,
+    result: Result<Answer, Failure>,
+    effects: &mut Vec<Effect>,
+) {
+    if !is_late(model, &question) {
+        model.asked.remove(&question.slot());
+    }
+    model.dirty = true;
+    match result {
+        Ok(answer) => {
+            let was_up = model.connection.is_up();
+            model.connection.answered(model.now_ms);
+            if !was_up {
+                model.next_refresh_ms = model.now_ms;
+            }
+            taken(model, question, answer, effects);
+        }
+        Err(Failure::Unreachable(why)) => {
+            if matches!(
+                question,
+                Question::KillTarget(_) | Question::Targets(_) | Question::Realm(_)
+            ) {
+                model.say(Tone::Bad, why.clone());
+            }
+            model.connection.failed(model.now_ms, why);
+        }
+        Err(Failure::Refused(error)) => {
+            model.connection.answered(model.now_ms);
+            refused(model, question, error);
+        }
+    }
+}
+
+/// Whether an answer belongs to a question that was replaced by another one since.
+fn is_late(model: &Model, question: &Question) -> bool {
+    let Question::List {
+        kind, generation, ..
+    } = question
+    else {
+        return false;
+    };
+    let current = match kind {
+        Kind::Nodes => model.lists.nodes.generation,
+        Kind::Sessions => model.lists.sessions.generation,
+        Kind::Users => model.lists.users.generation,
+        Kind::Realms => model.lists.realms.generation,
+    };
+    *generation != current
+}
+
+fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Vec<Effect>) {
+    match (question, answer) {
+        (Question::WhoAmI, Answer::WhoAmI(who)) => {
+            model.whoami = Some(who);
+            if model.wants_rw {
+                model.wants_rw = false;
+                allow_changes(model);
+            }
+        }
+        (_, Answer::Overview(overview)) => {
+            model.sample(&overview);
+            model.overview = Some(*overview);
+        }
+        (
+            Question::List {
+                kind,
+                page,
+                generation,
+                ..
+            },
+            answer,
+        ) => {
+            take_page(model, kind, page, generation, answer, effects);
+        }
+        (_, Answer::Nodes(page)) => {
+            model.sample_nodes(&page.items);
+            model.cluster = page.items;
+        }
+        (_, Answer::Realms(page)) => model.top_realms = page.items,
+        (Question::KillTarget(_), Answer::Session(detail)) => {
+            change::kill_one(model, &detail.session);
+        }
+        (_, Answer::Session(detail)) => take_session(model, *detail),
+        (_, Answer::Targets(sessions, matched)) => change::kill_many(model, sessions, matched),
+        (_, Answer::Realm(view)) => realm::take(model, *view),
+        (_, Answer::Events(page)) => take_events(model, page),
+        (_, Answer::Job(job)) => {
+            if let Some(Dialog::Job(dialog)) = &mut model.dialog
+                && dialog.job.id == job.id
+            {
+                dialog.job = job;
+                dialog.error = None;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Switches to read-write if the role has anything to change.
+pub(super) fn allow_changes(model: &mut Model) {
+    match model.role_covers(Role::Operator) {
+        Ok(()) => {
+            model.mode = Mode::ReadWrite;
+            model.say(
+                Tone::Warn,
+                "read-write: capital letters change things now; :ro goes back",
+            );
+        }
+        Err(why) if model.whoami.is_some() => {
+            model.say(Tone::Bad, format!("stays read-only: {why}"))
+        }
+        Err(_) => {
+            model.wants_rw = true;
+            model.say(
+                Tone::Warn,
+                "read-write as soon as the node has said what your role is",
+            );
+        }
+    }
+}
+
+fn take_page(
+    model: &mut Model,
+    kind: Kind,
+    page: usize,
+    generation: u64,
+    answer: Answer,
+    effects: &mut Vec<Effect>,
+) {
+    fn take<T: Row>(
+        list: &mut ListState<T>,
+        page: usize,
+        generation: u64,
+        rows: Page<T>,
+    ) -> Option<usize> {
+        if list.generation != generation {
+            return None;
+        }
+        list.take(page, rows);
+        // The rest of what is visible belongs to the ranking before.
+        (page + 1..page + 3).find(|next| *next == page + 1 && list.shows_page(*next))
+    }
+    if frozen(model) {
+        return;
+    }
+    let lists = &mut model.lists;
+    let next = match answer {
+        Answer::Nodes(rows) => {
+            model.node_trend.retain(|id, _| {
+                rows.items.iter().any(|n| n.id == *id) || model.cluster.iter().any(|n| n.id == *id)
+            });
+            let nodes = rows.items.clone();
+            let next = take(&mut lists.nodes, page, generation, rows);
+            model.sample_nodes(&nodes);
+            next
+        }
+        Answer::Sessions(rows) => take(&mut lists.sessions, page, generation, rows),
+        Answer::Users(rows) => take(&mut lists.users, page, generation, rows),
+        Answer::Realms(rows) => take(&mut lists.realms, page, generation, rows),
+        _ => None,
+    };
+    if next.is_some() && model.place().kind() == Some(kind) {
+        ask_page(model, kind, next, effects);
+    }
+}
+
+fn take_session(model: &mut Model, detail: SessionDetail) {
+    if frozen(model) || *model.place() != Place::Session(detail.session.id) {
+        return;
+    }
+    model
+        .detail
+        .sample(detail.session.rate_in_bps, detail.session.rate_out_bps);
+    model.detail.error = None;
+    model.detail.view = Some(detail);
+}
+
+fn take_events(model: &mut Model, page: Page<EventView>) {
+    for event in page.items {
+        model.keep_event(event);
+    }
+    if let super::super::model::Stream::Closed {
+        retry_ms: retry_ms @ 0,
+    } = &mut model.stream
+    {
+        *retry_ms = 1;
+    }
+    if *model.place() == Place::Events && !frozen(model) {
+        model.select_events();
+    }
+}
+
+fn refused(model: &mut Model, question: Question, error: ApiError) {
+    match question {
+        Question::List {
+            kind, generation, ..
+        } => {
+            let late = is_late(
+                model,
+                &Question::List {
+                    kind,
+                    page: 0,
+                    generation,
+                    query: Default::default(),
+                },
+            );
+            if late {
+                return;
+            }
+            if error.error == ErrorKind::CursorExpired {
+                match kind {
+                    Kind::Nodes => model.lists.nodes.expire(),
+                    Kind::Sessions => model.lists.sessions.expire(),
+                    Kind::Users => model.lists.users.expire(),
+                    Kind::Realms => model.lists.realms.expire(),
+                }
+                model.say(
+                    Tone::Warn,
+                    "the node has ranked the list anew: back at its top",
+                );
+                return;
+            }
+            let slot = match kind {
+                Kind::Nodes => &mut model.lists.nodes.error,
+                Kind::Sessions => &mut model.lists.sessions.error,
+                Kind::Users => &mut model.lists.users.error,
+                Kind::Realms => &mut model.lists.realms.error,
+            };
+            *slot = Some(error.message);
+        }
+        Question::Session(_) => model.detail.error = Some(error.message),
+        Question::Job(_) => {
+            if let Some(Dialog::Job(dialog)) = &mut model.dialog {
+                dialog.error = Some(error.message);
+            }
+        }
+        // The stream says the same, and the view can do without.
+        Question::Events(_) | Question::Cluster(_) | Question::TopRealms(_) => {}
+        _ => model.say(Tone::Bad, error.message),
+    }
+}
+
+/// Asks for one thing on behalf of a dialog that opens with the answer.
+pub(super) fn ask_for_dialog(model: &mut Model, question: Question, effects: &mut Vec<Effect>) {
+    model.asked.remove(&question.slot());
+    ask(model, question, effects);
+}

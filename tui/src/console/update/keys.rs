@@ -1,0 +1,389 @@
+//! What keys do.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use shared::filter::equals;
+
+use super::super::keymap::{Binding, Intent, Views, lookup};
+use super::super::message::{Effect, Question, Slot};
+use super::super::model::{Dialog, Mode, Model, Place, PromptKind, REFRESH_SECS};
+use super::super::theme::Tone;
+use super::{
+    ask, ask_list_again, ask_view, change, enter, jobs, jump, prompt, realm, set_filter, set_trail,
+    travel,
+};
+use crate::views::sort_columns;
+use crate::widgets::form::FormAnswer;
+
+/// Two ^c within this time leave.
+const INTERRUPT_MS: u64 = 1_000;
+
+/// Handles a key: the topmost layer gets it.
+pub(super) fn key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
+    model.dirty = true;
+    let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
+    match event.code {
+        KeyCode::Char('c') if ctrl => return interrupt(model, effects),
+        KeyCode::Char('z') if ctrl => return effects.push(Effect::Suspend),
+        KeyCode::Char('l') if ctrl => return effects.push(Effect::Redraw),
+        _ => {}
+    }
+    if model.prompt.is_some() {
+        prompt::key(model, event, effects);
+    } else if model.dialog.is_some() {
+        dialog_key(model, event, effects);
+    } else if let Some(binding) = lookup(event, model.place().views()) {
+        act(model, binding, effects);
+    }
+}
+
+/// ^c cancels what is being typed or asked; a second one within a second leaves.
+fn interrupt(model: &mut Model, effects: &mut Vec<Effect>) {
+    let again = model
+        .interrupted_ms
+        .is_some_and(|at| model.now_ms.saturating_sub(at) < INTERRUPT_MS);
+    model.interrupted_ms = Some(model.now_ms);
+    if again {
+        effects.push(Effect::Quit);
+    } else if model.prompt.take().is_none() && model.dialog.take().is_none() {
+        model.say(Tone::Normal, "^c once more leaves");
+    }
+}
+
+fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
+    let answer = match &mut model.dialog {
+        None => return,
+        Some(Dialog::Help(top)) => {
+            match event.code {
+                KeyCode::Down | KeyCode::Char('j') => *top += 1,
+                KeyCode::Up | KeyCode::Char('k') => *top = top.saturating_sub(1),
+                KeyCode::PageDown | KeyCode::Char(' ') => *top += 10,
+                KeyCode::PageUp => *top = top.saturating_sub(10),
+                KeyCode::Esc | KeyCode::Char('q' | '?') | KeyCode::Enter => model.dialog = None,
+                _ => {}
+            }
+            return;
+        }
+        Some(Dialog::Sort(_)) => return sort_key(model, event, effects),
+        Some(Dialog::Job(_)) => return jobs::key(model, event, effects),
+        Some(Dialog::Form(form, _)) => form.key(event),
+    };
+    match answer {
+        FormAnswer::Stay => {}
+        FormAnswer::Middle => realm::edit_again(model),
+        FormAnswer::Confirm => jobs::submit(model, effects),
+        FormAnswer::Cancel => {
+            if realm::cancelled(model) == FormAnswer::Cancel {
+                model.dialog = None;
+                ask_view(model, effects);
+            }
+        }
+    }
+}
+
+fn sort_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
+    let columns = sort_columns(model.place());
+    let Some(Dialog::Sort(chosen)) = &mut model.dialog else {
+        return;
+    };
+    match event.code {
+        KeyCode::Down | KeyCode::Char('j') => {
+            *chosen = (*chosen + 1).min(columns.len().saturating_sub(1))
+        }
+        KeyCode::Up | KeyCode::Char('k') => *chosen = chosen.saturating_sub(1),
+        KeyCode::Esc | KeyCode::Char('q' | 's') => model.dialog = None,
+        KeyCode::Enter => {
+            let column = columns.get(*chosen).copied();
+            model.dialog = None;
+            if let (Some((_, name, figures)), Some(list)) = (column, model.list()) {
+                list.set_sort(name, figures);
+                ask_list_again(model, effects);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
+    use Intent as I;
+    if binding.needs.is_some() {
+        return change::begin(model, binding, effects);
+    }
+    match binding.intent {
+        I::Up | I::Down | I::Top | I::End | I::HalfUp | I::HalfDown | I::PageUp | I::PageDown => {
+            movement(model, binding.intent);
+        }
+        I::ColumnsLeft | I::ColumnsRight => {
+            if let Some(list) = model.list() {
+                list.scroll_columns(binding.intent == I::ColumnsRight);
+            }
+        }
+        I::Open
+        | I::Leave
+        | I::Quit
+        | I::HistoryBack
+        | I::HistoryForward
+        | I::LastView
+        | I::UserOf
+        | I::NodeOf
+        | I::Go(_) => navigate(model, binding.intent, effects),
+        I::Command => prompt::open(model, PromptKind::Command),
+        I::Filter => prompt::open(model, PromptKind::Filter),
+        I::Sort => {
+            let current = model.list().and_then(|l| l.sort());
+            let columns = sort_columns(model.place());
+            let chosen = columns
+                .iter()
+                .position(|(_, name, _)| current.is_some_and(|c| c.0 == *name));
+            model.dialog = Some(Dialog::Sort(chosen.unwrap_or(0)));
+        }
+        I::Reverse => {
+            if let Some(list) = model.list()
+                && let Some((column, descending)) = list.sort()
+            {
+                list.set_sort(column, !descending);
+                ask_list_again(model, effects);
+            }
+        }
+        I::Mark | I::ClearMarks | I::MarkAll => marks(model, binding.intent),
+        I::Follow => {
+            model.follow = !model.follow;
+            model.select_events();
+        }
+        I::Pause => {
+            model.paused = !model.paused;
+            ask_view(model, effects);
+        }
+        I::Faster => set_refresh(model, model.refresh.saturating_sub(1)),
+        I::Slower => set_refresh(model, model.refresh + 1),
+        I::Copy => copy(model, effects),
+        I::Reconnect => reconnect(model, effects),
+        I::Help => model.dialog = Some(Dialog::Help(0)),
+        _ => {}
+    }
+}
+
+fn set_refresh(model: &mut Model, index: usize) {
+    model.refresh = index.min(REFRESH_SECS.len() - 1);
+    model.next_refresh_ms = model.now_ms;
+    model.say(
+        Tone::Normal,
+        format!("refresh every {} s", REFRESH_SECS[model.refresh]),
+    );
+}
+
+fn movement(model: &mut Model, intent: Intent) {
+    let following = *model.place() == Place::Events;
+    if let Place::Session(_) = model.place() {
+        let top = model.detail.top;
+        model.detail.top = match intent {
+            Intent::Up => top.saturating_sub(1),
+            Intent::Down => top + 1,
+            Intent::Top => 0,
+            Intent::PageUp | Intent::HalfUp => top.saturating_sub(5),
+            _ => top + 5,
+        };
+        return;
+    }
+    let Some(list) = model.list() else { return };
+    let page = list.height().max(1) as isize;
+    let mut more = false;
+    match intent {
+        Intent::Up => list.move_by(-1),
+        Intent::Down => list.move_by(1),
+        Intent::HalfUp => list.move_by(-(page / 2).max(1)),
+        Intent::HalfDown => list.move_by((page / 2).max(1)),
+        Intent::PageUp => list.move_by(-page),
+        Intent::PageDown => list.move_by(page),
+        Intent::Top => list.to_top(),
+        _ => more = list.to_end(),
+    }
+    if following {
+        let rows = model.lists.events.rows.len();
+        model.follow = model.lists.events.at + 1 >= rows && intent != Intent::Up;
+    }
+    if more {
+        model.say(
+            Tone::Normal,
+            "there is more: it loads as you go; o turns the order round",
+        );
+    }
+}
+
+fn navigate(model: &mut Model, intent: Intent, effects: &mut Vec<Effect>) {
+    match intent {
+        Intent::Open => open(model),
+        Intent::Leave => leave(model, effects),
+        Intent::Quit if model.trail.len() > 1 => back(model),
+        Intent::Quit => effects.push(Effect::Quit),
+        Intent::HistoryBack | Intent::HistoryForward => {
+            let (history, at) = &mut model.history;
+            let next = if intent == Intent::HistoryBack {
+                at.checked_sub(1)
+            } else {
+                Some(*at + 1)
+            };
+            if let Some(trail) = next.and_then(|next| history.get(next).cloned()) {
+                *at = next.unwrap_or(*at);
+                set_trail(model, trail);
+            }
+        }
+        Intent::LastView => {
+            if let Some(trail) = model.previous.clone() {
+                travel(model, trail);
+            }
+        }
+        Intent::Go(index) => {
+            let place = Place::NUMBERED[usize::from(index) % Place::NUMBERED.len()].clone();
+            if place != *model.place() {
+                let filter = kept_filter(model, &place);
+                jump(model, place, &filter);
+            }
+        }
+        Intent::UserOf | Intent::NodeOf => {
+            let detail = model.detail.view.as_ref().map(|d| &d.session);
+            let session = match model.place() {
+                Place::Session(_) => detail,
+                _ => model.lists.sessions.selected(),
+            };
+            let filter = session.map(|s| match intent {
+                Intent::UserOf => change::user_filter(&s.realm, &s.user),
+                _ => equals("node", s.node.as_str()),
+            });
+            if let Some(filter) = filter {
+                enter(model, Place::Sessions, &filter);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The filter that a list still has from the last visit.
+fn kept_filter(model: &Model, place: &Place) -> String {
+    match place {
+        Place::Events => model.lists.events.filter.clone(),
+        Place::Users => model.lists.users.filter.clone(),
+        Place::Realms => model.lists.realms.filter.clone(),
+        Place::Nodes => model.lists.nodes.filter.clone(),
+        _ => String::new(),
+    }
+}
+
+/// Enter: what the row under the cursor leads to.
+fn open(model: &mut Model) {
+    let lists = &model.lists;
+    let (place, filter) = match model.place() {
+        Place::Pulse => (Place::Sessions, String::new()),
+        Place::Nodes => match lists.nodes.selected() {
+            Some(node) => (Place::Sessions, equals("node", node.id.as_str())),
+            None => return,
+        },
+        Place::Sessions => match lists.sessions.selected() {
+            Some(session) => (Place::Session(session.id), String::new()),
+            None => return,
+        },
+        Place::Users => match lists.users.selected() {
+            Some(user) => (
+                Place::Sessions,
+                change::user_filter(&user.realm, &user.name),
+            ),
+            None => return,
+        },
+        Place::Realms => match lists.realms.selected() {
+            Some(realm) => (Place::Sessions, equals("realm", realm.name.as_str())),
+            None => return,
+        },
+        Place::Events => {
+            let Some(event) = lists.events.selected() else {
+                return;
+            };
+            match (event.session, &event.user) {
+                (Some(id), _) => (Place::Session(id), String::new()),
+                (None, Some(user)) => (Place::Users, equals("user", user)),
+                (None, None) => (Place::Nodes, equals("node", event.node.as_str())),
+            }
+        }
+        Place::Session(id) => {
+            let filter = equals("session", &id.to_string());
+            (Place::Events, filter)
+        }
+    };
+    enter(model, place, &filter);
+}
+
+/// Esc clears the filter first, then goes back.
+fn leave(model: &mut Model, effects: &mut Vec<Effect>) {
+    // A filter that the way here brought along is part of the place, not something typed.
+    let typed = model.list().is_some_and(|l| !l.filter().is_empty());
+    let brought = model
+        .history
+        .0
+        .get(model.history.1)
+        .and_then(|t| t.last())
+        .map(|v| v.filter.clone());
+    let current = model.trail.last().map(|v| v.filter.clone());
+    if typed && brought != current {
+        let filter = brought.unwrap_or_default();
+        set_filter(model, &filter, effects);
+    } else if typed && model.trail.len() <= 2 {
+        set_filter(model, "", effects);
+    } else {
+        back(model);
+    }
+}
+
+fn back(model: &mut Model) {
+    if model.trail.len() > 1 {
+        let mut trail = model.trail.clone();
+        trail.pop();
+        travel(model, trail);
+    }
+}
+
+fn marks(model: &mut Model, intent: Intent) {
+    if !model.place().views().has(Views::SESSIONS) {
+        return;
+    }
+    let list: &mut dyn super::AnyList = &mut model.lists.sessions;
+    match intent {
+        Intent::Mark => list.toggle_mark(),
+        Intent::ClearMarks => list.clear_marks(),
+        _ => list.mark_all(),
+    }
+}
+
+fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
+    let lists = &model.lists;
+    let text = match model.place() {
+        Place::Pulse => None,
+        Place::Nodes => lists.nodes.selected().map(|n| n.id.to_string()),
+        Place::Sessions => lists.sessions.selected().map(|s| s.id.to_string()),
+        Place::Session(id) => Some(id.to_string()),
+        Place::Users => lists.users.selected().map(|u| u.name.clone()),
+        Place::Realms => lists.realms.selected().map(|r| r.name.as_str().to_owned()),
+        Place::Events => lists.events.selected().map(|e| e.text.clone()),
+    };
+    if let Some(text) = text {
+        model.say(Tone::Normal, format!("copied {text}"));
+        effects.push(Effect::Copy(text));
+    }
+}
+
+fn reconnect(model: &mut Model, effects: &mut Vec<Effect>) {
+    model.connection.retry_now(model.now_ms);
+    model.asked.clear();
+    model.next_refresh_ms = model.now_ms;
+    let probe = if model.whoami.is_none() {
+        Question::WhoAmI
+    } else {
+        Question::Overview
+    };
+    ask(model, probe, effects);
+    model.asked.remove(&Slot::Other("events"));
+}
+
+/// `:ro`.
+pub(super) fn read_only(model: &mut Model) {
+    model.mode = Mode::ReadOnly;
+    model.wants_rw = false;
+    model.say(Tone::Normal, "read-only");
+}

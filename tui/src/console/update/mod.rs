@@ -1,0 +1,314 @@
+//! The one function that changes the model: a message goes in, effects come out. Pure.
+
+mod answers;
+mod change;
+pub(crate) use change::BULK_MAX;
+mod jobs;
+mod keys;
+mod prompt;
+mod realm;
+
+use shared::api::ListQuery;
+
+use super::layout;
+use super::list::{AnyList, ListState, Row};
+use super::message::{Effect, Kind, Message, Question, Slot};
+use super::model::{Detail, Dialog, Model, Place, Stream, Visit};
+
+/// A question that was not answered for so long may be asked again.
+const LOST_MS: u64 = 20_000;
+/// How often a watched job is asked for.
+const JOB_EVERY_MS: u64 = 500;
+/// Trails remembered.
+const HISTORY_MAX: usize = 100;
+
+/// Takes in a message.
+pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let place = model.place().clone();
+    match message {
+        Message::Tick(now_ms) => tick(model, now_ms, &mut effects),
+        Message::Key(event) => keys::key(model, event, &mut effects),
+        Message::Paste(text) => prompt::paste(model, &text),
+        Message::Resize(columns, rows) => {
+            model.size = (columns, rows);
+            model.dirty = true;
+        }
+        Message::Answered { question, result } => {
+            answers::answered(model, question, result, &mut effects);
+        }
+        Message::Acted { action, result } => jobs::acted(model, *action, result, &mut effects),
+        Message::Event(event) => {
+            model.keep_event(*event);
+            if !frozen(model) && *model.place() == Place::Events {
+                model.select_events();
+            }
+            model.dirty = true;
+        }
+        Message::StreamEnded => {
+            model.stream = Stream::Closed {
+                retry_ms: model.now_ms + 5_000,
+            }
+        }
+    }
+    let height = layout::list_rows(model);
+    if let Some(list) = model.list() {
+        list.set_height(height);
+    }
+    if *model.place() != place {
+        ask_view(model, &mut effects);
+    }
+    ask_wanted_page(model, &mut effects);
+    effects
+}
+
+fn tick(model: &mut Model, now_ms: u64, effects: &mut Vec<Effect>) {
+    let second = model.now_ms / 1000;
+    model.now_ms = now_ms;
+    // Ages and countdowns are shown in whole seconds.
+    model.dirty |= second != now_ms / 1000;
+    if model.toast.as_ref().is_some_and(|t| t.until_ms <= now_ms) {
+        model.toast = None;
+        model.dirty = true;
+    }
+    model
+        .asked
+        .retain(|_, since| now_ms.saturating_sub(*since) < LOST_MS);
+    if !model.connection.may_call(now_ms) {
+        return;
+    }
+    if !model.connection.is_up() {
+        // One question finds out whether the node is back.
+        let probe = if model.whoami.is_none() {
+            Question::WhoAmI
+        } else {
+            Question::Overview
+        };
+        ask(model, probe, effects);
+        return;
+    }
+    if model.whoami.is_none() {
+        ask(model, Question::WhoAmI, effects);
+    }
+    if let Some(Dialog::Job(dialog)) = &model.dialog
+        && dialog.job.state == shared::api::JobState::Running
+        && now_ms % 1000 < JOB_EVERY_MS
+    {
+        let id = dialog.job.id.clone();
+        ask(model, Question::Job(id), effects);
+    }
+    follow_events(model, effects);
+    if now_ms >= model.next_refresh_ms {
+        model.next_refresh_ms = now_ms + model.refresh_ms();
+        ask(model, Question::Overview, effects);
+        if matches!(model.stream, Stream::Closed { .. }) {
+            let last = model.events.back().map(|e| e.id.clone());
+            ask(model, Question::Events(last), effects);
+        }
+        ask_view(model, effects);
+    }
+}
+
+fn follow_events(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Stream::Closed { retry_ms } = model.stream else {
+        return;
+    };
+    // What happened before is asked for once; the stream goes on from there.
+    if retry_ms <= model.now_ms && (retry_ms > 0 || !model.events.is_empty()) {
+        model.stream = Stream::Open;
+        effects.push(Effect::Follow(model.events.back().map(|e| e.id.clone())));
+    }
+}
+
+/// Whether what is shown must not change under the operator's hands.
+fn frozen(model: &Model) -> bool {
+    model.paused || matches!(model.dialog, Some(Dialog::Form(..) | Dialog::Sort(_)))
+}
+
+/// Asks for what the view shows.
+fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
+    if frozen(model) || !model.connection.is_up() {
+        return;
+    }
+    match model.place().clone() {
+        Place::Pulse => {
+            let nodes = ListQuery {
+                limit: Some(ListQuery::MAX_LIMIT),
+                ..ListQuery::default()
+            };
+            ask(model, Question::Cluster(nodes), effects);
+            let realms = ListQuery {
+                sort: Some("rate:desc".to_owned()),
+                limit: Some(20),
+                ..ListQuery::default()
+            };
+            ask(model, Question::TopRealms(realms), effects);
+        }
+        Place::Session(id) => ask(model, Question::Session(id.to_string()), effects),
+        Place::Events => model.select_events(),
+        Place::Nodes | Place::Sessions | Place::Users | Place::Realms => {
+            let kind = model
+                .place()
+                .kind()
+                .expect("these places show a paged list");
+            ask_page(model, kind, None, effects);
+        }
+    }
+}
+
+/// Asks for a page of a list; `None`: the first visible one.
+fn ask_page(model: &mut Model, kind: Kind, page: Option<usize>, effects: &mut Vec<Effect>) {
+    fn of<T: Row>(list: &ListState<T>, kind: Kind, page: Option<usize>) -> Question {
+        let page = page.unwrap_or_else(|| list.refresh_page());
+        Question::List {
+            kind,
+            page,
+            generation: list.generation,
+            query: list.query(page),
+        }
+    }
+    let question = match kind {
+        Kind::Nodes => of(&model.lists.nodes, kind, page),
+        Kind::Sessions => of(&model.lists.sessions, kind, page),
+        Kind::Users => of(&model.lists.users, kind, page),
+        Kind::Realms => of(&model.lists.realms, kind, page),
+    };
+    ask(model, question, effects);
+}
+
+/// Asks for the page that the viewport comes near to.
+fn ask_wanted_page(model: &mut Model, effects: &mut Vec<Effect>) {
+    if frozen(model) || !model.connection.is_up() {
+        return;
+    }
+    let Some(kind) = model.place().kind() else {
+        return;
+    };
+    let wanted = match kind {
+        Kind::Nodes => model.lists.nodes.wanted_page(),
+        Kind::Sessions => model.lists.sessions.wanted_page(),
+        Kind::Users => model.lists.users.wanted_page(),
+        Kind::Realms => model.lists.realms.wanted_page(),
+    };
+    if wanted.is_some() {
+        ask_page(model, kind, wanted, effects);
+    }
+}
+
+/// Asks, unless a question of that kind is under way.
+fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) {
+    let slot = question.slot();
+    if model.asked.contains_key(&slot) {
+        return;
+    }
+    model.asked.insert(slot, model.now_ms);
+    effects.push(Effect::Ask(question));
+}
+
+/// Asks for the list again at once, whatever is under way: its answer will be dropped.
+fn ask_list_again(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(kind) = model.place().kind() else {
+        return;
+    };
+    model.asked.remove(&Slot::List(kind));
+    if model.connection.is_up() {
+        ask_page(model, kind, Some(0), effects);
+    }
+}
+
+/// Goes to a place on top of where we are.
+fn enter(model: &mut Model, place: Place, filter: &str) {
+    let mut trail = model.trail.clone();
+    trail.push(Visit {
+        place,
+        filter: filter.to_owned(),
+    });
+    travel(model, trail);
+}
+
+/// Goes to a place directly below the pulse.
+fn jump(model: &mut Model, place: Place, filter: &str) {
+    let mut trail = vec![Visit {
+        place: Place::Pulse,
+        filter: String::new(),
+    }];
+    if place != Place::Pulse {
+        trail.push(Visit {
+            place,
+            filter: filter.to_owned(),
+        });
+    }
+    travel(model, trail);
+}
+
+/// Goes to a trail and writes it into the history.
+fn travel(model: &mut Model, trail: Vec<Visit>) {
+    if trail == model.trail {
+        return;
+    }
+    let (history, at) = &mut model.history;
+    history.truncate(*at + 1);
+    history.push(trail.clone());
+    if history.len() > HISTORY_MAX {
+        history.remove(0);
+    }
+    *at = history.len() - 1;
+    set_trail(model, trail);
+}
+
+/// Makes a trail the current one.
+fn set_trail(model: &mut Model, trail: Vec<Visit>) {
+    model.previous = Some(std::mem::replace(&mut model.trail, trail));
+    let filter = model
+        .trail
+        .last()
+        .map(|v| v.filter.clone())
+        .unwrap_or_default();
+    if let Some(list) = model.list() {
+        list.set_filter(&filter);
+    }
+    if let Some(kind) = model.place().kind() {
+        // A question under way may belong to another filter.
+        model.asked.remove(&Slot::List(kind));
+    }
+    if let Place::Session(id) = model.place() {
+        let known = model
+            .detail
+            .view
+            .as_ref()
+            .is_some_and(|d| d.session.id == *id);
+        if !known {
+            model.detail = Detail {
+                view: None,
+                error: None,
+                rates: Default::default(),
+                top: 0,
+            };
+            model.asked.remove(&Slot::Other("session"));
+        }
+    }
+    if *model.place() == Place::Events {
+        model.select_events();
+    }
+    model.prompt = None;
+    model.dirty = true;
+}
+
+/// Puts a filter on the list on the screen.
+fn set_filter(model: &mut Model, filter: &str, effects: &mut Vec<Effect>) {
+    if let Some(visit) = model.trail.last_mut() {
+        visit.filter = filter.to_owned();
+    }
+    if let Some(list) = model.list() {
+        list.set_filter(filter);
+    }
+    if *model.place() == Place::Events {
+        model.select_events();
+    }
+    ask_list_again(model, effects);
+}
+
+/// Goes to a view at once, without history.
+pub(crate) fn open_view(model: &mut Model, place: Place) {
+    jump(model, place, "");
+}

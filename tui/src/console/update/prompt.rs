@@ -1,0 +1,195 @@
+//! Lines that are typed: commands and filters.
+
+use crossterm::event::{KeyCode, KeyEvent};
+use shared::SessionIdPrefix;
+use shared::api::Role;
+use shared::filter::{Filter, SESSION_COLUMNS, equals, nearest};
+use tui_input::{Input, InputRequest};
+
+use super::super::command::{self, Command};
+use super::super::message::{Effect, Question};
+use super::super::model::{Dialog, Model, Place, Prompt, PromptKind};
+use super::super::theme::Tone;
+use super::{answers, change, jump, keys, set_filter};
+use crate::widgets::form::edit_request;
+
+/// Begins a line.
+pub(super) fn open(model: &mut Model, kind: PromptKind) {
+    let text = match kind {
+        PromptKind::Command => String::new(),
+        PromptKind::Filter => model
+            .list()
+            .map(|l| l.filter().to_owned())
+            .unwrap_or_default(),
+    };
+    model.prompt = Some(Prompt {
+        kind,
+        input: Input::new(text),
+        error: None,
+        completion: None,
+    });
+}
+
+/// Pasted text goes where one types; elsewhere it must not act as keys.
+pub(super) fn paste(model: &mut Model, text: &str) {
+    model.dirty = true;
+    if let Some(prompt) = &mut model.prompt {
+        for c in text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(2_000)
+        {
+            prompt.input.handle(InputRequest::InsertChar(c));
+        }
+    } else if let Some(Dialog::Form(form, _)) = &mut model.dialog {
+        form.paste(text);
+    }
+}
+
+/// Handles a key while a line is typed.
+pub(super) fn key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
+    let Some(prompt) = &mut model.prompt else {
+        return;
+    };
+    match event.code {
+        KeyCode::Esc => model.prompt = None,
+        KeyCode::Backspace if prompt.input.value().is_empty() => model.prompt = None,
+        KeyCode::Enter => submit(model, effects),
+        KeyCode::Tab | KeyCode::BackTab => complete(model, event.code == KeyCode::Tab),
+        _ => {
+            prompt.error = None;
+            prompt.completion = None;
+            if let Some(request) = edit_request(event) {
+                prompt.input.handle(request);
+            }
+        }
+    }
+}
+
+fn submit(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(prompt) = &model.prompt else { return };
+    let line = prompt.input.value().trim().to_owned();
+    let done = match prompt.kind {
+        PromptKind::Filter => filter(model, &line, effects),
+        PromptKind::Command => run(model, &line, effects),
+    };
+    match (done, &mut model.prompt) {
+        (Err(why), Some(prompt)) => prompt.error = Some(why),
+        (Err(why), None) => model.say(Tone::Bad, why),
+        (Ok(()), _) => model.prompt = None,
+    }
+}
+
+/// A filter that does not parse keeps the line open and the old result on the screen.
+fn filter(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+    let columns = model
+        .place()
+        .filter_columns()
+        .ok_or("this view has no filter")?;
+    Filter::parse(line, columns).map_err(|e| e.to_string())?;
+    set_filter(model, line, effects);
+    Ok(())
+}
+
+fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let rest = rest.trim();
+    if word.is_empty() {
+        return Ok(());
+    }
+    let Some(command) = command::find(word) else {
+        let near = nearest(word, command::names());
+        let hint = near
+            .map(|n| format!("; did you mean :{n}?"))
+            .unwrap_or_default();
+        return Err(format!("no command {word}{hint}"));
+    };
+    let needs = |what: &str| {
+        if rest.is_empty() {
+            Err(format!(":{word} needs {what}"))
+        } else {
+            Ok(())
+        }
+    };
+    match command {
+        Command::View(index) => {
+            let place = Place::NUMBERED[index].clone();
+            if let Some(columns) = place.filter_columns() {
+                Filter::parse(rest, columns).map_err(|e| e.to_string())?;
+            }
+            jump(model, place, rest);
+        }
+        Command::Node => {
+            needs("the name of a node")?;
+            jump(model, Place::Sessions, &equals("node", rest));
+        }
+        Command::User => {
+            needs("the name of a user")?;
+            jump(model, Place::Sessions, &equals("user", rest));
+        }
+        Command::Realm => {
+            needs("the name of a realm")?;
+            jump(model, Place::Sessions, &equals("realm", rest));
+        }
+        Command::Session => {
+            let id = rest.parse().map_err(|e| format!("{e}"))?;
+            jump(model, Place::Session(id), "");
+        }
+        Command::Kill => kill(model, rest, effects)?,
+        Command::ReadWrite => answers::allow_changes(model),
+        Command::ReadOnly => keys::read_only(model),
+        Command::Help => model.dialog = Some(Dialog::Help(0)),
+        Command::Quit => effects.push(Effect::Quit),
+    }
+    Ok(())
+}
+
+/// `:kill`, `:kill marked`, `:kill ID`, `:kill FILTER`.
+fn kill(model: &mut Model, what: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+    model.may(Role::Operator)?;
+    if what.is_empty() || what == "marked" {
+        let here = matches!(
+            model.place(),
+            Place::Sessions | Place::Session(_) | Place::Users
+        );
+        if !here || (what == "marked" && model.lists.sessions.marks.is_empty()) {
+            return Err("nothing is marked: give an id or a filter".to_owned());
+        }
+        change::kill(model, effects);
+        return Ok(());
+    }
+    if what.parse::<SessionIdPrefix>().is_ok() {
+        answers::ask_for_dialog(model, Question::KillTarget(what.to_owned()), effects);
+        return Ok(());
+    }
+    Filter::parse(what, SESSION_COLUMNS).map_err(|e| e.to_string())?;
+    change::targets(model, what.to_owned(), effects);
+    Ok(())
+}
+
+/// Tab goes through what the line can become.
+fn complete(model: &mut Model, forward: bool) {
+    let Some(mut prompt) = model.prompt.take() else {
+        return;
+    };
+    let candidates = match &prompt.completion {
+        Some((candidates, at)) => {
+            let count = candidates.len();
+            let next = if forward {
+                (at + 1) % count
+            } else {
+                (at + count - 1) % count
+            };
+            Some((candidates.clone(), next))
+        }
+        None => {
+            let found = command::completions(model, prompt.kind, prompt.input.value());
+            (!found.is_empty()).then_some((found, 0))
+        }
+    };
+    if let Some((candidates, at)) = candidates {
+        prompt.input = Input::new(candidates[at].clone());
+        prompt.completion = Some((candidates, at));
+    }
+    model.prompt = Some(prompt);
+}

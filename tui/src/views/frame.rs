@@ -1,0 +1,284 @@
+//! What surrounds every view: header, crumbs, status line and hints.
+
+use ratatui::layout::Rect;
+use shared::units::{bit_rate, grouped, short_number};
+
+use super::{filter_of, list_error};
+use crate::console::keymap::{BINDINGS, Intent};
+use crate::console::layout::Regions;
+use crate::console::model::{Dialog, Mode, Model, PromptKind};
+use crate::console::theme::Tone;
+use crate::widgets::canvas::Canvas;
+use crate::widgets::text;
+
+/// From this width on the header uses whole words.
+const WIDE: u16 = 140;
+
+/// Paints the frame.
+pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, regions: &Regions) {
+    header(model, canvas, regions.header);
+    if regions.crumbs.height > 0 {
+        crumbs(model, canvas, regions.crumbs);
+    }
+    status(model, canvas, regions.status);
+    if regions.hints.height > 0 {
+        hints(model, canvas, regions.hints);
+    }
+}
+
+fn header(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let (mode, mode_tone) = match model.mode {
+        Mode::ReadWrite => ("[RW]", Tone::Warn),
+        Mode::ReadOnly => ("[RO]", Tone::Normal),
+    };
+    let label = model.connection.label(model.now_ms, model.refresh_ms());
+    let tone = if model.connection.is_up() && label.starts_with("live") {
+        Tone::Good
+    } else {
+        Tone::Bad
+    };
+    let mut end = area.right() - 1;
+    if area.width >= WIDE {
+        let clock = model.clock(model.now_ms);
+        canvas.right(end, area.y, 8, &clock, Tone::Normal);
+        end -= 9;
+    }
+    canvas.right(end, area.y, area.width, &label, tone);
+    end -= text::width(&label) as u16 + 1;
+    canvas.right(end, area.y, 4, mode, mode_tone);
+    end -= 5;
+    let pieces = header_pieces(model, area.width >= WIDE);
+    // What matters least goes first when the line is short.
+    let wide =
+        |kept: &[&(u8, String, Tone)]| kept.iter().map(|p| text::width(&p.1) + 2).sum::<usize>();
+    let mut kept: Vec<&(u8, String, Tone)> = pieces.iter().collect();
+    while wide(&kept) > usize::from(end.saturating_sub(area.x)) {
+        let Some(worst) = (0..kept.len()).max_by_key(|&i| kept[i].0) else {
+            break;
+        };
+        if kept[worst].0 == 0 {
+            break;
+        }
+        kept.remove(worst);
+    }
+    let mut x = area.x + 1;
+    for (_, piece, tone) in kept {
+        x += canvas.text(x, area.y, end.saturating_sub(x), piece, *tone) + 2;
+    }
+}
+
+/// Pieces of the header with how soon they may go (0: never).
+fn header_pieces(model: &Model, wide: bool) -> Vec<(u8, String, Tone)> {
+    let mut pieces = vec![
+        (4, "relayctl".to_owned(), Tone::Title),
+        (0, model.context.clone(), Tone::Accent),
+    ];
+    if wide && let Some(who) = &model.whoami {
+        pieces.push((6, format!("role:{}", who.role.as_str()), Tone::Normal));
+    }
+    let Some(overview) = &model.overview else {
+        return pieces;
+    };
+    let (live, total) = (overview.nodes_live, overview.nodes_total);
+    let down = total.saturating_sub(live);
+    let partial = down > 0 || !overview.missing.is_empty();
+    let tone = if partial { Tone::Bad } else { Tone::Normal };
+    let sign = if partial { "!" } else { "" };
+    let nodes = match (model.connection.is_up(), wide && down > 0) {
+        (false, _) => format!("nodes ?/{total}"),
+        (true, true) => format!("nodes {live}/{total}{sign} ({down} down)"),
+        (true, false) => format!("nodes {live}/{total}{sign}"),
+    };
+    pieces.push((1, nodes, tone));
+    let old = if model.connection.is_up() { "" } else { "~" };
+    if wide {
+        pieces.push((
+            2,
+            format!("sessions {}{old}", grouped(overview.sessions)),
+            Tone::Normal,
+        ));
+        pieces.push((
+            3,
+            format!("in {}", bit_rate(overview.rate_in_bps)),
+            Tone::Normal,
+        ));
+        pieces.push((
+            3,
+            format!("out {}", bit_rate(overview.rate_out_bps)),
+            Tone::Normal,
+        ));
+    } else {
+        let rate = |bps| {
+            if model.connection.is_up() {
+                short_number(bps)
+            } else {
+                "-".to_owned()
+            }
+        };
+        pieces.push((
+            2,
+            format!("sess {}{old}", grouped(overview.sessions)),
+            Tone::Normal,
+        ));
+        pieces.push((
+            3,
+            format!("in {}", rate(overview.rate_in_bps)),
+            Tone::Normal,
+        ));
+        pieces.push((
+            5,
+            format!("out {}", rate(overview.rate_out_bps)),
+            Tone::Normal,
+        ));
+    }
+    pieces
+}
+
+fn crumbs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let titles: Vec<String> = model.trail.iter().map(|v| v.place.title()).collect();
+    let used = canvas.text(
+        area.x + 1,
+        area.y,
+        area.width - 1,
+        &titles.join(" > "),
+        Tone::Title,
+    );
+    let mut right = Vec::new();
+    if model.paused {
+        right.push("PAUSED".to_owned());
+    }
+    if area.width >= 100 {
+        right.push(format!("rate {}s", model.refresh_ms() / 1000));
+    }
+    let room = area.width.saturating_sub(used + 4);
+    canvas.right(
+        area.right() - 1,
+        area.y,
+        room,
+        &right.join("  "),
+        Tone::Faint,
+    );
+}
+
+fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let (x, room) = (area.x + 1, area.width.saturating_sub(2));
+    if let Some(prompt) = &model.prompt {
+        let sign = match prompt.kind {
+            PromptKind::Command => ":",
+            PromptKind::Filter => "/ ",
+        };
+        let error = prompt.error.as_deref().unwrap_or("");
+        let wide = text::width(prompt.input.value()) as u16;
+        let end = canvas.pieces(
+            x,
+            area.y,
+            area.right(),
+            &[(sign, Tone::Accent), (prompt.input.value(), Tone::Normal)],
+        );
+        let cursor = x + sign.len() as u16 + prompt.input.visual_cursor() as u16;
+        canvas.invert(
+            Rect {
+                x: cursor.min(area.right() - 1),
+                width: 1,
+                ..area
+            },
+            area.y,
+        );
+        let left = end.max(x + wide) + 3;
+        canvas.text(
+            left,
+            area.y,
+            area.right().saturating_sub(left),
+            error,
+            Tone::Bad,
+        );
+    } else if let Some((error, attempt)) = model.connection.trouble() {
+        let age = model
+            .connection
+            .age_ms(model.now_ms)
+            .map(|ms| format!(" Data is {} s old.", ms / 1000));
+        let text = format!(
+            "!! {error}.{} Retry {attempt} soon (<R> now)",
+            age.unwrap_or_default()
+        );
+        canvas.text(x, area.y, room, &text, Tone::Bad);
+    } else if let Some(toast) = &model.toast {
+        canvas.text(x, area.y, room, &toast.text, toast.tone);
+    } else if let Some(error) = list_error(model) {
+        canvas.text(x, area.y, room, error, Tone::Bad);
+    } else if !filter_of(model).is_empty() {
+        canvas.pieces(
+            x,
+            area.y,
+            area.right(),
+            &[("/ ", Tone::Accent), (filter_of(model), Tone::Normal)],
+        );
+    }
+}
+
+/// Keys of what is in front, as many as fit, the first of the table first.
+fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let fixed: &[(&str, &str)] = match (&model.prompt, &model.dialog) {
+        (Some(_), _) => &[("enter", "apply"), ("tab", "complete"), ("esc", "cancel")],
+        (None, Some(Dialog::Help(_))) => &[("j/k", "scroll"), ("esc", "close")],
+        (None, Some(Dialog::Sort(_))) => &[("j/k", "choose"), ("enter", "sort"), ("esc", "cancel")],
+        (None, Some(Dialog::Form(..))) => &[
+            ("tab", "field"),
+            ("y", "confirm on a button"),
+            ("esc", "cancel"),
+        ],
+        (None, Some(Dialog::Job(_))) => &[("j/k", "scroll"), ("tab", "button"), ("esc", "close")],
+        (None, None) => &[],
+    };
+    let mut x = area.x + 1;
+    let right = area.right();
+    if !fixed.is_empty() {
+        for (key, hint) in fixed {
+            x = hint_at(canvas, x, area.y, right, key, hint);
+        }
+        return;
+    }
+    let views = model.place().views();
+    let mut room = area.width.saturating_sub(1);
+    let mut last = Vec::new();
+    for binding in BINDINGS
+        .iter()
+        .filter(|b| b.views.has(views) && !b.hint.is_empty())
+    {
+        if !model.shows(binding.needs) {
+            continue;
+        }
+        let hint = match binding.intent {
+            Intent::Quit if model.trail.len() > 1 => "back",
+            _ => binding.hint,
+        };
+        let key = binding.keys[0].to_string();
+        let wide = (key.len() + hint.len() + 3) as u16;
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        if matches!(binding.intent, Intent::Help | Intent::Quit) {
+            last.push((key, hint));
+        } else {
+            x = hint_at(canvas, x, area.y, right, &key, hint);
+        }
+    }
+    for (key, hint) in last {
+        x = hint_at(canvas, x, area.y, right, &key, hint);
+    }
+}
+
+fn hint_at(canvas: &mut Canvas<'_>, x: u16, y: u16, right: u16, key: &str, hint: &str) -> u16 {
+    let key = format!("<{key}>");
+    canvas.pieces(
+        x,
+        y,
+        right,
+        &[
+            (&key, Tone::Accent),
+            (hint, Tone::Normal),
+            (" ", Tone::Normal),
+        ],
+    )
+}

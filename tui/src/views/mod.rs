@@ -1,0 +1,226 @@
+//! What is on the screen: pure functions from the model to cells.
+
+mod dialogs;
+mod events;
+mod frame;
+mod nodes;
+mod pulse;
+mod realms;
+mod session;
+mod sessions;
+mod users;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use shared::units::grouped;
+
+use crate::console::layout;
+use crate::console::list::{Facts, ListState, Row};
+use crate::console::model::{Model, Place};
+use crate::console::theme::Tone;
+use crate::widgets::canvas::Canvas;
+use crate::widgets::grid::{self, Column, RowLook, SortSign};
+use crate::widgets::text::Align;
+
+/// Paints the whole screen.
+pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let mut canvas = Canvas::new(frame.buffer_mut(), model.theme);
+    let Some(regions) = layout::regions((area.width, area.height)) else {
+        let (columns, rows) = layout::SMALLEST;
+        let text = format!("terminal too small (need {columns}x{rows})");
+        canvas.text(0, 0, area.width, &text, Tone::Normal);
+        return;
+    };
+    let canvas = &mut canvas;
+    match model.place() {
+        Place::Pulse => pulse::paint(model, canvas, regions.body),
+        Place::Nodes => nodes::paint(model, canvas, regions.body),
+        Place::Sessions => sessions::paint(model, canvas, regions.body),
+        Place::Session(_) => session::paint(model, canvas, regions.body),
+        Place::Users => users::paint(model, canvas, regions.body),
+        Place::Realms => realms::paint(model, canvas, regions.body),
+        Place::Events => events::paint(model, canvas, regions.body),
+    }
+    if model.connection.is_old(model.now_ms, model.refresh_ms()) {
+        canvas.fade(regions.body);
+    }
+    frame::paint(model, canvas, &regions);
+    if let Some(dialog) = &model.dialog {
+        let over = Rect {
+            y: regions.body.y,
+            height: regions.body.height,
+            ..area
+        };
+        dialogs::paint(model, dialog, canvas, over);
+    }
+}
+
+/// Columns of a place that can be sorted by: title, the server's name, whether the largest comes
+/// first at first.
+pub(crate) fn sort_columns(place: &Place) -> Vec<(&'static str, &'static str, bool)> {
+    match place {
+        Place::Nodes => sortable(nodes::COLUMNS),
+        Place::Sessions => sortable(&sessions::COLUMNS),
+        Place::Users => sortable(users::COLUMNS),
+        Place::Realms => sortable(realms::COLUMNS),
+        Place::Pulse | Place::Session(_) | Place::Events => Vec::new(),
+    }
+}
+
+fn sortable<T, C>(columns: &[Column<T, C>]) -> Vec<(&'static str, &'static str, bool)> {
+    columns
+        .iter()
+        .filter_map(|c| c.sort.map(|sort| (c.title, sort, c.align == Align::Right)))
+        .collect()
+}
+
+/// Paints the totals and the rows of a list; answers the room of the panel below.
+fn paint_list<T: Row>(
+    model: &Model,
+    canvas: &mut Canvas<'_>,
+    body: Rect,
+    list: &ListState<T>,
+    columns: &[Column<T, Model>],
+    stale: fn(&T) -> bool,
+) -> Rect {
+    let (totals, area, panel) = layout::list_areas(model.place(), body, model.size.1);
+    paint_totals(model, canvas, totals, list);
+    let plan = grid::plan(columns, area.width, list.skip);
+    let sort = SortSign {
+        column: list.sort.map(|s| s.0),
+        descending: list.sort.is_some_and(|s| s.1),
+    };
+    let rows = list
+        .rows
+        .iter()
+        .enumerate()
+        .skip(list.top)
+        .take(list.height)
+        .map(|(i, row)| {
+            let look = RowLook {
+                selected: i == list.at,
+                marked: list.all || (!list.marks.is_empty() && list.marks.contains_key(&row.key())),
+                stale: stale(row),
+            };
+            (row, look)
+        });
+    grid::paint(canvas, area, columns, &plan, sort, model, rows);
+    if list.rows.is_empty() {
+        let text = match &list.facts {
+            None if model.connection.trouble().is_some() => "nothing is known yet",
+            None => "loading...",
+            Some(_) if list.filter.is_empty() => "there is nothing here",
+            Some(_) => "nothing matches the filter",
+        };
+        canvas.text(
+            area.x + 2,
+            area.y + 1,
+            area.width.saturating_sub(2),
+            text,
+            Tone::Faint,
+        );
+    }
+    panel
+}
+
+/// `1-16 of 8,214 match (412,887 total)  2 marked  sort RATE desc  as of 12:04:31`.
+fn paint_totals<T: Row>(model: &Model, canvas: &mut Canvas<'_>, area: Rect, list: &ListState<T>) {
+    let Some(facts) = &list.facts else { return };
+    let mut left = range(list, facts);
+    let marked = if list.all {
+        facts.matched
+    } else {
+        list.marks.len() as u64
+    };
+    if marked > 0 {
+        left += &format!("  {} marked", grouped(marked));
+    }
+    let used = canvas.text(
+        area.x + 1,
+        area.y,
+        area.width.saturating_sub(1),
+        &left,
+        Tone::Normal,
+    );
+    let mut x = area.x + 1 + used;
+    if !facts.missing.is_empty() {
+        let names: Vec<&str> = facts.missing.iter().map(|m| m.node.as_str()).collect();
+        let text = format!("  partial: no answer of {}", names.join(", "));
+        x += canvas.text(x, area.y, area.right().saturating_sub(x), &text, Tone::Warn);
+    }
+    let frozen = match (&model.dialog, model.paused) {
+        (Some(_), _) => "FROZEN while dialog open",
+        (None, true) => "PAUSED",
+        (None, false) => "",
+    };
+    let sort = list.sort.map(|(column, descending)| {
+        format!(
+            "sort {} {}",
+            column.to_uppercase(),
+            if descending { "desc" } else { "asc" }
+        )
+    });
+    let as_of = format!("as of {}", model.clock(facts.as_of_ms));
+    let parts = if frozen.is_empty() {
+        [sort.unwrap_or_default(), as_of]
+    } else {
+        [frozen.to_owned(), as_of]
+    };
+    let room = area.right().saturating_sub(x + 2);
+    let both = parts
+        .iter()
+        .filter(|p| !p.is_empty())
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("  ");
+    for text in [&both, &parts[0], &parts[1]] {
+        if (text.len() as u16) < room {
+            canvas.right(area.right() - 1, area.y, room, text, Tone::Faint);
+            break;
+        }
+    }
+}
+
+fn range<T>(list: &ListState<T>, facts: &Facts) -> String {
+    let matched = grouped(facts.matched);
+    let (first, last) = (
+        list.base + list.top,
+        list.base + (list.top + list.height).min(list.rows.len()),
+    );
+    let rows = if last == first {
+        "0".to_owned()
+    } else {
+        format!("{}-{last}", first + 1)
+    };
+    if list.filter.is_empty() {
+        format!("{rows} of {matched}")
+    } else {
+        format!("{rows} of {matched} match ({} total)", grouped(facts.total))
+    }
+}
+
+/// A filter as it is shown above or below a list.
+fn filter_of(model: &Model) -> &str {
+    let lists = &model.lists;
+    match model.place() {
+        Place::Nodes => &lists.nodes.filter,
+        Place::Sessions => &lists.sessions.filter,
+        Place::Users => &lists.users.filter,
+        Place::Realms => &lists.realms.filter,
+        Place::Events => &lists.events.filter,
+        Place::Pulse | Place::Session(_) => "",
+    }
+}
+
+/// Why the node refused the list on the screen.
+fn list_error(model: &Model) -> Option<&str> {
+    let lists = &model.lists;
+    match model.place() {
+        Place::Nodes => lists.nodes.error.as_deref(),
+        Place::Sessions => lists.sessions.error.as_deref(),
+        Place::Users => lists.users.error.as_deref(),
+        Place::Realms => lists.realms.error.as_deref(),
+        Place::Pulse | Place::Session(_) | Place::Events => None,
+    }
+}

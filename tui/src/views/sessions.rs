@@ -1,0 +1,240 @@
+//! The list of sessions.
+
+use std::time::Duration;
+
+use ratatui::layout::Rect;
+use shared::api::SessionView;
+use shared::units::{age, short_number};
+
+use super::paint_list;
+use crate::console::model::Model;
+use crate::console::theme::Tone;
+use crate::widgets::canvas::Canvas;
+use crate::widgets::grid::{Cell, Column};
+use crate::widgets::text::Align::{Left, Right};
+
+/// From this width on ids and addresses are shown whole.
+const WIDE: u16 = 100;
+
+type SessionColumn = Column<SessionView, Model>;
+
+/// Columns, the ones that stay on narrow screens with the lowest rank.
+pub(super) const COLUMNS: [SessionColumn; 16] = [
+    Column {
+        title: "ID",
+        sort: Some("id"),
+        width: 10,
+        most: 10,
+        align: Left,
+        rank: 0,
+        cell: id,
+    },
+    Column {
+        title: "USER",
+        sort: Some("user"),
+        width: 11,
+        most: 24,
+        align: Left,
+        rank: 0,
+        cell: |s, _| Cell::new(&s.user),
+    },
+    Column {
+        title: "REALM",
+        sort: Some("realm"),
+        width: 8,
+        most: 16,
+        align: Left,
+        rank: 4,
+        cell: |s, _| Cell::new(s.realm.as_str()),
+    },
+    Column {
+        title: "NODE",
+        sort: Some("node"),
+        width: 6,
+        most: 12,
+        align: Left,
+        rank: 2,
+        cell: |s, _| Cell::new(s.node.as_str()),
+    },
+    Column {
+        title: "TR",
+        sort: Some("transport"),
+        width: 4,
+        most: 4,
+        align: Left,
+        rank: 7,
+        cell: |s, _| Cell::new(s.transport.as_str()),
+    },
+    Column {
+        title: "CLIENT",
+        sort: Some("client"),
+        width: 15,
+        most: 22,
+        align: Left,
+        rank: 3,
+        cell: client,
+    },
+    Column {
+        title: "RELAY",
+        sort: Some("relay"),
+        width: 21,
+        most: 24,
+        align: Left,
+        rank: 9,
+        cell: |s, _| Cell::new(s.relay.to_string()),
+    },
+    Column {
+        title: "RATE",
+        sort: Some("rate"),
+        width: 5,
+        most: 6,
+        align: Right,
+        rank: 0,
+        cell: |s, _| rate(s.rate_in_bps.saturating_add(s.rate_out_bps)),
+    },
+    Column {
+        title: "IN",
+        sort: Some("in"),
+        width: 5,
+        most: 6,
+        align: Right,
+        rank: 8,
+        cell: |s, _| rate(s.rate_in_bps),
+    },
+    Column {
+        title: "OUT",
+        sort: Some("out"),
+        width: 5,
+        most: 6,
+        align: Right,
+        rank: 8,
+        cell: |s, _| rate(s.rate_out_bps),
+    },
+    Column {
+        title: "AGE",
+        sort: Some("age"),
+        width: 5,
+        most: 6,
+        align: Right,
+        rank: 5,
+        cell: |s, _| Cell::new(age(Duration::from_secs(s.age_secs))),
+    },
+    Column {
+        title: "TTL",
+        sort: Some("ttl"),
+        width: 4,
+        most: 5,
+        align: Right,
+        rank: 6,
+        cell: |s, _| Cell::new(short_number(s.ttl_secs)),
+    },
+    Column {
+        title: "PEERS",
+        sort: Some("peers"),
+        width: 21,
+        most: 46,
+        align: Left,
+        rank: 10,
+        cell: |s, _| Cell::new(s.peers.join(" ")),
+    },
+    Column {
+        title: "DROPS",
+        sort: Some("drops"),
+        width: 6,
+        most: 6,
+        align: Right,
+        rank: 11,
+        cell: |s, _| drops(s.drops),
+    },
+    Column {
+        title: "PKTS",
+        sort: Some("packets"),
+        width: 6,
+        most: 6,
+        align: Right,
+        rank: 12,
+        cell: |s, _| Cell::new(short_number(s.in_packets.saturating_add(s.out_packets))),
+    },
+    Column {
+        title: "SECRET",
+        sort: Some("secret"),
+        width: 12,
+        most: 12,
+        align: Left,
+        rank: 13,
+        cell: |s, _| Cell::new(s.secret_id.as_deref().unwrap_or("-")),
+    },
+];
+
+/// All sessions of one start of a node share their first half: a short id shows its end too.
+fn id(session: &SessionView, model: &Model) -> Cell {
+    let id = session.id.to_string();
+    if model.size.0 >= WIDE {
+        return Cell::new(id);
+    }
+    Cell::new(format!("{}~{}", &id[..4], &id[11..]))
+}
+
+/// Narrow columns show the address, wide ones the port too.
+fn client(session: &SessionView, model: &Model) -> Cell {
+    if model.size.0 >= WIDE {
+        return Cell::new(session.client.to_string());
+    }
+    Cell::new(session.client.ip().to_string())
+}
+
+fn rate(bps: u64) -> Cell {
+    let tone = if bps == 0 { Tone::Faint } else { Tone::Normal };
+    Cell::new(short_number(bps)).tone(tone)
+}
+
+fn drops(drops: u64) -> Cell {
+    let tone = if drops == 0 { Tone::Faint } else { Tone::Warn };
+    Cell::new(short_number(drops)).tone(tone)
+}
+
+/// Paints the list, and the selected session below it where there is room.
+pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
+    let list = &model.lists.sessions;
+    let mut columns = COLUMNS;
+    if model.size.0 >= WIDE {
+        (columns[0].width, columns[0].most) = (16, 16);
+    }
+    let panel = paint_list(model, canvas, body, list, &columns, |s| s.stale);
+    if panel.height == 0 {
+        return;
+    }
+    let inner = canvas.panel(panel, "Selected session");
+    let Some(session) = list.selected() else {
+        return;
+    };
+    let lines = [
+        format!(
+            "user   {}   realm {}   node {} worker {}",
+            session.user, session.realm, session.node, session.worker
+        ),
+        format!(
+            "client {} {}   server {}   relay {}",
+            session.client, session.transport, session.server, session.relay
+        ),
+        format!(
+            "started {} ({})   expires in {} s   {} of peers",
+            model.clock(session.started_at_ms),
+            age(Duration::from_secs(session.age_secs)),
+            session.ttl_secs,
+            session.peer_count
+        ),
+        format!(
+            "in {} in {} packets   out {} in {} packets   drops {}",
+            shared::units::byte_count(session.in_bytes),
+            short_number(session.in_packets),
+            shared::units::byte_count(session.out_bytes),
+            short_number(session.out_packets),
+            session.drops
+        ),
+        format!("peers  {}", session.peers.join("  ")),
+    ];
+    for (y, line) in (inner.y..inner.bottom()).zip(&lines) {
+        canvas.text(inner.x, y, inner.width, line, Tone::Normal);
+    }
+}

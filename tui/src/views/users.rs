@@ -1,0 +1,116 @@
+//! The list of users: stored ones, and those that only have sessions.
+
+use ratatui::layout::Rect;
+use shared::api::UserView;
+use shared::units::{grouped, short_number};
+
+use super::paint_list;
+use crate::console::model::Model;
+use crate::console::theme::Tone;
+use crate::widgets::canvas::Canvas;
+use crate::widgets::grid::{Cell, Column};
+use crate::widgets::text::Align::{Left, Right};
+
+/// Columns.
+pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
+    Column {
+        title: "USER",
+        sort: Some("user"),
+        width: 14,
+        most: 32,
+        align: Left,
+        rank: 0,
+        cell: |u, _| Cell::new(&u.name),
+    },
+    Column {
+        title: "REALM",
+        sort: Some("realm"),
+        width: 10,
+        most: 24,
+        align: Left,
+        rank: 1,
+        cell: |u, _| Cell::new(u.realm.as_str()),
+    },
+    Column {
+        title: "STATE",
+        sort: None,
+        width: 14,
+        most: 20,
+        align: Left,
+        rank: 2,
+        cell: state,
+    },
+    Column {
+        title: "SESS",
+        sort: Some("sessions"),
+        width: 7,
+        most: 9,
+        align: Right,
+        rank: 0,
+        cell: |u, _| Cell::new(grouped(u.sessions)),
+    },
+    Column {
+        title: "LIMIT",
+        sort: Some("limit"),
+        width: 6,
+        most: 8,
+        align: Right,
+        rank: 4,
+        cell: limit,
+    },
+    Column {
+        title: "IN",
+        sort: Some("in"),
+        width: 6,
+        most: 6,
+        align: Right,
+        rank: 3,
+        cell: |u, _| Cell::new(short_number(u.rate_in_bps)),
+    },
+    Column {
+        title: "OUT",
+        sort: Some("out"),
+        width: 6,
+        most: 6,
+        align: Right,
+        rank: 3,
+        cell: |u, _| Cell::new(short_number(u.rate_out_bps)),
+    },
+    Column {
+        title: "NOTE",
+        sort: Some("note"),
+        width: 8,
+        most: 50,
+        align: Left,
+        rank: 5,
+        cell: |u, _| Cell::new(&u.note),
+    },
+];
+
+fn state(user: &UserView, model: &Model) -> Cell {
+    if let Some(until) = user.blocked_until_ms.filter(|until| *until > model.now_ms) {
+        return Cell::new(format!("BLOCKED {}", model.clock(until))).tone(Tone::Warn);
+    }
+    match (user.disabled, user.stored) {
+        (true, _) => Cell::new("OFF").tone(Tone::Warn),
+        (false, true) => Cell::new("stored"),
+        (false, false) => Cell::new("time-limited").tone(Tone::Faint),
+    }
+}
+
+/// The limit in force; `*` when it is the user's own, `!` when it is reached.
+fn limit(user: &UserView, _: &Model) -> Cell {
+    let Some(limit) = user.limit else {
+        return Cell::new("-").tone(Tone::Faint);
+    };
+    let own = if user.max_sessions.is_some() { "*" } else { "" };
+    if user.sessions >= u64::from(limit) {
+        return Cell::new(format!("{limit}{own} !")).tone(Tone::Warn);
+    }
+    Cell::new(format!("{limit}{own}"))
+}
+
+/// Paints the list.
+pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
+    paint_list(model, canvas, body, &model.lists.users, COLUMNS, |_| false);
+}
