@@ -9,5 +9,6 @@ pub mod http;
 pub mod node;
 pub mod program;
 pub mod redis;
+pub mod tmux;
 pub mod traffic;
 pub mod wait;
