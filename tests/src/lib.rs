@@ -1,6 +1,7 @@
 //! The kit of the end-to-end suites: real processes, a TURN client, and waiting with deadlines.
 
 pub mod address;
+pub mod admin;
 pub mod client;
 pub mod cluster;
 pub mod coturn;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::address::{free_port, fresh_ip};
+use crate::admin::Admin;
 use crate::client::{Login, TurnClient};
 use crate::ctl::Ctl;
 use crate::program::{self, Sinks, ours, spawn};
@@ -230,6 +231,12 @@ impl Node {
     #[must_use]
     pub fn ctl(&self) -> Ctl {
         Ctl::new(&self.socket())
+    }
+
+    /// The admin API of this node.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(&self.socket())
     }
 
     /// A client with this login.
