@@ -1,0 +1,290 @@
+//! Blocks, tokens, the registry and session records.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::{Value, cmd, pipe};
+use shared::api::{BlockView, NodeView};
+use shared::{NodeId, Realm, SessionId};
+
+use super::{Inner, schema};
+use crate::store::record::{decode_session, encode_session, from_json, now_ms, to_json};
+use crate::store::{Change, Mailbox, SessionRecord, StoreError, StoredToken};
+
+/// Sessions in one command.
+const SESSIONS_PER_COMMAND: usize = 128;
+/// Sessions in one pipeline.
+const SESSIONS_PER_PIPELINE: usize = 512;
+/// Records asked for in one step of a restore.
+const RESTORE_STEP: usize = 512;
+/// The longest write of session records.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+/// The longest read of session records.
+const RESTORE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Writes a block and forgets up to 100 that ended. Keys: zset, hash; arguments: id, end, record,
+/// now.
+const PUT_BAN: &str = r"
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[4], 'LIMIT', 0, 100)) do
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('HDEL', KEYS[2], id)
+end
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])";
+
+/// Writes a node's record unless a later start of it was counted. Keys: epoch, record; arguments:
+/// epoch, version, record. Answers that later epoch, or 0.
+const HEARTBEAT: &str = r"
+local newest = tonumber(redis.call('GET', KEYS[1]) or '0')
+if newest > tonumber(ARGV[1]) then return newest end
+if newest < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
+redis.call('HSET', KEYS[2], 'v', ARGV[2], 'epoch', ARGV[1], 'record', ARGV[3])
+return 0";
+
+/// Scores a node by the store's clock; answers 1 where it was not known.
+const ALIVE: &str = r"
+local t = redis.call('TIME')
+return redis.call('ZADD', KEYS[1], t[1] * 1000 + math.floor(t[2] / 1000), ARGV[1])";
+
+pub(super) async fn blocks(inner: &Inner) -> Result<Vec<BlockView>, StoreError> {
+    let mut reads = pipe();
+    reads
+        .cmd("ZRANGEBYSCORE")
+        .arg(schema::BANS)
+        .arg(format!("({}", now_ms()))
+        .arg("+inf");
+    reads.cmd("HGETALL").arg(schema::BAN_RECORDS);
+    let (ids, mut records): (Vec<String>, HashMap<String, String>) =
+        inner.link.pipe(&reads).await?;
+    let mut blocks = ids
+        .iter()
+        .filter_map(|id| records.remove(id))
+        .map(|text| from_json::<BlockView>("block", &text))
+        .collect::<Result<Vec<_>, _>>()?;
+    blocks.sort_by(|a, b| (&a.realm, &a.user).cmp(&(&b.realm, &b.user)));
+    Ok(blocks)
+}
+
+pub(super) async fn put_block(inner: &Inner, block: &BlockView) -> Result<(), StoreError> {
+    let mut writes = pipe();
+    writes
+        .cmd("EVAL")
+        .arg(PUT_BAN)
+        .arg(2)
+        .arg(schema::BANS)
+        .arg(schema::BAN_RECORDS)
+        .arg(schema::ban(&block.realm, &block.user))
+        .arg(block.until_ms)
+        .arg(to_json(block)?)
+        .arg(now_ms());
+    inner.write_and_tell(writes, Change::Blocks).await
+}
+
+pub(super) async fn delete_block(
+    inner: &Inner,
+    realm: &Realm,
+    user: &str,
+) -> Result<bool, StoreError> {
+    let id = schema::ban(realm, user);
+    let mut writes = pipe();
+    writes.cmd("ZREM").arg(schema::BANS).arg(&id);
+    writes.cmd("HDEL").arg(schema::BAN_RECORDS).arg(&id);
+    let (was_there, _): (bool, Value) = inner.link.pipe(&writes).await?;
+    inner.tell(Change::Blocks).await;
+    Ok(was_there)
+}
+
+pub(super) async fn tokens(inner: &Inner) -> Result<Vec<StoredToken>, StoreError> {
+    let mut ids: Vec<String> = inner
+        .link
+        .query(cmd("SMEMBERS").arg(schema::TOKENS))
+        .await?;
+    ids.sort_unstable();
+    let mut reads = pipe();
+    for id in &ids {
+        reads.cmd("HGET").arg(schema::token(id)).arg("record");
+    }
+    let records: Vec<Option<String>> = inner.link.pipe(&reads).await?;
+    records
+        .into_iter()
+        .flatten()
+        .map(|text| from_json("token", &text))
+        .collect()
+}
+
+pub(super) async fn put_token(inner: &Inner, token: &StoredToken) -> Result<(), StoreError> {
+    let mut writes = pipe();
+    writes.cmd("HSET").arg(schema::token(&token.view.id)).arg(&[
+        ("v", schema::VERSION.to_string()),
+        ("record", to_json(token)?),
+    ]);
+    writes.cmd("SADD").arg(schema::TOKENS).arg(&token.view.id);
+    inner.write_and_tell(writes, Change::Tokens).await
+}
+
+pub(super) async fn delete_token(inner: &Inner, id: &str) -> Result<bool, StoreError> {
+    let mut writes = pipe();
+    writes.cmd("DEL").arg(schema::token(id));
+    writes.cmd("SREM").arg(schema::TOKENS).arg(id);
+    let (was_there, _): (bool, Value) = inner.link.pipe(&writes).await?;
+    inner.tell(Change::Tokens).await;
+    Ok(was_there)
+}
+
+pub(super) async fn next_epoch(inner: &Inner, node: &NodeId) -> Result<u64, StoreError> {
+    inner
+        .link
+        .query(cmd("INCR").arg(schema::node_epoch(node)))
+        .await
+}
+
+pub(super) async fn heartbeat(inner: &Inner, record: &NodeView) -> Result<(), StoreError> {
+    let mut fenced = cmd("EVAL");
+    fenced
+        .arg(HEARTBEAT)
+        .arg(2)
+        .arg(schema::node_epoch(&record.id))
+        .arg(schema::node(&record.id))
+        .arg(record.epoch)
+        .arg(schema::VERSION)
+        .arg(to_json(record)?);
+    let epoch: u64 = inner.link.query(&fenced).await?;
+    if epoch > 0 {
+        return Err(StoreError::Fenced { epoch });
+    }
+    let mut alive = cmd("EVAL");
+    alive
+        .arg(ALIVE)
+        .arg(1)
+        .arg(schema::NODES)
+        .arg(record.id.as_str());
+    let joined: bool = inner.link.query(&alive).await?;
+    if joined {
+        inner.tell(Change::Nodes).await;
+    }
+    Ok(())
+}
+
+pub(super) async fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, StoreError> {
+    let mut reads = pipe();
+    reads.cmd("TIME");
+    reads
+        .cmd("ZRANGE")
+        .arg(schema::NODES)
+        .arg(0)
+        .arg(-1)
+        .arg("WITHSCORES");
+    let ((secs, micros), scores): ((u64, u64), Vec<(String, f64)>) =
+        inner.link.pipe(&reads).await?;
+    let now = Duration::new(secs, 0) + Duration::from_micros(micros);
+    let known: Vec<(NodeId, Duration)> = scores
+        .into_iter()
+        .filter_map(|(id, ms)| {
+            let at = Duration::try_from_secs_f64(ms / 1000.0).ok()?;
+            Some((id.parse().ok()?, now.saturating_sub(at)))
+        })
+        .collect();
+    let mut reads = pipe();
+    for (id, _) in &known {
+        reads.cmd("HGET").arg(schema::node(id)).arg("record");
+    }
+    let records: Vec<Option<String>> = inner.link.pipe(&reads).await?;
+    let mut nodes = Vec::new();
+    for ((_, age), text) in known.into_iter().zip(records) {
+        let Some(text) = text else { continue };
+        nodes.push((from_json::<NodeView>("node", &text)?, age));
+    }
+    nodes.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+    Ok(nodes)
+}
+
+pub(super) async fn remove_node(inner: &Inner, node: &NodeId) -> Result<bool, StoreError> {
+    let mut writes = pipe();
+    writes.cmd("ZREM").arg(schema::NODES).arg(node.as_str());
+    // The count of its starts stays: a process that still runs as this node stays fenced.
+    writes.cmd("DEL").arg(schema::node(node));
+    writes.cmd("UNLINK").arg(schema::node_sessions(node));
+    writes
+        .cmd("DEL")
+        .arg(schema::mailbox(&Mailbox::Node(node.clone())));
+    writes
+        .cmd("DEL")
+        .arg(schema::mailbox(&Mailbox::Reply(node.clone())));
+    let (listed, record, _, _, _): (bool, bool, Value, Value, Value) =
+        inner.link.pipe(&writes).await?;
+    inner.tell(Change::Nodes).await;
+    Ok(listed || record)
+}
+
+pub(super) async fn flush_sessions(
+    inner: &Inner,
+    node: &NodeId,
+    upserts: &[SessionRecord],
+    deletes: &[SessionId],
+) -> Result<(), StoreError> {
+    let key = schema::node_sessions(node);
+    for batch in upserts.chunks(SESSIONS_PER_PIPELINE) {
+        let mut writes = pipe();
+        for group in batch.chunks(SESSIONS_PER_COMMAND) {
+            let command = writes.cmd("HSET").arg(&key);
+            for record in group {
+                command
+                    .arg(&record.id.0.to_be_bytes())
+                    .arg(encode_session(record)?);
+            }
+        }
+        inner
+            .link
+            .pipe_within::<Value>(FLUSH_DEADLINE, &writes)
+            .await?;
+    }
+    for batch in deletes.chunks(SESSIONS_PER_PIPELINE) {
+        let mut writes = pipe();
+        for group in batch.chunks(SESSIONS_PER_COMMAND) {
+            let command = writes.cmd("HDEL").arg(&key);
+            for id in group {
+                command.arg(&id.0.to_be_bytes());
+            }
+        }
+        inner
+            .link
+            .pipe_within::<Value>(FLUSH_DEADLINE, &writes)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Steps through the hash, so that a large node does not stop Redis for the others. What expired
+/// is forgotten on the way: a node reads its own records only, when it starts.
+pub(super) async fn sessions(
+    inner: &Inner,
+    node: &NodeId,
+) -> Result<Vec<SessionRecord>, StoreError> {
+    let read = async {
+        let (key, now) = (schema::node_sessions(node), now_ms());
+        let mut found: HashMap<SessionId, SessionRecord> = HashMap::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut step = cmd("HSCAN");
+            step.arg(&key).arg(&cursor).arg("COUNT").arg(RESTORE_STEP);
+            let (next, fields): (String, Vec<(Vec<u8>, Vec<u8>)>) = inner.link.query(&step).await?;
+            let records = fields.iter().filter_map(|(_, bytes)| decode_session(bytes));
+            found.extend(records.map(|record| (record.id, record)));
+            cursor = next;
+            if cursor == "0" {
+                break;
+            }
+        }
+        let expired: Vec<SessionId> = found
+            .extract_if(|_, record| record.expires_at_ms <= now)
+            .map(|(id, _)| id)
+            .collect();
+        flush_sessions(inner, node, &[], &expired).await?;
+        let mut sessions: Vec<SessionRecord> = found.into_values().collect();
+        sessions.sort_unstable_by_key(|record| record.id.0);
+        Ok(sessions)
+    };
+    tokio::time::timeout(RESTORE_DEADLINE, read)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("Redis is too slow".to_owned())))
+}

@@ -1,0 +1,307 @@
+//! Realm documents, their projection into coturn's keys, and edits that came from there.
+
+use redis::{Pipeline, Value, cmd, pipe};
+use serde::{Deserialize, Serialize};
+use shared::Realm;
+use shared::api::RealmDocument;
+
+use super::users::realm_names;
+use super::{Inner, schema};
+use crate::store::coturn::{CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA};
+use crate::store::record::{from_json, now_ms, to_json};
+use crate::store::{Change, StoreError, StoredRealm};
+
+/// Revisions kept of each realm.
+const HISTORY_KEPT: isize = 50;
+/// Realms read by one pipeline.
+const CHUNK: usize = 64;
+/// Commands for each.
+const READS: usize = 8;
+
+/// Replaces (`ARGV[2]` not empty) or removes a document whose revision is `ARGV[1]`, and writes its
+/// projection in the same moment, so that nobody takes the one without the other for a foreign
+/// edit. Keys: document, history, then (absent where only the document changes) three options and
+/// two sets. Answers -1, or the revision that is there instead.
+const REPLACE: &str = r"
+local current = 0
+local text = redis.call('GET', KEYS[1])
+if text then
+  local ok, record = pcall(cjson.decode, text)
+  if not ok then return redis.error_reply('ERR unreadable realm document') end
+  current = record['revision']
+end
+if current ~= tonumber(ARGV[1]) then return current end
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1], KEYS[2])
+else
+  redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('LPUSH', KEYS[2], ARGV[2])
+  redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[3]) - 1)
+end
+if #KEYS > 2 then
+  for i = 1, 3 do
+    if ARGV[3 + i] == '' then redis.call('DEL', KEYS[2 + i]) else redis.call('SET', KEYS[2 + i], ARGV[3 + i]) end
+  end
+  local allowed = tonumber(ARGV[7])
+  redis.call('DEL', KEYS[6], KEYS[7])
+  for i = 8, #ARGV do
+    redis.call('SADD', i < 8 + allowed and KEYS[6] or KEYS[7], ARGV[i])
+  end
+end
+return -1";
+
+/// The document as it is stored. Unknown fields of the document are kept by its own type.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    v: u32,
+    revision: u64,
+    changed_at_ms: u64,
+    changed_by: String,
+    document: RealmDocument,
+}
+
+fn reads(pipe: &mut Pipeline, realm: &Realm) {
+    pipe.cmd("GET").arg(schema::realm(realm));
+    for option in [MAX_BPS, TOTAL_QUOTA, USER_QUOTA] {
+        pipe.cmd("GET").arg(schema::coturn_option(realm, option));
+    }
+    for list in [PeerList::Allowed, PeerList::Denied] {
+        pipe.cmd("SMEMBERS").arg(schema::coturn_peers(realm, list));
+    }
+    pipe.cmd("EXISTS").arg(schema::coturn_secret(realm));
+    pipe.cmd("ZCARD").arg(schema::users(realm));
+}
+
+/// A realm as it was read: document, coturn's options, and whether it has users or secrets.
+struct Read {
+    stored: Option<StoredRealm>,
+    options: CoturnOptions,
+    peopled: bool,
+}
+
+fn text(value: &Value) -> Option<String> {
+    redis::from_redis_value_ref(value).ok()
+}
+
+fn parse(name: &Realm, values: &[Value]) -> Result<Read, StoreError> {
+    let stored = match text(&values[0]) {
+        None => None,
+        Some(json) => {
+            let record: Record = from_json(&format!("realm {name}"), &json)?;
+            Some(StoredRealm {
+                name: name.clone(),
+                revision: record.revision,
+                document: record.document,
+                changed_at_ms: record.changed_at_ms,
+                changed_by: record.changed_by,
+            })
+        }
+    };
+    let mut options = CoturnOptions::default();
+    for (option, value) in [MAX_BPS, TOTAL_QUOTA, USER_QUOTA]
+        .into_iter()
+        .zip(&values[1..4])
+    {
+        if let Some(value) = text(value) {
+            options.set(option, &value);
+        }
+    }
+    for (list, value) in [PeerList::Allowed, PeerList::Denied]
+        .into_iter()
+        .zip(&values[4..6])
+    {
+        let ranges: Vec<String> = redis::from_redis_value_ref(value).unwrap_or_default();
+        ranges
+            .iter()
+            .for_each(|range| options.add_peer(list, range));
+    }
+    let number = |value| redis::from_redis_value_ref::<u64>(value).unwrap_or(0);
+    let peopled = number(&values[6]) + number(&values[7]) > 0;
+    Ok(Read {
+        stored,
+        options,
+        peopled,
+    })
+}
+
+async fn read(inner: &Inner, realms: &[Realm]) -> Result<Vec<Read>, StoreError> {
+    let mut pipeline = pipe();
+    // A key of another type among coturn's must not hide all realms.
+    pipeline.ignore_errors();
+    realms.iter().for_each(|realm| reads(&mut pipeline, realm));
+    let values: Vec<Value> = inner.link.pipe(&pipeline).await?;
+    realms
+        .iter()
+        .zip(values.chunks_exact(READS))
+        .map(|(name, values)| parse(name, values))
+        .collect()
+}
+
+pub(super) async fn all(inner: &Inner) -> Result<Vec<StoredRealm>, StoreError> {
+    let names = realm_names(inner).await?;
+    let mut realms = Vec::new();
+    for chunk in names.chunks(CHUNK) {
+        for (name, read) in chunk.iter().zip(read(inner, chunk).await?) {
+            let foreign = read.peopled || read.options != CoturnOptions::default();
+            realms.extend(read.stored.or_else(|| {
+                foreign.then(|| StoredRealm {
+                    name: name.clone(),
+                    revision: 0,
+                    document: read.options.without_document(),
+                    changed_at_ms: 0,
+                    changed_by: EXTERNAL.to_owned(),
+                })
+            }));
+        }
+    }
+    Ok(realms)
+}
+
+/// Whether coturn's keys follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Projection {
+    Write,
+    Keep,
+}
+
+async fn replace(
+    inner: &Inner,
+    name: &Realm,
+    record: Option<&Record>,
+    expected: u64,
+    projection: Projection,
+) -> Result<(), StoreError> {
+    let mut keys = vec![schema::realm(name), schema::realm_history(name)];
+    let json = record.map(to_json).transpose()?.unwrap_or_default();
+    let mut arguments = vec![expected.to_string(), json, HISTORY_KEPT.to_string()];
+    if projection == Projection::Write {
+        let options = record
+            .map(|r| CoturnOptions::projection(&r.document))
+            .unwrap_or_default();
+        for (option, value) in options.options() {
+            keys.push(schema::coturn_option(name, option));
+            arguments.push(value.unwrap_or_default());
+        }
+        let (allowed, denied) = (
+            options.peers(PeerList::Allowed),
+            options.peers(PeerList::Denied),
+        );
+        keys.push(schema::coturn_peers(name, PeerList::Allowed));
+        keys.push(schema::coturn_peers(name, PeerList::Denied));
+        arguments.push(allowed.len().to_string());
+        arguments.extend(allowed);
+        arguments.extend(denied);
+    }
+    let mut script = cmd("EVAL");
+    script
+        .arg(REPLACE)
+        .arg(keys.len())
+        .arg(&keys)
+        .arg(&arguments);
+    let current: i64 = inner.link.query(&script).await?;
+    match u64::try_from(current) {
+        Ok(current) => Err(StoreError::RevisionConflict { current }),
+        Err(_) => Ok(()),
+    }
+}
+
+pub(super) async fn put(
+    inner: &Inner,
+    name: &Realm,
+    document: &RealmDocument,
+    expected: u64,
+    actor: &str,
+) -> Result<u64, StoreError> {
+    // First the name: a realm without a document is nothing, a document without a name is lost.
+    inner
+        .link
+        .query::<()>(cmd("SADD").arg(schema::REALMS).arg(name.as_str()))
+        .await?;
+    let revision = store(inner, name, document, expected, actor, Projection::Write).await?;
+    inner
+        .tell(Change::Realm {
+            realm: name.clone(),
+            revision,
+        })
+        .await;
+    Ok(revision)
+}
+
+async fn store(
+    inner: &Inner,
+    name: &Realm,
+    document: &RealmDocument,
+    expected: u64,
+    actor: &str,
+    projection: Projection,
+) -> Result<u64, StoreError> {
+    let record = Record {
+        v: schema::VERSION,
+        revision: expected + 1,
+        changed_at_ms: now_ms(),
+        changed_by: actor.to_owned(),
+        document: document.clone(),
+    };
+    replace(inner, name, Some(&record), expected, projection).await?;
+    Ok(record.revision)
+}
+
+pub(super) async fn delete(inner: &Inner, name: &Realm, expected: u64) -> Result<(), StoreError> {
+    replace(inner, name, None, expected, Projection::Write).await?;
+    inner
+        .tell(Change::Realm {
+            realm: name.clone(),
+            revision: 0,
+        })
+        .await;
+    Ok(())
+}
+
+/// Looks at realms whose coturn keys changed under us: makes a foreign edit the next revision, and
+/// tells. A node that may not write leaves that to a gateway, which will tell it.
+pub(super) async fn import_foreign_edits(
+    inner: &Inner,
+    realms: &[Realm],
+) -> Result<(), StoreError> {
+    for chunk in realms.chunks(CHUNK) {
+        // One snapshot: a document must not be compared with the projection of another revision.
+        let mut reads_of_chunk = Vec::new();
+        for name in chunk {
+            let mut pipeline = pipe();
+            pipeline.atomic();
+            reads(&mut pipeline, name);
+            let values: Vec<Value> = inner.link.pipe(&pipeline).await?;
+            reads_of_chunk.push(parse(name, &values)?);
+        }
+        for (name, read) in chunk.iter().zip(reads_of_chunk) {
+            let Some(stored) = read.stored else {
+                inner.tell_here(Change::Realm {
+                    realm: name.clone(),
+                    revision: 0,
+                });
+                continue;
+            };
+            let Some(document) = read.options.import(&stored.document) else {
+                continue;
+            };
+            if !inner.gateway {
+                continue;
+            }
+            let (expected, keep) = (stored.revision, Projection::Keep);
+            match store(inner, name, &document, expected, EXTERNAL, keep).await {
+                Ok(revision) => {
+                    inner
+                        .tell(Change::Realm {
+                            realm: name.clone(),
+                            revision,
+                        })
+                        .await
+                }
+                // Another gateway was faster, or somebody edits: its change is told by itself.
+                Err(StoreError::RevisionConflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
