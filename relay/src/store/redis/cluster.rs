@@ -254,6 +254,9 @@ pub(super) async fn flush_sessions(
     Ok(())
 }
 
+/// A field of a hash and its value.
+type Field = (Vec<u8>, Vec<u8>);
+
 /// Steps through the hash, so that a large node does not stop Redis for the others. What expired
 /// is forgotten on the way: a node reads its own records only, when it starts.
 pub(super) async fn sessions(
@@ -267,7 +270,7 @@ pub(super) async fn sessions(
         loop {
             let mut step = cmd("HSCAN");
             step.arg(&key).arg(&cursor).arg("COUNT").arg(RESTORE_STEP);
-            let (next, fields): (String, Vec<(Vec<u8>, Vec<u8>)>) = inner.link.query(&step).await?;
+            let (next, fields): (String, Vec<Field>) = inner.link.query(&step).await?;
             let records = fields.iter().filter_map(|(_, bytes)| decode_session(bytes));
             found.extend(records.map(|record| (record.id, record)));
             cursor = next;
