@@ -1,1 +1,261 @@
-//! placeholder
+//! A node: builds everything in order, owns it, takes it down in order.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use shared::{NodeId, Realm};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use turn_proto::ServerConfig;
+
+use crate::config::{Config, StoreConfig, cluster_key};
+use crate::control::{
+    ControlHandle, ControlParts, NoWorkers, Prepared, RelayAddress, RunningWorkers, Service,
+    WorkerSide, prepare,
+};
+use crate::store::Store;
+use crate::store::redis::{RedisOptions, RedisStore};
+use crate::store::sqlite::SqliteStore;
+use crate::udp::interfaces;
+use crate::udp::socket::bind_listener_group;
+use crate::worker::ports::{self, PortPool};
+use crate::worker::{WorkerPool, WorkerSetup, WorkerThreads};
+use crate::{admin, telemetry};
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    listeners: Vec<SocketAddr>,
+    control: ControlHandle,
+    threads: Option<WorkerThreads>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    cancel: CancellationToken,
+}
+
+/// A listener group that is bound, one socket per worker.
+struct Group {
+    address: SocketAddr,
+    realm: Option<Realm>,
+    sockets: Vec<std::net::UdpSocket>,
+}
+
+impl Node {
+    /// Starts a node on the current tokio runtime. `store` is given when several nodes of one
+    /// process share one; otherwise the configured store is opened.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from serving, with the remedy. A Redis out of reach does not.
+    pub async fn start(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        prepare_state_dir(&config)?;
+        let id = node_id(&config)?;
+        let key = cluster_key::load_or_create(&config)?;
+        let store = match store {
+            Some(store) => store,
+            None => open_store(&config)?,
+        };
+        let groups = bind_listeners(&config)?;
+        let pool = PortPool::new(relay_addresses(&config, &groups), &config.relay_ports);
+        let pool = Arc::new(pool);
+        let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();
+        let parts = ControlParts {
+            config: Arc::clone(&config),
+            node: id.clone(),
+            session_base: random_base()?,
+            store,
+            cluster_key: key,
+            listeners: listeners.clone(),
+            listener_realms: listener_realms(&groups),
+            relays: advertised_relays(&pool),
+            services: services(&config),
+        };
+        let session_base = parts.session_base;
+        let prepared = prepare(parts).await;
+        let (side, threads) = start_workers(&config, session_base, &prepared, groups, pool)?;
+        let cancel = CancellationToken::new();
+        let control = prepared.run(side, cancel.clone());
+        let service = control.service();
+        let servers = start_servers(&config, &service, &cancel).await?;
+        control.serving();
+        tracing::info!(node = %id, ?listeners, workers = config.workers, "Serving.");
+        Ok(Self { id, listeners, control, threads, servers, cancel })
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// The bound TURN listeners.
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// What the admin API calls.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        self.control.service()
+    }
+
+    /// Stops cleanly: no new calls of the API, books written, workers ended, goodbye to the store.
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        for server in self.servers {
+            if let Err(error) = server.await {
+                tracing::warn!(%error, "An admin server ended badly.");
+            }
+        }
+        self.control.stopped().await;
+        if let Some(threads) = self.threads
+            && tokio::task::spawn_blocking(|| threads.stop()).await.is_err()
+        {
+            tracing::warn!("The workers could not be awaited.");
+        }
+        tracing::info!(node = %self.id, "Stopped.");
+    }
+}
+
+fn prepare_state_dir(config: &Config) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(&config.state_dir).with_context(|| {
+        let dir = config.state_dir.display();
+        format!("state_dir {dir} cannot be created: make it, or name another with --state-dir")
+    })
+}
+
+/// The configured id, or the one generated at the first start and kept.
+fn node_id(config: &Config) -> anyhow::Result<NodeId> {
+    if let Some(id) = &config.node_id {
+        return Ok(id.clone());
+    }
+    let file = config.state_dir.join("node-id");
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        return text.trim().parse().with_context(|| format!("{} holds no node id", file.display()));
+    }
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).context("the operating system has no randomness")?;
+    let id: NodeId = format!("node-{:08x}", u32::from_be_bytes(random)).parse()?;
+    std::fs::write(&file, format!("{id}\n"))
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(id)
+}
+
+fn random_base() -> anyhow::Result<u32> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).context("the operating system has no randomness")?;
+    Ok(u32::from_be_bytes(random))
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &config.store {
+        StoreConfig::Sqlite { turndb, db } => Arc::new(SqliteStore::open(turndb, db)?),
+        StoreConfig::Redis(redis) => Arc::new(RedisStore::connect(RedisOptions::from(redis))?),
+    })
+}
+
+/// Binds every listener before anything is served: the group of sockets behind an address never
+/// changes size afterwards.
+fn bind_listeners(config: &Config) -> anyhow::Result<Vec<Group>> {
+    let mut groups = Vec::new();
+    for listener in config.listeners.iter().filter(|_| config.is_relay()) {
+        for address in interfaces::expand(listener.address)? {
+            let sockets = bind_listener_group(address, config.workers).with_context(|| {
+                format!("cannot listen on {address}: end what uses it, or change `listen`")
+            })?;
+            let address = sockets.first().map_or(Ok(address), std::net::UdpSocket::local_addr)?;
+            groups.push(Group { address, realm: listener.realm.clone(), sockets });
+        }
+    }
+    anyhow::ensure!(
+        !groups.is_empty() || !config.is_relay(),
+        "no address to listen on: the host has none of the families that `listen` names"
+    );
+    Ok(groups)
+}
+
+fn listener_realms(groups: &[Group]) -> HashMap<SocketAddr, Realm> {
+    groups.iter().filter_map(|g| Some((g.address, g.realm.clone()?))).collect()
+}
+
+/// The configured relay addresses, or those of the listeners, with what stands in front of them.
+fn relay_addresses(config: &Config, groups: &[Group]) -> Vec<ports::RelayAddress> {
+    let mut locals: Vec<IpAddr> = config.relay_addresses.clone();
+    if locals.is_empty() {
+        locals.extend(groups.iter().map(|g| g.address.ip()));
+    }
+    locals.sort_unstable();
+    locals.dedup();
+    let external = |local: IpAddr| {
+        let exact = config.external_ips.iter().find(|e| e.local == Some(local));
+        let family = || {
+            let fits = |e: &&_| is_family_wide(e, local);
+            config.external_ips.iter().find(fits)
+        };
+        exact.or_else(family).map_or(local, |e| e.public)
+    };
+    locals.into_iter().map(|local| ports::RelayAddress { local, external: external(local) }).collect()
+}
+
+fn is_family_wide(entry: &crate::config::ExternalIp, local: IpAddr) -> bool {
+    entry.local.is_none() && entry.public.is_ipv4() == local.is_ipv4()
+}
+
+fn advertised_relays(pool: &PortPool) -> Vec<RelayAddress> {
+    let advertise = |a: &ports::RelayAddress| RelayAddress {
+        local: a.local,
+        external: a.external,
+        ports: pool.ports(),
+    };
+    pool.addresses().iter().map(advertise).collect()
+}
+
+/// Endpoints of this node that no peer may be: admin, metrics, store.
+fn services(config: &Config) -> Vec<SocketAddr> {
+    let mut services = Vec::new();
+    services.extend(config.admin.listen);
+    services.extend(config.metrics);
+    if let StoreConfig::Redis(redis) = &config.store
+        && let Ok(ip) = redis.host.parse()
+    {
+        services.push(SocketAddr::new(ip, redis.port));
+    }
+    services
+}
+
+fn start_workers(
+    config: &Config,
+    session_base: u32,
+    prepared: &Prepared,
+    groups: Vec<Group>,
+    ports: Arc<PortPool>,
+) -> anyhow::Result<(WorkerSide, Option<WorkerThreads>)> {
+    if !config.is_relay() {
+        // Nothing ever sends: the channel is closed from the start.
+        let (_, news) = mpsc::channel(1);
+        return Ok((WorkerSide { workers: Arc::new(NoWorkers), news }, None));
+    }
+    let setup = WorkerSetup {
+        server: ServerConfig {
+            session_base,
+            software: config.software.clone(),
+            nonce_lifetime: config.nonce_lifetime,
+            permission_lifetime: config.permission_lifetime,
+            channel_lifetime: config.channel_lifetime,
+            ..ServerConfig::default()
+        },
+        policy: prepared.policy(),
+        quota: prepared.quota(),
+        ports: Arc::clone(&ports),
+        listeners: groups.into_iter().map(|g| g.sockets).collect(),
+    };
+    let (pool, threads, news) =
+        WorkerPool::start(config.workers, setup).context("the workers cannot be started")?;
+    let workers = Arc::new(RunningWorkers { pool, ports });
+    Ok((WorkerSide { workers, news }, Some(threads)))
+}
