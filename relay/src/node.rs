@@ -259,3 +259,82 @@ fn start_workers(
     let workers = Arc::new(RunningWorkers { pool, ports });
     Ok((WorkerSide { workers, news }, Some(threads)))
 }
+
+/// Metrics, the Unix socket and, where configured, TCP. Bound here, so that a taken address fails
+/// the start and not a task.
+async fn start_servers(
+    config: &Config,
+    service: &Service,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Vec<tokio::task::JoinHandle<()>>> {
+    let mut servers = admin::serve(config, service.clone(), cancel.clone()).await?;
+    if let Some(address) = config.metrics {
+        servers.push(telemetry::serve(address, service.clone(), cancel.clone()).await?);
+    }
+    Ok(servers)
+}
+
+/// Runs the node of `config` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP loads
+/// the configuration again as `args` say and applies what can change while serving.
+///
+/// # Errors
+/// Whatever keeps the node from starting.
+pub fn run(args: &Args, config: Config) -> anyhow::Result<()> {
+    let limit = sys::raise_descriptor_limit().context("the descriptor limit cannot be raised")?;
+    sys::forbid_core_dumps().context("core dumps cannot be forbidden")?;
+    tracing::debug!(limit, "Descriptors.");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("the control threads cannot be started")?;
+    let result = runtime.block_on(serve_until_told(args, config));
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    result
+}
+
+async fn serve_until_told(args: &Args, config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut current = config.clone();
+    let node = Node::start(config, None).await?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&node, args, &mut current).await,
+        }
+    }
+    tracing::info!("Stopping; a second signal ends the node at once.");
+    tokio::select! {
+        () = node.stop() => Ok(()),
+        _ = terminate.recv() => anyhow::bail!("ended by a second signal"),
+        _ = interrupt.recv() => anyhow::bail!("ended by a second signal"),
+    }
+}
+
+/// An invalid configuration changes nothing and is reported in full.
+async fn reload(node: &Node, args: &Args, current: &mut Config) {
+    match Config::load(args) {
+        Ok(config) => {
+            let diff = reload_diff(current, &config);
+            for key in &diff.needs_restart {
+                tracing::warn!(key, "Changed, and takes effect at the next start only.");
+            }
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
+            }
+            node.service().reload_config(config.clone()).await;
+            *current = config;
+            tracing::info!("Configuration reloaded.");
+        }
+        Err(errors) => {
+            for error in errors.as_slice() {
+                tracing::error!("{error}");
+            }
+            tracing::error!("The configuration is invalid; the one in force stays.");
+        }
+    }
+}
