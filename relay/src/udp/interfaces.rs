@@ -17,7 +17,9 @@ pub fn expand(listener: SocketAddr) -> io::Result<Vec<SocketAddr>> {
     if !listener.ip().is_unspecified() {
         return Ok(vec![listener]);
     }
-    let found = if_addrs::get_if_addrs()?.into_iter().map(|interface| interface.ip());
+    let found = if_addrs::get_if_addrs()?
+        .into_iter()
+        .map(|interface| interface.ip());
     Ok(choose(listener, found.collect()))
 }
 
@@ -28,7 +30,10 @@ fn choose(wildcard: SocketAddr, mut addresses: Vec<IpAddr>) -> Vec<SocketAddr> {
     if addresses.iter().any(|ip| !ip.is_loopback()) {
         addresses.retain(|ip| !ip.is_loopback());
     }
-    addresses.into_iter().map(|ip| SocketAddr::new(ip, wildcard.port())).collect()
+    addresses
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, wildcard.port()))
+        .collect()
 }
 
 fn is_link_local(ip: IpAddr) -> bool {
@@ -41,19 +46,35 @@ mod tests {
 
     fn chosen(wildcard: &str, addresses: &[&str]) -> Vec<String> {
         let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        choose(wildcard.parse().unwrap(), addresses).iter().map(ToString::to_string).collect()
+        choose(wildcard.parse().unwrap(), addresses)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn a_wildcard_stands_for_every_address_of_its_family() {
-        let host = ["127.0.0.1", "192.0.2.7", "192.0.2.8", "::1", "fe80::1", "2001:db8::7"];
-        assert_eq!(chosen("0.0.0.0:3478", &host), ["192.0.2.7:3478", "192.0.2.8:3478"]);
+        let host = [
+            "127.0.0.1",
+            "192.0.2.7",
+            "192.0.2.8",
+            "::1",
+            "fe80::1",
+            "2001:db8::7",
+        ];
+        assert_eq!(
+            chosen("0.0.0.0:3478", &host),
+            ["192.0.2.7:3478", "192.0.2.8:3478"]
+        );
         assert_eq!(chosen("[::]:3478", &host), ["[2001:db8::7]:3478"]);
     }
 
     #[test]
     fn loopback_serves_where_there_is_nothing_else() {
-        assert_eq!(chosen("0.0.0.0:3478", &["127.0.0.1", "::1"]), ["127.0.0.1:3478"]);
+        assert_eq!(
+            chosen("0.0.0.0:3478", &["127.0.0.1", "::1"]),
+            ["127.0.0.1:3478"]
+        );
         assert!(chosen("[::]:3478", &["127.0.0.1"]).is_empty());
     }
 

@@ -1,0 +1,198 @@
+//! The workers alone, on real sockets: no store, no control plane, one policy.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::client::{From, Login, TurnClient};
+use relay::udp::socket::bind_listener_group;
+use relay::worker::ports::{PortPool, RelayAddress};
+use relay::worker::{News, WorkerNews, WorkerPool, WorkerSetup, WorkerThreads};
+use shared::{Realm, Secret};
+use turn_proto::ServerConfig;
+use turn_proto::policy::{
+    PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RestSecret,
+};
+use turn_proto::server::{Command, EndCause, Event};
+
+const SECRET: &str = "a shared secret of the suite";
+
+#[derive(Debug)]
+struct NoQuota;
+
+impl Quota for NoQuota {
+    fn try_reserve(&self, _: &Realm, _: &str, _: QuotaLimits) -> Result<(), QuotaExceeded> {
+        Ok(())
+    }
+
+    fn release(&self, _: &Realm, _: &str) {}
+}
+
+struct Rig {
+    pool: Arc<WorkerPool>,
+    threads: Option<WorkerThreads>,
+    ports: Arc<PortPool>,
+    news: News,
+    server: SocketAddr,
+}
+
+impl Rig {
+    fn start(workers: u16) -> Self {
+        let listeners = bind_listener_group("127.0.0.1:0".parse().unwrap(), workers).unwrap();
+        let server = listeners[0].local_addr().unwrap();
+        let local = server.ip();
+        let ports = PortPool::new(
+            vec![RelayAddress {
+                local,
+                external: local,
+            }],
+            &(20_000..=30_000),
+        );
+        let ports = Arc::new(ports);
+        let setup = WorkerSetup {
+            server: ServerConfig {
+                session_base: 7,
+                ..ServerConfig::default()
+            },
+            policy: Arc::new(policy()),
+            quota: Arc::new(NoQuota),
+            ports: Arc::clone(&ports),
+            listeners: vec![listeners],
+        };
+        let (pool, threads, news) = WorkerPool::start(workers, setup).unwrap();
+        Self {
+            pool,
+            threads: Some(threads),
+            ports,
+            news,
+            server,
+        }
+    }
+
+    fn client(&self) -> TurnClient {
+        TurnClient::new(self.server, Login::rest("4000000000:alice", SECRET)).unwrap()
+    }
+
+    /// The next event that `pick` wants; news come on a bounded queue, so this waits, with an end.
+    fn event<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
+        let news = &mut self.news;
+        kit::wait::wait_for("an event", Duration::from_secs(10), || {
+            while let Ok((_, news)) = news.try_recv() {
+                if let WorkerNews::Event(event) = news
+                    && let Some(found) = pick(event)
+                {
+                    return Some(found);
+                }
+            }
+            None
+        })
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.stop();
+        }
+    }
+}
+
+fn policy() -> Policy {
+    let name: Realm = "example.org".parse().unwrap();
+    let realm = RealmPolicy {
+        name: name.clone(),
+        revision: 1,
+        secrets: vec![RestSecret {
+            id: "s".into(),
+            value: Secret::new(SECRET.into()),
+        }],
+        rest_separator: ':',
+        max_sessions: None,
+        max_sessions_per_user: None,
+        max_rate_bps: None,
+        default_lifetime: Duration::from_secs(600),
+        max_lifetime: Duration::from_secs(3600),
+        allowed_peers: vec!["127.0.0.0/8".parse().unwrap()],
+        denied_peers: Vec::new(),
+    };
+    Policy {
+        revision: 1,
+        default_realm: name.clone(),
+        listener_realms: HashMap::new(),
+        realms: BTreeMap::from([(name, Arc::new(realm))]),
+        peers: PeerRules::default(),
+        blocks: HashMap::new(),
+        nonce_key: Secret::new([1; 32]),
+        relay_v4: true,
+        relay_v6: false,
+        accepting: true,
+    }
+}
+
+fn peer() -> UdpSocket {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    peer
+}
+
+#[test]
+fn data_goes_both_ways_over_channels_and_indications() {
+    let rig = Rig::start(2);
+    for _ in 0..8 {
+        let (mut client, peer) = (rig.client(), peer());
+        let address = peer.local_addr().unwrap();
+        let relay = client.allocate().unwrap().relay;
+        client.permit(&[address.ip()]).unwrap();
+
+        let mut buffer = [0; 100];
+        client.send(address, b"indication").unwrap();
+        assert_eq!(peer.recv_from(&mut buffer).unwrap(), (10, relay));
+        peer.send_to(b"back", relay).unwrap();
+        let got = client.recv(Duration::from_secs(5)).unwrap();
+        assert_eq!(got, Some((From::Peer(address), b"back".to_vec())));
+
+        client.bind_channel(0x4001, address).unwrap();
+        client.send_channel(0x4001, b"channel").unwrap();
+        assert_eq!(peer.recv_from(&mut buffer).unwrap(), (7, relay));
+        peer.send_to(b"again", relay).unwrap();
+        let got = client.recv(Duration::from_secs(5)).unwrap();
+        assert_eq!(got, Some((From::Channel(0x4001), b"again".to_vec())));
+        assert_eq!(client.retransmissions(), 0);
+    }
+}
+
+#[test]
+fn a_kill_closes_the_relay_and_the_next_refresh_is_437() {
+    let mut rig = Rig::start(2);
+    let mut client = rig.client();
+    client.allocate().unwrap();
+    let created = rig.event(|event| match event {
+        Event::SessionCreated(session) => Some(session),
+        _ => None,
+    });
+    assert_eq!(rig.ports.usage().used, 1);
+    let command = Command::Kill {
+        session: created.id,
+        cause: EndCause::Killed,
+    };
+    rig.pool.send(created.worker, command).unwrap();
+    let ended = rig.event(|event| match event {
+        Event::SessionEnded { session, cause, .. } => Some((session, cause)),
+        _ => None,
+    });
+    assert_eq!(ended, (created.id, EndCause::Killed));
+    assert_eq!(rig.ports.usage().used, 0);
+    assert_eq!(client.refresh(600).unwrap_err().code(), Some(437));
+}
+
+#[test]
+fn a_released_port_serves_the_next_client() {
+    let rig = Rig::start(1);
+    for _ in 0..200 {
+        let mut client = rig.client();
+        client.allocate().unwrap();
+        client.refresh(0).unwrap();
+    }
+    assert_eq!(rig.ports.usage().used, 0);
+}
