@@ -1,5 +1,7 @@
 //! The test vectors of RFC 5769, decoded and built byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
 use turn_proto::auth::credential::LongTermKey;
 use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
 

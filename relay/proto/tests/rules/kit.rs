@@ -1,10 +1,9 @@
 //! A server, a clock and a client for the tests by RFC rule.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use shared::{Realm, Secret, Transport};
@@ -115,7 +114,6 @@ pub(crate) struct Net {
     pub(crate) sent: Vec<(FiveTuple, Vec<u8>)>,
     pub(crate) events: Vec<Event>,
     next_port: u16,
-    ids: RefCell<u64>,
 }
 
 impl Net {
@@ -147,7 +145,6 @@ impl Net {
             sent: Vec::new(),
             events: Vec::new(),
             next_port: 50_000,
-            ids: RefCell::new(0),
         };
         net.add_user("alice", "secret");
         net.add_user("bob", "hunter2");
@@ -255,13 +252,6 @@ impl Net {
         forward
     }
 
-    pub(crate) fn id(&self) -> TransactionId {
-        *self.ids.borrow_mut() += 1;
-        let mut id = [0x5a; 12];
-        id[4..].copy_from_slice(&self.ids.borrow().to_be_bytes());
-        TransactionId(id)
-    }
-
     /// Sends bytes and returns the one answer, or nothing.
     pub(crate) fn ask(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Option<Answer> {
         let before = self.sent.len();
@@ -271,10 +261,6 @@ impl Net {
             assert_eq!(*to, tuple);
             Answer(bytes.clone())
         })
-    }
-
-    pub(crate) fn last_event(&self) -> &Event {
-        self.events.last().unwrap()
     }
 }
 
@@ -299,10 +285,6 @@ impl Answer {
         self.message()
             .attribute(kind)
             .map(|v| String::from_utf8(v.to_vec()).unwrap())
-    }
-
-    pub(crate) fn has(&self, kind: A) -> bool {
-        self.message().attribute(kind).is_some()
     }
 }
 
@@ -333,7 +315,7 @@ impl Client {
 
     /// Gets a nonce by asking without credentials.
     pub(crate) fn greet(mut self, net: &mut Net) -> Self {
-        let challenge = net.ask(self.tuple, &allocate(net).finish()).unwrap();
+        let challenge = net.ask(self.tuple, &allocate().finish()).unwrap();
         assert_eq!(challenge.code(), 401);
         self.nonce = challenge.text(A::NONCE).unwrap();
         self
@@ -369,26 +351,25 @@ impl Client {
     /// A client with an allocation; its relay is the last one opened.
     pub(crate) fn allocated(net: &mut Net) -> (Self, RelayId) {
         let client = Self::alice().greet(net);
-        let request = allocate(net);
+        let request = allocate();
         assert_eq!(client.code(net, request), 0);
         (client, net.requests.last().unwrap().0)
     }
 
     pub(crate) fn permit(&self, net: &mut Net, peer: &str) -> u16 {
-        let request = net.request(Method::CreatePermission).peer(peer);
+        let request = ask_for(Method::CreatePermission).peer(peer);
         self.code(net, request)
     }
 
     pub(crate) fn bind(&self, net: &mut Net, number: u16, peer: &str) -> u16 {
-        let request = net
-            .request(Method::ChannelBind)
+        let request = ask_for(Method::ChannelBind)
             .number(A::CHANNEL_NUMBER, u32::from(number) << 16)
             .peer(peer);
         self.code(net, request)
     }
 
     pub(crate) fn refresh(&self, net: &mut Net, lifetime: u32) -> u16 {
-        let request = net.request(Method::Refresh).number(A::LIFETIME, lifetime);
+        let request = ask_for(Method::Refresh).number(A::LIFETIME, lifetime);
         self.code(net, request)
     }
 }
@@ -401,13 +382,12 @@ pub(crate) fn tuple(client: &str) -> FiveTuple {
     }
 }
 
-pub(crate) fn allocate(net: &Net) -> MessageBuilder {
-    net.request(Method::Allocate)
-        .attribute(A::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
+pub(crate) fn allocate() -> MessageBuilder {
+    ask_for(Method::Allocate).attribute(A::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
 }
 
-pub(crate) fn send_to(net: &Net, peer: &str, data: &[u8]) -> Vec<u8> {
-    let indication = MessageBuilder::new(Class::Indication, Method::Send, net.id());
+pub(crate) fn send_to(peer: &str, data: &[u8]) -> Vec<u8> {
+    let indication = MessageBuilder::new(Class::Indication, Method::Send, next_id());
     indication.peer(peer).attribute(A::DATA, data).finish()
 }
 
@@ -418,10 +398,16 @@ pub(crate) fn channel_data(number: u16, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-impl Net {
-    pub(crate) fn request(&self, method: Method) -> MessageBuilder {
-        MessageBuilder::request(method, self.id())
-    }
+/// A request with an id of its own.
+pub(crate) fn ask_for(method: Method) -> MessageBuilder {
+    MessageBuilder::request(method, next_id())
+}
+
+pub(crate) fn next_id() -> TransactionId {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut id = [0x5a; 12];
+    id[4..].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    TransactionId(id)
 }
 
 pub(crate) trait BuilderExt {

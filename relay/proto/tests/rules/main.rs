@@ -1,4 +1,16 @@
 //! The server by RFC rule: RFC 8489 for messages and credentials, RFC 8656 for relaying.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
+
+mod allocating;
+mod authentication;
+mod channels;
+mod codec;
 mod kit;
+mod live_changes;
+mod lookups;
+mod messages;
+mod peers;
+mod permissions;
+mod refreshing;
 mod relaying;

@@ -52,7 +52,7 @@ fn empty_datagrams_pass_both_ways() {
     let packet = channel_data(0x4000, b"");
     assert_eq!(to_peer(net.client(client.tuple, &packet)).unwrap().1, b"");
     assert_eq!(to_client(net.peer(relay, PEER, b"")), Some(packet));
-    let packet = send_to(&net, PEER, b"");
+    let packet = send_to(PEER, b"");
     assert_eq!(to_peer(net.client(client.tuple, &packet)).unwrap().1, b"");
 }
 
@@ -61,14 +61,14 @@ fn send_and_data_indications_work_both_ways() {
     for (peer, request_v6) in [(PEER, false), (PEER_V6, true)] {
         let mut net = Net::new();
         let client = Client::alice().greet(&mut net);
-        let mut request = allocate(&net);
+        let mut request = allocate();
         if request_v6 {
             request = request.attribute(A::REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]);
         }
         assert_eq!(client.code(&mut net, request), 0);
         let relay = net.requests[0].0;
         assert_eq!(client.permit(&mut net, peer), 0);
-        let packet = send_to(&net, peer, b"ping");
+        let packet = send_to(peer, b"ping");
         let sent = to_peer(net.client(client.tuple, &packet)).unwrap();
         assert_eq!((sent.0.as_str(), sent.1.as_slice()), (peer, &b"ping"[..]));
         for payload in [&b""[..], b"a", b"abc", b"abcd", &[7; 1400]] {
@@ -92,7 +92,7 @@ fn dont_fragment_is_taken_along() {
     let mut net = Net::new();
     let (client, _) = Client::allocated(&mut net);
     client.permit(&mut net, PEER);
-    let indication = MessageBuilder::new(Class::Indication, Method::Send, net.id())
+    let indication = MessageBuilder::new(Class::Indication, Method::Send, next_id())
         .peer(PEER)
         .attribute(A::DONT_FRAGMENT, b"")
         .attribute(A::DATA, b"x")
@@ -105,21 +105,21 @@ fn a_send_without_data_without_peer_or_with_an_unknown_attribute_is_dropped() {
     let mut net = Net::new();
     let (client, _) = Client::allocated(&mut net);
     client.permit(&mut net, PEER);
-    let send = |net: &Net| MessageBuilder::new(Class::Indication, Method::Send, net.id());
+    let send = || MessageBuilder::new(Class::Indication, Method::Send, next_id());
     for indication in [
-        send(&net).peer(PEER),
-        send(&net).attribute(A::DATA, b"x"),
-        send(&net)
+        send().peer(PEER),
+        send().attribute(A::DATA, b"x"),
+        send()
             .peer(PEER)
             .attribute(A::DATA, b"x")
             .attribute(A(0x7777), b""),
-        send(&net)
+        send()
             .attribute(A::XOR_PEER_ADDRESS, &[0; 4])
             .attribute(A::DATA, b"x"),
     ] {
         assert_eq!(net.client(client.tuple, &indication.finish()), None);
     }
-    let fine = send(&net)
+    let fine = send()
         .peer(PEER)
         .attribute(A::DATA, b"x")
         .attribute(A(0x8777), b"");
@@ -155,7 +155,7 @@ fn a_permission_is_by_address_and_a_peer_without_one_is_dropped() {
     client.permit(&mut net, PEER);
     assert!(net.peer(relay, "9.9.9.9:1", b"any port").is_some());
     assert_eq!(net.peer(relay, "9.9.9.8:7000", b"stranger"), None);
-    let packet = send_to(&net, "9.9.9.8:7000", b"x");
+    let packet = send_to("9.9.9.8:7000", b"x");
     assert_eq!(net.client(client.tuple, &packet), None);
     net.advance(1.5);
     let Some(Event::Usage(usage)) = net
@@ -216,7 +216,7 @@ fn data_refreshes_neither_permission_nor_channel() {
 fn nothing_passes_without_an_allocation() {
     let mut net = Net::new();
     assert_eq!(net.client(tuple(CLIENT), &channel_data(0x4000, b"x")), None);
-    let packet = send_to(&net, PEER, b"x");
+    let packet = send_to(PEER, b"x");
     assert_eq!(net.client(tuple(CLIENT), &packet), None);
     assert!(net.sent.is_empty());
     assert_eq!(net.server.counters().dropped_packets, 2);
