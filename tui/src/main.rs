@@ -1,2 +1,49 @@
-//! placeholder
-fn main() {}
+//! `relayctl`: without a command the console, else the command line.
+
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use relayctl::cli::{self, Cli, Person, Terminal, code};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "relayctl: cannot start: {error}");
+            return ExitCode::from(code::FAILURE);
+        }
+    };
+    let code = runtime.block_on(run(cli));
+    // A read of standard input cannot be cancelled; nothing of ours waits for it.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+async fn run(cli: Cli) -> u8 {
+    let mut out = io::stdout();
+    let mut err = io::stderr();
+    let mut person = Person;
+    let terminal = Terminal {
+        out_is_terminal: out.is_terminal(),
+        err_is_terminal: err.is_terminal(),
+        out: &mut out,
+        err: &mut err,
+        asked: &mut person,
+    };
+    let environment = |name: &str| env::var_os(name);
+    let Some(command) = cli.command else {
+        return cli::console(&cli.global, &environment, terminal).await;
+    };
+    let command = cli::run(command, &cli.global, &environment, terminal);
+    tokio::select! {
+        code = command => code,
+        _ = tokio::signal::ctrl_c() => code::INTERRUPTED,
+    }
+}

@@ -12,8 +12,8 @@ pub struct RealmDocument {
     /// Sessions in the realm, per node. coturn: `total-quota`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// Sessions per (non-empty) user, per node. coturn: `user-quota`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Sessions per (non-empty) user, per node. coturn: `user-quota`. "No limit" is written as
+    /// `null`: a missing field means the default.
     pub max_sessions_per_user: Option<u32>,
     /// Bits per second of one session in each direction. coturn: `max-bps`, in bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -31,7 +31,7 @@ pub struct SshTarget {
 
 impl SshTarget {
     /// The socket that an address without one means.
-    pub const DEFAULT_SOCKET: &str = "/run/relayd/relayd.sock";
+    pub const DEFAULT_SOCKET: &str = "/var/lib/relayd/relayd.sock";
 }
 
 /// A text that is no address; says what one looks like.

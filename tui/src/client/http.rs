@@ -38,7 +38,7 @@ pub struct ConnectOptions {
     pub connect_timeout: Duration,
     /// How long a call may take in all.
     pub call_timeout: Duration,
-    /// Whether ssh may ask questions at the first call.
+    /// Whether ssh may ask questions in [`HttpAdmin::open`]; later on it never does.
     pub prompting: Prompting,
 }
 
@@ -125,6 +125,24 @@ impl HttpAdmin {
             options,
             tunnel,
         })
+    }
+
+    /// Opens the SSH tunnel where the address needs one, while ssh may still ask for a passphrase.
+    /// Calls open it themselves otherwise, and again whenever it is lost.
+    ///
+    /// # Errors
+    /// `Unreachable`, with what ssh said.
+    pub async fn open(&self) -> ClientResult<()> {
+        match &self.tunnel {
+            Some(tunnel) => {
+                tunnel
+                    .lock()
+                    .await
+                    .ensure_open(self.options.prompting)
+                    .await
+            }
+            None => Ok(()),
+        }
     }
 
     fn failure(&self, error: &reqwest::Error) -> ClientError {

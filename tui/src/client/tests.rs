@@ -15,14 +15,14 @@ fn addresses_parse_and_print() {
         ("https://[2001:db8::1]:5766/", "https://[2001:db8::1]:5766"),
         ("http://127.0.0.1:5766", "http://127.0.0.1:5766"),
         ("http://[::1]:5766", "http://[::1]:5766"),
-        ("ssh://fra1", "ssh://fra1/run/relayd/relayd.sock"),
+        ("ssh://fra1", "ssh://fra1/var/lib/relayd/relayd.sock"),
         (
             "ssh://ops@fra1:2222/srv/relayd.sock",
             "ssh://ops@fra1:2222/srv/relayd.sock",
         ),
         (
             "ssh://ops@[2001:db8::1]:22",
-            "ssh://ops@[2001:db8::1]:22/run/relayd/relayd.sock",
+            "ssh://ops@[2001:db8::1]:22/var/lib/relayd/relayd.sock",
         ),
     ] {
         assert_eq!(

@@ -1,0 +1,172 @@
+//! `relayctl overview`, `whoami`, `refusals`, `audit`, `check` and `info`.
+
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+use shared::filter::REFUSAL_COLUMNS;
+
+use super::app::{Columns, describe_missing};
+use super::args::{Global, ListArgs};
+use super::exit::Failure;
+use super::output::Format;
+use super::terminal::Terminal;
+use super::{App, config_path, resolve};
+use crate::console::SnapshotView;
+use crate::contexts::{Environment, usual_sockets};
+
+/// Options of `audit`.
+#[derive(Args, Debug)]
+pub struct AuditArgs {
+    /// This many newest records
+    #[arg(short, long, default_value_t = 200, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+}
+
+/// Options of `snapshot`.
+#[derive(Args, Debug)]
+pub struct SnapshotArgs {
+    /// pulse, nodes, sessions, users, realms or events
+    #[arg(default_value = "pulse")]
+    view: SnapshotView,
+    /// Columns and rows
+    #[arg(long, default_value = "80x24", value_parser = size, value_name = "COLSxROWS")]
+    size: (u16, u16),
+}
+
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let number = |part: &str| part.parse().ok().filter(|n| (1..=1000).contains(n));
+    let (columns, rows) = text.split_once('x').ok_or("as in 80x24")?;
+    number(columns)
+        .zip(number(rows))
+        .ok_or_else(|| "as in 80x24, at most 1000x1000".to_owned())
+}
+
+pub(super) async fn snapshot(app: &mut App<'_, '_>, args: &SnapshotArgs) -> Result<(), Failure> {
+    let address = app.api.address();
+    let context = app.global.named().unwrap_or(&address);
+    let frame = Box::pin(crate::console::snapshot(
+        app.api, context, args.view, args.size,
+    ))
+    .await?;
+    Ok(app.terminal.out.write_all(frame.as_bytes())?)
+}
+
+pub(super) async fn refusals(app: &mut App<'_, '_>, list: &ListArgs) -> Result<(), Failure> {
+    let api = app.api;
+    let columns = Columns {
+        all: REFUSAL_COLUMNS,
+        stable: "node:asc",
+    };
+    app.list(
+        list,
+        columns,
+        |query| async move { api.refusals(&query).await },
+    )
+    .await
+}
+
+pub(super) async fn audit(app: &mut App<'_, '_>, args: &AuditArgs) -> Result<(), Failure> {
+    let page = app.api.audit(args.limit).await?;
+    app.whole(page)
+}
+
+pub(super) async fn overview(app: &mut App<'_, '_>) -> Result<(), Failure> {
+    let overview = app.api.overview().await?;
+    app.show(&overview)?;
+    describe_missing(&overview.missing).map_or(Ok(()), |text| Err(Failure::Partial(text)))
+}
+
+pub(super) async fn whoami(app: &mut App<'_, '_>) -> Result<(), Failure> {
+    let who = app.api.whoami().await?;
+    app.show(&who)
+}
+
+pub(super) async fn check(app: &mut App<'_, '_>) -> Result<(), Failure> {
+    let address = app.api.address();
+    let start = Instant::now();
+    let who = app.api.whoami().await?;
+    let millis = start.elapsed().as_secs_f64() * 1000.0;
+    let overview = app.api.overview().await?;
+    let report = [
+        ("address", json!(address)),
+        ("answer_ms", json!((millis * 10.0).round() / 10.0)),
+        ("node", json!(who.node)),
+        ("version", json!(who.version)),
+        ("cluster", json!(who.cluster)),
+        ("actor", json!(who.actor)),
+        ("role", json!(who.role)),
+        ("nodes_live", json!(overview.nodes_live)),
+        ("nodes_total", json!(overview.nodes_total)),
+    ];
+    write_pairs(app.terminal, app.global, "check/1", &report)?;
+    describe_missing(&overview.missing).map_or(Ok(()), |text| Err(Failure::Partial(text)))
+}
+
+/// Never fails for want of a node: it is what one asks when nothing works.
+pub(super) fn info(
+    global: &Global,
+    env: Environment<'_>,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    let config = config_path(global, env);
+    let (context, address, token) = match resolve(global, env) {
+        Ok(resolved) => {
+            let token = resolved.options.token.is_some();
+            (
+                json!(resolved.name),
+                json!(resolved.address.to_string()),
+                json!(token),
+            )
+        }
+        Err(failure) => (json!(null), json!(failure.to_string()), json!(false)),
+    };
+    let sockets: Vec<_> = usual_sockets(env)
+        .iter()
+        .map(|p| p.display().to_string())
+        .collect();
+    let report = [
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
+        ("config", json!(config.display().to_string())),
+        ("config_exists", json!(config.exists())),
+        ("context", context),
+        ("address", address),
+        ("has_token", token),
+        ("usual_sockets", json!(sockets)),
+    ];
+    write_pairs(terminal, global, "info/1", &report)
+}
+
+fn write_pairs(
+    terminal: &mut Terminal<'_>,
+    global: &Global,
+    schema: &str,
+    pairs: &[(&str, serde_json::Value)],
+) -> Result<(), Failure> {
+    if matches!(global.output, Format::Json | Format::Jsonl) {
+        let mut object = serde_json::Map::new();
+        object.insert("schema".into(), schema.into());
+        object.insert("as_of_ms".into(), super::app::now_ms().into());
+        object.extend(
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone())),
+        );
+        let value = serde_json::Value::Object(object);
+        if global.output == Format::Json {
+            writeln!(terminal.out, "{value:#}")?;
+        } else {
+            writeln!(terminal.out, "{value}")?;
+        }
+        return Ok(());
+    }
+    for (key, value) in pairs {
+        writeln!(
+            terminal.out,
+            "{key:14}  {}",
+            super::output::Style::Text.text(value)
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The command line: `relayctl [options] NOUN VERB`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::output::Format;
+use super::{about, context, credential, event, job, node, realm, secret, session, token, user};
+
+/// Console and command line for clusters of relayd.
+///
+/// Without a command the console opens. Data goes to standard output, everything else to standard
+/// error. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 partial, 6 unreachable or
+/// no answer in time, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(
+    name = "relayctl",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command; none: the console.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of all commands.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of all commands")]
+pub struct Global {
+    /// A context of the configuration file, or an address
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "RELAYCTL_CONTEXT",
+        value_name = "NAME"
+    )]
+    pub context: Option<String>,
+    /// Address of a node: unix:/path, https://host:port or ssh://[user@]host[:port][/socket]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub url: Option<String>,
+    /// Configuration file
+    #[arg(long, global = true, env = "RELAYCTL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Let the console change things
+    #[arg(long, global = true)]
+    pub rw: bool,
+    /// Draw with ASCII only
+    #[arg(long, global = true)]
+    pub ascii: bool,
+    /// Form of the output
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Format,
+    /// Only these fields, in this order
+    #[arg(long, global = true, value_delimiter = ',', value_name = "NAMES")]
+    pub fields: Vec<String>,
+    /// Do not ask
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Why; kept in the audit
+    #[arg(long, global = true, default_value = "", hide_default_value = true)]
+    pub reason: String,
+    /// How long a call may take, as in 5s
+    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    pub timeout: Option<Duration>,
+}
+
+impl Global {
+    /// What the command line names as the node to talk to.
+    #[must_use]
+    pub fn named(&self) -> Option<&str> {
+        self.url.as_deref().or(self.context.as_deref())
+    }
+}
+
+/// Options of lists.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ListArgs {
+    /// Rows that match, as in 'user=alice rate>2M !node=fra1|ams1'
+    #[arg(short, long, value_name = "FILTER")]
+    pub filter: Option<String>,
+    /// Column and direction, as in rate:desc
+    #[arg(short, long, value_name = "COLUMN[:asc|desc]")]
+    pub sort: Option<String>,
+    /// At most this many rows [default: 200]
+    #[arg(short, long, conflicts_with = "all", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// All rows, page by page
+    #[arg(short, long)]
+    pub all: bool,
+    /// Again every so many seconds
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "1",
+          value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub watch: Option<u64>,
+}
+
+/// Nouns.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Nodes of the cluster
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Sessions: TURN allocations
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// Users
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Realms
+    #[command(subcommand)]
+    Realm(realm::RealmCommand),
+    /// Shared secrets of time-limited credentials
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
+    /// Events
+    #[command(subcommand)]
+    Event(event::EventCommand),
+    /// Tokens of the admin API
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Time-limited credentials
+    #[command(subcommand)]
+    Credential(credential::CredentialCommand),
+    /// Jobs
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// The configuration file
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    /// How often nodes refused something, and why
+    Refusals(ListArgs),
+    /// Who changed what
+    Audit(about::AuditArgs),
+    /// The cluster in figures
+    Overview,
+    /// Who you are to the node
+    Whoami,
+    /// Try the connection
+    Check,
+    /// Paths, versions, context
+    Info,
+    /// One frame of a console's view as text
+    Snapshot(about::SnapshotArgs),
+}
+
+/// Reads a duration of a flag.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    shared::units::parse_duration(text)
+        .filter(|d| !d.is_zero())
+        .ok_or_else(|| "a duration, as in 90s, 10m or 2h".to_owned())
+}

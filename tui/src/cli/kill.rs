@@ -1,0 +1,264 @@
+//! `relayctl session kill`: one by a call, several or a filter by a job.
+
+use std::time::Duration;
+
+use shared::api::{
+    ItemOutcome, JobState, JobView, KillRequest, ListQuery, SessionDetail, SessionsKill,
+};
+use shared::filter::{Filter, SESSION_COLUMNS};
+use shared::units::grouped;
+use shared::{SessionId, display_safe};
+
+use super::App;
+use super::app::now_ms;
+use super::exit::Failure;
+use super::output::{KillRow, ListWriter, Summary};
+use super::session::KillArgs;
+use crate::client::{ClientError, ClientResult};
+
+/// How often a running job is looked at.
+const POLL: Duration = Duration::from_millis(200);
+/// How many looks in a row may fail before the command gives up; the job itself goes on.
+const MAX_FAILED_LOOKS: u32 = 10;
+/// The most ids in one command line.
+const MAX_IDS: usize = 10_000;
+
+pub(super) async fn run(app: &mut App<'_, '_>, args: &KillArgs) -> Result<(), Failure> {
+    match (&args.filter, args.ids.as_slice()) {
+        (Some(filter), _) => by_filter(app, args, filter).await,
+        (None, [id]) => one(app, args, id).await,
+        (None, ids) => several(app, args, ids).await,
+    }
+}
+
+async fn one(app: &mut App<'_, '_>, args: &KillArgs, id: &str) -> Result<(), Failure> {
+    let session = app.api.session(id).await?;
+    let mut row = KillRow {
+        id: session.session.id,
+        user: session.session.user.clone(),
+        realm: Some(session.session.realm.clone()),
+        node: Some(session.session.node.clone()),
+        outcome: ItemOutcome::WouldKill,
+        blocked_until_ms: None,
+    };
+    if !args.dry_run {
+        app.confirm(&question(&session, args.block), "y")?;
+        let request = KillRequest {
+            reason: app.global.reason.clone(),
+            block_secs: secs(args),
+        };
+        let result = app.api.kill_session(&row.id.to_string(), &request).await?;
+        row.outcome = ItemOutcome::Killed;
+        row.blocked_until_ms = result.blocked_until_ms;
+    }
+    write_rows(app, &[row])
+}
+
+fn question(session: &SessionDetail, block: Option<Duration>) -> String {
+    let s = &session.session;
+    let what = format!(
+        "Session {} of {} in {} ends: client {}, relay {} on {}.",
+        s.id,
+        display_safe(&s.user),
+        s.realm,
+        s.client,
+        s.relay,
+        s.node
+    );
+    format!("{what}\n{}", afterwards(block))
+}
+
+fn afterwards(block: Option<Duration>) -> String {
+    match block {
+        Some(block) => format!("Its user is refused for {} s.", block.as_secs()),
+        None => "The client can come straight back; --block 10m refuses its user meanwhile.".into(),
+    }
+}
+
+async fn several(app: &mut App<'_, '_>, args: &KillArgs, ids: &[String]) -> Result<(), Failure> {
+    if ids.len() > MAX_IDS {
+        return Err(Failure::Usage(
+            "at most 10,000 ids; use --filter".to_owned(),
+        ));
+    }
+    let mut full = Vec::with_capacity(ids.len());
+    for id in ids {
+        match id.parse::<SessionId>() {
+            Ok(id) => full.push(id),
+            Err(_) => full.push(app.api.session(id).await?.session.id),
+        }
+    }
+    full.sort_unstable();
+    full.dedup();
+    let count = full.len() as u64;
+    confirm_many(app, args, count)?;
+    let request = SessionsKill {
+        ids: full,
+        expected: count,
+        ..request(app, args)
+    };
+    job(app, &request).await
+}
+
+async fn by_filter(app: &mut App<'_, '_>, args: &KillArgs, filter: &str) -> Result<(), Failure> {
+    let parsed =
+        Filter::parse(filter, SESSION_COLUMNS).map_err(|e| Failure::Usage(e.to_string()))?;
+    if parsed.is_empty() {
+        let what = "an empty filter would kill every session; name them all with id~\"\"";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let query = ListQuery {
+        filter: Some(filter.to_owned()),
+        limit: Some(1),
+        ..ListQuery::default()
+    };
+    let matched = app.api.sessions(&query).await?.matched;
+    if matched > args.max {
+        return Err(Failure::Other(format!(
+            "{} sessions match, more than --max {}; nothing was done",
+            grouped(matched),
+            args.max
+        )));
+    }
+    if matched == 0 {
+        return Err(Failure::NotFound("no session matches".to_owned()));
+    }
+    confirm_many(app, args, matched)?;
+    // Whoever saw a count is held to it; a script is held to the bound that it gave.
+    let expected = if app.global.yes { args.max } else { matched };
+    let request = SessionsKill {
+        filter: Some(filter.to_owned()),
+        expected,
+        ..request(app, args)
+    };
+    job(app, &request).await
+}
+
+fn confirm_many(app: &mut App<'_, '_>, args: &KillArgs, count: u64) -> Result<(), Failure> {
+    if args.dry_run {
+        return Ok(());
+    }
+    let after = afterwards(args.block)
+        .replace("Its user", "Each user")
+        .replace("its user", "users");
+    app.confirm(
+        &format!("{} sessions end.\n{after}", grouped(count)),
+        &count.to_string(),
+    )
+}
+
+fn request(app: &App<'_, '_>, args: &KillArgs) -> SessionsKill {
+    SessionsKill {
+        rate: args.rate,
+        reason: app.global.reason.clone(),
+        block_secs: secs(args),
+        dry_run: args.dry_run,
+        ..SessionsKill::default()
+    }
+}
+
+fn secs(args: &KillArgs) -> Option<u64> {
+    args.block.map(|block| block.as_secs())
+}
+
+async fn job(app: &mut App<'_, '_>, request: &SessionsKill) -> Result<(), Failure> {
+    let mut job = app.api.start_kill_job(request).await?;
+    let mut failed_looks = 0;
+    if job.state == JobState::Running {
+        let (id, node) = (&job.id, &job.node);
+        app.terminal.note(&format!(
+            "job {id} on {node}; `relayctl job stop {id}` stops it"
+        ));
+    }
+    while job.state == JobState::Running {
+        progress(app, &job);
+        tokio::time::sleep(POLL).await;
+        job = match look(app, &job.id).await {
+            Ok(job) => {
+                failed_looks = 0;
+                job
+            }
+            Err(error) if error.is_connection() && failed_looks < MAX_FAILED_LOOKS => {
+                failed_looks += 1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+    }
+    if app.terminal.err_is_terminal {
+        progress(app, &job);
+        let _ = writeln!(app.terminal.err);
+    }
+    report(app, &job)
+}
+
+async fn look(app: &App<'_, '_>, id: &str) -> ClientResult<JobView> {
+    app.api.job(id).await.map_err(|error| match error {
+        // A node that restarted has forgotten its jobs: nothing more will come.
+        ClientError::Api(mut api) if api.error == shared::api::ErrorKind::NotFound => {
+            api.message = format!("job {id} is gone; list the sessions to see what is left");
+            ClientError::Api(api)
+        }
+        other => other,
+    })
+}
+
+fn progress(app: &mut App<'_, '_>, job: &JobView) {
+    if app.terminal.err_is_terminal {
+        let (done, total, failed) = (grouped(job.done), grouped(job.total), grouped(job.failed));
+        let _ = write!(
+            app.terminal.err,
+            "\r{done} of {total} done, {failed} failed "
+        );
+        let _ = app.terminal.err.flush();
+    }
+}
+
+fn report(app: &mut App<'_, '_>, job: &JobView) -> Result<(), Failure> {
+    let row = |item: &shared::api::JobItem| KillRow {
+        id: item.id,
+        user: item.user.clone(),
+        realm: None,
+        node: None,
+        outcome: item.outcome,
+        blocked_until_ms: None,
+    };
+    write_rows(app, &job.items.iter().map(row).collect::<Vec<_>>())?;
+    let listed = job.items.len() as u64;
+    if listed < job.done {
+        app.terminal.note(&format!(
+            "only the first {} results are kept",
+            grouped(listed)
+        ));
+    }
+    if job.state == JobState::Stopped {
+        let (done, total) = (grouped(job.done), grouped(job.total));
+        return Err(Failure::Partial(format!(
+            "the job was stopped after {done} of {total}"
+        )));
+    }
+    let fine = |o: ItemOutcome| matches!(o, ItemOutcome::Killed | ItemOutcome::WouldKill);
+    let failed = job.items.iter().filter(|item| !fine(item.outcome)).count() as u64;
+    match failed.max(job.failed) {
+        0 => Ok(()),
+        failed => Err(Failure::Partial(format!(
+            "{} were not killed",
+            grouped(failed)
+        ))),
+    }
+}
+
+fn write_rows(app: &mut App<'_, '_>, rows: &[KillRow]) -> Result<(), Failure> {
+    let selection = app.selection()?;
+    let mut writer = ListWriter::new(app.terminal.out, &selection);
+    let (as_of_ms, count) = (now_ms(), rows.len() as u64);
+    writer.rows(as_of_ms, rows)?;
+    let summary = Summary {
+        as_of_ms,
+        matched: count,
+        total: count,
+        missing: Vec::new(),
+        next: None,
+    };
+    Ok(writer.end(&summary)?)
+}

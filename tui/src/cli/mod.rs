@@ -1,0 +1,182 @@
+//! The command line without the console.
+//!
+//! One file per noun; [`run`] connects, runs the command and turns its end into an exit code.
+
+pub mod about;
+pub mod app;
+pub mod args;
+pub mod context;
+pub mod credential;
+pub mod event;
+pub mod exit;
+pub mod job;
+mod kill;
+pub mod node;
+pub mod output;
+pub mod realm;
+pub mod secret;
+pub mod session;
+pub mod terminal;
+pub mod token;
+pub mod user;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::{AdminApi, HttpAdmin, Prompting};
+use crate::console::ConsoleOptions;
+use crate::contexts::{self, Confirm, Contexts, Environment, Resolved};
+
+pub use app::App;
+pub use args::{Cli, Command, Global};
+pub use exit::{Failure, code};
+pub use output::Format;
+pub use terminal::{Asked, Person, Terminal};
+
+/// Runs `command` to its end and returns the exit code. What went wrong is told on standard error.
+pub async fn run(
+    command: Command,
+    global: &Global,
+    env: Environment<'_>,
+    terminal: Terminal<'_>,
+) -> u8 {
+    let mut terminal = terminal;
+    let result = Box::pin(dispatch(command, global, env, &mut terminal)).await;
+    finish(result, &mut terminal)
+}
+
+/// Tells what went wrong and returns the exit code.
+fn finish(result: Result<(), Failure>, terminal: &mut Terminal<'_>) -> u8 {
+    match result {
+        Ok(()) => code::OK,
+        Err(failure) => {
+            if !failure.is_silent() {
+                terminal.note(&format!("relayctl: {failure}"));
+            }
+            failure.code()
+        }
+    }
+}
+
+/// The configuration file in force.
+#[must_use]
+pub fn config_path(global: &Global, env: Environment<'_>) -> PathBuf {
+    global
+        .config
+        .clone()
+        .unwrap_or_else(|| contexts::default_path(env))
+}
+
+/// Finds the node that the command line, the environment and the configuration file mean.
+///
+/// # Errors
+/// As [`Contexts::load`] and [`Contexts::resolve`].
+pub fn resolve(global: &Global, env: Environment<'_>) -> Result<Resolved, Failure> {
+    let contexts = Contexts::load(&config_path(global, env))?;
+    let mut resolved = contexts.resolve(global.named(), env)?;
+    if let Some(timeout) = global.timeout {
+        resolved.options.call_timeout = timeout;
+        resolved.options.connect_timeout = timeout.min(Duration::from_secs(2));
+    }
+    Ok(resolved)
+}
+
+async fn dispatch(
+    command: Command,
+    global: &Global,
+    env: Environment<'_>,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    if let Command::Context(command) = command {
+        return context::run(&command, global, env, terminal);
+    }
+    if matches!(command, Command::Info) {
+        return about::info(global, env, terminal);
+    }
+    let api = connect(resolve(global, env)?, terminal)?;
+    api.open().await?;
+    run_with(command, global, &api, terminal).await
+}
+
+/// The node that was found.
+fn connect(resolved: Resolved, terminal: &Terminal<'_>) -> Result<HttpAdmin, Failure> {
+    let Resolved {
+        address,
+        mut options,
+        ..
+    } = resolved;
+    if terminal.asked.is_person() {
+        options.prompting = Prompting::Allowed;
+    }
+    Ok(HttpAdmin::new(address, options)?)
+}
+
+/// Opens the console and returns the exit code.
+pub async fn console(global: &Global, env: Environment<'_>, terminal: Terminal<'_>) -> u8 {
+    let mut terminal = terminal;
+    let result = Box::pin(open_console(global, env, &mut terminal)).await;
+    finish(result, &mut terminal)
+}
+
+async fn open_console(
+    global: &Global,
+    env: Environment<'_>,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    if !terminal.out_is_terminal || !terminal.asked.is_person() {
+        let what = "the console needs a terminal; `relayctl --help` lists what works without one";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let resolved = resolve(global, env)?;
+    let (context, rw) = (resolved.name.clone(), global.rw || resolved.rw);
+    let confirm_typed = resolved.confirm == Confirm::Type;
+    let api = connect(resolved, terminal)?;
+    if let Err(error) = api.open().await {
+        // The console starts anyway and keeps trying.
+        terminal.note(&error.to_string());
+    }
+    let set = |name| env(name).is_some_and(|value| !value.is_empty());
+    let options = ConsoleOptions {
+        api: Arc::new(api),
+        context,
+        rw,
+        ascii: global.ascii || env("TERM").is_some_and(|term| term == "linux"),
+        mono: set("NO_COLOR"),
+        confirm_typed,
+    };
+    crate::console::run(options)
+        .await
+        .map_err(|error| Failure::Other(error.to_string()))
+}
+
+/// Runs `command` against `api`.
+async fn run_with(
+    command: Command,
+    global: &Global,
+    api: &dyn AdminApi,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    let app = &mut App::new(api, global, terminal);
+    match command {
+        Command::Node(command) => Box::pin(node::run(app, &command)).await,
+        Command::Session(command) => Box::pin(session::run(app, &command)).await,
+        Command::User(command) => Box::pin(user::run(app, &command)).await,
+        Command::Realm(command) => Box::pin(realm::run(app, &command)).await,
+        Command::Secret(command) => Box::pin(secret::run(app, &command)).await,
+        Command::Event(command) => Box::pin(event::run(app, &command)).await,
+        Command::Token(command) => Box::pin(token::run(app, &command)).await,
+        Command::Credential(command) => Box::pin(credential::run(app, &command)).await,
+        Command::Job(command) => Box::pin(job::run(app, &command)).await,
+        Command::Refusals(list) => Box::pin(about::refusals(app, &list)).await,
+        Command::Audit(args) => about::audit(app, &args).await,
+        Command::Overview => about::overview(app).await,
+        Command::Whoami => about::whoami(app).await,
+        Command::Check => about::check(app).await,
+        Command::Snapshot(args) => about::snapshot(app, &args).await,
+        Command::Context(_) | Command::Info => Ok(()),
+    }
+}

@@ -1,0 +1,270 @@
+//! A realm's document as operators write it: `key=value`, and TOML with comments.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+use shared::api::RealmDocument;
+use shared::filter::nearest;
+use shared::{IpRange, units};
+
+/// A setting of a realm.
+struct Key {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    example: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A count; absent: no limit.
+    Limit,
+    /// Seconds.
+    Seconds,
+    /// Address ranges.
+    Ranges,
+    /// One character.
+    Character,
+    /// Text.
+    Text,
+}
+
+const fn key(name: &'static str, kind: Kind, help: &'static str, example: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        help,
+        example,
+    }
+}
+
+const KEYS: [Key; 9] = [
+    key(
+        "max_sessions",
+        Kind::Limit,
+        "Sessions in the realm, per node",
+        "1000",
+    ),
+    key(
+        "max_sessions_per_user",
+        Kind::Limit,
+        "Sessions of a user, per node",
+        "12",
+    ),
+    key(
+        "max_rate_bps",
+        Kind::Limit,
+        "Bits per second of a session, each direction",
+        "2000000",
+    ),
+    key(
+        "default_lifetime_secs",
+        Kind::Seconds,
+        "Lifetime unless asked for more, 30 to 86400",
+        "600",
+    ),
+    key(
+        "max_lifetime_secs",
+        Kind::Seconds,
+        "Longest lifetime, 30 to 86400",
+        "3600",
+    ),
+    key(
+        "allowed_peers",
+        Kind::Ranges,
+        "Peers allowed although denied below",
+        "[\"10.1.2.0/24\"]",
+    ),
+    key(
+        "denied_peers",
+        Kind::Ranges,
+        "Peers denied",
+        "[\"198.51.100.0/24\"]",
+    ),
+    key(
+        "rest_separator",
+        Kind::Character,
+        "Between expiry and user in usernames",
+        "\":\"",
+    ),
+    key("note", Kind::Text, "For operators", "\"call centre\""),
+];
+
+/// `key=value` of a command line.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    key: String,
+    value: Value,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("as in max_sessions=100")?;
+        let key = find(name)?;
+        Ok(Self {
+            key: name.to_owned(),
+            value: key.parse(value)?,
+        })
+    }
+}
+
+fn find(name: &str) -> Result<&'static Key, String> {
+    KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
+        let name = shared::display_safe(name);
+        match nearest(&name, KEYS.iter().map(|key| key.name)) {
+            Some(nearest) => format!("there is no setting '{name}'; did you mean '{nearest}'?"),
+            None => format!("there is no setting '{name}'"),
+        }
+    })
+}
+
+impl Key {
+    /// What its absence means, as JSON.
+    fn unset(&self) -> Value {
+        match self.kind {
+            Kind::Limit => Value::Null,
+            Kind::Ranges => json!([]),
+            Kind::Text => json!(""),
+            Kind::Seconds | Kind::Character => to_map(&RealmDocument::default())[self.name].clone(),
+        }
+    }
+
+    fn parse(&self, text: &str) -> Result<Value, String> {
+        let fail = |what: &str| format!("{}: {what}", self.name);
+        if text == "none" || text.is_empty() {
+            return Ok(self.unset());
+        }
+        match self.kind {
+            Kind::Limit => units::parse_number(text)
+                .map(Value::from)
+                .ok_or_else(|| fail("a number, as in 100 or 2M, or none")),
+            Kind::Seconds => units::parse_duration(text)
+                .map(|duration| duration.as_secs().into())
+                .ok_or_else(|| fail("a duration, as in 600 or 10m")),
+            Kind::Ranges => {
+                let range = |part: &str| part.trim().parse::<IpRange>().map(|r| json!(r));
+                let ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>();
+                ranges.map(Value::from).map_err(|e| fail(&e.to_string()))
+            }
+            Kind::Character | Kind::Text => Ok(json!(text)),
+        }
+    }
+}
+
+impl Setting {
+    /// Changes `document`.
+    ///
+    /// # Errors
+    /// The value does not fit, as a count of more than 32 bits.
+    pub(super) fn apply(&self, document: &mut RealmDocument) -> Result<(), String> {
+        let mut map = to_map(document);
+        map.insert(self.key.clone(), self.value.clone());
+        *document = serde_json::from_value(Value::Object(map))
+            .map_err(|error| format!("{}: {error}", self.key))?;
+        Ok(())
+    }
+}
+
+/// The document with every known key.
+fn to_map(document: &RealmDocument) -> Map<String, Value> {
+    let mut map = match serde_json::to_value(document) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    };
+    for key in &KEYS {
+        let empty = match key.kind {
+            Kind::Limit => Value::Null,
+            Kind::Ranges => json!([]),
+            Kind::Seconds | Kind::Character | Kind::Text => json!(""),
+        };
+        map.entry(key.name).or_insert(empty);
+    }
+    map
+}
+
+/// One line per setting that differs.
+pub(super) fn diff(before: &RealmDocument, after: &RealmDocument) -> Vec<String> {
+    let (before, after) = (to_map(before), to_map(after));
+    let mut keys: Vec<_> = before.keys().chain(after.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let shown = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => "none".to_owned(),
+        Some(value) => value.to_string(),
+    };
+    keys.into_iter()
+        .filter(|key| before.get(*key) != after.get(*key))
+        .map(|key| {
+            format!(
+                "{key}: {} -> {}",
+                shown(before.get(key)),
+                shown(after.get(key))
+            )
+        })
+        .collect()
+}
+
+/// The document as TOML with a comment per setting; what is not set is a comment too.
+///
+/// # Errors
+/// A field of a newer version that TOML cannot hold.
+pub(super) fn to_toml(title: &str, document: &RealmDocument) -> Result<String, String> {
+    let mut text = format!("# {title}\n# A setting that is commented out is not set.\n");
+    let map = to_map(document);
+    for key in &KEYS {
+        let value = &map[key.name];
+        let set = *value != Value::Null && *value != json!([]) && *value != json!("");
+        let _ = write!(text, "\n# {}\n", key.help);
+        if set {
+            let value: toml::Value = value.clone().try_into_toml()?;
+            let _ = writeln!(text, "{} = {value}", key.name);
+        } else {
+            let _ = writeln!(text, "# {} = {}", key.name, key.example);
+        }
+    }
+    if !document.extra.is_empty() {
+        let extra = toml::to_string(&document.extra).map_err(|e| e.to_string())?;
+        let _ = write!(
+            text,
+            "\n# Settings that this version does not know\n{extra}"
+        );
+    }
+    Ok(text)
+}
+
+trait IntoToml {
+    fn try_into_toml(self) -> Result<toml::Value, String>;
+}
+
+impl IntoToml for Value {
+    fn try_into_toml(self) -> Result<toml::Value, String> {
+        toml::Value::try_from(self).map_err(|e| e.to_string())
+    }
+}
+
+/// The document that edited TOML says; `before` tells which unknown fields are legal.
+///
+/// # Errors
+/// The text is no TOML, or a field is wrong or unknown.
+pub(super) fn from_toml(text: &str, before: &RealmDocument) -> Result<RealmDocument, String> {
+    let table: toml::Table = toml::from_str(text).map_err(|e| e.to_string())?;
+    let value = serde_json::to_value(&table).map_err(|e| e.to_string())?;
+    let Value::Object(mut map) = value else {
+        return Err("no table".to_owned());
+    };
+    for name in map.keys() {
+        if !before.extra.contains_key(name) {
+            find(name)?;
+        }
+    }
+    for key in &KEYS {
+        map.entry(key.name).or_insert_with(|| key.unset());
+    }
+    let document: RealmDocument =
+        serde_json::from_value(Value::Object(map)).map_err(|e| e.to_string())?;
+    document.validate().map_err(|errors| errors.join("\n"))?;
+    Ok(document)
+}

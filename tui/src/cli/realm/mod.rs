@@ -1,0 +1,162 @@
+//! `relayctl realm`.
+
+pub mod document;
+mod edit;
+
+#[cfg(test)]
+mod tests;
+
+use clap::Subcommand;
+use shared::Realm;
+use shared::api::{ErrorKind, RealmDocument, RealmPut, RealmView};
+use shared::filter::REALM_COLUMNS;
+
+use self::document::Setting;
+use super::App;
+use super::app::Columns;
+use super::args::ListArgs;
+use super::exit::Failure;
+use crate::client::ClientError;
+
+/// Verbs of `realm`.
+#[derive(Debug, Subcommand)]
+pub enum RealmCommand {
+    /// List realms
+    List(ListArgs),
+    /// Show one realm
+    Show {
+        /// The realm
+        realm: Realm,
+    },
+    /// Create a realm
+    Add {
+        /// The realm
+        realm: Realm,
+        /// Settings, as in max_sessions=100
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<Setting>,
+    },
+    /// Change settings: max_sessions, max_sessions_per_user, max_rate_bps, default_lifetime_secs,
+    /// max_lifetime_secs, allowed_peers, denied_peers, rest_separator, note; 'none' removes one
+    Set {
+        /// The realm
+        realm: Realm,
+        /// As in max_sessions=100 max_rate_bps=2M denied_peers=192.0.2.0/24,198.51.100.7
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<Setting>,
+        /// Only if it still is at this revision
+        #[arg(long, value_name = "N")]
+        if_rev: Option<u64>,
+    },
+    /// Change settings in $VISUAL or $EDITOR
+    Edit {
+        /// The realm
+        realm: Realm,
+    },
+    /// Delete a realm: its document, not its users
+    Rm {
+        /// The realm
+        realm: Realm,
+    },
+}
+
+pub(super) async fn run(app: &mut App<'_, '_>, command: &RealmCommand) -> Result<(), Failure> {
+    let api = app.api;
+    match command {
+        RealmCommand::List(list) => {
+            let columns = Columns {
+                all: REALM_COLUMNS,
+                stable: "realm:asc",
+            };
+            app.list(
+                list,
+                columns,
+                |query| async move { api.realms(&query).await },
+            )
+            .await
+        }
+        RealmCommand::Show { realm } => {
+            let realm = api.realm(realm).await?;
+            app.show(&realm)
+        }
+        RealmCommand::Add { realm, settings } => {
+            let mut document = RealmDocument::default();
+            apply(&mut document, settings)?;
+            let created = write(app, realm, 0, document).await?;
+            app.show(&created)
+        }
+        RealmCommand::Set {
+            realm,
+            settings,
+            if_rev,
+        } => set(app, realm, settings, *if_rev).await,
+        RealmCommand::Edit { realm } => edit::run(app, realm).await,
+        RealmCommand::Rm { realm } => remove(app, realm).await,
+    }
+}
+
+fn apply(document: &mut RealmDocument, settings: &[Setting]) -> Result<(), Failure> {
+    for setting in settings {
+        setting.apply(document).map_err(Failure::Usage)?;
+    }
+    document
+        .validate()
+        .map_err(|errors| Failure::Usage(errors.join("\n")))
+}
+
+async fn set(
+    app: &mut App<'_, '_>,
+    name: &Realm,
+    settings: &[Setting],
+    if_rev: Option<u64>,
+) -> Result<(), Failure> {
+    let before = app.api.realm(name).await?;
+    let mut after = before.document.clone();
+    apply(&mut after, settings)?;
+    let changes = document::diff(&before.document, &after);
+    if changes.is_empty() {
+        app.terminal.note("nothing changes");
+        return app.show(&before);
+    }
+    app.terminal.note(&changes.join("\n"));
+    let expected = if_rev.unwrap_or(before.revision);
+    let realm = write(app, name, expected, after).await?;
+    app.show(&realm)
+}
+
+/// Writes the document if the revision still is `expected`.
+async fn write(
+    app: &App<'_, '_>,
+    name: &Realm,
+    expected: u64,
+    document: RealmDocument,
+) -> Result<RealmView, Failure> {
+    let put = RealmPut {
+        document,
+        reason: app.global.reason.clone(),
+    };
+    app.api.put_realm(name, expected, &put).await.map_err(|error| match error {
+        ClientError::Api(error) if error.error == ErrorKind::RevisionConflict => {
+            let current = error.current_revision.map_or("another".to_owned(), |r| r.to_string());
+            Failure::Other(format!(
+                "realm {name} was changed meanwhile: it is at revision {current}, not {expected}; \
+                 nothing was done"
+            ))
+        }
+        error => error.into(),
+    })
+}
+
+async fn remove(app: &mut App<'_, '_>, name: &Realm) -> Result<(), Failure> {
+    let realm = app.api.realm(name).await?;
+    let question = format!(
+        "Realm {name} (revision {}) is deleted; {} sessions are in it.",
+        realm.revision, realm.sessions
+    );
+    app.confirm(&question, name.as_str())?;
+    app.api
+        .delete_realm(name, realm.revision, &app.global.reason)
+        .await?;
+    app.terminal.note(&format!("realm {name} is deleted"));
+    Ok(())
+}
