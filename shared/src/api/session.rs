@@ -75,7 +75,7 @@ impl SessionView {
     /// Both directions together: the column RATE.
     #[must_use]
     pub fn rate_bps(&self) -> u64 {
-        self.rate_in_bps + self.rate_out_bps
+        self.rate_in_bps.saturating_add(self.rate_out_bps)
     }
 }
 

@@ -138,7 +138,10 @@ impl<T: Row> ListState<T> {
 
     /// The page next to the loaded ones that the viewport is about to need.
     pub(crate) fn wanted_page(&self) -> Option<usize> {
-        let (first, last) = (self.pages.front()?.0, self.pages.back()?.0);
+        let (Some((first, _)), Some((last, _))) = (self.pages.front(), self.pages.back()) else {
+            return self.error.is_none().then_some(0);
+        };
+        let (first, last) = (*first, *last);
         if self.top < EDGE_ROWS && first > 0 {
             return Some(first - 1);
         }
@@ -191,6 +194,8 @@ impl<T: Row> ListState<T> {
     pub(crate) fn expire(&mut self) {
         self.chain.truncate(1);
         self.pages.clear();
+        self.rows.clear();
+        self.base = 0;
         self.more = false;
         self.top = 0;
         self.held = false;

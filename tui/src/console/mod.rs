@@ -151,3 +151,6 @@ fn watch_terminal(stop: &CancellationToken) {
         std::process::exit(1);
     });
 }
+
+#[cfg(test)]
+mod tests;

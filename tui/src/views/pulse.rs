@@ -150,6 +150,21 @@ fn code_name(code: &str) -> &str {
     }
 }
 
+/// The same where room is short.
+fn short_name(code: &str) -> &str {
+    match code {
+        "401" => "auth",
+        "403" => "deny",
+        "437" => "gone",
+        "438" => "stale",
+        "441" => "cred",
+        "442" => "proto",
+        "486" => "quota",
+        "508" => "full",
+        _ => "",
+    }
+}
+
 fn refusals(canvas: &mut Canvas<'_>, area: Rect, rates: &BTreeMap<String, f64>) {
     let inner = canvas.panel(area, "Refusals per second");
     let mut shown: Vec<(&str, f64)> = rates.iter().map(|(c, r)| (c.as_str(), *r)).collect();
@@ -166,8 +181,20 @@ fn refusals(canvas: &mut Canvas<'_>, area: Rect, rates: &BTreeMap<String, f64>) 
         let alarm = rate > 0.0 && matches!(code, "486" | "508");
         let tone = if alarm { Tone::Warn } else { Tone::Normal };
         let sign = if alarm { " !" } else { "" };
-        let text = format!("{code} {:<11} {rate:.1}{sign}", code_name(code));
-        canvas.text(x, y, half, &text, tone);
+        let name = if half >= 30 {
+            code_name(code)
+        } else {
+            short_name(code)
+        };
+        let label = half.saturating_sub(8);
+        canvas.cell(x, y, label, &format!("{code} {name}"), Align::Left, tone);
+        canvas.text(
+            x + label,
+            y,
+            half - label,
+            &format!("{rate:>5.1}{sign}"),
+            tone,
+        );
     }
 }
 

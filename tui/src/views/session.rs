@@ -70,7 +70,7 @@ fn facts(model: &Model, detail: &SessionDetail) -> Vec<(&'static str, String)> {
         ),
         (
             "quota",
-            format!("user {} of {limit} on this node", detail.user_sessions),
+            format!("user {}/{limit} on this node", detail.user_sessions),
         ),
         (
             "max rate",

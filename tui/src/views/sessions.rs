@@ -199,6 +199,7 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let mut columns = COLUMNS;
     if model.size.0 >= WIDE {
         (columns[0].width, columns[0].most) = (16, 16);
+        columns[5].width = 21;
     }
     let panel = paint_list(model, canvas, body, list, &columns, |s| s.stale);
     if panel.height == 0 {
@@ -218,14 +219,14 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
             session.client, session.transport, session.server, session.relay
         ),
         format!(
-            "started {} ({})   expires in {} s   {} of peers",
+            "started {} ({})   expires in {} s   {} permissions",
             model.clock(session.started_at_ms),
             age(Duration::from_secs(session.age_secs)),
             session.ttl_secs,
             session.peer_count
         ),
         format!(
-            "in {} in {} packets   out {} in {} packets   drops {}",
+            "in {} / {} packets   out {} / {} packets   drops {}",
             shared::units::byte_count(session.in_bytes),
             short_number(session.in_packets),
             shared::units::byte_count(session.out_bytes),

@@ -5,7 +5,6 @@
 mod allocating;
 mod authentication;
 mod channels;
-mod churn;
 mod codec;
 mod kit;
 mod live_changes;

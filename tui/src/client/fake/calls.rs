@@ -103,7 +103,8 @@ impl AdminApi for FakeAdmin {
     }
 
     async fn whoami(&self) -> ClientResult<WhoAmI> {
-        let state = self.enter(Role::Mint, "whoami".into())?;
+        let role = self.state().role;
+        let state = self.enter(role, "whoami".into())?;
         Ok(WhoAmI {
             actor: "unix:0".into(),
             role: state.role,

@@ -43,6 +43,7 @@ pub(super) fn begin(model: &mut Model, binding: &Binding, effects: &mut Vec<Effe
 /// Opens a form.
 pub(super) fn open(model: &mut Model, form: Form, purpose: Purpose) {
     model.dialog = Some(Dialog::Form(Box::new(form), Box::new(purpose)));
+    model.toast = None;
     model.dirty = true;
 }
 

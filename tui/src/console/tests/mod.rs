@@ -1,0 +1,141 @@
+//! The whole console in process: real `update`, real views, a cluster in memory.
+
+mod behaviour;
+mod changes;
+mod runtime;
+mod screens;
+
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::message::{Effect, Message};
+use super::model::Model;
+use super::theme::Theme;
+use super::update::update;
+use super::{effects, snapshot};
+use crate::client::fake::FakeAdmin;
+
+/// Rounds of effects after a message; more would be a loop.
+const ROUNDS: usize = 20;
+
+/// A console on a double.
+pub(super) struct Rig {
+    pub(super) api: Arc<FakeAdmin>,
+    pub(super) model: Model,
+    pub(super) copied: Vec<String>,
+    pub(super) left: bool,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Rig {
+    /// A console that has loaded its first view.
+    pub(super) fn new(sessions: usize, size: (u16, u16)) -> Self {
+        Self::themed(sessions, size, Theme::default())
+    }
+
+    /// The same in another theme.
+    pub(super) fn themed(sessions: usize, size: (u16, u16), theme: Theme) -> Self {
+        let api = Arc::new(FakeAdmin::with_sessions(sessions));
+        let model = Model::new("prod-eu", theme, size, api.now_ms());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut rig = Self {
+            api,
+            model,
+            copied: Vec::new(),
+            left: false,
+            runtime,
+        };
+        rig.second();
+        rig.second();
+        rig
+    }
+
+    /// The same with changes allowed.
+    pub(super) fn writable(sessions: usize) -> Self {
+        let mut rig = Self::new(sessions, (80, 24));
+        rig.line(":rw");
+        rig.model.toast = None;
+        rig
+    }
+
+    /// Posts a message and performs what follows from it.
+    pub(super) fn post(&mut self, message: Message) {
+        let mut messages = vec![message];
+        for _ in 0..ROUNDS {
+            let effects: Vec<Effect> = messages
+                .drain(..)
+                .flat_map(|m| update(&mut self.model, m))
+                .collect();
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                messages.extend(self.perform(effect));
+            }
+        }
+        panic!("effects without end");
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<Message> {
+        let (to, mut from) = tokio::sync::mpsc::channel(1);
+        let api = Arc::clone(&self.api);
+        match effect {
+            Effect::Ask(question) => self.runtime.block_on(effects::ask(api, question, to)),
+            Effect::Act(action) => self.runtime.block_on(effects::act(api, action, to)),
+            Effect::Copy(text) => self.copied.push(text),
+            Effect::Quit => self.left = true,
+            Effect::Follow(_) | Effect::Redraw | Effect::Suspend => {}
+        }
+        from.try_recv().ok()
+    }
+
+    /// A second passes.
+    pub(super) fn second(&mut self) {
+        let now = self.model.now_ms + 1_000;
+        self.post(Message::Tick(now));
+    }
+
+    /// Presses a key.
+    pub(super) fn press(&mut self, code: KeyCode) {
+        self.post(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+    }
+
+    /// Presses a key with Ctrl.
+    pub(super) fn ctrl(&mut self, c: char) {
+        self.post(Message::Key(KeyEvent::new(
+            KeyCode::Char(c),
+            KeyModifiers::CONTROL,
+        )));
+    }
+
+    /// Types text.
+    pub(super) fn keys(&mut self, text: &str) {
+        for c in text.chars() {
+            self.press(KeyCode::Char(c));
+        }
+    }
+
+    /// Types a line and ends it.
+    pub(super) fn line(&mut self, text: &str) {
+        self.keys(text);
+        self.press(KeyCode::Enter);
+    }
+
+    /// What is on the screen.
+    pub(super) fn screen(&self) -> String {
+        snapshot::render(&self.model)
+    }
+
+    /// The last call that matches.
+    pub(super) fn called(&self, name: &str) -> Vec<String> {
+        self.api
+            .calls()
+            .into_iter()
+            .filter(|c| c.starts_with(name))
+            .collect()
+    }
+}
