@@ -2,15 +2,19 @@
 
 use std::fmt;
 
-/// A channel number: 0x4000 to 0x4FFF (RFC 8656 §12).
+/// A channel number: 0x4000 to 0x7FFF.
+///
+/// RFC 8656 §12 narrowed RFC 5766's range to 0x4000-0x4FFF, but clients in the field (coturn's before
+/// 4.16, which Debian ships) still draw from all of it, and nothing else on a TURN port begins with
+/// those bytes: refusing them would only lose those clients.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelNumber(u16);
 
 impl ChannelNumber {
-    /// A number in range; those up to 0x7FFF that RFC 5766 allowed are reserved now.
+    /// A number in range.
     #[must_use]
     pub fn new(number: u16) -> Option<Self> {
-        (0x4000..=0x4fff).contains(&number).then_some(Self(number))
+        (0x4000..=0x7fff).contains(&number).then_some(Self(number))
     }
 
     /// The number.

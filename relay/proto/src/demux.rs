@@ -7,7 +7,7 @@ pub enum Protocol {
     Stun,
     /// 20 to 63.
     Dtls,
-    /// 64 to 79.
+    /// 64 to 127: RFC 8656 uses the first sixteen, RFC 5766 used all.
     ChannelData,
     /// Everything else, and the empty packet.
     Unknown,
@@ -20,7 +20,7 @@ impl Protocol {
         match bytes.first() {
             Some(0..=3) => Self::Stun,
             Some(20..=63) => Self::Dtls,
-            Some(64..=79) => Self::ChannelData,
+            Some(64..=127) => Self::ChannelData,
             _ => Self::Unknown,
         }
     }

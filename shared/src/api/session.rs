@@ -126,7 +126,7 @@ pub struct PermissionView {
 /// A channel binding (RFC 8656 §12).
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct ChannelView {
-    /// The channel number, 0x4000 to 0x4FFF.
+    /// The channel number, 0x4000 to 0x7FFF.
     pub number: u16,
     /// The peer it is bound to.
     pub peer: SocketAddr,

@@ -7,16 +7,15 @@ use turn_proto::{ServerConfig, ServerLimits};
 const OTHER: &str = "9.9.9.9:7001";
 
 #[test]
-fn numbers_are_0x4000_to_0x4fff() {
+fn numbers_are_those_of_rfc_5766_0x4000_to_0x7fff() {
     let mut net = Net::new();
     let (alice, _) = Client::allocated(&mut net);
     for (number, code) in [
         (0x3fff, 400),
-        (0x5000, 400),
-        (0x7ffe, 400),
+        (0x8000, 400),
         (0xffff, 400),
         (0, 400),
-        (0x4fff, 0),
+        (0x7fff, 0),
     ] {
         assert_eq!(alice.bind(&mut net, number, PEER), code, "{number:#x}");
     }
