@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::{SessionRecord, StoreError};
 
-/// A session record as MessagePack with field names, so that versions can differ by a field.
+/// A session record as MessagePack without field names, which would take more than the values. A
+/// field more means a version more.
 pub(crate) fn encode_session(record: &SessionRecord) -> Result<Vec<u8>, StoreError> {
-    rmp_serde::to_vec_named(record).map_err(|error| unreadable(record.id.to_string(), error))
+    rmp_serde::to_vec(record).map_err(|error| unreadable(record.id.to_string(), error))
 }
 
 /// Reads a session record of this version or the one before; `None` for other versions.

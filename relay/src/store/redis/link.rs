@@ -97,7 +97,8 @@ impl RedisOptions {
         let mut settings = info
             .redis_settings()
             .clone()
-            .set_protocol(ProtocolVersion::RESP3);
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_skip_set_lib_name();
         if let (None, Some(username)) = (settings.username(), &self.username) {
             settings = settings.set_username(username);
         }

@@ -5,7 +5,8 @@
 //! one hash slot each; only where coturn's keys are written together with ours (the projection of a
 //! realm) they do not, and coturn cannot speak Redis Cluster anyway.
 //!
-//! A session takes about 300 bytes of Redis' memory (measured by the suite `tests/store`).
+//! A session with one permission and one channel takes 315 bytes of Redis' memory (Redis 7.0; 507 with
+//! field names in the record); the suite `tests/store` measures it.
 
 mod cluster;
 mod error;

@@ -1,0 +1,318 @@
+//! What only Redis has: going away and coming back, errors of all classes, what it costs.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use kit::redis::RedisServer;
+use kit::wait::wait_for_async;
+use relay::store::redis::{RedisOptions, RedisStore};
+use relay::store::{Change, Mailbox, Store, StoreError};
+use shared::api::RealmDocument;
+
+use crate::cluster::{node, now_ms, session};
+use crate::world::{Backend, World, key, ready, realm, told};
+
+/// How long a node may take to be back after Redis is.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
+
+fn server(world: &World) -> &RedisServer {
+    let Backend::Redis { server } = &world.backend else {
+        unreachable!("a world of Redis")
+    };
+    server
+}
+
+async fn back(store: &dyn Store) {
+    wait_for_async("Redis to be back", BACK_WITHIN, || async {
+        store.ping().await.ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_redis_is_refused_quickly_and_found_again() {
+    let mut server = RedisServer::start();
+    let store = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    let north = realm("north.gov");
+    store.put_user(&north, "gorst", &key(1)).await.unwrap();
+    let mut changes = store.changes();
+    server.kill();
+    let started = Instant::now();
+    for _ in 0..20 {
+        let answer = store.user(&north, "gorst").await;
+        assert!(
+            matches!(answer, Err(StoreError::Unavailable(_))),
+            "{answer:?}"
+        );
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+    server.restart();
+    back(&store).await;
+    told(&mut changes, |change| *change == Change::Everything).await;
+    assert!(store.user(&north, "gorst").await.unwrap().is_some());
+    // Listening works again too, and the mailbox connection is made anew.
+    server.cli(&["SET", "turn/realm/north.gov/user/new/key", &"ab".repeat(16)]);
+    told(
+        &mut changes,
+        |change| matches!(change, Change::User { name, .. } if name == "new"),
+    )
+    .await;
+    let mailbox = Mailbox::Node("fra-1".parse().unwrap());
+    store.post(&mailbox, b"x".to_vec()).await.unwrap();
+    assert_eq!(
+        store
+            .receive(&mailbox, Duration::from_secs(1))
+            .await
+            .unwrap(),
+        [b"x"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_starts_before_redis_does() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let store = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    let answer = store.ping().await;
+    assert!(
+        matches!(answer, Err(StoreError::Unavailable(_))),
+        "{answer:?}"
+    );
+    let mut changes = store.changes();
+    server.restart();
+    back(&store).await;
+    told(&mut changes, |change| *change == Change::Everything).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_redis_costs_one_deadline_at_most() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    let mailbox = Mailbox::Node("fra-1".parse().unwrap());
+    store.ping().await.unwrap();
+    server.pause();
+    let started = Instant::now();
+    assert!(matches!(
+        store.ping().await,
+        Err(StoreError::Unavailable(_))
+    ));
+    assert!(
+        started.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        started.elapsed()
+    );
+    wait_for_async("calls to be refused at once", BACK_WITHIN, || async {
+        let started = Instant::now();
+        store.ping().await.is_err().then_some(())?;
+        (started.elapsed() < Duration::from_millis(50)).then_some(())
+    })
+    .await;
+    let started = Instant::now();
+    assert!(
+        store
+            .receive(&mailbox, Duration::from_millis(100))
+            .await
+            .is_err()
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    server.resume();
+    back(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_written_while_nobody_listened_are_found() {
+    let server = RedisServer::start();
+    for i in 0..1500 {
+        let key = format!("turn/realm/north.gov/user/u{i:04}/key");
+        if i < 3 {
+            server.cli(&["SET", &key, &"ab".repeat(16)]);
+        }
+    }
+    let script = "for i = 3, 1499 do redis.call('SET', string.format('turn/realm/north.gov/user/u%04d/key', i), string.rep('ab', 16)) end";
+    server.cli(&["EVAL", script, "0"]);
+    let store = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    wait_for_async("all users", Duration::from_secs(5), || async {
+        let page = store.users(None, None, 2000).await.unwrap();
+        (page.len() == 1500 && store.user_count(None).await.unwrap() == 1500).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_together_runs_no_command_that_stops_redis() {
+    let world = World::redis();
+    let (store, north) = (&world.store, realm("north.gov"));
+    ready(store).await;
+    server(&world).cli(&["CONFIG", "RESETSTAT"]);
+    let id = "fra-1".parse().unwrap();
+    store.put_user(&north, "gorst", &key(1)).await.unwrap();
+    store.users(None, None, 100).await.unwrap();
+    store.user_count(None).await.unwrap();
+    store
+        .put_realm(&north, &RealmDocument::default(), 0, "a")
+        .await
+        .unwrap();
+    store.realms().await.unwrap();
+    store.heartbeat(&node("fra-1", 1)).await.unwrap();
+    store.nodes().await.unwrap();
+    store
+        .flush_sessions(&id, &[session(1, now_ms() + 60_000)], &[])
+        .await
+        .unwrap();
+    store.sessions(&id).await.unwrap();
+    store
+        .post(&Mailbox::Node(id.clone()), vec![1])
+        .await
+        .unwrap();
+    store
+        .receive(&Mailbox::Node(id.clone()), Duration::from_secs(1))
+        .await
+        .unwrap();
+    store.remove_node(&id).await.unwrap();
+    store.delete_realm(&north, 1).await.unwrap();
+    let stats = server(&world).cli(&["INFO", "commandstats"]);
+    let used: BTreeSet<&str> = stats
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(':'))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(used.contains("get") && used.contains("eval"), "{used:?}");
+    for costly in [
+        "keys",
+        "save",
+        "bgsave",
+        "flushall",
+        "flushdb",
+        "sort",
+        "script|load",
+    ] {
+        assert!(!used.contains(costly), "{costly} in {used:?}");
+    }
+    assert!(
+        !stats.contains("rejected_calls=1"),
+        "refused by the ACL: {stats}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_hostile_names_are_the_expected_ones() {
+    let world = World::redis();
+    let north = realm("a{b} *");
+    for name in ["x y\n{z}", "%s", "*"] {
+        world.store.put_user(&north, name, &key(1)).await.unwrap();
+        world
+            .store
+            .put_user_record(&north, name, &Default::default())
+            .await
+            .unwrap();
+    }
+    let listed = server(&world).cli(&["--scan", "--pattern", "relay:*"]);
+    let mut keys: Vec<&str> = listed.lines().map(|line| line.trim_matches('"')).collect();
+    keys.retain(|key| *key != "relay:heal");
+    keys.sort_unstable();
+    let realm_tag = "{YXtifSAq}";
+    let mut expected = vec![
+        "relay:realms".to_owned(),
+        format!("relay:users:{realm_tag}"),
+    ];
+    for name in ["eCB5Cnt6fQ", "JXM", "Kg"] {
+        expected.push(format!("relay:user:{realm_tag}:{name}"));
+    }
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    let count = server(&world).cli(&["EVAL", "return #redis.call('KEYS', 'turn/*')", "0"]);
+    assert!(count.ends_with('3'), "{count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_class_of_error_is_answered_and_none_panics() {
+    let mut server = RedisServer::start();
+    let store = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    let north = realm("north.gov");
+    let refused = |result: Result<(), StoreError>, what: &str| {
+        assert!(
+            matches!(result, Err(StoreError::Refused(_))),
+            "{what}: {result:?}"
+        );
+    };
+    server.cli(&["SET", "relay:realms", "a string"]);
+    refused(store.realms().await.map(drop), "WRONGTYPE");
+    refused(
+        store.put_user(&north, "a", &key(1)).await,
+        "WRONGTYPE in a pipeline",
+    );
+    server.cli(&["FLUSHALL"]);
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    refused(store.put_user(&north, "a", &key(1)).await, "OOM");
+    refused(
+        store
+            .put_realm(&north, &RealmDocument::default(), 0, "a")
+            .await
+            .map(drop),
+        "OOM",
+    );
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    server.cli(&["SET", "relay:realm:{bm9ydGguZ292}", "not json"]);
+    let corrupt = store
+        .put_realm(&north, &RealmDocument::default(), 0, "a")
+        .await;
+    assert!(corrupt.is_err(), "{corrupt:?}");
+    server.cli(&["SADD", "relay:realms", "north.gov"]);
+    let corrupt = store.realms().await;
+    assert!(
+        matches!(corrupt, Err(StoreError::Corrupt { .. })),
+        "{corrupt:?}"
+    );
+    server.cli(&["FLUSHALL"]);
+    server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+    let answer = store.put_user(&north, "a", &key(1)).await;
+    assert!(
+        matches!(answer, Err(StoreError::Unavailable(_))),
+        "READONLY: {answer:?}"
+    );
+    server.cli(&["REPLICAOF", "NO", "ONE"]);
+    back(&store).await;
+    server.kill();
+    assert!(matches!(
+        store.ping().await,
+        Err(StoreError::Unavailable(_))
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_can_never_work_are_refused_without_showing_a_password() {
+    for url in [
+        "nonsense:hunter2",
+        "redis://user:hunter2@192.0.2.1/",
+        "http://hunter2@x/",
+    ] {
+        let error = RedisStore::connect(&RedisOptions::new(url)).unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+    let store = RedisStore::connect(&RedisOptions::new("redis://user:hunter2@127.0.0.1:1/"));
+    assert!(!format!("{store:?}").contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_takes_less_than_the_stated_memory() {
+    const COUNT: u32 = 20_000;
+    let world = World::redis();
+    let id = "fra-1".parse().unwrap();
+    let later = now_ms() + 600_000;
+    let all: Vec<_> = (0..COUNT).map(|i| session(i, later)).collect();
+    world.store.flush_sessions(&id, &all, &[]).await.unwrap();
+    let key = "relay:node:{fra-1}:sessions";
+    let used = server(&world).cli(&["MEMORY", "USAGE", key, "SAMPLES", "0"]);
+    let used: u64 = used.trim_start_matches("(integer) ").parse().unwrap();
+    let each = used / u64::from(COUNT);
+    assert!((100..=360).contains(&each), "{each} bytes a session");
+}

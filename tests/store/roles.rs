@@ -1,0 +1,163 @@
+//! The rules that ship: what a node that only relays cannot do, and that it can do its work.
+
+use std::time::Duration;
+
+use kit::redis::RedisServer;
+use relay::store::redis::{RedisOptions, RedisStore};
+use relay::store::{Change, Mailbox, Store, StoreError, StoredSecret};
+use shared::Secret;
+use shared::api::{BlockView, RealmDocument};
+
+use crate::cluster::{node, now_ms, session};
+use crate::world::{acl, key, options, realm, told};
+
+struct Roles {
+    server: RedisServer,
+    gateway: RedisStore,
+    relay: RedisStore,
+}
+
+fn roles() -> Roles {
+    let rules = format!("{}\n{}", acl("gateway", ""), acl("relay", "fra-1"));
+    let server = RedisServer::start_with_acl(&rules);
+    let relay = RedisOptions {
+        gateway: false,
+        ..options(&server, "relayd-fra-1")
+    };
+    Roles {
+        gateway: RedisStore::connect(&options(&server, "relayd-gateway")).unwrap(),
+        relay: RedisStore::connect(&relay).unwrap(),
+        server,
+    }
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::Refused(_))), "{result:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_does_its_work() {
+    let Roles {
+        gateway,
+        relay,
+        server: _server,
+    } = roles();
+    let north = realm("north.gov");
+    relay.ping().await.unwrap();
+    let mut changes = relay.changes();
+    gateway.put_user(&north, "gorst", &key(1)).await.unwrap();
+    told(&mut changes, |change| matches!(change, Change::User { .. })).await;
+    gateway
+        .put_realm(&north, &RealmDocument::default(), 0, "a")
+        .await
+        .unwrap();
+    assert!(relay.user(&north, "gorst").await.unwrap().is_some());
+    assert_eq!(relay.users(None, None, 10).await.unwrap().len(), 1);
+    assert_eq!(relay.realms().await.unwrap().len(), 1);
+    relay.secrets(&north).await.unwrap();
+    relay.blocks().await.unwrap();
+    relay.tokens().await.unwrap();
+    let id = "fra-1".parse().unwrap();
+    let epoch = relay.next_epoch(&id).await.unwrap();
+    relay.heartbeat(&node("fra-1", epoch)).await.unwrap();
+    assert_eq!(relay.nodes().await.unwrap().len(), 1);
+    let later = now_ms() + 60_000;
+    relay
+        .flush_sessions(&id, &[session(1, later), session(2, 1)], &[])
+        .await
+        .unwrap();
+    assert_eq!(relay.sessions(&id).await.unwrap().len(), 1);
+    gateway
+        .post(&Mailbox::Node(id.clone()), b"ask".to_vec())
+        .await
+        .unwrap();
+    let asked = relay
+        .receive(&Mailbox::Node(id), Duration::from_secs(2))
+        .await
+        .unwrap();
+    assert_eq!(asked, [b"ask"]);
+    let reply = Mailbox::Reply("ams-1".parse().unwrap());
+    relay.post(&reply, b"answer".to_vec()).await.unwrap();
+    assert_eq!(
+        gateway
+            .receive(&reply, Duration::from_secs(2))
+            .await
+            .unwrap(),
+        [b"answer"]
+    );
+    relay.events(None, 10).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_changes_no_user_realm_or_other_node() {
+    let Roles {
+        gateway,
+        relay,
+        server,
+    } = roles();
+    let north = realm("north.gov");
+    gateway.put_user(&north, "gorst", &key(1)).await.unwrap();
+    refused(relay.put_user(&north, "gorst", &key(2)).await);
+    refused(relay.delete_user(&north, "gorst").await);
+    refused(
+        relay
+            .put_user_record(&north, "gorst", &Default::default())
+            .await,
+    );
+    refused(
+        relay
+            .put_realm(&north, &RealmDocument::default(), 0, "a")
+            .await,
+    );
+    let secret = StoredSecret {
+        value: Secret::new("s".into()),
+        label: String::new(),
+        created_at_ms: 0,
+    };
+    refused(relay.put_secret(&north, &secret).await);
+    let block = BlockView {
+        realm: north.clone(),
+        user: "gorst".to_owned(),
+        until_ms: now_ms() + 60_000,
+        reason: String::new(),
+        by: String::new(),
+    };
+    refused(relay.put_block(&block).await);
+    refused(relay.delete_token("x").await);
+    let other = "ams-1".parse().unwrap();
+    refused(relay.next_epoch(&other).await);
+    refused(relay.heartbeat(&node("ams-1", 1)).await);
+    refused(relay.flush_sessions(&other, &[session(1, 1)], &[]).await);
+    refused(relay.post(&Mailbox::Node(other), vec![1]).await);
+    refused(relay.audit(1).await);
+    let user = gateway.user(&north, "gorst").await.unwrap().unwrap();
+    assert_eq!(user.key, key(1), "nothing of it came through");
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_role_may_stop_or_reconfigure_redis() {
+    let Roles { server, .. } = roles();
+    for user in ["relayd-gateway", "relayd-fra-1"] {
+        for command in [
+            &["FLUSHALL"][..],
+            &["FLUSHDB"],
+            &["CONFIG", "GET", "*"],
+            &["KEYS", "*"],
+            &["SAVE"],
+            &["SHUTDOWN"],
+            &["ACL", "LIST"],
+            &["MONITOR"],
+            &["SCRIPT", "FLUSH"],
+            &["SET", "elsewhere", "x"],
+            &["DEBUG", "SLEEP", "1"],
+        ] {
+            let dry = [&["ACL", "DRYRUN", user], command].concat();
+            let said = server.cli(&dry);
+            assert!(
+                said.contains("no permissions"),
+                "{user} {command:?}: {said}"
+            );
+        }
+    }
+}
