@@ -82,7 +82,7 @@ impl Style {
         match (self, number) {
             _ if value.is_null() => "-".to_owned(),
             (Self::Count, Some(n)) if n.fract() != 0.0 => format!("{n:.1}"),
-            (Self::Count, Some(_)) => value.as_u64().map_or("-".to_owned(), units::grouped),
+            (Self::Count, Some(n)) => units::grouped(value.as_u64().unwrap_or(n as u64)),
             (Self::Rate, Some(n)) => units::short_number(n as u64),
             (Self::Bytes, Some(n)) => units::byte_count(n as u64),
             (Self::Age, Some(n)) => units::age(Duration::from_secs(n as u64)),

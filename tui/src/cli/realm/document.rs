@@ -207,6 +207,25 @@ pub(super) fn diff(before: &RealmDocument, after: &RealmDocument) -> Vec<String>
         .collect()
 }
 
+/// `theirs` with what `mine` changed of `base`.
+///
+/// # Errors
+/// The two do not go together.
+pub(super) fn rebase(
+    base: &RealmDocument,
+    mine: &RealmDocument,
+    theirs: &RealmDocument,
+) -> Result<RealmDocument, String> {
+    let (base, mine, mut merged) = (to_map(base), to_map(mine), to_map(theirs));
+    for (key, value) in &mine {
+        if base.get(key) != Some(value) {
+            merged.insert(key.clone(), value.clone());
+        }
+    }
+    merged.retain(|key, _| mine.contains_key(key) || !base.contains_key(key));
+    serde_json::from_value(Value::Object(merged)).map_err(|error| error.to_string())
+}
+
 /// The document as TOML with a comment per setting; what is not set is a comment too.
 ///
 /// # Errors

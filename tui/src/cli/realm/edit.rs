@@ -3,7 +3,7 @@
 use shared::Realm;
 use shared::api::{ErrorKind, RealmPut, RealmView};
 
-use super::document::{diff, from_toml, to_toml};
+use super::document::{diff, from_toml, rebase, to_toml};
 use crate::cli::App;
 use crate::cli::exit::Failure;
 use crate::client::ClientError;
@@ -49,6 +49,9 @@ pub(super) async fn run(app: &mut App<'_, '_>, name: &Realm) -> Result<(), Failu
                     app,
                     &format!("{by} changed the realm meanwhile:\n{changed}"),
                 )?;
+                let merged = rebase(&base.document, &put.document, &theirs.document);
+                let merged = merged.map_err(Failure::Other)?;
+                text = to_toml(&title(&theirs), &merged).map_err(Failure::Other)?;
                 base = theirs;
             }
             Err(error) => return Err(error.into()),
