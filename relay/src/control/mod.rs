@@ -1,1 +1,37 @@
-//! placeholder
+//! The control plane: keeps the books of this node, syncs with the store, speaks with the other
+//! nodes, and answers whatever the admin API asks.
+//!
+//! `node.rs` calls [`prepare`] before the workers start (it gives them their first policy and their
+//! quota), then [`Prepared::run`] once they run. Everything the admin API does is a method of
+//! [`Service`].
+
+mod clock;
+mod cluster;
+mod credentials;
+mod directory;
+mod dirty;
+mod health;
+mod hub;
+mod keys;
+mod mirror;
+mod parts;
+mod policy;
+mod process;
+mod pump;
+mod quota;
+mod recorder;
+mod sampler;
+mod service;
+mod tokens;
+mod waiters;
+mod workers;
+
+#[cfg(test)]
+mod testing;
+
+pub use keys::ClusterKey;
+pub use parts::{ControlHandle, ControlParts, Prepared, WorkerSide, prepare};
+pub use quota::NodeQuota;
+pub use service::metrics::{MetricsView, RealmMetric, RefusalMetric};
+pub use service::{Caller, EventStream, Readiness, Service};
+pub use workers::{NoWorkers, RunningWorkers, Workers};

@@ -1,0 +1,259 @@
+//! What this node answers about itself: to its own service and to other nodes alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::api::{ApiError, ErrorKind, ItemOutcome, RefusalCount, SessionDetail, SessionView};
+use shared::{Realm, SessionId, SessionIdPrefix};
+use turn_proto::server::{Command, EndCause};
+
+use super::message::{Killed, MAX_KILLS, NodeAnswer, NodeQuestion};
+use crate::control::clock::Moment;
+use crate::control::directory::query::QueryError;
+use crate::control::hub::Hub;
+use crate::control::service::Caller;
+use crate::control::waiters::News;
+
+/// How long a worker has to describe a session.
+const DESCRIBE_WAIT: Duration = Duration::from_millis(100);
+/// How long a worker has to end a session.
+pub(crate) const KILL_WAIT: Duration = Duration::from_secs(2);
+/// Users with sessions that one node tells about at most.
+pub(crate) const MAX_USERS: usize = 10_000;
+/// Refusal rows that one node tells about at most.
+const MAX_REFUSALS: usize = 5000;
+
+/// Answers a question about this node. Role and realms are those of the caller, wherever they
+/// are: they are enforced here too, where the question arrives.
+pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuestion) -> NodeAnswer {
+    if !caller.role.covers(question.needs()) {
+        let message = "the role does not reach this far";
+        return NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message));
+    }
+    let now = Moment::now();
+    let realms = &caller.realms;
+    match question {
+        NodeQuestion::Sessions(mut question) => {
+            question.realms.clone_from(realms);
+            question.limit = question.limit.min(MAX_USERS);
+            match hub.books().page(&question, now) {
+                Ok(page) => NodeAnswer::Sessions(page),
+                Err(error) => NodeAnswer::Failed(query_error(&error)),
+            }
+        }
+        NodeQuestion::Session { prefix } => describe(hub, &prefix, realms).await,
+        NodeQuestion::Kill { ids } => kill(hub, &ids, realms).await,
+        NodeQuestion::Users { limit } => {
+            let (loads, count) = hub.books().user_loads(realms, limit.min(MAX_USERS), now);
+            NodeAnswer::Users { loads, count }
+        }
+        NodeQuestion::Realms => {
+            let mut loads = hub.books().realm_loads(now);
+            loads.retain(|load| caller.sees(&load.realm));
+            NodeAnswer::Realms(loads)
+        }
+        NodeQuestion::SecretUse { realm } => NodeAnswer::SecretUse(hub.books().secret_use(&realm)),
+        NodeQuestion::Refusals => NodeAnswer::Refusals(refusals(hub, caller)),
+        NodeQuestion::Jobs { id } => {
+            let mut jobs = hub.jobs.views(id.as_deref());
+            jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);
+            NodeAnswer::Jobs(jobs)
+        }
+        NodeQuestion::StopJob { id } => {
+            let mut jobs = hub.jobs.views(Some(&id));
+            jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);
+            let stopped = jobs.first().and_then(|job| hub.jobs.stop(&job.id));
+            NodeAnswer::Jobs(stopped.into_iter().collect())
+        }
+    }
+}
+
+/// The error that a query answers with.
+#[must_use]
+pub(crate) fn query_error(error: &QueryError) -> ApiError {
+    let kind = match error {
+        QueryError::Invalid(_) => ErrorKind::BadRequest,
+        QueryError::RankingGone => ErrorKind::CursorExpired,
+    };
+    ApiError::new(kind, error.to_string())
+}
+
+fn in_scope(realms: &[Realm], realm: &Realm) -> bool {
+    realms.is_empty() || realms.contains(realm)
+}
+
+async fn describe(hub: &Hub, prefix: &str, realms: &[Realm]) -> NodeAnswer {
+    let Ok(prefix) = prefix.parse::<SessionIdPrefix>() else {
+        let message = "a session is named by 6 to 16 hex digits";
+        return NodeAnswer::Failed(ApiError::new(ErrorKind::BadRequest, message));
+    };
+    let found = {
+        let mut books = hub.books();
+        let (ids, count) = books.by_prefix(prefix);
+        let entry = ids.first().and_then(|id| books.entry(*id, Moment::now()));
+        entry
+            .filter(|entry| in_scope(realms, &entry.view.realm))
+            .map(|entry| (entry.view.id, entry.view.worker, count))
+    };
+    let Some((id, worker, matches)) = found else {
+        return NodeAnswer::Session {
+            detail: None,
+            matches: 0,
+        };
+    };
+    if matches > 1 {
+        return NodeAnswer::Session {
+            detail: None,
+            matches,
+        };
+    }
+    let described = hub.waiters.wait(id, News::Described);
+    if hub.workers.send(worker, Command::Describe { session: id }) {
+        // What is known is good enough when the worker is slow.
+        let _ = tokio::time::timeout(DESCRIBE_WAIT, described).await;
+    }
+    let detail = detail(hub, id).map(Box::new);
+    NodeAnswer::Session {
+        matches: u64::from(detail.is_some()),
+        detail,
+    }
+}
+
+fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
+    let now = Moment::now();
+    let mut books = hub.books();
+    let entry = books.entry(id, now)?;
+    let snapshot = &entry.snapshot;
+    let counters = &snapshot.counters;
+    let drops = [
+        ("no_permission", counters.drop_no_permission),
+        ("unknown_peer", counters.drop_unknown_peer),
+        ("denied_peer", counters.drop_denied_peer),
+        ("over_rate", counters.drop_over_rate),
+    ];
+    let view = SessionView {
+        peers: entry.all_peers(),
+        ..entry.view.clone()
+    };
+    let user_limit = limit_of(hub, &view.realm, &view.user);
+    Some(SessionDetail {
+        schema: "session/1".to_owned(),
+        as_of_ms: now.unix_ms,
+        lifetime_secs: snapshot.lifetime.as_secs(),
+        credential_expires_at_ms: snapshot
+            .credential_expiry
+            .map(|end| end.saturating_mul(1000)),
+        permissions: entry.permissions(now),
+        channels: entry.channels(now),
+        drops_by_reason: drops
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+        user_sessions: hub.quota.user_sessions(&view.realm, &view.user),
+        user_limit,
+        session: view,
+    })
+}
+
+/// The session limit of a user by the realm; the empty user has none.
+fn limit_of(hub: &Hub, realm: &Realm, user: &str) -> Option<u32> {
+    let policy = hub.keeper.current();
+    let realm = policy.realms.get(realm).filter(|_| !user.is_empty())?;
+    realm.max_sessions_per_user
+}
+
+async fn kill(hub: &Hub, ids: &[SessionId], realms: &[Realm]) -> NodeAnswer {
+    let waiting: Vec<_> = ids
+        .iter()
+        .take(MAX_KILLS)
+        .map(|id| start_kill(hub, *id, realms))
+        .collect();
+    let end = tokio::time::Instant::now() + KILL_WAIT;
+    let mut killed = Vec::with_capacity(waiting.len());
+    for (mut one, ended) in waiting {
+        if let Some(ended) = ended {
+            let confirmed = tokio::time::timeout_at(end, ended).await;
+            if matches!(confirmed, Ok(Ok(()))) {
+                one.outcome = ItemOutcome::Killed;
+            }
+        }
+        killed.push(one);
+    }
+    NodeAnswer::Killed(killed)
+}
+
+type Ended = tokio::sync::oneshot::Receiver<()>;
+
+/// Sends the command; the outcome is set for those that need no waiting.
+fn start_kill(hub: &Hub, id: SessionId, realms: &[Realm]) -> (Killed, Option<Ended>) {
+    let found = hub.books().entry(id, Moment::now()).map(|entry| {
+        (
+            entry.view.worker,
+            entry.view.user.clone(),
+            entry.view.realm.clone(),
+        )
+    });
+    let found = found.filter(|(_, _, realm)| in_scope(realms, realm));
+    let Some((worker, user, realm)) = found else {
+        let outcome = ItemOutcome::NotFound;
+        return (
+            Killed {
+                id,
+                user: String::new(),
+                realm: None,
+                outcome,
+            },
+            None,
+        );
+    };
+    let ended = hub.waiters.wait(id, News::Ended);
+    let sent = hub.workers.send(
+        worker,
+        Command::Kill {
+            session: id,
+            cause: EndCause::Killed,
+        },
+    );
+    let outcome = ItemOutcome::Unconfirmed;
+    (
+        Killed {
+            id,
+            user,
+            realm: Some(realm),
+            outcome,
+        },
+        sent.then_some(ended),
+    )
+}
+
+fn refusals(hub: &Hub, caller: &Caller) -> Vec<RefusalCount> {
+    let counts = hub
+        .books()
+        .refusals()
+        .into_iter()
+        .filter(|((realm, ..), _)| {
+            caller.realms.is_empty() || realm.as_ref().is_some_and(|realm| caller.sees(realm))
+        });
+    let mut rows: Vec<_> = counts
+        .map(|((realm, reason, code), count)| RefusalCount {
+            node: hub.node.clone(),
+            realm,
+            reason: reason.as_str().to_owned(),
+            code,
+            count,
+        })
+        .collect();
+    let malformed = hub.books().server_counters().malformed;
+    if malformed > 0 && caller.realms.is_empty() {
+        rows.push(RefusalCount {
+            node: hub.node.clone(),
+            realm: None,
+            reason: "malformed".to_owned(),
+            code: None,
+            count: malformed,
+        });
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.count));
+    rows.truncate(MAX_REFUSALS);
+    rows
+}

@@ -1,0 +1,263 @@
+//! The heartbeat: writes this node's record each second and reads everybody's.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use shared::api::{Capacity, EventKind, NodeRole, NodeState, NodeView, Severity};
+use tokio::time::MissedTickBehavior;
+use turn_proto::policy::RelayEndpoint;
+
+use super::registry::{Transition, show_relay};
+use crate::control::clock::Moment;
+use crate::control::hub::Hub;
+use crate::control::process::{ProcessMeter, ProcessUsage};
+use crate::control::sampler::Sample;
+use crate::store::StoreError;
+
+/// How often.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Beats until the node stops.
+pub(crate) async fn run(hub: Arc<Hub>) {
+    let mut interval = tokio::time::interval(INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut meter = ProcessMeter::new(Instant::now());
+    loop {
+        tokio::select! {
+            () = hub.cancel.cancelled() => return,
+            _ = interval.tick() => {
+                sample(&hub);
+                let usage = meter.read(Instant::now());
+                hub.cluster.registry().own_usage = usage;
+                if beat(&hub).await {
+                    look(&hub).await;
+                }
+            }
+            () = hub.cluster.look.notified() => {
+                look(&hub).await;
+            }
+        }
+    }
+}
+
+/// Writes the record; `false` when the store did not take it.
+async fn beat(hub: &Hub) -> bool {
+    if hub.fenced() {
+        return true;
+    }
+    if hub.epoch.load(Ordering::Relaxed) == 0 {
+        match hub.noted(hub.store.next_epoch(&hub.node).await) {
+            Ok(epoch) => hub.epoch.store(epoch, Ordering::Relaxed),
+            Err(error) => {
+                tracing::debug!(%error, "this node cannot register yet");
+                return false;
+            }
+        }
+    }
+    match hub.noted(hub.store.heartbeat(&own_view(hub)).await) {
+        Ok(()) => true,
+        Err(StoreError::Fenced { epoch }) => {
+            tracing::error!(
+                epoch,
+                "another process runs as this node: no new sessions here"
+            );
+            hub.set_fenced();
+            hub.keeper.refuse_allocations();
+            hub.policy_stale.notify_one();
+            let text = format!("{}: another process runs under this id", hub.node);
+            hub.event(EventKind::NodeChanged, Severity::Crit, text);
+            true
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the heartbeat did not reach the store");
+            false
+        }
+    }
+}
+
+/// Reads the registry and acts on what changed.
+async fn look(hub: &Hub) {
+    let Ok(nodes) = hub.noted(hub.store.nodes().await) else {
+        return;
+    };
+    let now = Instant::now();
+    let (transitions, endpoints, names, speaks) = {
+        let mut registry = hub.cluster.registry();
+        let transitions = registry.replace(nodes, now);
+        let live = registry.live(now);
+        // One node tells about the others: the first by name.
+        let speaks = live.first().is_none_or(|(node, _)| *node == hub.node);
+        let names: Vec<_> = registry
+            .views(now)
+            .into_iter()
+            .map(|view| view.id)
+            .collect();
+        (transitions, registry.endpoints(&hub.node), names, speaks)
+    };
+    hub.cluster.known().retain(&names);
+    if hub.keeper.set_others(endpoints.0, endpoints.1) {
+        hub.policy_stale.notify_one();
+    }
+    for transition in transitions {
+        let own = transition.node == hub.node;
+        if own || (speaks && transition.from.is_some()) {
+            announce(hub, &transition);
+        }
+    }
+}
+
+fn announce(hub: &Hub, transition: &Transition) {
+    let node = &transition.node;
+    let (severity, word) = match transition.to {
+        None => (Severity::Notice, "was removed"),
+        Some(NodeState::Joining) => (Severity::Info, "is joining"),
+        Some(NodeState::Ready) => (Severity::Info, "is ready"),
+        Some(NodeState::Draining) => (Severity::Notice, "takes no new sessions"),
+        Some(NodeState::Stale) => (Severity::Crit, "is silent"),
+        Some(NodeState::Gone) => (Severity::Notice, "has stopped"),
+    };
+    hub.event(EventKind::NodeChanged, severity, format!("{node} {word}"));
+}
+
+/// Takes the counters whose rates the record shows.
+fn sample(hub: &Hub) {
+    let books = hub.books();
+    let server = books.server_counters();
+    let refusals = books.refusals();
+    drop(books);
+    let mut sample = Sample::from([
+        ("created".to_owned(), server.allocations),
+        ("ended".to_owned(), server.ended),
+        ("packets".to_owned(), server.relayed_packets),
+        ("malformed".to_owned(), server.malformed),
+    ]);
+    for ((_, _, code), count) in refusals {
+        if let Some(code) = code {
+            *sample.entry(format!("code {code}")).or_default() += count;
+        }
+    }
+    hub.cluster.sampler().add(Instant::now(), sample);
+}
+
+/// This node's record, as of now.
+#[must_use]
+pub(crate) fn own_view(hub: &Hub) -> NodeView {
+    let now = Moment::now();
+    let (load, transports) = hub.books().node_load(now);
+    let (server, refusals) = {
+        let books = hub.books();
+        (books.server_counters(), books.refusals())
+    };
+    let rates = hub.cluster.sampler().rates();
+    let rate = |name: &str| rates.get(name).copied().unwrap_or(0.0);
+    let usage = hub.cluster.registry().own_usage;
+    let config = hub.config();
+    let mut by_code = std::collections::BTreeMap::new();
+    for ((_, _, code), count) in refusals {
+        if let Some(code) = code {
+            *by_code.entry(code.to_string()).or_default() += count;
+        }
+    }
+    let mut per_sec: std::collections::BTreeMap<_, _> = rates
+        .iter()
+        .filter_map(|(name, rate)| Some((name.strip_prefix("code ")?.to_owned(), *rate)))
+        .collect();
+    if rate("malformed") > 0.0 {
+        per_sec.insert("malformed".to_owned(), rate("malformed"));
+    }
+    let revisions = hub.keeper.realms().into_iter();
+    NodeView {
+        id: hub.node.clone(),
+        epoch: hub.epoch.load(Ordering::Relaxed),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        roles: config.roles.clone(),
+        labels: config.labels.clone(),
+        state: hub.state(),
+        session_base: format!("{:08x}", hub.parts.session_base),
+        listeners: hub.parts.listeners.clone(),
+        relays: relays(hub),
+        workers: hub.workers.count(),
+        uptime_secs: now
+            .mono
+            .saturating_duration_since(hub.started.mono)
+            .as_secs(),
+        heartbeat_age_secs: 0,
+        sessions: load.sessions,
+        created_per_sec: rate("created"),
+        ended_per_sec: rate("ended"),
+        rate_in_bps: load.rate_in_bps,
+        rate_out_bps: load.rate_out_bps,
+        packets_per_sec: rate("packets").round() as u64,
+        drops: server.dropped_packets,
+        transports,
+        capacity: capacity(hub, usage),
+        cpu_percent: usage.cpu_percent,
+        memory_bytes: usage.memory_bytes,
+        store: hub.store_state(),
+        realm_revisions: revisions
+            .map(|r| (r.name.as_str().to_owned(), r.revision))
+            .collect(),
+        refusals: by_code,
+        refusals_per_sec: per_sec,
+        control_overflows: hub.workers.overflows(),
+    }
+}
+
+fn relays(hub: &Hub) -> Vec<String> {
+    let ports = hub.config().relay_ports.clone();
+    let shown = hub.parts.relays.iter().map(|relay| {
+        show_relay(&RelayEndpoint {
+            address: relay.external,
+            ports: ports.clone(),
+        })
+    });
+    shown.collect()
+}
+
+/// The binding one of ports, descriptors and CPU.
+fn capacity(hub: &Hub, usage: ProcessUsage) -> Capacity {
+    let (used, total) = hub.workers.ports();
+    let percent = |used: u64, total: u64| 100.0 * used as f64 / total.max(1) as f64;
+    let cores = f64::from(hub.workers.count().max(1));
+    let mut limits = vec![
+        ("cpu", (usage.cpu_percent / cores).min(100.0)),
+        (
+            "descriptors",
+            percent(usage.descriptors, usage.descriptor_limit),
+        ),
+    ];
+    if hub.config().roles.contains(&NodeRole::Relay) {
+        limits.push(("ports", percent(used, total)));
+    }
+    let (bound_by, most) = limits
+        .into_iter()
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .expect("there are at least two limits");
+    Capacity {
+        percent: (most * 10.0).round() / 10.0,
+        bound_by: bound_by.to_owned(),
+        ports_used: used,
+        ports_total: total,
+    }
+}
+
+/// Says that this node is gone.
+pub(crate) async fn farewell(hub: &Hub) {
+    if hub.epoch.load(Ordering::Relaxed) == 0 || hub.fenced() {
+        return;
+    }
+    let gone = NodeView {
+        state: NodeState::Gone,
+        sessions: 0,
+        ..own_view(hub)
+    };
+    if let Err(error) = hub.store.heartbeat(&gone).await {
+        tracing::warn!(%error, "the store did not hear that this node stops");
+    }
+    let text = format!("{} has stopped", hub.node);
+    let event = hub.new_event(EventKind::NodeChanged, Severity::Notice, text);
+    if let Err(error) = hub.store.append_events(&[event]).await {
+        tracing::debug!(%error, "the last event was not written");
+    }
+}

@@ -1,0 +1,171 @@
+//! Sums over sessions: of users, realms, secrets and the node.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use shared::{Realm, Transport};
+
+use super::Directory;
+use crate::control::clock::Moment;
+
+/// Sessions and rates of whatever they are summed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// Live sessions.
+    pub sessions: u64,
+    /// Bits per second from clients.
+    pub rate_in_bps: u64,
+    /// Bits per second to clients.
+    pub rate_out_bps: u64,
+}
+
+impl Load {
+    /// Adds another sum.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.rate_in_bps += other.rate_in_bps;
+        self.rate_out_bps += other.rate_out_bps;
+    }
+}
+
+/// A user's load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UserLoad {
+    /// The realm.
+    pub realm: Realm,
+    /// The user; may be empty.
+    pub user: String,
+    /// The sums.
+    pub load: Load,
+}
+
+/// A realm's load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RealmLoad {
+    /// The realm.
+    pub realm: Realm,
+    /// The sums.
+    pub load: Load,
+    /// Users with at least one session.
+    pub users: u64,
+    /// Refusals since the node's start.
+    pub refusals: u64,
+}
+
+impl Directory {
+    /// The node as a whole, and its sessions by transport.
+    pub(crate) fn node_load(&mut self, now: Moment) -> (Load, BTreeMap<String, u64>) {
+        self.refresh_all(now);
+        let mut sum = Load::default();
+        let mut transports = [0; Transport::ALL.len()];
+        for entry in self.entries.values() {
+            sum.add(of(&entry.view));
+            if let Some(at) = Transport::ALL
+                .iter()
+                .position(|t| *t == entry.view.transport)
+            {
+                transports[at] += 1;
+            }
+        }
+        let named = Transport::ALL
+            .iter()
+            .zip(transports)
+            .filter(|(_, count)| *count > 0);
+        (
+            sum,
+            named
+                .map(|(name, count)| (name.as_str().to_owned(), count))
+                .collect(),
+        )
+    }
+
+    /// The users with sessions, of these realms (empty: all), those with most sessions first, at
+    /// most `limit` of them; and how many there are.
+    pub(crate) fn user_loads(
+        &mut self,
+        realms: &[Realm],
+        limit: usize,
+        now: Moment,
+    ) -> (Vec<UserLoad>, u64) {
+        self.refresh_all(now);
+        let mut sums: HashMap<(&Realm, &str), Load> = HashMap::new();
+        for entry in self.entries.values() {
+            let view = &entry.view;
+            if realms.is_empty() || realms.contains(&view.realm) {
+                sums.entry((&view.realm, &view.user))
+                    .or_default()
+                    .add(of(view));
+            }
+        }
+        let count = sums.len() as u64;
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        let order = |a: &((&Realm, &str), Load), b: &((&Realm, &str), Load)| {
+            b.1.sessions.cmp(&a.1.sessions).then(a.0.cmp(&b.0))
+        };
+        if sums.len() > limit && limit > 0 {
+            sums.select_nth_unstable_by(limit, order);
+        }
+        sums.truncate(limit);
+        sums.sort_unstable_by(order);
+        let loads = sums.into_iter().map(|((realm, user), load)| UserLoad {
+            realm: realm.clone(),
+            user: user.to_owned(),
+            load,
+        });
+        (loads.collect(), count)
+    }
+
+    /// The realms with sessions or refusals.
+    pub(crate) fn realm_loads(&mut self, now: Moment) -> Vec<RealmLoad> {
+        self.refresh_all(now);
+        let mut sums: BTreeMap<Realm, (Load, std::collections::HashSet<&str>)> = BTreeMap::new();
+        for entry in self.entries.values() {
+            let view = &entry.view;
+            if !sums.contains_key(&view.realm) {
+                sums.insert(view.realm.clone(), Default::default());
+            }
+            if let Some((load, users)) = sums.get_mut(&view.realm) {
+                load.add(of(view));
+                users.insert(&view.user);
+            }
+        }
+        let mut refusals: BTreeMap<Realm, u64> = BTreeMap::new();
+        for ((realm, ..), count) in self.refusals() {
+            if let Some(realm) = realm {
+                *refusals.entry(realm).or_default() += count;
+            }
+        }
+        for realm in refusals.keys() {
+            if !sums.contains_key(realm) {
+                sums.insert(realm.clone(), Default::default());
+            }
+        }
+        let loads = sums.into_iter().map(|(realm, (load, users))| RealmLoad {
+            refusals: refusals.get(&realm).copied().unwrap_or(0),
+            users: users.len() as u64,
+            realm,
+            load,
+        });
+        loads.collect()
+    }
+
+    /// How many sessions each shared secret of a realm has signed.
+    #[must_use]
+    pub(crate) fn secret_use(&self, realm: &Realm) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for view in self.entries.values().map(|entry| &entry.view) {
+            if let Some(id) = view.secret_id.as_ref().filter(|_| view.realm == *realm) {
+                *sums.entry(id.clone()).or_default() += 1;
+            }
+        }
+        sums
+    }
+}
+
+fn of(view: &shared::api::SessionView) -> Load {
+    Load {
+        sessions: 1,
+        rate_in_bps: view.rate_in_bps,
+        rate_out_bps: view.rate_out_bps,
+    }
+}

@@ -1,0 +1,248 @@
+//! What the tasks of the control plane share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shared::api::{EventKind, EventView, NodeState, Severity, StoreState};
+use shared::{NodeId, Secret};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::Moment;
+use super::cluster::Cluster;
+use super::credentials::Credentials;
+use super::directory::Directory;
+use super::dirty::Dirty;
+use super::health::{StoreHealth, Turn};
+use super::parts::ControlParts;
+use super::policy::PolicyKeeper;
+use super::quota::NodeQuota;
+use super::recorder::Recorder;
+use super::service::events::LiveTail;
+use super::service::jobs::Jobs;
+use super::service::users::UserIndex;
+use super::tokens::Tokens;
+use super::waiters::Waiters;
+use super::workers::Workers;
+use crate::config::Config;
+use crate::store::{Store, StoreError};
+
+/// What a hub is made of.
+#[derive(Debug)]
+pub(super) struct HubParts {
+    /// What `node.rs` gave.
+    pub parts: ControlParts,
+    /// The policy.
+    pub keeper: PolicyKeeper,
+    /// The quota.
+    pub quota: Arc<NodeQuota>,
+    /// The workers.
+    pub workers: Arc<dyn Workers>,
+    /// Ends everything.
+    pub cancel: CancellationToken,
+}
+
+/// The shared state of the control plane. Locks are held for the time of a table operation, never
+/// across an await.
+#[derive(Debug)]
+pub(super) struct Hub {
+    /// This node.
+    pub node: NodeId,
+    /// What `node.rs` gave.
+    pub parts: ControlParts,
+    /// When the control plane started.
+    pub started: Moment,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The key of mailbox messages.
+    pub mailbox_key: Secret<[u8; 32]>,
+    /// The policy and where it comes from.
+    pub keeper: PolicyKeeper,
+    /// The quota.
+    pub quota: Arc<NodeQuota>,
+    /// The workers.
+    pub workers: Arc<dyn Workers>,
+    /// Look-ups.
+    pub credentials: Credentials,
+    /// Events and audit on their way to the store.
+    pub recorder: Recorder,
+    /// Callers that wait for a session.
+    pub waiters: Waiters,
+    /// The other nodes.
+    pub cluster: Cluster,
+    /// Kill jobs.
+    pub jobs: Jobs,
+    /// Tokens.
+    pub tokens: Tokens,
+    /// Stored users, for pages.
+    pub user_index: UserIndex,
+    /// Followers of events.
+    pub tail: LiveTail,
+    /// Whether the store is there.
+    pub health: StoreHealth,
+    /// Wakes the task that keeps the policy.
+    pub policy_stale: Notify,
+    /// The number of this start; 0 until the store gave it.
+    pub epoch: AtomicU64,
+    /// Ends everything.
+    pub cancel: CancellationToken,
+    books: Mutex<Directory>,
+    dirty: Mutex<Dirty>,
+    serving: AtomicBool,
+    fenced: AtomicBool,
+}
+
+impl Hub {
+    /// Puts everything together.
+    #[must_use]
+    pub(super) fn new(made: HubParts) -> Arc<Self> {
+        let HubParts {
+            parts,
+            keeper,
+            quota,
+            workers,
+            cancel,
+        } = made;
+        let started = Moment::now();
+        Arc::new(Self {
+            node: parts.node.clone(),
+            started,
+            store: Arc::clone(&parts.store),
+            mailbox_key: parts.cluster_key.mailbox_key(),
+            keeper,
+            quota,
+            workers,
+            credentials: Credentials::default(),
+            recorder: Recorder::new(parts.node.clone()),
+            waiters: Waiters::default(),
+            cluster: Cluster::default(),
+            jobs: Jobs::default(),
+            tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),
+            user_index: UserIndex::default(),
+            tail: LiveTail::default(),
+            health: StoreHealth::new(started.unix_ms),
+            policy_stale: Notify::new(),
+            epoch: AtomicU64::new(0),
+            cancel,
+            books: Mutex::new(Directory::new(
+                parts.node.clone(),
+                parts.config.labels.clone(),
+            )),
+            dirty: Mutex::new(Dirty::new()),
+            serving: AtomicBool::new(false),
+            fenced: AtomicBool::new(false),
+            parts,
+        })
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.keeper.config()
+    }
+
+    /// The books of this node's sessions.
+    pub(super) fn books(&self) -> MutexGuard<'_, Directory> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the store does not know yet.
+    pub(super) fn dirty(&self) -> MutexGuard<'_, Dirty> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The listeners are open.
+    pub(super) fn set_serving(&self) {
+        self.serving.store(true, Ordering::Relaxed);
+    }
+
+    /// Another process runs as this node: this one takes no new sessions any more.
+    pub(super) fn set_fenced(&self) {
+        self.fenced.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another process runs as this node.
+    #[must_use]
+    pub(super) fn fenced(&self) -> bool {
+        self.fenced.load(Ordering::Relaxed)
+    }
+
+    /// Where this node is in its life.
+    #[must_use]
+    pub(super) fn state(&self) -> NodeState {
+        if self.cancel.is_cancelled() {
+            NodeState::Gone
+        } else if self.fenced() {
+            NodeState::Draining
+        } else if self.serving.load(Ordering::Relaxed) {
+            NodeState::Ready
+        } else {
+            NodeState::Joining
+        }
+    }
+
+    /// The connection to the store, for screens.
+    #[must_use]
+    pub(super) fn store_state(&self) -> StoreState {
+        let (connected, since_ms) = self.health.get();
+        StoreState {
+            kind: self.store.kind().to_owned(),
+            connected,
+            since_ms,
+        }
+    }
+
+    /// Notes what an answer of the store says about the store, and passes it on.
+    ///
+    /// # Errors
+    /// The one given.
+    pub(super) fn noted<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let connected = !matches!(answer, Err(StoreError::Unavailable(_)));
+        match self.health.note(connected, Moment::now().unix_ms) {
+            Turn::Same => {}
+            Turn::Lost => {
+                tracing::warn!("the store is out of reach; running sessions are not affected");
+                self.event(
+                    EventKind::StoreChanged,
+                    Severity::Crit,
+                    "the store is out of reach",
+                );
+            }
+            Turn::Back => {
+                tracing::info!(store = self.store.kind(), "the store answers");
+                self.event(
+                    EventKind::StoreChanged,
+                    Severity::Notice,
+                    "the store answers",
+                );
+                let ids: Vec<_> = self.books().ids().collect();
+                self.dirty().everything(ids.into_iter());
+                self.keeper.want_everything();
+                self.policy_stale.notify_one();
+            }
+        }
+        answer
+    }
+
+    /// Records an event about the node itself.
+    pub(super) fn event(&self, kind: EventKind, severity: Severity, text: impl Into<String>) {
+        self.recorder
+            .event(self.new_event(kind, severity, text.into()));
+    }
+
+    /// An event of this node, now.
+    #[must_use]
+    pub(super) fn new_event(&self, kind: EventKind, severity: Severity, text: String) -> EventView {
+        EventView {
+            id: String::new(),
+            at_ms: Moment::now().unix_ms,
+            node: self.node.clone(),
+            severity,
+            kind,
+            text,
+            session: None,
+            user: None,
+            realm: None,
+        }
+    }
+}

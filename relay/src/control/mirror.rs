@@ -1,0 +1,144 @@
+//! Writes to the store what a restore or an adopter needs of each session.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use shared::SessionId;
+use tokio::time::MissedTickBehavior;
+
+use super::clock::Moment;
+use super::directory::Entry;
+use super::dirty::Batch;
+use super::hub::Hub;
+use crate::store::{SessionRecord, StoreError};
+
+/// How often changes are written.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Ticks between attempts while the store is away.
+const AWAY_TICKS: u32 = 8;
+/// Ticks between writes of all totals: a minute.
+const TOTALS_TICKS: u32 = 240;
+/// Sessions in one write.
+const CHUNK: usize = 500;
+
+/// Mirrors until the node stops.
+pub(super) async fn run(hub: Arc<Hub>) {
+    let mut interval = tokio::time::interval(INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = 0_u32;
+    loop {
+        tokio::select! {
+            () = hub.cancel.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(TOTALS_TICKS) {
+            let ids: Vec<_> = hub.books().ids().collect();
+            let mut dirty = hub.dirty();
+            ids.into_iter().for_each(|id| dirty.changed(id));
+        }
+        let worth_trying = hub.health.connected() || ticks.is_multiple_of(AWAY_TICKS);
+        // Without an epoch the store has not spoken with this node yet.
+        if worth_trying && hub.epoch.load(Ordering::Relaxed) > 0 && !hub.fenced() {
+            flush(&hub).await;
+        }
+    }
+}
+
+/// Writes what changed; `false` when the store did not take it all.
+async fn flush(hub: &Hub) -> bool {
+    if hub.dirty().take_sweep() && !sweep(hub).await {
+        hub.dirty().want_sweep();
+        return false;
+    }
+    loop {
+        let batch = hub.dirty().take(CHUNK);
+        if batch == Batch::default() {
+            return true;
+        }
+        let records = records(hub, &batch.upserts);
+        let written = hub
+            .store
+            .flush_sessions(&hub.node, &records, &batch.deletes)
+            .await;
+        match hub.noted(written) {
+            Ok(()) => {}
+            Err(StoreError::Unavailable(_)) => {
+                hub.dirty().put_back(batch);
+                return false;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store does not take session records");
+                return false;
+            }
+        }
+    }
+}
+
+/// Removes records of sessions that this incarnation does not have.
+async fn sweep(hub: &Hub) -> bool {
+    let Ok(stored) = hub.noted(hub.store.sessions(&hub.node).await) else {
+        return false;
+    };
+    let known: HashSet<SessionId> = hub.books().ids().collect();
+    let mut dirty = hub.dirty();
+    for record in stored.iter().filter(|record| !known.contains(&record.id)) {
+        dirty.ended(record.id);
+    }
+    true
+}
+
+fn records(hub: &Hub, ids: &[SessionId]) -> Vec<SessionRecord> {
+    let now = Moment::now();
+    let epoch = hub.epoch.load(Ordering::Relaxed);
+    let mut books = hub.books();
+    let records = ids
+        .iter()
+        .filter_map(|id| Some(record(books.entry(*id, now)?, epoch, now)));
+    records.collect()
+}
+
+fn record(entry: &Entry, epoch: u64, now: Moment) -> SessionRecord {
+    let snapshot = &entry.snapshot;
+    let counters = &snapshot.counters;
+    let permissions = snapshot.permissions.iter();
+    let channels = snapshot.channels.iter();
+    SessionRecord {
+        v: SessionRecord::VERSION,
+        id: snapshot.id,
+        epoch,
+        client: snapshot.tuple.client,
+        server: snapshot.tuple.server,
+        transport: snapshot.tuple.transport,
+        realm: snapshot.realm.clone(),
+        username: snapshot.username.clone(),
+        secret_id: snapshot.secret_id.as_deref().map(str::to_owned),
+        credential_expiry: snapshot.credential_expiry,
+        relay_local: snapshot.relay_local,
+        relay_external: snapshot.relay_external,
+        created_at_ms: snapshot.created_unix.saturating_mul(1000),
+        expires_at_ms: now.wall_ms(snapshot.expires),
+        lifetime_secs: u32::try_from(snapshot.lifetime.as_secs()).unwrap_or(u32::MAX),
+        permissions: permissions
+            .map(|p| (p.peer, now.wall_ms(p.expires)))
+            .collect(),
+        channels: channels
+            .map(|c| (c.number, c.peer, now.wall_ms(c.expires)))
+            .collect(),
+        totals: [
+            counters.in_packets,
+            counters.in_bytes,
+            counters.out_packets,
+            counters.out_bytes,
+        ],
+    }
+}
+
+/// Writes what is left when the node stops.
+pub(super) async fn farewell(hub: &Hub) {
+    if hub.epoch.load(Ordering::Relaxed) > 0 && !hub.fenced() {
+        flush(hub).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! How the control plane starts and stops.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::{NodeId, Realm, WorkerId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use turn_proto::policy::Policy;
+
+use crate::config::Config;
+use crate::control::hub::{Hub, HubParts};
+use crate::control::keys::ClusterKey;
+use crate::control::policy::PolicyKeeper;
+use crate::control::quota::NodeQuota;
+use crate::control::workers::Workers;
+use crate::control::{cluster, credentials, mirror, pump, recorder, service, tokens};
+use crate::store::Store;
+use crate::worker::WorkerNews;
+use crate::worker::ports::RelayAddress;
+
+/// How long a start waits for the store before it goes on with the realms of the config file.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a stop may take to write down what is left.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What the control plane needs before the workers start.
+#[derive(Debug)]
+pub struct ControlParts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// This node's id.
+    pub node: NodeId,
+    /// The upper half of this start's session ids, drawn at random by the caller.
+    pub session_base: u32,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The cluster's key.
+    pub cluster_key: ClusterKey,
+    /// The bound TURN listeners, wildcards expanded.
+    pub listeners: Vec<SocketAddr>,
+    /// Listeners that have a realm of their own.
+    pub listener_realms: HashMap<SocketAddr, Realm>,
+    /// Where this node relays, on the ports of the configuration.
+    pub relays: Vec<RelayAddress>,
+    /// Admin, metrics and store endpoints: no peer may be one of them. Listeners are added by
+    /// the control plane.
+    pub services: Vec<SocketAddr>,
+}
+
+/// The workers' side, once they run.
+#[derive(Debug)]
+pub struct WorkerSide {
+    /// Takes commands: [`RunningWorkers`](super::RunningWorkers), or
+    /// [`NoWorkers`](super::NoWorkers) on a pure gateway.
+    pub workers: Arc<dyn Workers>,
+    /// What the workers have to say.
+    pub news: mpsc::Receiver<(WorkerId, WorkerNews)>,
+}
+
+/// A control plane whose first policy is ready.
+#[derive(Debug)]
+pub struct Prepared {
+    parts: ControlParts,
+    keeper: PolicyKeeper,
+    quota: Arc<NodeQuota>,
+}
+
+/// Builds the first policy: from the config file and, when the store answers within two seconds,
+/// from the store. A store that is away delays nothing and breaks nothing: its realms join when it
+/// comes back.
+pub async fn prepare(parts: ControlParts) -> Prepared {
+    let keeper = PolicyKeeper::new(&parts);
+    let read = keeper.read_store(&*parts.store);
+    match tokio::time::timeout(STORE_PATIENCE, read).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "serving with the realms of the config file until the store answers");
+        }
+        Err(_) => {
+            tracing::warn!(
+                "the store is slow: serving with the realms of the config file until it answers"
+            );
+        }
+    }
+    keeper.rebuild();
+    Prepared {
+        parts,
+        keeper,
+        quota: Arc::new(NodeQuota::new()),
+    }
+}
+
+impl Prepared {
+    /// The policy to start the workers with.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.keeper.current()
+    }
+
+    /// The quota that all workers share.
+    #[must_use]
+    pub fn quota(&self) -> Arc<NodeQuota> {
+        Arc::clone(&self.quota)
+    }
+
+    /// Starts the control plane's tasks on the current tokio runtime. They end after `cancel`:
+    /// await [`ControlHandle::stopped`] then. The workers must still run while this happens, so
+    /// that the last events are written down.
+    #[must_use]
+    pub fn run(self, side: WorkerSide, cancel: CancellationToken) -> ControlHandle {
+        let hub = Hub::new(HubParts {
+            parts: self.parts,
+            keeper: self.keeper,
+            quota: self.quota,
+            workers: side.workers,
+            cancel: cancel.clone(),
+        });
+        hub.tokens.load();
+        let tasks = TaskTracker::new();
+        tasks.spawn(pump::run(Arc::clone(&hub), side.news));
+        tasks.spawn(credentials::watch_changes(Arc::clone(&hub)));
+        tasks.spawn(crate::control::policy::keep_current(Arc::clone(&hub)));
+        tasks.spawn(cluster::heartbeat::run(Arc::clone(&hub)));
+        tasks.spawn(cluster::mailbox::serve(Arc::clone(&hub)));
+        tasks.spawn(cluster::mailbox::collect_replies(Arc::clone(&hub)));
+        tasks.spawn(recorder::run(Arc::clone(&hub)));
+        tasks.spawn(mirror::run(Arc::clone(&hub)));
+        tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
+        tasks.close();
+        ControlHandle { hub, tasks }
+    }
+}
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct ControlHandle {
+    hub: Arc<Hub>,
+    tasks: TaskTracker,
+}
+
+impl ControlHandle {
+    /// What the admin API calls.
+    #[must_use]
+    pub fn service(&self) -> service::Service {
+        service::Service::new(Arc::clone(&self.hub))
+    }
+
+    /// Marks the node as ready for clients: its listeners are open.
+    pub fn serving(&self) {
+        self.hub.set_serving();
+    }
+
+    /// Waits until the tasks have ended, then says goodbye to the store: the node is marked gone,
+    /// what is queued is written. At most three seconds.
+    pub async fn stopped(self) {
+        self.hub.cancel.cancelled().await;
+        let farewell = async {
+            self.tasks.wait().await;
+            recorder::flush(&self.hub).await;
+            mirror::farewell(&self.hub).await;
+            cluster::heartbeat::farewell(&self.hub).await;
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("the store did not take the last words of this node in time");
+        }
+    }
+}

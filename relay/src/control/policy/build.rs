@@ -1,0 +1,172 @@
+//! From sources to a policy.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::Realm;
+use turn_proto::policy::{PeerRules, Policy, RealmPolicy, RelayEndpoint, RestSecret};
+
+use super::{RealmEntry, Sources};
+use crate::config::{Config, PeerConfig};
+use crate::control::keys::ClusterKey;
+use crate::control::parts::ControlParts;
+
+/// What this node is, which no reload changes.
+#[derive(Debug)]
+pub(super) struct Own {
+    listener_realms: HashMap<SocketAddr, Realm>,
+    services: Vec<SocketAddr>,
+    relays: Vec<RelayEndpoint>,
+    external_to_local: Vec<(IpAddr, IpAddr)>,
+    relay_v4: bool,
+    relay_v6: bool,
+}
+
+impl Own {
+    /// What `node.rs` gave.
+    #[must_use]
+    pub(super) fn new(parts: &ControlParts) -> Self {
+        let mut services = parts.services.clone();
+        services.extend(&parts.listeners);
+        let mut relays: Vec<RelayEndpoint> = Vec::new();
+        let addresses = parts
+            .relays
+            .iter()
+            .flat_map(|relay| [relay.local, relay.external]);
+        for address in addresses {
+            let endpoint = RelayEndpoint {
+                address,
+                ports: parts.config.relay_ports.clone(),
+            };
+            if !relays.contains(&endpoint) {
+                relays.push(endpoint);
+            }
+        }
+        let mapped = parts
+            .relays
+            .iter()
+            .filter(|relay| relay.local != relay.external);
+        Self {
+            listener_realms: parts.listener_realms.clone(),
+            services,
+            relays,
+            external_to_local: mapped.map(|relay| (relay.external, relay.local)).collect(),
+            relay_v4: parts.relays.iter().any(|relay| relay.local.is_ipv4()),
+            relay_v6: parts.relays.iter().any(|relay| relay.local.is_ipv6()),
+        }
+    }
+}
+
+/// Everything variable that a policy is built from: two equal ones make the same policy.
+#[derive(Debug, PartialEq)]
+pub(super) struct Inputs {
+    default_realm: Realm,
+    realms: Vec<RealmEntry>,
+    blocks: BTreeMap<(Realm, String), u64>,
+    peers: PeerConfig,
+    services: Vec<SocketAddr>,
+    relays: Vec<RelayEndpoint>,
+    accepting: bool,
+}
+
+impl Inputs {
+    /// Gathers them; blocks that have ended are left out.
+    #[must_use]
+    pub(super) fn gather(config: &Config, own: &Own, sources: &Sources, now_ms: u64) -> Self {
+        let blocks = sources.blocks(now_ms).into_iter();
+        let mut services = own.services.clone();
+        services.extend(&sources.other_listeners);
+        let mut relays = own.relays.clone();
+        relays.extend(sources.relays.iter().cloned());
+        Self {
+            default_realm: config.default_realm.clone(),
+            realms: sources.realms(config),
+            // Rounded up: never shorter than promised.
+            blocks: blocks
+                .map(|block| ((block.realm, block.user), block.until_ms.div_ceil(1000)))
+                .collect(),
+            peers: config.peers.clone(),
+            services,
+            relays,
+            accepting: !sources.refusing,
+        }
+    }
+}
+
+/// Builds a policy.
+#[must_use]
+pub(super) fn policy(
+    inputs: &Inputs,
+    own: &Own,
+    config: &Config,
+    key: &ClusterKey,
+    revision: u64,
+) -> Policy {
+    let mut realms: BTreeMap<Realm, Arc<RealmPolicy>> = inputs
+        .realms
+        .iter()
+        .map(|realm| (realm.name.clone(), Arc::new(realm_policy(realm, key))))
+        .collect();
+    // Listeners and the default realm always have one, whatever else is known about it.
+    for name in own.listener_realms.values().chain([&inputs.default_realm]) {
+        if !realms.contains_key(name) {
+            let bare = RealmEntry {
+                name: name.clone(),
+                revision: 0,
+                changed_at_ms: 0,
+                changed_by: String::new(),
+                document: shared::api::RealmDocument::default(),
+                secrets: Vec::new(),
+            };
+            realms.insert(name.clone(), Arc::new(realm_policy(&bare, key)));
+        }
+    }
+    let blocks = inputs
+        .blocks
+        .iter()
+        .map(|((realm, user), until)| ((realm.clone(), Box::from(user.as_str())), *until));
+    Policy {
+        revision,
+        default_realm: inputs.default_realm.clone(),
+        listener_realms: own.listener_realms.clone(),
+        realms,
+        peers: PeerRules {
+            allowed: inputs.peers.allowed.clone(),
+            denied: inputs.peers.denied.clone(),
+            services: inputs.services.clone(),
+            relays: inputs.relays.clone(),
+            external_to_local: own.external_to_local.clone(),
+        },
+        blocks: blocks.collect(),
+        nonce_key: key.nonce_key(),
+        relay_v4: own.relay_v4,
+        relay_v6: own.relay_v6,
+        accepting: inputs.accepting && config.is_relay(),
+    }
+}
+
+fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy {
+    let document = &realm.document;
+    let secrets = realm.secrets.iter().map(|secret| {
+        let value = secret.value.expose();
+        RestSecret {
+            id: key.secret_id(&realm.name, value).into(),
+            value: value.as_bytes().to_vec().into(),
+        }
+    });
+    RealmPolicy {
+        name: realm.name.clone(),
+        revision: realm.revision,
+        secrets: secrets.collect(),
+        rest_separator: document.rest_separator,
+        max_sessions: document.max_sessions,
+        max_sessions_per_user: document.max_sessions_per_user,
+        max_rate_bps: document.max_rate_bps,
+        default_lifetime: Duration::from_secs(document.default_lifetime_secs.into()),
+        max_lifetime: Duration::from_secs(document.max_lifetime_secs.into()),
+        allowed_peers: document.allowed_peers.clone(),
+        denied_peers: document.denied_peers.clone(),
+    }
+}

@@ -1,0 +1,346 @@
+//! The policy that the workers judge by: where it comes from, and how it is kept current.
+
+mod build;
+mod sources;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use shared::Realm;
+use shared::api::BlockView;
+use turn_proto::policy::{Policy, RelayEndpoint};
+use turn_proto::server::Command;
+
+use super::clock::Moment;
+use super::credentials;
+use super::hub::Hub;
+use super::keys::ClusterKey;
+use super::parts::ControlParts;
+use crate::config::Config;
+use crate::store::{Store, StoreError};
+
+pub(super) use sources::{RealmEntry, SecretEntry, Sources};
+
+/// How often everything is compared, so that a lost message heals.
+const COMPARE: Duration = Duration::from_secs(5);
+/// How long changes are gathered before they are applied.
+const GATHER: Duration = Duration::from_millis(10);
+/// How long to wait before a worker that was too busy is told again.
+const RETELL: Duration = Duration::from_millis(200);
+/// Realms whose secrets are read at the same time.
+const CONCURRENCY: usize = 16;
+/// Blocks that wait at most for the store to come back.
+const MAX_PENDING_BLOCKS: usize = 1000;
+
+/// Keeps the sources of the policy and the policy itself.
+#[derive(Debug)]
+pub(super) struct PolicyKeeper {
+    key: ClusterKey,
+    own: build::Own,
+    config: ArcSwap<Config>,
+    current: ArcSwap<Policy>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    sources: Sources,
+    /// What the current policy was built from.
+    built: Option<build::Inputs>,
+    wanted: Wanted,
+}
+
+/// What is to be read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    everything: bool,
+    realms: bool,
+    blocks: bool,
+    secrets: BTreeSet<Realm>,
+    forgetting: bool,
+}
+
+impl PolicyKeeper {
+    /// A keeper that knows the config file.
+    #[must_use]
+    pub(super) fn new(parts: &ControlParts) -> Self {
+        let own = build::Own::new(parts);
+        let sources = Sources::default();
+        let inputs = build::Inputs::gather(&parts.config, &own, &sources, 0);
+        let policy = build::policy(&inputs, &own, &parts.config, &parts.cluster_key, 1);
+        Self {
+            key: parts.cluster_key.clone(),
+            own,
+            config: ArcSwap::new(Arc::clone(&parts.config)),
+            current: ArcSwap::from_pointee(policy),
+            state: Mutex::new(State {
+                sources,
+                built: None,
+                wanted: Wanted::default(),
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Replaces the configuration after a reload.
+    pub(super) fn set_config(&self, config: Arc<Config>) {
+        self.config.store(config);
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub(super) fn current(&self) -> Arc<Policy> {
+        self.current.load_full()
+    }
+
+    /// The public name of a secret.
+    #[must_use]
+    pub(super) fn secret_id(&self, realm: &Realm, value: &str) -> String {
+        self.key.secret_id(realm, value)
+    }
+
+    /// Looks into the sources.
+    pub(super) fn sources<T>(&self, look: impl FnOnce(&Sources) -> T) -> T {
+        look(&self.state().sources)
+    }
+
+    /// All realms, of the store and the config file.
+    #[must_use]
+    pub(super) fn realms(&self) -> Vec<RealmEntry> {
+        let config = self.config();
+        self.sources(|sources| sources.realms(&config))
+    }
+
+    /// One realm.
+    #[must_use]
+    pub(super) fn realm(&self, name: &Realm) -> Option<RealmEntry> {
+        self.realms().into_iter().find(|realm| realm.name == *name)
+    }
+
+    /// Everything is to be read again.
+    pub(super) fn want_everything(&self) {
+        self.state().wanted.everything = true;
+    }
+
+    /// Realm documents are to be read again.
+    pub(super) fn want_realms(&self) {
+        self.state().wanted.realms = true;
+    }
+
+    /// Blocks are to be read again.
+    pub(super) fn want_blocks(&self) {
+        self.state().wanted.blocks = true;
+    }
+
+    /// The secrets of a realm are to be read again.
+    pub(super) fn want_secrets(&self, realm: Realm) {
+        self.state().wanted.secrets.insert(realm);
+    }
+
+    /// The workers are to forget all keys: one of them was too busy to hear which.
+    pub(super) fn want_forgetting(&self) {
+        self.state().wanted.forgetting = true;
+    }
+
+    /// A block that counts at once, before the store has it.
+    pub(super) fn block_locally(&self, block: BlockView) {
+        let mut state = self.state();
+        let blocks = &mut state.sources.pending_blocks;
+        blocks.retain(|known| (&known.realm, &known.user) != (&block.realm, &block.user));
+        if blocks.len() < MAX_PENDING_BLOCKS {
+            blocks.push(block);
+        }
+    }
+
+    /// Forgets a local block: the store has it, or it was taken back.
+    pub(super) fn unblock_locally(&self, realm: &Realm, user: &str) -> bool {
+        let mut state = self.state();
+        let before = state.sources.pending_blocks.len();
+        state
+            .sources
+            .pending_blocks
+            .retain(|b| (&b.realm, b.user.as_str()) != (realm, user));
+        before != state.sources.pending_blocks.len()
+    }
+
+    /// The relay endpoints and listeners of the other nodes; `true` when they changed.
+    pub(super) fn set_others(
+        &self,
+        relays: Vec<RelayEndpoint>,
+        listeners: Vec<SocketAddr>,
+    ) -> bool {
+        let mut state = self.state();
+        let changed = state.sources.relays != relays || state.sources.other_listeners != listeners;
+        state.sources.relays = relays;
+        state.sources.other_listeners = listeners;
+        changed
+    }
+
+    /// Takes no new allocations from here on.
+    pub(super) fn refuse_allocations(&self) {
+        self.state().sources.refusing = true;
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// What the store said; what was known is kept then.
+    pub(super) async fn read_store(&self, store: &dyn Store) -> Result<(), StoreError> {
+        self.state().wanted.everything = true;
+        self.read_wanted(store).await
+    }
+
+    /// Reads what is wanted. On an error it stays wanted.
+    async fn read_wanted(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let wanted = std::mem::take(&mut self.state().wanted);
+        let result = self.read(store, &wanted).await;
+        if result.is_err() {
+            let mut state = self.state();
+            state.wanted.everything |= wanted.everything;
+            state.wanted.realms |= wanted.realms;
+            state.wanted.blocks |= wanted.blocks;
+            state.wanted.secrets.extend(wanted.secrets);
+        }
+        self.state().wanted.forgetting |= wanted.forgetting;
+        result
+    }
+
+    async fn read(&self, store: &dyn Store, wanted: &Wanted) -> Result<(), StoreError> {
+        let mut names = wanted.secrets.clone();
+        if wanted.everything || wanted.realms {
+            let realms = store.realms().await?;
+            let mut state = self.state();
+            let before = &state.sources.realms;
+            let new = realms
+                .iter()
+                .filter(|realm| !before.contains_key(&realm.name));
+            names.extend(new.map(|realm| realm.name.clone()));
+            state.sources.realms = realms
+                .into_iter()
+                .map(|realm| (realm.name.clone(), realm))
+                .collect();
+            if wanted.everything {
+                names.extend(state.sources.realms.keys().cloned());
+                names.extend(self.config().realms.iter().map(|realm| realm.name.clone()));
+            }
+        }
+        if wanted.everything || wanted.blocks {
+            let blocks = store.blocks().await?;
+            self.state().sources.blocks = blocks;
+        }
+        let secrets: Vec<_> = stream::iter(names)
+            .map(|realm| async move {
+                let secrets = store.secrets(&realm).await?;
+                Ok::<_, StoreError>((realm, secrets))
+            })
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        let mut state = self.state();
+        for (realm, secrets) in secrets {
+            if secrets.is_empty() {
+                state.sources.secrets.remove(&realm);
+            } else {
+                state.sources.secrets.insert(realm, secrets);
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds the policy anew if anything in it changed; `true` when it did.
+    pub(super) fn rebuild(&self) -> bool {
+        let config = self.config();
+        let now = Moment::now().unix_ms;
+        let mut state = self.state();
+        let inputs = build::Inputs::gather(&config, &self.own, &state.sources, now);
+        if state.built.as_ref() == Some(&inputs) {
+            return false;
+        }
+        let revision = self.current.load().revision + 1;
+        let policy = build::policy(&inputs, &self.own, &config, &self.key, revision);
+        self.current.store(Arc::new(policy));
+        state.built = Some(inputs);
+        true
+    }
+}
+
+/// Keeps the policy current until the node stops.
+pub(super) async fn keep_current(hub: Arc<Hub>) {
+    let mut compare = tokio::time::interval(COMPARE);
+    compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = hub.cancel.cancelled() => return,
+            _ = compare.tick() => hub.keeper.want_everything(),
+            () = hub.policy_stale.notified() => tokio::time::sleep(GATHER).await,
+        }
+        refresh(&hub).await;
+    }
+}
+
+/// Reads what is wanted, and tells the workers if the policy changed.
+pub(super) async fn refresh(hub: &Hub) {
+    if let Err(error) = hub.noted(hub.keeper.read_wanted(&*hub.store).await) {
+        tracing::debug!(%error, "realms, secrets and blocks stay as they were");
+    } else {
+        flush_blocks(hub).await;
+    }
+    hub.keeper.rebuild();
+    while !tell(hub) {
+        tokio::select! {
+            () = hub.cancel.cancelled() => return,
+            () = tokio::time::sleep(RETELL) => {}
+        }
+    }
+}
+
+/// Gives the workers the policy in force unless they have it, and lets them forget keys if that
+/// is wanted; `false` when one was too busy.
+fn tell(hub: &Hub) -> bool {
+    if std::mem::take(&mut hub.keeper.state().wanted.forgetting) && !credentials::forget_all(hub) {
+        hub.keeper.want_forgetting();
+        return false;
+    }
+    let policy = hub.keeper.current();
+    if hub.keeper.state().sources.told == policy.revision {
+        return true;
+    }
+    if !hub
+        .workers
+        .broadcast(&|| Command::SetPolicy(Arc::clone(&policy)))
+    {
+        return false;
+    }
+    hub.keeper.state().sources.told = policy.revision;
+    true
+}
+
+/// Writes blocks that were set while the store was away.
+async fn flush_blocks(hub: &Hub) {
+    let pending = hub.keeper.sources(|sources| sources.pending_blocks.clone());
+    for block in pending {
+        if hub.noted(hub.store.put_block(&block).await).is_err() {
+            return;
+        }
+        let mut state = hub.keeper.state();
+        state.sources.blocks.push(block.clone());
+        drop(state);
+        hub.keeper.unblock_locally(&block.realm, &block.user);
+    }
+}

@@ -1,0 +1,165 @@
+//! Takes the news of the workers into the books.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::api::{EventKind, EventView, SessionView, Severity};
+use shared::{WorkerId, display_safe};
+use tokio::sync::mpsc;
+use turn_proto::server::{Command, Event, UsageReport};
+
+use super::clock::Moment;
+use super::credentials;
+use super::hub::Hub;
+use super::waiters::News;
+use crate::worker::WorkerNews;
+
+/// News taken at once before the books are let go.
+const BATCH: usize = 256;
+/// How long to wait before a snapshot is asked for again.
+const SNAPSHOT_RETRY: Duration = Duration::from_millis(500);
+
+/// Runs until the workers are gone, or the node stops and their news are taken in.
+pub(super) async fn run(hub: Arc<Hub>, mut news: mpsc::Receiver<(WorkerId, WorkerNews)>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            count = news.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return;
+                }
+                for (worker, one) in batch.drain(..) {
+                    take(&hub, worker, one);
+                }
+            }
+            () = hub.cancel.cancelled() => return,
+        }
+    }
+}
+
+fn take(hub: &Arc<Hub>, worker: WorkerId, news: WorkerNews) {
+    match news {
+        WorkerNews::Event(event) => apply(hub, worker, event, Moment::now()),
+        WorkerNews::Lookup { realm, username } => {
+            credentials::look_up(hub, worker, realm, username);
+        }
+        WorkerNews::Overflowed => ask_for_snapshot(hub, worker),
+    }
+}
+
+/// The books missed something: asks until the worker's queue takes the question.
+fn ask_for_snapshot(hub: &Arc<Hub>, worker: WorkerId) {
+    if hub.workers.send(worker, Command::Snapshot) {
+        return;
+    }
+    let hub = Arc::clone(hub);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = hub.cancel.cancelled() => return,
+                () = tokio::time::sleep(SNAPSHOT_RETRY) => {}
+            }
+            if hub.workers.send(worker, Command::Snapshot) {
+                return;
+            }
+        }
+    });
+}
+
+/// Takes one event into the books.
+pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
+    match event {
+        Event::SessionCreated(snapshot) => {
+            let id = snapshot.id;
+            let mut books = hub.books();
+            books.upsert(*snapshot, now);
+            let view = books.entry(id, now).map(|entry| entry.view.clone());
+            drop(books);
+            hub.dirty().changed(id);
+            if let Some(view) = view {
+                let text = format!("{} from {}", who(&view), view.client);
+                let event = session_event(hub, EventKind::SessionCreated, &view, text);
+                hub.recorder.session_event(event, now);
+            }
+        }
+        Event::SessionChanged(snapshot) => {
+            let id = snapshot.id;
+            hub.books().upsert(*snapshot, now);
+            hub.dirty().changed(id);
+            hub.waiters.tell(id, News::Described);
+        }
+        Event::SessionEnded {
+            session,
+            cause,
+            counters,
+        } => {
+            let view = hub.books().remove(session, &counters);
+            hub.dirty().ended(session);
+            hub.waiters.tell(session, News::Ended);
+            if let Some(view) = view {
+                ended(hub, &view, cause.as_str(), now);
+            }
+        }
+        Event::Usage(usage) => {
+            let usage: UsageReport = *usage;
+            hub.books().report(worker, usage, now);
+        }
+        Event::Snapshot(sessions) => {
+            let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
+            let lost = hub.books().replace_worker(worker, sessions, now);
+            {
+                let mut dirty = hub.dirty();
+                ids.into_iter().for_each(|id| dirty.changed(id));
+                lost.iter().for_each(|view| dirty.ended(view.id));
+            }
+            for view in &lost {
+                hub.waiters.tell(view.id, News::Ended);
+                ended(hub, view, "unknown", now);
+            }
+        }
+        Event::Refused {
+            code,
+            reason,
+            client,
+            realm,
+            username,
+        } => {
+            let name = username.as_ref().map_or("", |name| name.as_str());
+            let text = format!(
+                "{code} {} to {client} {}",
+                reason.as_str(),
+                display_safe(name)
+            );
+            let mut event = hub.new_event(EventKind::Refused, Severity::Info, text);
+            event.user = username.map(String::from);
+            event.realm = realm;
+            hub.recorder.session_event(event, now);
+        }
+    }
+}
+
+fn ended(hub: &Hub, view: &SessionView, cause: &str, now: Moment) {
+    let bytes = view.in_bytes + view.out_bytes;
+    let total = shared::units::byte_count(bytes);
+    let text = format!("{} {cause}, {total} relayed", who(view));
+    hub.recorder
+        .session_event(session_event(hub, EventKind::SessionEnded, view, text), now);
+}
+
+fn who(view: &SessionView) -> String {
+    let user = if view.user.is_empty() {
+        &view.username
+    } else {
+        &view.user
+    };
+    format!("{}/{}", view.realm, display_safe(user))
+}
+
+fn session_event(hub: &Hub, kind: EventKind, view: &SessionView, text: String) -> EventView {
+    let mut event = hub.new_event(kind, Severity::Info, text);
+    event.session = Some(view.id);
+    event.user = Some(view.user.clone());
+    event.realm = Some(view.realm.clone());
+    event
+}

@@ -1,0 +1,189 @@
+//! Realms: documents with revisions.
+
+use std::collections::BTreeMap;
+
+use shared::Realm;
+use shared::api::{
+    ApiError, EventKind, ListQuery, MissingNode, Page, RealmPut, RealmView, Role, Severity,
+};
+use shared::filter::REALM_COLUMNS;
+
+use super::list::ListOf;
+use super::{Caller, Service, bad, need, need_all_realms, need_realm, not_found};
+use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
+use crate::control::directory::aggregate::RealmLoad;
+use crate::control::policy::{self, RealmEntry};
+
+impl Service {
+    /// A page of realms with their live figures.
+    ///
+    /// # Errors
+    /// A filter, order or cursor that makes no sense.
+    pub async fn realms(
+        &self,
+        caller: &Caller,
+        query: &ListQuery,
+    ) -> Result<Page<RealmView>, ApiError> {
+        need(caller, Role::Viewer)?;
+        let asked = self.ask(caller, query.scope, NodeQuestion::Realms).await;
+        let loads = sums(asked.answers.into_iter().map(|(_, answer)| answer));
+        let realms = self.hub.keeper.realms().into_iter();
+        let rows = realms
+            .filter(|realm| caller.sees(&realm.name))
+            .map(|realm| view(realm, &loads))
+            .collect();
+        let list = ListOf {
+            schema: "realms/1",
+            columns: REALM_COLUMNS,
+            default_sort: "realm:asc",
+            rows,
+            missing: asked.missing,
+            query,
+        };
+        list.page(|realm| realm.name.as_str().to_owned())
+    }
+
+    /// One realm.
+    ///
+    /// # Errors
+    /// No such realm.
+    pub async fn realm(&self, caller: &Caller, name: &Realm) -> Result<RealmView, ApiError> {
+        need(caller, Role::Viewer)?;
+        need_realm(caller, name)?;
+        let entry = self.hub.keeper.realm(name);
+        let entry = entry.ok_or_else(|| not_found(format!("realm {name}")))?;
+        let asked = self.ask(caller, None, NodeQuestion::Realms).await;
+        Ok(view(
+            entry,
+            &sums(asked.answers.into_iter().map(|(_, answer)| answer)),
+        ))
+    }
+
+    /// Replaces the document of a realm if nobody else did since `expected`; 0 creates it.
+    ///
+    /// # Errors
+    /// A document that is not valid; a lost race (412, with the revision that is there).
+    pub async fn put_realm(
+        &self,
+        caller: &Caller,
+        name: &Realm,
+        expected: u64,
+        put: RealmPut,
+    ) -> Result<RealmView, ApiError> {
+        let RealmPut { document, reason } = put;
+        let work = async {
+            need(caller, Role::Admin)?;
+            need_realm(caller, name)?;
+            self.need_gateway()?;
+            document
+                .validate()
+                .map_err(|errors| bad(errors.join("; ")))?;
+            let put = self
+                .hub
+                .store
+                .put_realm(name, &document, expected, &caller.actor)
+                .await;
+            let revision = self.store(put)?;
+            self.realm_changed(caller, name, &format!("is at revision {revision}"))
+                .await;
+            self.realm(caller, name).await
+        };
+        self.audited(caller, "realm.put", name.as_str().to_owned(), &reason, work)
+            .await
+    }
+
+    /// Removes the document of a realm if nobody changed it since `expected`. Users and secrets stay.
+    ///
+    /// # Errors
+    /// No such document; a lost race.
+    pub async fn delete_realm(
+        &self,
+        caller: &Caller,
+        name: &Realm,
+        expected: u64,
+        reason: &str,
+    ) -> Result<(), ApiError> {
+        let work = async {
+            need(caller, Role::Admin)?;
+            need_all_realms(caller)?;
+            self.need_gateway()?;
+            let known = self.hub.keeper.realm(name);
+            known.ok_or_else(|| not_found(format!("realm {name}")))?;
+            self.store(self.hub.store.delete_realm(name, expected).await)?;
+            self.realm_changed(caller, name, "was deleted").await;
+            Ok(())
+        };
+        self.audited(
+            caller,
+            "realm.delete",
+            name.as_str().to_owned(),
+            reason,
+            work,
+        )
+        .await
+    }
+
+    /// Takes effect here at once; the other nodes hear it from the store.
+    async fn realm_changed(&self, caller: &Caller, name: &Realm, word: &str) {
+        self.hub.keeper.want_realms();
+        policy::refresh(&self.hub).await;
+        let text = format!("realm {name} {word}, by {}", caller.actor);
+        let mut event = self
+            .hub
+            .new_event(EventKind::RealmChanged, Severity::Notice, text);
+        event.realm = Some(name.clone());
+        self.hub.recorder.event(event);
+    }
+
+    /// Live figures of the realms that a caller sees, over the cluster.
+    pub(super) async fn realm_loads(
+        &self,
+        caller: &Caller,
+    ) -> (BTreeMap<Realm, RealmLoad>, Vec<MissingNode>) {
+        let asked = self.ask(caller, None, NodeQuestion::Realms).await;
+        (
+            sums(asked.answers.into_iter().map(|(_, answer)| answer)),
+            asked.missing,
+        )
+    }
+}
+
+fn sums(answers: impl Iterator<Item = NodeAnswer>) -> BTreeMap<Realm, RealmLoad> {
+    let mut sums: BTreeMap<Realm, RealmLoad> = BTreeMap::new();
+    for answer in answers {
+        let NodeAnswer::Realms(loads) = answer else {
+            continue;
+        };
+        for load in loads {
+            match sums.get_mut(&load.realm) {
+                Some(sum) => {
+                    sum.load.add(load.load);
+                    sum.users += load.users;
+                    sum.refusals += load.refusals;
+                }
+                None => {
+                    sums.insert(load.realm.clone(), load);
+                }
+            }
+        }
+    }
+    sums
+}
+
+fn view(entry: RealmEntry, loads: &BTreeMap<Realm, RealmLoad>) -> RealmView {
+    let live = loads.get(&entry.name);
+    let load = live.map(|live| live.load).unwrap_or_default();
+    RealmView {
+        revision: entry.revision,
+        changed_at_ms: entry.changed_at_ms,
+        changed_by: entry.changed_by,
+        document: entry.document,
+        secrets: u32::try_from(entry.secrets.len()).unwrap_or(u32::MAX),
+        sessions: load.sessions,
+        users: live.map_or(0, |live| live.users),
+        rate_in_bps: load.rate_in_bps,
+        rate_out_bps: load.rate_out_bps,
+        refusals: live.map_or(0, |live| live.refusals),
+        name: entry.name,
+    }
+}

@@ -1,0 +1,146 @@
+//! Tokens of the admin API.
+
+use shared::api::{
+    ApiError, EventKind, Page, Role, Severity, TokenCreate, TokenCreated, TokenView,
+};
+
+use super::{Caller, MAX_TEXT, Service, bad, need, need_all_realms, not_found};
+use crate::control::clock::Moment;
+use crate::control::tokens::{self, MAX_TOKENS};
+use crate::store::StoredToken;
+
+/// The longest lifetime of a token: ten years.
+const MAX_TTL: u64 = 10 * 366 * 86_400;
+/// Realms that a token can be confined to.
+const MAX_REALMS: usize = 100;
+
+impl Service {
+    /// Whose token this is; `None` when it is none, or has ended. Works from memory, and from the
+    /// disk after a start, so that a dead store locks nobody out.
+    #[must_use]
+    pub fn authenticate(&self, bearer: &str) -> Option<Caller> {
+        let token = self.hub.tokens.verify(bearer, Moment::now())?;
+        Some(Caller {
+            actor: format!("token:{}", token.view.id),
+            role: token.view.role,
+            realms: token.view.realms,
+        })
+    }
+
+    /// All tokens, without their secret parts.
+    ///
+    /// # Errors
+    /// Denied to anyone but admins of the whole cluster.
+    pub async fn tokens(&self, caller: &Caller) -> Result<Page<TokenView>, ApiError> {
+        self.may_manage_tokens(caller)?;
+        self.reload_tokens().await?;
+        let items: Vec<_> = self
+            .hub
+            .tokens
+            .all()
+            .into_iter()
+            .map(|token| token.view)
+            .collect();
+        let count = items.len() as u64;
+        Ok(Page {
+            schema: "tokens/1".to_owned(),
+            as_of_ms: Moment::now().unix_ms,
+            items,
+            next: None,
+            matched: count,
+            total: count,
+            missing: Vec::new(),
+        })
+    }
+
+    /// Creates a token. Its text is answered this once and kept nowhere.
+    ///
+    /// # Errors
+    /// Too many of them; the store is away.
+    pub async fn create_token(
+        &self,
+        caller: &Caller,
+        request: TokenCreate,
+    ) -> Result<TokenCreated, ApiError> {
+        let target = format!("{} {}", request.role.as_str(), request.label);
+        let work = async {
+            self.may_manage_tokens(caller)?;
+            if request.label.len() > MAX_TEXT || request.realms.len() > MAX_REALMS {
+                return Err(bad(format!(
+                    "label, realms: at most {MAX_TEXT} bytes and {MAX_REALMS} realms"
+                )));
+            }
+            if request
+                .ttl_secs
+                .is_some_and(|ttl| !(60..=MAX_TTL).contains(&ttl))
+            {
+                return Err(bad(format!(
+                    "ttl_secs: 60 to {MAX_TTL}; omit it for no end"
+                )));
+            }
+            if self.hub.tokens.all().len() >= MAX_TOKENS {
+                return Err(bad(format!("there are {MAX_TOKENS} tokens already")));
+            }
+            let now = Moment::now().unix_ms;
+            let (id, token, hash) = tokens::generate();
+            let view = TokenView {
+                id,
+                label: request.label,
+                role: request.role,
+                realms: request.realms,
+                created_at_ms: now,
+                created_by: caller.actor.clone(),
+                expires_at_ms: request.ttl_secs.map(|ttl| now + ttl * 1000),
+                last_used_at_ms: None,
+            };
+            let stored = StoredToken {
+                view: view.clone(),
+                hash,
+            };
+            self.store(self.hub.store.put_token(&stored).await)?;
+            self.reload_tokens().await?;
+            self.token_event(caller, &view.id, "was created");
+            Ok(TokenCreated {
+                view,
+                token: token.expose().clone(),
+            })
+        };
+        self.audited(caller, "token.create", target, "", work).await
+    }
+
+    /// Revokes a token, on every node within a second.
+    ///
+    /// # Errors
+    /// No such token; the store is away.
+    pub async fn delete_token(&self, caller: &Caller, id: &str) -> Result<(), ApiError> {
+        let work = async {
+            self.may_manage_tokens(caller)?;
+            if !self.store(self.hub.store.delete_token(id).await)? {
+                return Err(not_found(format!("token {id}")));
+            }
+            self.reload_tokens().await?;
+            self.token_event(caller, id, "was revoked");
+            Ok(())
+        };
+        self.audited(caller, "token.delete", id.to_owned(), "", work)
+            .await
+    }
+
+    fn may_manage_tokens(&self, caller: &Caller) -> Result<(), ApiError> {
+        need(caller, Role::Admin)?;
+        need_all_realms(caller)?;
+        self.need_gateway()
+    }
+
+    async fn reload_tokens(&self) -> Result<(), ApiError> {
+        let stored = self.store(self.hub.store.tokens().await)?;
+        self.hub.tokens.replace(stored);
+        Ok(())
+    }
+
+    fn token_event(&self, caller: &Caller, id: &str, word: &str) {
+        let text = format!("token {id} {word} by {}", caller.actor);
+        self.hub
+            .event(EventKind::TokenChanged, Severity::Notice, text);
+    }
+}

@@ -1,0 +1,363 @@
+//! What the tests of the control plane share: a node without sockets.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use shared::api::{NodeRole, RealmDocument, Role, SessionView};
+use shared::{NodeId, Realm, Secret, SessionId, Transport, WorkerId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use turn_proto::auth::credential::CredentialAnswer;
+use turn_proto::five_tuple::FiveTuple;
+use turn_proto::policy::Policy;
+use turn_proto::server::{
+    Command, Event, PermissionSnapshot, SessionCounters, SessionSnapshot, UsageReport,
+};
+
+use super::keys::ClusterKey;
+use super::parts::{ControlHandle, ControlParts, WorkerSide, prepare};
+use super::service::{Caller, Service};
+use super::workers::Workers;
+use crate::config::{
+    AdminConfig, Config, ConfigRealm, LogConfig, LogFormat, PeerConfig, StoreConfig,
+};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::worker::WorkerNews;
+use crate::worker::ports::RelayAddress;
+
+/// How long a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// When it does not within ten seconds.
+pub(super) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < end, "did not happen: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(super) fn realm(name: &str) -> Realm {
+    name.parse().unwrap()
+}
+
+pub(super) fn caller(role: Role, realms: &[&str]) -> Caller {
+    let realms = realms.iter().map(|name| realm(name)).collect();
+    Caller {
+        actor: "unix:0".to_owned(),
+        role,
+        realms,
+    }
+}
+
+pub(super) fn admin() -> Caller {
+    caller(Role::Admin, &[])
+}
+
+/// A session as a worker describes it.
+pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnapshot {
+    let now = Instant::now();
+    SessionSnapshot {
+        id,
+        worker: WorkerId(0),
+        tuple: FiveTuple {
+            client: "203.0.113.7:40000".parse().unwrap(),
+            server: "192.0.2.1:3478".parse().unwrap(),
+            transport: Transport::Udp,
+        },
+        realm: realm(in_realm),
+        username: format!("{user}x").parse().unwrap(),
+        user: user.into(),
+        credential_expiry: None,
+        secret_id: None,
+        relay_local: "192.0.2.1:50000".parse().unwrap(),
+        relay_external: "192.0.2.1:50000".parse().unwrap(),
+        created: now,
+        created_unix: 1_700_000_000,
+        expires: now + Duration::from_secs(600),
+        lifetime: Duration::from_secs(600),
+        max_rate_bps: None,
+        permissions: vec![PermissionSnapshot {
+            peer: "198.51.100.9".parse().unwrap(),
+            last_port: Some(7000),
+            expires: now + Duration::from_secs(300),
+            in_bytes: 0,
+            out_bytes: 0,
+        }],
+        channels: Vec::new(),
+        counters: SessionCounters::default(),
+    }
+}
+
+/// A row of the session list.
+pub(super) fn session_view(id: SessionId, rate: u64) -> SessionView {
+    let moment = super::clock::Moment::now();
+    let mut books = super::directory::Directory::new("n1".parse().unwrap(), BTreeMap::new());
+    books.upsert(snapshot(id, "alice", "acme"), moment);
+    let view = books.entry(id, moment).unwrap().view.clone();
+    SessionView {
+        rate_in_bps: rate,
+        ..view
+    }
+}
+
+/// Workers that relay nothing, but keep sessions and obey.
+#[derive(Debug)]
+pub(super) struct PaperWorkers {
+    news: mpsc::Sender<(WorkerId, WorkerNews)>,
+    sessions: Mutex<HashMap<SessionId, SessionSnapshot>>,
+    policy: Mutex<Option<Arc<Policy>>>,
+    credentials: Mutex<Vec<CredentialAnswer>>,
+    forgotten: Mutex<usize>,
+}
+
+impl PaperWorkers {
+    fn tell(&self, event: Event) {
+        self.news
+            .try_send((WorkerId(0), WorkerNews::Event(event)))
+            .unwrap();
+    }
+
+    pub(super) fn create(&self, session: SessionSnapshot) {
+        self.sessions
+            .lock()
+            .unwrap()
+            .insert(session.id, session.clone());
+        self.tell(Event::SessionCreated(Box::new(session)));
+    }
+
+    pub(super) fn report(&self, bytes: &[(SessionId, u64)]) {
+        let sessions = bytes.iter().map(|(id, bytes)| {
+            let counters = SessionCounters {
+                in_bytes: *bytes,
+                in_packets: 1,
+                ..SessionCounters::default()
+            };
+            (*id, counters)
+        });
+        let usage = UsageReport {
+            sessions: sessions.collect(),
+            ..UsageReport::default()
+        };
+        self.tell(Event::Usage(Box::new(usage)));
+    }
+
+    pub(super) fn look_up(&self, in_realm: &str, name: &str) {
+        let lookup = WorkerNews::Lookup {
+            realm: realm(in_realm),
+            username: name.parse().unwrap(),
+        };
+        self.news.try_send((WorkerId(0), lookup)).unwrap();
+    }
+
+    pub(super) fn overflow(&self) {
+        self.news
+            .try_send((WorkerId(0), WorkerNews::Overflowed))
+            .unwrap();
+    }
+
+    /// Forgets a session without telling.
+    pub(super) fn lose(&self, id: SessionId) {
+        self.sessions.lock().unwrap().remove(&id);
+    }
+
+    pub(super) fn policy(&self) -> Option<Arc<Policy>> {
+        self.policy.lock().unwrap().clone()
+    }
+
+    pub(super) fn answers(&self) -> Vec<CredentialAnswer> {
+        self.credentials.lock().unwrap().clone()
+    }
+
+    pub(super) fn forgotten(&self) -> usize {
+        *self.forgotten.lock().unwrap()
+    }
+}
+
+impl Workers for PaperWorkers {
+    fn count(&self) -> u16 {
+        1
+    }
+
+    fn send(&self, _: WorkerId, command: Command) -> bool {
+        match command {
+            Command::Kill { session, cause } => {
+                if self.sessions.lock().unwrap().remove(&session).is_some() {
+                    let counters = SessionCounters::default();
+                    self.tell(Event::SessionEnded {
+                        session,
+                        cause,
+                        counters,
+                    });
+                }
+            }
+            Command::SetPolicy(policy) => *self.policy.lock().unwrap() = Some(policy),
+            Command::Credential { answer, .. } => self.credentials.lock().unwrap().push(answer),
+            Command::ForgetCredentials { .. } => *self.forgotten.lock().unwrap() += 1,
+            Command::Describe { session } => {
+                let session = self.sessions.lock().unwrap().get(&session).cloned();
+                if let Some(session) = session {
+                    self.tell(Event::SessionChanged(Box::new(session)));
+                }
+            }
+            Command::Snapshot => {
+                let all = self.sessions.lock().unwrap().values().cloned().collect();
+                self.tell(Event::Snapshot(all));
+            }
+        }
+        true
+    }
+
+    fn broadcast(&self, make: &dyn Fn() -> Command) -> bool {
+        self.send(WorkerId(0), make())
+    }
+
+    fn ports(&self) -> (u64, u64) {
+        (self.sessions.lock().unwrap().len() as u64, 100)
+    }
+
+    fn overflows(&self) -> u64 {
+        0
+    }
+}
+
+/// A store in a directory.
+pub(super) fn store(dir: &Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(&dir.join("turndb"), &dir.join("relayd.db")).unwrap())
+}
+
+/// A configuration with the realm `acme` and one secret in it.
+pub(super) fn config(dir: &Path, roles: &[NodeRole]) -> Config {
+    Config {
+        node_id: None,
+        cluster: "test".to_owned(),
+        roles: roles.to_vec(),
+        labels: BTreeMap::from([("region".to_owned(), "fra".to_owned())]),
+        state_dir: dir.to_owned(),
+        workers: 1,
+        listeners: Vec::new(),
+        relay_addresses: Vec::new(),
+        external_ips: Vec::new(),
+        relay_ports: 50_000..=50_099,
+        store: StoreConfig::Sqlite {
+            turndb: dir.join("turndb"),
+            db: dir.join("relayd.db"),
+        },
+        cluster_key_file: None,
+        admin: AdminConfig {
+            socket: dir.join("admin.sock"),
+            listen: None,
+            tls: None,
+        },
+        metrics: None,
+        default_realm: realm("acme"),
+        realms: vec![ConfigRealm {
+            name: realm("acme"),
+            document: RealmDocument::default(),
+            users: Vec::new(),
+            secrets: vec![Secret::new("a-secret-of-the-file".to_owned())],
+        }],
+        peers: PeerConfig::default(),
+        software: None,
+        nonce_lifetime: Duration::from_secs(600),
+        permission_lifetime: Duration::from_secs(300),
+        channel_lifetime: Duration::from_secs(600),
+        log: LogConfig {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        },
+        warnings: Vec::new(),
+    }
+}
+
+pub(super) fn parts(config: Config, node: &str, base: u32, store: Arc<dyn Store>) -> ControlParts {
+    ControlParts {
+        config: Arc::new(config),
+        node: node.parse().unwrap(),
+        session_base: base,
+        store,
+        cluster_key: ClusterKey::new(vec![7; 32]),
+        listeners: vec!["192.0.2.1:3478".parse().unwrap()],
+        listener_realms: HashMap::new(),
+        relays: vec![RelayAddress {
+            local: "10.0.0.1".parse().unwrap(),
+            external: "192.0.2.1".parse().unwrap(),
+        }],
+        services: Vec::new(),
+    }
+}
+
+/// A control plane over [`PaperWorkers`].
+#[derive(Debug)]
+pub(super) struct TestNode {
+    pub(super) id: NodeId,
+    pub(super) base: u32,
+    pub(super) service: Service,
+    pub(super) workers: Arc<PaperWorkers>,
+    pub(super) handle: ControlHandle,
+    pub(super) cancel: CancellationToken,
+}
+
+impl TestNode {
+    /// A node of both roles.
+    pub(super) async fn start(name: &str, base: u32, store: &Arc<dyn Store>, dir: &Path) -> Self {
+        let both = [NodeRole::Relay, NodeRole::Gateway];
+        Self::start_with(config(dir, &both), name, base, store).await
+    }
+
+    pub(super) async fn start_with(
+        config: Config,
+        name: &str,
+        base: u32,
+        store: &Arc<dyn Store>,
+    ) -> Self {
+        let prepared = prepare(parts(config, name, base, Arc::clone(store))).await;
+        let (sender, news) = mpsc::channel(4096);
+        let workers = Arc::new(PaperWorkers {
+            news: sender,
+            sessions: Mutex::default(),
+            policy: Mutex::new(Some(prepared.policy())),
+            credentials: Mutex::default(),
+            forgotten: Mutex::default(),
+        });
+        let cancel = CancellationToken::new();
+        let side = WorkerSide {
+            workers: workers.clone(),
+            news,
+        };
+        let handle = prepared.run(side, cancel.clone());
+        handle.serving();
+        let id = name.parse().unwrap();
+        Self {
+            id,
+            base,
+            service: handle.service(),
+            workers,
+            handle,
+            cancel,
+        }
+    }
+
+    /// The `count`th session of this node.
+    pub(super) fn session(&self, count: u32) -> SessionId {
+        SessionId::new(self.base, count)
+    }
+
+    /// Waits until this node's list has so many rows.
+    pub(super) async fn has_sessions(&self, count: u64) {
+        let query = shared::api::ListQuery {
+            scope: Some(shared::api::Scope::Node),
+            ..shared::api::ListQuery::default()
+        };
+        eventually("the sessions are in the books", async || {
+            self.service.sessions(&admin(), &query).await.unwrap().total == count
+        })
+        .await;
+    }
+}

@@ -1,0 +1,84 @@
+//! The workers as the control plane sees them.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use shared::WorkerId;
+use turn_proto::server::Command;
+
+use crate::worker::WorkerPool;
+use crate::worker::ports::PortPool;
+
+/// Takes commands for workers and knows how many relay ports are in use.
+///
+/// A trait so that the control plane can be tested without sockets and threads.
+pub trait Workers: Send + Sync + Debug {
+    /// How many there are; 0 on a gateway without TURN listeners.
+    fn count(&self) -> u16;
+    /// Queues a command for one worker; `false` when its queue is full.
+    fn send(&self, worker: WorkerId, command: Command) -> bool;
+    /// Queues a command for all workers; `false` when some queue was full.
+    fn broadcast(&self, make: &dyn Fn() -> Command) -> bool;
+    /// Relay ports in use, and in all.
+    fn ports(&self) -> (u64, u64);
+    /// News that were lost because the control plane was behind.
+    fn overflows(&self) -> u64;
+}
+
+/// The real thing.
+#[derive(Debug)]
+pub struct RunningWorkers {
+    /// The worker threads.
+    pub pool: Arc<WorkerPool>,
+    /// The node's relay ports.
+    pub ports: Arc<PortPool>,
+}
+
+impl Workers for RunningWorkers {
+    fn count(&self) -> u16 {
+        self.pool.workers()
+    }
+
+    fn send(&self, worker: WorkerId, command: Command) -> bool {
+        self.pool.send(worker, command).is_ok()
+    }
+
+    fn broadcast(&self, make: &dyn Fn() -> Command) -> bool {
+        self.pool.broadcast(make) == self.pool.workers()
+    }
+
+    fn ports(&self) -> (u64, u64) {
+        let usage = self.ports.usage();
+        (usage.used, usage.total)
+    }
+
+    fn overflows(&self) -> u64 {
+        self.pool.overflows()
+    }
+}
+
+/// A gateway's: none.
+#[derive(Debug)]
+pub struct NoWorkers;
+
+impl Workers for NoWorkers {
+    fn count(&self) -> u16 {
+        0
+    }
+
+    fn send(&self, _: WorkerId, _: Command) -> bool {
+        false
+    }
+
+    fn broadcast(&self, _: &dyn Fn() -> Command) -> bool {
+        true
+    }
+
+    fn ports(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn overflows(&self) -> u64 {
+        0
+    }
+}
