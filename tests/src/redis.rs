@@ -1,7 +1,7 @@
 //! A real `redis-server` of its own, on a free port, gone with the value.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub struct RedisServer {
     child: Option<Child>,
     dir: TempDir,
     has_acl: bool,
+    has_tls: bool,
 }
 
 impl RedisServer {
@@ -47,6 +48,18 @@ impl RedisServer {
         Self::start_with(Some(rules))
     }
 
+    /// Starts a server that speaks TLS only, with a certificate for `localhost` by an authority of
+    /// its own: see [`ca_file`](Self::ca_file).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_with_tls() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        make_certificate(dir.path());
+        Self::launch(dir, false, true)
+    }
+
     fn start_with(acl: Option<&str>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         if let Some(rules) = acl {
@@ -54,19 +67,33 @@ impl RedisServer {
                 format!("user default off\nuser {ADMIN} on >{PASSWORD} ~* &* +@all\n{rules}\n");
             std::fs::write(dir.path().join("users.acl"), file).expect("the ACL file");
         }
+        Self::launch(dir, acl.is_some(), false)
+    }
+
+    fn launch(dir: TempDir, has_acl: bool, has_tls: bool) -> Self {
         let mut server = Self {
             port: free_port(),
             child: None,
             dir,
-            has_acl: acl.is_some(),
+            has_acl,
+            has_tls,
         };
         server.restart();
         server
     }
 
+    /// The certificate to trust, of a server that speaks TLS.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
     /// The URL without a user.
     #[must_use]
     pub fn url(&self) -> String {
+        if self.has_tls {
+            return format!("rediss://localhost:{}/", self.port);
+        }
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
@@ -102,6 +129,11 @@ impl RedisServer {
             command
                 .args(["--user", ADMIN, "--no-auth-warning"])
                 .env("REDISCLI_AUTH", PASSWORD);
+        }
+        if self.has_tls {
+            command
+                .args(["--tls", "--sni", "localhost", "--cacert"])
+                .arg(self.ca_file());
         }
         let output = command
             .args(args)
@@ -144,11 +176,12 @@ impl RedisServer {
     /// When it does not accept connections in time.
     pub fn restart(&mut self) {
         self.kill();
+        let plain_port = if self.has_tls { 0 } else { self.port };
         let mut command = Command::new("redis-server");
         command
             .args([
                 "--port",
-                &self.port.to_string(),
+                &plain_port.to_string(),
                 "--bind",
                 "127.0.0.1",
                 "--save",
@@ -156,6 +189,18 @@ impl RedisServer {
             ])
             .args(["--appendonly", "yes", "--logfile", "redis.log", "--dir"])
             .arg(self.dir.path());
+        if self.has_tls {
+            let file = |name| self.dir.path().join(name);
+            command.args([
+                "--tls-port",
+                &self.port.to_string(),
+                "--tls-auth-clients",
+                "no",
+            ]);
+            command.arg("--tls-cert-file").arg(file("server.pem"));
+            command.arg("--tls-key-file").arg(file("server.key"));
+            command.arg("--tls-ca-cert-file").arg(file("ca.pem"));
+        }
         if self.has_acl {
             command
                 .arg("--aclfile")
@@ -208,4 +253,56 @@ fn free_port() -> u16 {
         .local_addr()
         .expect("a bound listener has an address")
         .port()
+}
+
+/// Writes `ca.pem`, and `server.pem` with `server.key` for `localhost`, into `dir`.
+fn make_certificate(dir: &Path) {
+    let openssl = |args: &[&str]| {
+        let output = Command::new("openssl").args(args).current_dir(dir).output();
+        let output = output.expect("openssl runs (Debian package: openssl)");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    let key = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    ];
+    let authority = ["req", "-x509", "-days", "2", "-subj", "/CN=test authority"];
+    let files = ["-keyout", "ca.key", "-out", "ca.pem"];
+    openssl(&[&authority[..], &key[..], &files[..]].concat());
+    let request = [
+        "req",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+    ];
+    let files = ["-keyout", "server.key", "-out", "server.csr"];
+    openssl(&[&request[..], &key[..], &files[..]].concat());
+    let sign = [
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        "server.csr",
+        "-out",
+        "server.pem",
+    ];
+    let with = [
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-copy_extensions",
+        "copy",
+    ];
+    openssl(&[&sign[..], &with[..]].concat());
 }

@@ -10,7 +10,7 @@ use relay::store::{Change, Mailbox, Store, StoreError};
 use shared::api::RealmDocument;
 
 use crate::cluster::{node, now_ms, session};
-use crate::world::{Backend, World, key, ready, realm, told};
+use crate::world::{Backend, World, acl, key, options, ready, realm, told};
 
 /// How long a node may take to be back after Redis is.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
@@ -285,6 +285,81 @@ async fn every_class_of_error_is_answered_and_none_panics() {
         store.ping().await,
         Err(StoreError::Unavailable(_))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_redis_is_noticed_and_filled_again() {
+    let world = World::redis();
+    let (store, id) = (&world.store, "fra-1".parse().unwrap());
+    store.heartbeat(&node("fra-1", 3)).await.unwrap();
+    let mut changes = store.changes();
+    server(&world).cli(&["FLUSHALL"]);
+    told(&mut changes, |change| *change == Change::Everything).await;
+    assert!(store.nodes().await.unwrap().is_empty());
+    store.heartbeat(&node("fra-1", 3)).await.unwrap();
+    assert_eq!(store.nodes().await.unwrap().len(), 1);
+    assert_eq!(
+        store.next_epoch(&id).await.unwrap(),
+        4,
+        "a living node brings its count back"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_client_tracking_everything_is_read_again() {
+    let rules = acl("gateway", "").replace("+client|tracking", "");
+    let server = RedisServer::start_with_acl(&rules);
+    let store = RedisStore::connect(&options(&server, "relayd-gateway")).unwrap();
+    store.ping().await.unwrap();
+    let mut changes = store.changes();
+    server.cli(&[
+        "SET",
+        "turn/realm/north.gov/user/gorst/key",
+        &"ab".repeat(16),
+    ]);
+    let everything = tokio::time::timeout(Duration::from_secs(8), changes.recv()).await;
+    assert_eq!(everything.unwrap().unwrap(), Change::Everything);
+    wait_for_async("the user in a page", Duration::from_secs(8), || async {
+        (store.users(None, None, 10).await.unwrap().len() == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_trusts_the_given_authority_only() {
+    let server = RedisServer::start_with_tls();
+    let trusting = RedisOptions {
+        ca_file: Some(server.ca_file()),
+        ..RedisOptions::new(server.url())
+    };
+    let store = RedisStore::connect(&trusting).unwrap();
+    store
+        .put_user(&realm("north.gov"), "gorst", &key(1))
+        .await
+        .unwrap();
+    let mailbox = Mailbox::Node("fra-1".parse().unwrap());
+    store.post(&mailbox, b"x".to_vec()).await.unwrap();
+    assert_eq!(
+        store
+            .receive(&mailbox, Duration::from_secs(1))
+            .await
+            .unwrap(),
+        [b"x"]
+    );
+    let strict = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    assert!(
+        strict.ping().await.is_err(),
+        "the system knows nothing of this authority"
+    );
+    let careless = RedisOptions {
+        insecure: true,
+        ..RedisOptions::new(server.url())
+    };
+    RedisStore::connect(&careless)
+        .unwrap()
+        .ping()
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
