@@ -17,6 +17,7 @@ pub fn reload_diff(old: &Config, new: &Config) -> ReloadDiff {
     let live = [
         ("realm", old.realms != new.realms),
         ("default_realm", old.default_realm != new.default_realm),
+        ("labels", old.labels != new.labels),
         ("peers", old.peers != new.peers),
         ("log.level", old.log.level != new.log.level),
     ];
@@ -24,7 +25,6 @@ pub fn reload_diff(old: &Config, new: &Config) -> ReloadDiff {
         ("node_id", old.node_id != new.node_id),
         ("cluster", old.cluster != new.cluster),
         ("roles", old.roles != new.roles),
-        ("labels", old.labels != new.labels),
         ("state_dir", old.state_dir != new.state_dir),
         ("workers", old.workers != new.workers),
         (

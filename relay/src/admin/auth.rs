@@ -1,0 +1,174 @@
+//! Who calls: a user of this machine over the Unix socket, or a token over TCP.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use shared::api::{ApiError, ErrorKind, Role};
+
+use super::error::Failure;
+use super::serve::Peer;
+use crate::control::{Caller, Service};
+
+/// Wrong tokens from one address before it has to wait.
+const MAX_FAILURES: u32 = 5;
+/// How long it waits.
+const LOCK: Duration = Duration::from_secs(30);
+/// Addresses remembered; beyond that the oldest is forgotten.
+const MAX_ADDRESSES: usize = 1024;
+
+/// What authentication needs.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) service: Service,
+    pub(super) throttle: Throttle,
+}
+
+/// Lets nobody in who is not known, and tells the handlers who it is.
+pub(super) async fn authenticate(
+    State(gate): State<Arc<Gate>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    let caller = match peer {
+        // Whoever may open the socket is root, relayd itself or in its group: the mode says so.
+        Some(Peer::Unix { uid }) => Ok(local_caller(uid)),
+        Some(Peer::Tcp { address }) => gate.token_caller(address.ip(), bearer(request.headers())),
+        None => Err(unauthenticated("unknown connection")),
+    };
+    match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => Failure::from(error).into_response(),
+    }
+}
+
+fn local_caller(uid: u32) -> Caller {
+    Caller {
+        actor: format!("unix:{uid}"),
+        role: Role::Admin,
+        realms: Vec::new(),
+    }
+}
+
+fn unauthenticated(message: &str) -> ApiError {
+    ApiError::new(ErrorKind::Unauthenticated, message)
+}
+
+/// The token of `Authorization: Bearer`; the scheme in any case (RFC 9110 §11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+impl Gate {
+    fn token_caller(&self, ip: IpAddr, token: Option<&str>) -> Result<Caller, ApiError> {
+        let Some(token) = token else {
+            return Err(unauthenticated("send a token as Authorization: Bearer"));
+        };
+        if self.throttle.is_locked(ip, Instant::now()) {
+            let message = "too many wrong tokens from this address: wait 30 seconds";
+            return Err(unauthenticated(message));
+        }
+        match self.service.authenticate(token) {
+            Some(caller) => Ok(caller),
+            None => {
+                self.throttle.failed(ip, Instant::now());
+                Err(unauthenticated("the token is wrong, expired or deleted"))
+            }
+        }
+    }
+}
+
+/// Counts wrong tokens per address.
+#[derive(Debug, Default)]
+pub(super) struct Throttle(Mutex<HashMap<IpAddr, Failures>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+impl Throttle {
+    fn is_locked(&self, ip: IpAddr, now: Instant) -> bool {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures
+            .get(&ip)
+            .is_some_and(|f| f.count >= MAX_FAILURES && now < f.last + LOCK)
+    }
+
+    fn failed(&self, ip: IpAddr, now: Instant) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= MAX_ADDRESSES && !failures.contains_key(&ip) {
+            let oldest = failures
+                .iter()
+                .min_by_key(|(_, f)| f.last)
+                .map(|(ip, _)| *ip);
+            failures.remove(&oldest.unwrap_or(ip));
+        }
+        let entry = failures.entry(ip).or_insert(Failures {
+            count: 0,
+            last: now,
+        });
+        if now >= entry.last + LOCK {
+            entry.count = 0;
+        }
+        entry.count += 1;
+        entry.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_locked_after_five_wrong_tokens_and_freed_later() {
+        let throttle = Throttle::default();
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let start = Instant::now();
+        for _ in 0..MAX_FAILURES {
+            assert!(!throttle.is_locked(ip, start));
+            throttle.failed(ip, start);
+        }
+        assert!(throttle.is_locked(ip, start));
+        assert!(!throttle.is_locked("192.0.2.2".parse().unwrap(), start));
+        assert!(!throttle.is_locked(ip, start + LOCK));
+        throttle.failed(ip, start + LOCK);
+        assert!(!throttle.is_locked(ip, start + LOCK));
+    }
+
+    #[test]
+    fn the_throttle_forgets_the_oldest_address_when_full() {
+        let throttle = Throttle::default();
+        let start = Instant::now();
+        for i in 0..2 * MAX_ADDRESSES as u32 {
+            throttle.failed(IpAddr::from((i + 1).to_be_bytes()), start);
+        }
+        assert_eq!(throttle.0.lock().unwrap().len(), MAX_ADDRESSES);
+    }
+
+    #[test]
+    fn the_scheme_is_bearer_in_any_case() {
+        let header = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(header("bearer x"), Some("x".to_owned()));
+        assert_eq!(header("Basic eDp5"), None);
+        assert_eq!(header("Bearer"), None);
+    }
+}

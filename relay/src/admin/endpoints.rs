@@ -1,0 +1,76 @@
+//! The one table of endpoints: the router is built from it, and the OpenAPI document is checked
+//! against it.
+
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use shared::api::route;
+
+use super::Api;
+use super::handlers::{cluster, event, realm, session, token, user};
+
+/// The OpenAPI document, answered as it is.
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
+
+/// A method of a path.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// In lower case, for the check of the OpenAPI document.
+    #[cfg(test)]
+    pub(super) method: &'static str,
+    /// A pattern of [`route`].
+    pub(super) path: &'static str,
+    /// What it does.
+    pub(super) handler: MethodRouter<Api>,
+}
+
+macro_rules! endpoints {
+    ($($method:ident $path:ident $handler:path;)*) => {
+        vec![$(Endpoint {
+            #[cfg(test)]
+            method: stringify!($method),
+            path: route::$path,
+            handler: $method($handler),
+        }),*]
+    };
+}
+
+/// Everything that is served.
+pub(super) fn all() -> Vec<Endpoint> {
+    endpoints! {
+        get WHOAMI cluster::whoami;
+        get OVERVIEW cluster::overview;
+        get NODES cluster::nodes;
+        get NODE cluster::node;
+        delete NODE cluster::forget_node;
+        get SESSIONS session::list;
+        get SESSION session::get;
+        delete SESSION session::kill;
+        post SESSIONS_KILL session::kill_many;
+        get JOBS session::jobs;
+        get JOB session::job;
+        delete JOB session::stop_job;
+        get USERS user::list;
+        get USER user::get;
+        put USER user::put;
+        patch USER user::patch;
+        delete USER user::delete;
+        get BLOCKS user::blocks;
+        put BLOCK user::block;
+        delete BLOCK user::unblock;
+        get REALMS realm::list;
+        get REALM realm::get;
+        put REALM realm::put;
+        delete REALM realm::delete;
+        get SECRETS realm::secrets;
+        post SECRETS realm::create_secret;
+        delete SECRET realm::delete_secret;
+        post CREDENTIALS realm::mint;
+        get EVENTS event::list;
+        get EVENTS_STREAM event::stream;
+        get AUDIT event::audit;
+        get REFUSALS cluster::refusals;
+        get TOKENS token::list;
+        post TOKENS token::create;
+        delete TOKEN token::delete;
+        get OPENAPI cluster::openapi;
+    }
+}

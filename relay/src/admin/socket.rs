@@ -1,0 +1,143 @@
+//! The Unix socket: who may open it, and what was left behind by a node that died.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::UnixListener;
+
+use super::serve::Listening;
+
+/// Members may open the socket, if there is such a group.
+const GROUP: &str = "relayd";
+/// Read and write for owner and group.
+const MODE: u32 = 0o660;
+const BACKLOG: i32 = 128;
+
+/// The bound socket with its file.
+#[derive(Debug)]
+pub(super) struct AdminSocket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+/// Removes the file of a socket when dropped.
+#[derive(Debug)]
+pub(super) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl AdminSocket {
+    /// The listener, and the guard of its file.
+    pub(super) fn listening(self) -> (Listening, SocketFile) {
+        (Listening::Unix(self.listener), self.file)
+    }
+}
+
+/// Binds `path`; its directory is created if absent. A socket on which nobody answers any more is
+/// replaced; one that answers, or a file that is no socket, is an error.
+pub(super) fn bind(path: &Path) -> io::Result<AdminSocket> {
+    if let Some(directory) = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+    {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+    }
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile(path.to_owned());
+    // Nobody can connect before `listen`: the mode is right from the first moment on.
+    if let Some(gid) = group_id(GROUP)
+        && let Err(error) = std::os::unix::fs::chown(path, None, Some(gid))
+    {
+        tracing::debug!(%error, "the admin socket keeps its group");
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(socket.into())?;
+    Ok(AdminSocket { listener, file })
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !found.file_type().is_socket() {
+        let message = "exists and is no socket: move it away or set admin.socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => {
+            let message = "another relayd answers on it: stop that one, or give this one a \
+                           state_dir of its own";
+            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The id of a group, from `/etc/group`.
+fn group_id(name: &str) -> Option<u32> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let bound = bind(&path).unwrap();
+        assert_eq!(mode(&path), 0o660);
+        assert_eq!(bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(bound);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notes");
+        std::fs::write(&path, "mine").unwrap();
+        assert_eq!(
+            bind(&path).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[tokio::test]
+    async fn the_directory_is_made_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state/relayd.sock");
+        let _bound = bind(&path).unwrap();
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+    }
+}

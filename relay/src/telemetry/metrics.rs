@@ -1,0 +1,275 @@
+//! The Prometheus text of a node (exposition format 0.0.4).
+//!
+//! No user names: they are private, and would make a series each. Names end in their unit, counters
+//! in `_total`.
+
+use std::fmt::{Display, Write};
+
+use shared::api::NodeState;
+use turn_proto::server::ServerCounters;
+
+use super::log;
+use crate::control::MetricsView;
+
+/// Everything as text.
+pub(super) fn text(view: &MetricsView) -> String {
+    let mut page = Page::default();
+    node(&mut page, view);
+    traffic(&mut page, view);
+    counters(&mut page, &view.server);
+    realms(&mut page, view);
+    refusals(&mut page, view);
+    page.0
+}
+
+fn node(page: &mut Page, view: &MetricsView) {
+    page.family(
+        "relayd_info",
+        "gauge",
+        "Constant 1 with the node's id and version.",
+    );
+    let labels = [("node", view.node.as_str()), ("version", &view.version)];
+    page.sample("relayd_info", &labels, 1);
+    page.family("relayd_state", "gauge", "1 for the state the node is in.");
+    let states = [
+        NodeState::Joining,
+        NodeState::Ready,
+        NodeState::Draining,
+        NodeState::Stale,
+    ];
+    for state in states {
+        let is_now = u8::from(view.state == state);
+        page.sample("relayd_state", &[("state", state.as_str())], is_now);
+    }
+    page.gauge(
+        "relayd_epoch",
+        "Number of this start of the node.",
+        view.epoch,
+    );
+    page.gauge(
+        "relayd_uptime_seconds",
+        "Seconds since the start.",
+        view.uptime_secs,
+    );
+    page.gauge("relayd_workers", "Worker threads.", view.workers);
+    page.gauge(
+        "relayd_cpu_percent",
+        "CPU in percent of one core.",
+        view.cpu_percent,
+    );
+    page.gauge("relayd_memory_bytes", "Resident memory.", view.memory_bytes);
+    let connected = u8::from(view.store.connected);
+    page.family(
+        "relayd_store_connected",
+        "gauge",
+        "Whether the last store operation worked.",
+    );
+    page.sample(
+        "relayd_store_connected",
+        &[("store", view.store.kind.as_str())],
+        connected,
+    );
+    let help = "Revision of the policy in force.";
+    page.gauge("relayd_policy_revision", help, view.policy_revision);
+    let help = "News of workers that were lost and healed by snapshots.";
+    page.counter(
+        "relayd_control_overflows_total",
+        help,
+        view.control_overflows,
+    );
+    let help = "Log lines that were dropped because stderr did not take them.";
+    page.counter("relayd_log_lines_lost_total", help, log::lost_lines());
+}
+
+fn traffic(page: &mut Page, view: &MetricsView) {
+    page.family(
+        "relayd_sessions",
+        "gauge",
+        "Live sessions by client transport.",
+    );
+    for (transport, sessions) in &view.transports {
+        page.sample("relayd_sessions", &[("transport", transport)], sessions);
+    }
+    if view.transports.is_empty() {
+        page.sample("relayd_sessions", &[("transport", "udp")], view.sessions);
+    }
+    page.gauge(
+        "relayd_relay_ports_used",
+        "Relay ports in use.",
+        view.ports_used,
+    );
+    page.gauge(
+        "relayd_relay_ports",
+        "Relay ports in all.",
+        view.ports_total,
+    );
+    page.family(
+        "relayd_rate_bits_per_second",
+        "gauge",
+        "Payload relayed, by direction.",
+    );
+    for (direction, rate) in [("in", view.rate_in_bps), ("out", view.rate_out_bps)] {
+        page.sample(
+            "relayd_rate_bits_per_second",
+            &[("direction", direction)],
+            rate,
+        );
+    }
+}
+
+fn counters(page: &mut Page, server: &ServerCounters) {
+    for (name, help, value) in [
+        (
+            "relayd_datagrams_received_total",
+            "Datagrams from clients.",
+            server.received,
+        ),
+        (
+            "relayd_malformed_total",
+            "Datagrams dropped as neither STUN nor data.",
+            server.malformed,
+        ),
+        (
+            "relayd_bindings_total",
+            "Binding requests answered.",
+            server.bindings,
+        ),
+        (
+            "relayd_challenges_total",
+            "401 challenges sent.",
+            server.challenges,
+        ),
+        (
+            "relayd_allocations_total",
+            "Allocations created.",
+            server.allocations,
+        ),
+        (
+            "relayd_allocations_ended_total",
+            "Allocations ended.",
+            server.ended,
+        ),
+        (
+            "relayd_relayed_packets_total",
+            "Packets relayed, both directions.",
+            server.relayed_packets,
+        ),
+        (
+            "relayd_relayed_bytes_total",
+            "Payload relayed, both directions.",
+            server.relayed_bytes,
+        ),
+        (
+            "relayd_dropped_packets_total",
+            "Packets dropped on the data path.",
+            server.dropped_packets,
+        ),
+    ] {
+        page.counter(name, help, value);
+    }
+}
+
+fn realms(page: &mut Page, view: &MetricsView) {
+    page.family("relayd_realm_sessions", "gauge", "Live sessions by realm.");
+    for realm in &view.realms {
+        page.sample(
+            "relayd_realm_sessions",
+            &[("realm", realm.realm.as_str())],
+            realm.sessions,
+        );
+    }
+    let name = "relayd_realm_rate_bits_per_second";
+    page.family(name, "gauge", "Payload relayed, by realm and direction.");
+    for realm in &view.realms {
+        for (direction, rate) in [("in", realm.rate_in_bps), ("out", realm.rate_out_bps)] {
+            page.sample(
+                name,
+                &[("realm", realm.realm.as_str()), ("direction", direction)],
+                rate,
+            );
+        }
+    }
+}
+
+fn refusals(page: &mut Page, view: &MetricsView) {
+    page.family(
+        "relayd_refusals_total",
+        "counter",
+        "Requests refused, by reason.",
+    );
+    for refusal in &view.refusals {
+        let realm = refusal.realm.as_ref().map_or("", |realm| realm.as_str());
+        let code = refusal
+            .code
+            .map(|code| code.to_string())
+            .unwrap_or_default();
+        let labels = [
+            ("realm", realm),
+            ("reason", refusal.reason.as_str()),
+            ("code", &code),
+        ];
+        page.sample("relayd_refusals_total", &labels, refusal.count);
+    }
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (i, (label, text)) in labels.iter().enumerate() {
+            self.0.push(if i == 0 { '{' } else { ',' });
+            let _ = write!(self.0, "{label}=\"{}\"", escaped(text));
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, "counter", help);
+        self.sample(name, &[], value);
+    }
+}
+
+/// A label's value: backslash, quote and newline escaped, nothing that steers a terminal.
+fn escaped(text: &str) -> String {
+    shared::display_safe(text)
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_cannot_break_out() {
+        let mut page = Page::default();
+        page.sample("x", &[("a", "1\"} 9\nx{a=\"2\\")], 7);
+        assert_eq!(page.0.lines().count(), 1);
+        assert!(page.0.ends_with("2\\\\\"} 7\n"), "{}", page.0);
+    }
+
+    #[test]
+    fn a_family_is_declared_before_its_sample() {
+        let mut page = Page::default();
+        page.counter("relayd_x_total", "Things.", 3);
+        assert_eq!(
+            page.0,
+            "# HELP relayd_x_total Things.\n# TYPE relayd_x_total counter\nrelayd_x_total 3\n"
+        );
+    }
+}
