@@ -3,9 +3,14 @@
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use relayctl::cli::{self, Cli, Person, Terminal, code};
+use tokio_util::sync::CancellationToken;
+
+/// How long an interrupted command may take to clean up.
+const CLEAN_END: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -42,8 +47,19 @@ async fn run(cli: Cli) -> u8 {
         return cli::console(&cli.global, &environment, terminal).await;
     };
     let command = cli::run(command, &cli.global, &environment, terminal);
+    let interrupted = CancellationToken::new();
+    tokio::spawn(watch_interrupt(interrupted.clone()));
     tokio::select! {
         code = command => code,
-        _ = tokio::signal::ctrl_c() => code::INTERRUPTED,
+        () = interrupted.cancelled() => code::INTERRUPTED,
+    }
+}
+
+/// Runs beside the command, which may be blocked in a read of the terminal.
+async fn watch_interrupt(interrupted: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        interrupted.cancel();
+        tokio::time::sleep(CLEAN_END).await;
+        std::process::exit(code::INTERRUPTED.into());
     }
 }

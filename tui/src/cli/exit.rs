@@ -64,15 +64,18 @@ impl Failure {
             Self::NotFound(_) => code::NOT_FOUND,
             // The reader of a pipe has what it wanted.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => code::OK,
+            Self::Io(error) if error.kind() == io::ErrorKind::Interrupted => code::INTERRUPTED,
             Self::Other(_) | Self::Io(_) => code::FAILURE,
             Self::Client(error) => client_code(error),
         }
     }
 
-    /// Whether there is nothing to tell: the reader of our output has gone.
+    /// Whether there is nothing to tell: the reader of our output has gone, or the operator
+    /// interrupted.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        let silent = [io::ErrorKind::BrokenPipe, io::ErrorKind::Interrupted];
+        matches!(self, Self::Io(error) if silent.contains(&error.kind()))
     }
 }
 

@@ -118,7 +118,9 @@ async fn complaint(ssh: &mut Child) -> String {
     if lines.is_empty() {
         return "ssh gave up without a word".to_owned();
     }
-    shared::display_safe(&format!("ssh: {}", lines.join("; "))).into_owned()
+    let said = lines.join("; ");
+    let said = said.strip_prefix("ssh: ").unwrap_or(&said);
+    shared::display_safe(&format!("ssh: {said}")).into_owned()
 }
 
 fn command(target: &SshTarget, socket: &Path, prompting: Prompting) -> Command {
