@@ -1,9 +1,11 @@
 //! The command line: `relayctl [options] NOUN VERB`.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use shared::filter::{Column, REFUSAL_COLUMNS};
 
 use super::output::Format;
 use super::{about, context, credential, event, job, node, realm, secret, session, token, user};
@@ -134,6 +136,7 @@ pub enum Command {
     #[command(subcommand)]
     Context(context::ContextCommand),
     /// How often nodes refused something, and why
+    #[command(after_long_help = columns_help(REFUSAL_COLUMNS))]
     Refusals(ListArgs),
     /// Who changed what
     Audit(about::AuditArgs),
@@ -148,6 +151,23 @@ pub enum Command {
     /// One frame of a console's view as text
     Snapshot(about::SnapshotArgs),
 }
+
+/// What a list can be filtered and sorted by, for its help.
+pub(super) fn columns_help(columns: &[Column]) -> String {
+    let mut help = String::from("Columns of --filter and --sort:\n\n");
+    for column in columns {
+        let _ = writeln!(help, "  {:22} {}", column.name, column.help);
+    }
+    help.push_str(FILTER_HELP);
+    help
+}
+
+/// The grammar in short.
+const FILTER_HELP: &str = "
+Terms are joined by AND; | separates alternatives, ! negates a term, quotes protect spaces.
+Text: = exact, ~ contains (^ and $ anchor it). Numbers, rates (2M), durations (10m): = > < >= <=.
+Addresses: 192.0.2.7, 192.0.2.0/24, 192.0.2.1-192.0.2.9, 192.0.2.7:3478 or :3478. A word alone
+is looked for in the names.";
 
 /// Reads a duration of a flag.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -8,6 +8,7 @@ use shared::api::EventView;
 use shared::filter::{EVENT_COLUMNS, Filter};
 
 use super::App;
+use super::args::columns_help;
 use super::exit::Failure;
 use super::output::{Format, ListWriter, Selection};
 
@@ -22,6 +23,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 #[derive(Debug, Subcommand)]
 pub enum EventCommand {
     /// List the newest events
+    #[command(after_long_help = columns_help(EVENT_COLUMNS))]
     List {
         /// Which.
         #[command(flatten)]
@@ -32,6 +34,7 @@ pub enum EventCommand {
         limit: u32,
     },
     /// Follow events
+    #[command(after_long_help = columns_help(EVENT_COLUMNS))]
     Tail {
         /// Which.
         #[command(flatten)]

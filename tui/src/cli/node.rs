@@ -6,13 +6,14 @@ use shared::filter::NODE_COLUMNS;
 
 use super::App;
 use super::app::Columns;
-use super::args::ListArgs;
+use super::args::{ListArgs, columns_help};
 use super::exit::Failure;
 
 /// Verbs of `node`.
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// List nodes
+    #[command(after_long_help = columns_help(NODE_COLUMNS))]
     List(ListArgs),
     /// Show one node
     Show {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use shared::filter::SESSION_COLUMNS;
 
 use super::app::Columns;
-use super::args::{ListArgs, duration};
+use super::args::{ListArgs, columns_help, duration};
 use super::exit::Failure;
 use super::{App, kill};
 
@@ -14,6 +14,7 @@ use super::{App, kill};
 #[derive(Debug, Subcommand)]
 pub enum SessionCommand {
     /// List sessions
+    #[command(after_long_help = columns_help(SESSION_COLUMNS))]
     List(ListArgs),
     /// Show one session
     Show {

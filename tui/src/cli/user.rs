@@ -9,7 +9,7 @@ use shared::{Realm, display_safe};
 
 use super::App;
 use super::app::Columns;
-use super::args::{ListArgs, duration};
+use super::args::{ListArgs, columns_help, duration};
 use super::exit::Failure;
 use crate::client::ClientError;
 
@@ -17,6 +17,7 @@ use crate::client::ClientError;
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
     /// List users: stored ones, and whoever has sessions
+    #[command(after_long_help = columns_help(USER_COLUMNS))]
     List(ListArgs),
     /// Show one user
     Show(Who),
@@ -70,6 +71,7 @@ pub enum UserCommand {
     /// End a block
     Unblock(Who),
     /// List blocks
+    #[command(after_long_help = columns_help(BLOCK_COLUMNS))]
     Blocks(ListArgs),
 }
 

@@ -108,6 +108,8 @@ fn time(millis: i64) -> String {
 
 fn plain(value: &Value) -> String {
     match value {
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::Object(map) if map.is_empty() => "-".to_owned(),
         Value::String(text) => display_safe(text).into_owned(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),

@@ -14,7 +14,7 @@ use shared::filter::REALM_COLUMNS;
 use self::document::Setting;
 use super::App;
 use super::app::Columns;
-use super::args::ListArgs;
+use super::args::{ListArgs, columns_help};
 use super::exit::Failure;
 use crate::client::ClientError;
 
@@ -22,6 +22,7 @@ use crate::client::ClientError;
 #[derive(Debug, Subcommand)]
 pub enum RealmCommand {
     /// List realms
+    #[command(after_long_help = columns_help(REALM_COLUMNS))]
     List(ListArgs),
     /// Show one realm
     Show {
