@@ -1,1 +1,384 @@
-//! placeholder
+//! A node: builds everything in order, owns it, takes it down in order.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use shared::{NodeId, Realm};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use turn_proto::ServerConfig;
+
+
+use crate::config::{Args, Config, RedisConfig, StoreConfig, cluster_key, reload_diff};
+use crate::control::{
+    ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, RunningWorkers, Service,
+    WorkerSide, prepare,
+};
+use crate::store::Store;
+use crate::store::redis::{RedisOptions, RedisStore};
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry::log::Log;
+use crate::udp::socket::bind_listener_group;
+use crate::udp::{interfaces, sys};
+use crate::worker::ports::{self, PortPool};
+use crate::worker::{WorkerPool, WorkerSetup, WorkerThreads};
+use crate::{admin, telemetry};
+
+/// Threads of the control plane.
+const CONTROL_THREADS: usize = 2;
+/// How long tasks that are left over at the end may take.
+const LEFTOVERS: Duration = Duration::from_secs(1);
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    id: NodeId,
+    listeners: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    control: ControlHandle,
+    threads: Option<WorkerThreads>,
+    servers: Vec<JoinHandle<()>>,
+    cancel: CancellationToken,
+}
+
+/// A listener group that is bound, one socket per worker.
+struct Group {
+    address: SocketAddr,
+    realm: Option<Realm>,
+    sockets: Vec<std::net::UdpSocket>,
+}
+
+impl Node {
+    /// Starts a node on the current tokio runtime. `store` is given when several nodes of one
+    /// process share one; otherwise the configured store is opened.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from serving, with the remedy. A Redis out of reach does not.
+    pub async fn start(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        prepare_state_dir(&config)?;
+        let id = node_id(&config)?;
+        let key = cluster_key::load_or_create(&config)?;
+        let store = match store {
+            Some(store) => store,
+            None => open_store(&config)?,
+        };
+        let groups = bind_listeners(&config)?;
+        let servers = Servers::bind(&config).await?;
+        let pool = PortPool::new(relay_addresses(&config, &groups), &config.relay_ports);
+        let pool = Arc::new(pool);
+        let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();
+        let session_base = random_base()?;
+        let prepared = prepare(ControlParts {
+            config: Arc::clone(&config),
+            node: id.clone(),
+            session_base,
+            store,
+            cluster_key: ClusterKey::new(key.expose().to_vec()),
+            listeners: listeners.clone(),
+            listener_realms: listener_realms(&groups),
+            relays: pool.addresses().to_vec(),
+            services: services(&config, &servers),
+        })
+        .await;
+        let (side, threads) = start_workers(&config, session_base, &prepared, groups, pool)?;
+        let cancel = CancellationToken::new();
+        let control = prepared.run(side, cancel.clone());
+        let metrics = servers.metrics_address();
+        let servers = servers.serve(&control.service(), &cancel);
+        control.serving();
+        tracing::info!(node = %id, ?listeners, ?metrics, workers = config.workers, "Serving.");
+        Ok(Self { id, listeners, metrics, control, threads, servers, cancel })
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// The bound TURN listeners.
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// Where `/metrics`, `/healthz` and `/readyz` listen.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// What the admin API calls.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        self.control.service()
+    }
+
+    /// Stops cleanly: no new calls of the API, books written, workers ended, goodbye to the store.
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        for server in self.servers {
+            if let Err(error) = server.await {
+                tracing::warn!(%error, "An admin server ended badly.");
+            }
+        }
+        self.control.stopped().await;
+        if let Some(threads) = self.threads
+            && tokio::task::spawn_blocking(|| threads.stop()).await.is_err()
+        {
+            tracing::warn!("The workers could not be awaited.");
+        }
+        tracing::info!(node = %self.id, "Stopped.");
+    }
+}
+
+/// The HTTP servers of a node, bound before anything runs: a taken address fails the start.
+struct Servers {
+    admin: admin::Bound,
+    metrics: Option<telemetry::health::Bound>,
+}
+
+impl Servers {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let admin = admin::bind(&config.admin).await?;
+        let metrics = match config.metrics {
+            Some(address) => Some(telemetry::health::bind(address).await.with_context(|| {
+                format!("metrics.listen {address}: end what uses it, or name another")
+            })?),
+            None => None,
+        };
+        Ok(Self { admin, metrics })
+    }
+
+    fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(telemetry::health::Bound::address)
+    }
+
+    fn serve(self, service: &Service, cancel: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let mut tasks = vec![tokio::spawn(self.admin.serve(service.clone(), cancel.clone()))];
+        if let Some(metrics) = self.metrics {
+            tasks.push(tokio::spawn(metrics.serve(service.clone(), cancel.clone())));
+        }
+        tasks
+    }
+}
+
+fn prepare_state_dir(config: &Config) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(&config.state_dir).with_context(|| {
+        let dir = config.state_dir.display();
+        format!("state_dir {dir} cannot be created: make it, or name another with --state-dir")
+    })
+}
+
+/// The configured id, or the one generated at the first start and kept.
+fn node_id(config: &Config) -> anyhow::Result<NodeId> {
+    if let Some(id) = &config.node_id {
+        return Ok(id.clone());
+    }
+    let file = config.state_dir.join("node-id");
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        return text.trim().parse().with_context(|| format!("{} holds no node id", file.display()));
+    }
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).context("the operating system has no randomness")?;
+    let id: NodeId = format!("node-{:08x}", u32::from_be_bytes(random)).parse()?;
+    std::fs::write(&file, format!("{id}\n"))
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    Ok(id)
+}
+
+fn random_base() -> anyhow::Result<u32> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).context("the operating system has no randomness")?;
+    Ok(u32::from_be_bytes(random))
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &config.store {
+        StoreConfig::Sqlite { turndb, db } => Arc::new(SqliteStore::open(turndb, db)?),
+        StoreConfig::Redis(redis) => {
+            Arc::new(RedisStore::connect(&redis_options(redis, config.is_gateway()))?)
+        }
+    })
+}
+
+fn redis_options(redis: &RedisConfig, gateway: bool) -> RedisOptions {
+    RedisOptions {
+        url: redis.url.clone(),
+        username: redis.username.clone(),
+        password: redis.password.clone(),
+        ca_file: redis.ca_file.clone(),
+        // Plain text to another host was written out in the configuration, which checked it;
+        // certificates are verified in any case.
+        insecure: !redis.tls,
+        gateway,
+    }
+}
+
+/// Binds every listener before anything is served: the group of sockets behind an address never
+/// changes size afterwards.
+fn bind_listeners(config: &Config) -> anyhow::Result<Vec<Group>> {
+    let mut groups = Vec::new();
+    for listener in config.listeners.iter().filter(|_| config.is_relay()) {
+        for address in interfaces::expand(listener.address)? {
+            let sockets = bind_listener_group(address, config.workers).with_context(|| {
+                format!("cannot listen on {address}: end what uses it, or change `listen`")
+            })?;
+            let address = sockets.first().map_or(Ok(address), std::net::UdpSocket::local_addr)?;
+            groups.push(Group { address, realm: listener.realm.clone(), sockets });
+        }
+    }
+    anyhow::ensure!(
+        !groups.is_empty() || !config.is_relay(),
+        "no address to listen on: the host has none of the families that `listen` names"
+    );
+    Ok(groups)
+}
+
+fn listener_realms(groups: &[Group]) -> HashMap<SocketAddr, Realm> {
+    groups.iter().filter_map(|g| Some((g.address, g.realm.clone()?))).collect()
+}
+
+/// The configured relay addresses, or those of the listeners, with what stands in front of them.
+fn relay_addresses(config: &Config, groups: &[Group]) -> Vec<ports::RelayAddress> {
+    let mut locals: Vec<IpAddr> = config.relay_addresses.clone();
+    if locals.is_empty() {
+        locals.extend(groups.iter().map(|g| g.address.ip()));
+    }
+    locals.sort_unstable();
+    locals.dedup();
+    let external = |local: IpAddr| {
+        let exact = config.external_ips.iter().find(|e| e.local == Some(local));
+        let family = || {
+            let fits = |e: &&_| is_family_wide(e, local);
+            config.external_ips.iter().find(fits)
+        };
+        exact.or_else(family).map_or(local, |e| e.public)
+    };
+    locals.into_iter().map(|local| ports::RelayAddress { local, external: external(local) }).collect()
+}
+
+fn is_family_wide(entry: &crate::config::ExternalIp, local: IpAddr) -> bool {
+    entry.local.is_none() && entry.public.is_ipv4() == local.is_ipv4()
+}
+
+/// Endpoints of this node that no peer may be: admin, metrics, store.
+fn services(config: &Config, servers: &Servers) -> Vec<SocketAddr> {
+    let mut services = Vec::new();
+    services.extend(servers.admin.tcp_address());
+    services.extend(servers.metrics_address());
+    if let StoreConfig::Redis(redis) = &config.store
+        && let Ok(ip) = redis.host.parse()
+    {
+        services.push(SocketAddr::new(ip, redis.port));
+    }
+    services
+}
+
+fn start_workers(
+    config: &Config,
+    session_base: u32,
+    prepared: &Prepared,
+    groups: Vec<Group>,
+    ports: Arc<PortPool>,
+) -> anyhow::Result<(WorkerSide, Option<WorkerThreads>)> {
+    if !config.is_relay() {
+        // Nothing ever sends: the channel is closed from the start.
+        let (_, news) = mpsc::channel(1);
+        return Ok((WorkerSide { workers: Arc::new(NoWorkers), news }, None));
+    }
+    let setup = WorkerSetup {
+        server: ServerConfig {
+            session_base,
+            software: config.software.clone(),
+            nonce_lifetime: config.nonce_lifetime,
+            permission_lifetime: config.permission_lifetime,
+            channel_lifetime: config.channel_lifetime,
+            ..ServerConfig::default()
+        },
+        policy: prepared.policy(),
+        quota: prepared.quota(),
+        ports: Arc::clone(&ports),
+        listeners: groups.into_iter().map(|g| g.sockets).collect(),
+    };
+    let (pool, threads, news) =
+        WorkerPool::start(config.workers, setup).context("the workers cannot be started")?;
+    let workers = Arc::new(RunningWorkers { pool, ports });
+    Ok((WorkerSide { workers, news }, Some(threads)))
+}
+
+/// Runs the node of `config` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP loads
+/// the configuration again as `args` say and applies what can change while serving.
+///
+/// # Errors
+/// Whatever keeps the node from starting.
+pub fn run(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
+    let limit = sys::raise_descriptor_limit().context("the descriptor limit cannot be raised")?;
+    sys::forbid_core_dumps().context("core dumps cannot be forbidden")?;
+    tracing::debug!(limit, "Descriptors.");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("the control threads cannot be started")?;
+    let result = runtime.block_on(serve_until_told(config, args, log));
+    runtime.shutdown_timeout(LEFTOVERS);
+    result
+}
+
+async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut current = config.clone();
+    let node = Box::pin(Node::start(config, None)).await?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&node, args, log, &mut current).await,
+        }
+    }
+    tracing::info!("Stopping; a second signal ends the node at once.");
+    tokio::select! {
+        () = node.stop() => Ok(()),
+        _ = terminate.recv() => anyhow::bail!("ended by a second signal"),
+        _ = interrupt.recv() => anyhow::bail!("ended by a second signal"),
+    }
+}
+
+/// An invalid configuration changes nothing and is reported in full.
+async fn reload(node: &Node, args: &Args, log: &Log, current: &mut Config) {
+    let config = match Config::load(args) {
+        Ok(config) => config,
+        Err(errors) => {
+            for error in errors.as_slice() {
+                tracing::error!("{error}");
+            }
+            tracing::error!("The configuration is invalid; the one in force stays.");
+            return;
+        }
+    };
+    let diff = reload_diff(current, &config);
+    for key in &diff.restart {
+        tracing::warn!(key, "Changed, and takes effect at the next start only.");
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Err(error) = log.set_level(&config.log.level) {
+        tracing::warn!(%error, "The log level stays.");
+    }
+    node.service().reload_config(config.clone()).await;
+    *current = config;
+    tracing::info!(changed = ?diff.live, "Configuration reloaded.");
+}
