@@ -210,8 +210,10 @@ pub(super) fn apply(hub: &Hub, change: &Change) {
         Change::User { realm, name } => {
             hub.user_index.forget();
             forget_user(hub, realm, name);
+            meet_realm(hub, realm);
         }
         Change::Secrets { realm } => {
+            meet_realm(hub, realm);
             hub.keeper.want_secrets(realm.clone());
             hub.policy_stale.notify_one();
         }
@@ -235,6 +237,14 @@ pub(super) fn apply(hub: &Hub, change: &Change) {
             hub.tokens.stale.notify_one();
             hub.tail.wake.notify_waiters();
         }
+    }
+}
+
+/// A user or secret of a realm that is not known yet makes it one.
+pub(super) fn meet_realm(hub: &Hub, realm: &Realm) {
+    if !hub.keeper.current().realms.contains_key(realm) {
+        hub.keeper.want_realms();
+        hub.policy_stale.notify_one();
     }
 }
 

@@ -8,6 +8,8 @@ pub(super) struct StoreHealth(Mutex<State>);
 
 #[derive(Clone, Copy, Debug)]
 struct State {
+    /// Whether anything was observed yet.
+    observed: bool,
     connected: bool,
     since_ms: u64,
 }
@@ -17,6 +19,8 @@ struct State {
 pub(super) enum Turn {
     /// Nothing.
     Same,
+    /// The first thing that was ever observed: it is there.
+    First,
     /// It was there and is lost.
     Lost,
     /// It was away and is back.
@@ -24,10 +28,11 @@ pub(super) enum Turn {
 }
 
 impl StoreHealth {
-    /// Away until something worked.
+    /// Away until something worked. `observed`: that it is away is known already.
     #[must_use]
-    pub(super) fn new(now_ms: u64) -> Self {
+    pub(super) fn new(observed: bool, now_ms: u64) -> Self {
         Self(Mutex::new(State {
+            observed,
             connected: false,
             since_ms: now_ms,
         }))
@@ -49,13 +54,36 @@ impl StoreHealth {
     /// Notes whether an operation worked.
     pub(super) fn note(&self, connected: bool, now_ms: u64) -> Turn {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.connected == connected {
+        let before = *state;
+        if before.observed && before.connected == connected {
             return Turn::Same;
         }
         *state = State {
+            observed: true,
             connected,
             since_ms: now_ms,
         };
-        if connected { Turn::Back } else { Turn::Lost }
+        match (before.observed, connected) {
+            (false, true) => Turn::First,
+            (true, true) => Turn::Back,
+            (_, false) => Turn::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_turn_is_told_once() {
+        let health = StoreHealth::new(false, 0);
+        assert_eq!(health.note(true, 1), Turn::First);
+        assert_eq!(health.note(true, 2), Turn::Same);
+        assert_eq!(health.note(false, 3), Turn::Lost);
+        assert_eq!(health.note(false, 4), Turn::Same);
+        assert_eq!(health.get(), (false, 3));
+        assert_eq!(health.note(true, 5), Turn::Back);
+        assert_eq!(StoreHealth::new(true, 0).note(false, 1), Turn::Same);
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct HubParts {
     pub quota: Arc<NodeQuota>,
     /// The workers.
     pub workers: Arc<dyn Workers>,
+    /// Whether the store answered when the first policy was built.
+    pub store_answered: bool,
     /// Ends everything.
     pub cancel: CancellationToken,
 }
@@ -102,6 +104,7 @@ impl Hub {
             quota,
             workers,
             cancel,
+            store_answered,
         } = made;
         let started = Moment::now();
         Arc::new(Self {
@@ -120,7 +123,7 @@ impl Hub {
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),
             user_index: UserIndex::default(),
             tail: LiveTail::default(),
-            health: StoreHealth::new(started.unix_ms),
+            health: StoreHealth::new(!store_answered, started.unix_ms),
             policy_stale: Notify::new(),
             epoch: AtomicU64::new(0),
             cancel,
@@ -199,7 +202,7 @@ impl Hub {
     pub(super) fn noted<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         let connected = !matches!(answer, Err(StoreError::Unavailable(_)));
         match self.health.note(connected, Moment::now().unix_ms) {
-            Turn::Same => {}
+            Turn::Same | Turn::First => {}
             Turn::Lost => {
                 tracing::warn!("the store is out of reach; running sessions are not affected");
                 self.event(

@@ -67,6 +67,7 @@ pub struct Prepared {
     parts: ControlParts,
     keeper: PolicyKeeper,
     quota: Arc<NodeQuota>,
+    store_answered: bool,
 }
 
 /// Builds the first policy: from the config file and, when the store answers within two seconds,
@@ -75,22 +76,23 @@ pub struct Prepared {
 pub async fn prepare(parts: ControlParts) -> Prepared {
     let keeper = PolicyKeeper::new(&parts);
     let read = keeper.read_store(&*parts.store);
-    match tokio::time::timeout(STORE_PATIENCE, read).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "serving with the realms of the config file until the store answers");
-        }
-        Err(_) => {
-            tracing::warn!(
-                "the store is slow: serving with the realms of the config file until it answers"
-            );
-        }
+    let failure = match tokio::time::timeout(STORE_PATIENCE, read).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(format!("no answer within {} s", STORE_PATIENCE.as_secs())),
+    };
+    if let Some(reason) = &failure {
+        tracing::warn!(
+            reason,
+            "the store is out of reach: serving with the realms of the config file until it answers"
+        );
     }
     keeper.rebuild();
     Prepared {
         parts,
         keeper,
         quota: Arc::new(NodeQuota::new()),
+        store_answered: failure.is_none(),
     }
 }
 
@@ -117,6 +119,7 @@ impl Prepared {
             keeper: self.keeper,
             quota: self.quota,
             workers: side.workers,
+            store_answered: self.store_answered,
             cancel: cancel.clone(),
         });
         hub.tokens.load();

@@ -153,37 +153,51 @@ async fn reply(hub: &Arc<Hub>, header: &Header, question: NodeQuestion) {
 /// Asks one node.
 ///
 /// # Errors
-/// Why there is no answer, in words for an operator.
+/// Why there is no answer.
 pub(crate) async fn ask_one(
     hub: &Arc<Hub>,
     caller: &Caller,
     node: &NodeId,
     question: NodeQuestion,
     deadline: Duration,
-) -> Result<NodeAnswer, String> {
+) -> Result<NodeAnswer, Silence> {
     if *node == hub.node {
         return Ok(answer::answer(hub, caller, question).await);
     }
     let epoch = hub.cluster.registry().get(node).map(|view| view.epoch);
     let Some(epoch) = epoch else {
-        return Err("it is not in the registry".to_owned());
+        return Err(Silence {
+            reason: "it is not in the registry".to_owned(),
+            sent: false,
+        });
     };
-    let asked = ask(
-        hub,
-        caller,
-        vec![(node.clone(), epoch)],
-        &question,
-        deadline,
-    )
-    .await;
-    match (
-        asked.answers.into_iter().next(),
-        asked.missing.into_iter().next(),
-    ) {
-        (Some((_, answer)), _) => Ok(answer),
-        (None, Some(missing)) => Err(missing.reason),
-        (None, None) => Err("it did not answer".to_owned()),
+    let nodes = vec![(node.clone(), epoch)];
+    let asked = ask(hub, caller, nodes, &question, deadline).await;
+    if let Some((_, answer)) = asked.answers.into_iter().next() {
+        return Ok(answer);
     }
+    let reason = asked
+        .missing
+        .into_iter()
+        .next()
+        .map_or_else(String::new, |m| m.reason);
+    Err(Silence {
+        sent: reason == late(deadline),
+        reason,
+    })
+}
+
+/// Why a node did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Silence {
+    /// In words for an operator.
+    pub(crate) reason: String,
+    /// Whether the question reached its mailbox, so that it may have been obeyed.
+    pub(crate) sent: bool,
+}
+
+fn late(deadline: Duration) -> String {
+    format!("no answer within {} ms", deadline.as_millis())
 }
 
 /// Asks every live node, this one included; names those that are silent.
@@ -278,7 +292,7 @@ async fn ask(
             result.answers.push((node, answer));
         }
     }
-    let late = format!("no answer within {} ms", deadline.as_millis());
+    let late = late(deadline);
     result
         .missing
         .extend(waiting.iter().map(|node| missing(node, &late)));

@@ -47,6 +47,7 @@ pub(super) struct PolicyKeeper {
     config: ArcSwap<Config>,
     current: ArcSwap<Policy>,
     state: Mutex<State>,
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -85,6 +86,7 @@ impl PolicyKeeper {
                 built: None,
                 wanted: Wanted::default(),
             }),
+            refreshing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -158,14 +160,17 @@ impl PolicyKeeper {
         self.state().wanted.forgetting = true;
     }
 
-    /// A block that counts at once, before the store has it.
-    pub(super) fn block_locally(&self, block: BlockView) {
+    /// A block that counts as soon as the policy is refreshed, before the store has it; `false`
+    /// when too many wait for the store already.
+    pub(super) fn block_locally(&self, block: BlockView) -> bool {
         let mut state = self.state();
         let blocks = &mut state.sources.pending_blocks;
         blocks.retain(|known| (&known.realm, &known.user) != (&block.realm, &block.user));
-        if blocks.len() < MAX_PENDING_BLOCKS {
+        let room = blocks.len() < MAX_PENDING_BLOCKS;
+        if room {
             blocks.push(block);
         }
+        room
     }
 
     /// Forgets a local block: the store has it, or it was taken back.
@@ -202,13 +207,24 @@ impl PolicyKeeper {
     /// # Errors
     /// What the store said; what was known is kept then.
     pub(super) async fn read_store(&self, store: &dyn Store) -> Result<(), StoreError> {
-        self.state().wanted.everything = true;
-        self.read_wanted(store).await
+        let everything = Wanted {
+            everything: true,
+            ..Wanted::default()
+        };
+        self.read_again(store, everything).await
+    }
+
+    /// Takes what is to be read again; `None`: nothing is.
+    fn take_wanted(&self) -> Option<Wanted> {
+        let mut state = self.state();
+        let forgetting = std::mem::take(&mut state.wanted.forgetting);
+        let wanted = std::mem::take(&mut state.wanted);
+        state.wanted.forgetting = forgetting;
+        (wanted != Wanted::default()).then_some(wanted)
     }
 
     /// Reads what is wanted. On an error it stays wanted.
-    async fn read_wanted(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let wanted = std::mem::take(&mut self.state().wanted);
+    async fn read_again(&self, store: &dyn Store, wanted: Wanted) -> Result<(), StoreError> {
         let result = self.read(store, &wanted).await;
         if result.is_err() {
             let mut state = self.state();
@@ -217,7 +233,6 @@ impl PolicyKeeper {
             state.wanted.blocks |= wanted.blocks;
             state.wanted.secrets.extend(wanted.secrets);
         }
-        self.state().wanted.forgetting |= wanted.forgetting;
         result
     }
 
@@ -246,14 +261,21 @@ impl PolicyKeeper {
         }
         let secrets: Vec<_> = stream::iter(names)
             .map(|realm| async move {
-                let secrets = store.secrets(&realm).await?;
-                Ok::<_, StoreError>((realm, secrets))
+                match store.secrets(&realm).await {
+                    Err(StoreError::Unavailable(reason)) => Err(StoreError::Unavailable(reason)),
+                    // One unreadable record does not hold up all other realms.
+                    Err(error) => {
+                        tracing::warn!(%realm, %error, "the secrets of a realm stay as they were");
+                        Ok(None)
+                    }
+                    Ok(secrets) => Ok(Some((realm, secrets))),
+                }
             })
             .buffer_unordered(CONCURRENCY)
             .try_collect()
             .await?;
         let mut state = self.state();
-        for (realm, secrets) in secrets {
+        for (realm, secrets) in secrets.into_iter().flatten() {
             if secrets.is_empty() {
                 state.sources.secrets.remove(&realm);
             } else {
@@ -284,30 +306,33 @@ impl PolicyKeeper {
 pub(super) async fn keep_current(hub: Arc<Hub>) {
     let mut compare = tokio::time::interval(COMPARE);
     compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = true;
     loop {
+        let again = if told { COMPARE } else { RETELL };
         tokio::select! {
             () = hub.cancel.cancelled() => return,
             _ = compare.tick() => hub.keeper.want_everything(),
             () = hub.policy_stale.notified() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep(again) => {}
         }
-        refresh(&hub).await;
+        told = refresh(&hub).await;
     }
 }
 
-/// Reads what is wanted, and tells the workers if the policy changed.
-pub(super) async fn refresh(hub: &Hub) {
-    if let Err(error) = hub.noted(hub.keeper.read_wanted(&*hub.store).await) {
-        tracing::debug!(%error, "realms, secrets and blocks stay as they were");
-    } else {
-        flush_blocks(hub).await;
-    }
-    hub.keeper.rebuild();
-    while !tell(hub) {
-        tokio::select! {
-            () = hub.cancel.cancelled() => return,
-            () = tokio::time::sleep(RETELL) => {}
+/// Reads what is wanted, and tells the workers if the policy changed; `false` when one was too busy
+/// to hear it and is to be told again.
+pub(super) async fn refresh(hub: &Hub) -> bool {
+    // One at a time: an older reading never overwrites a newer one.
+    let _turn = hub.keeper.refreshing.lock().await;
+    if let Some(wanted) = hub.keeper.take_wanted() {
+        let read = hub.keeper.read_again(&*hub.store, wanted).await;
+        if let Err(error) = hub.noted(read) {
+            tracing::debug!(%error, "realms, secrets and blocks stay as they were");
         }
     }
+    flush_blocks(hub).await;
+    hub.keeper.rebuild();
+    tell(hub)
 }
 
 /// Gives the workers the policy in force unless they have it, and lets them forget keys if that
@@ -331,16 +356,18 @@ fn tell(hub: &Hub) -> bool {
     true
 }
 
-/// Writes blocks that were set while the store was away.
+/// Writes blocks that the store has not yet, and forgets those that have ended meanwhile.
 async fn flush_blocks(hub: &Hub) {
     let pending = hub.keeper.sources(|sources| sources.pending_blocks.clone());
+    let now = Moment::now().unix_ms;
     for block in pending {
-        if hub.noted(hub.store.put_block(&block).await).is_err() {
-            return;
+        if block.until_ms > now {
+            if let Err(error) = hub.noted(hub.store.put_block(&block).await) {
+                tracing::debug!(%error, "a block holds on this node only");
+                return;
+            }
+            hub.keeper.state().sources.blocks.push(block.clone());
         }
-        let mut state = hub.keeper.state();
-        state.sources.blocks.push(block.clone());
-        drop(state);
         hub.keeper.unblock_locally(&block.realm, &block.user);
     }
 }

@@ -16,6 +16,8 @@ use crate::control::policy;
 const MAX_SECS: u64 = 30 * 86_400;
 /// Blocks in force at most.
 const MAX_BLOCKS: usize = 100_000;
+/// Blocks that are written before the next ones are set.
+const CHUNK: usize = 500;
 
 impl Service {
     /// A page of the blocks in force.
@@ -77,42 +79,61 @@ impl Service {
         user: &str,
         request: &BlockRequest,
     ) -> Result<BlockView, ApiError> {
-        need(caller, Role::Operator)?;
-        need_realm(caller, realm)?;
-        if user.is_empty() {
-            return Err(bad(
-                "user: the empty user stands for many people and cannot be blocked",
-            ));
-        }
-        if user.len() > shared::Username::MAX_LEN || request.reason.len() > MAX_TEXT {
-            return Err(bad(format!(
-                "user, reason: at most 508 and {MAX_TEXT} bytes"
-            )));
-        }
-        if !(1..=MAX_SECS).contains(&request.secs) {
-            return Err(bad(format!("secs: 1 to {MAX_SECS} (30 days)")));
-        }
-        let now = Moment::now().unix_ms;
-        if self.hub.keeper.sources(|sources| sources.blocks(now).len()) >= MAX_BLOCKS {
-            let message = format!("{MAX_BLOCKS} users are blocked already");
-            return Err(ApiError::new(ErrorKind::Unavailable, message));
-        }
-        let block = BlockView {
-            realm: realm.clone(),
-            user: user.to_owned(),
-            until_ms: now + request.secs * 1000,
-            reason: request.reason.clone(),
-            by: caller.actor.clone(),
-        };
-        self.hub.keeper.block_locally(block.clone());
-        policy::refresh(&self.hub).await;
+        let users = [(realm.clone(), user.to_owned())];
+        let until_ms = self.block_all(caller, &users, request).await?;
         self.block_event(
             caller,
             realm,
             user,
             &format!("blocked for {} s", request.secs),
         );
-        Ok(block)
+        Ok(BlockView {
+            realm: realm.clone(),
+            user: user.to_owned(),
+            until_ms,
+            reason: request.reason.clone(),
+            by: caller.actor.clone(),
+        })
+    }
+
+    /// Blocks several users and answers until when.
+    pub(super) async fn block_all(
+        &self,
+        caller: &Caller,
+        users: &[(Realm, String)],
+        request: &BlockRequest,
+    ) -> Result<u64, ApiError> {
+        need(caller, Role::Operator)?;
+        if !(1..=MAX_SECS).contains(&request.secs) {
+            return Err(bad(format!("secs: 1 to {MAX_SECS} (30 days)")));
+        }
+        let now = Moment::now().unix_ms;
+        let until_ms = now + request.secs * 1000;
+        let known = self.hub.keeper.sources(|sources| sources.blocks(now).len());
+        let full = || {
+            let message = format!("{known} users are blocked already, or wait for the store");
+            ApiError::new(ErrorKind::Unavailable, message)
+        };
+        if known + users.len() > MAX_BLOCKS {
+            return Err(full());
+        }
+        for chunk in users.chunks(CHUNK) {
+            for (realm, user) in chunk {
+                check(caller, realm, user, request)?;
+                let block = BlockView {
+                    realm: realm.clone(),
+                    user: user.clone(),
+                    until_ms,
+                    reason: request.reason.clone(),
+                    by: caller.actor.clone(),
+                };
+                if !self.hub.keeper.block_locally(block) {
+                    return Err(full());
+                }
+            }
+            policy::refresh(&self.hub).await;
+        }
+        Ok(until_ms)
     }
 
     /// Takes a block back.
@@ -158,4 +179,24 @@ impl Service {
         event.user = Some(user.to_owned());
         self.hub.recorder.event(event);
     }
+}
+
+fn check(
+    caller: &Caller,
+    realm: &Realm,
+    user: &str,
+    request: &BlockRequest,
+) -> Result<(), ApiError> {
+    need_realm(caller, realm)?;
+    if user.is_empty() {
+        return Err(bad(
+            "user: the empty user stands for many people and cannot be blocked",
+        ));
+    }
+    if user.len() > shared::Username::MAX_LEN || request.reason.len() > MAX_TEXT {
+        return Err(bad(format!(
+            "user, reason: at most 508 and {MAX_TEXT} bytes"
+        )));
+    }
+    Ok(())
 }

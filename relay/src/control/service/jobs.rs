@@ -188,15 +188,15 @@ impl Service {
             return Ok(job.view().clone());
         }
         if let Some(secs) = request.block_secs {
-            for (realm, user) in &users {
-                let block = BlockRequest {
-                    secs,
-                    reason: request.reason.clone(),
-                };
-                if let Err(error) = self.block(caller, realm, user, &block).await {
-                    self.hub.jobs.stop(&job.view().id);
-                    return Err(error);
-                }
+            let block = BlockRequest {
+                secs,
+                reason: request.reason.clone(),
+            };
+            let users: Vec<_> = users.into_iter().collect();
+            if let Err(error) = self.block_all(caller, &users, &block).await {
+                let id = job.view().id.clone();
+                self.hub.jobs.stop(&id);
+                return Err(error);
             }
         }
         let view = job.view().clone();
@@ -406,10 +406,7 @@ impl Service {
                     .next()
                     .ok_or_else(|| not_found(format!("job {id}"))),
                 Ok(other) => Err(super::unexpected(&other)),
-                Err(reason) => Err(ApiError::new(
-                    ErrorKind::Unconfirmed,
-                    format!("{} did not confirm: {reason}", job.node),
-                )),
+                Err(silence) => Err(super::kill::silent(&job.node, &silence)),
             }
         };
         self.audited(caller, "job.stop", id.to_owned(), "", work)

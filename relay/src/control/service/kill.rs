@@ -7,7 +7,7 @@ use shared::api::{ApiError, BlockRequest, ErrorKind, ItemOutcome, KillRequest, K
 
 use super::{Caller, Service, need, not_found, unexpected};
 use crate::control::cluster::answer::KILL_WAIT;
-use crate::control::cluster::mailbox;
+use crate::control::cluster::mailbox::{self, Silence};
 use crate::control::cluster::message::{Killed, NodeAnswer, NodeQuestion};
 
 /// On top of what a worker has to confirm: the way there and back.
@@ -77,12 +77,21 @@ impl Service {
         match mailbox::ask_one(&self.hub, caller, node, question, deadline).await {
             Ok(NodeAnswer::Killed(killed)) => Ok(killed),
             Ok(other) => Err(unexpected(&other)),
-            Err(_) => Err(unconfirmed(node)),
+            Err(silence) => Err(silent(node, &silence)),
         }
     }
 }
 
+/// What a caller is told about a node that did not answer a command.
+pub(super) fn silent(node: &NodeId, silence: &Silence) -> ApiError {
+    if silence.sent {
+        return unconfirmed(node);
+    }
+    let message = format!("{node} cannot be told: {}", silence.reason);
+    ApiError::new(ErrorKind::Unavailable, message)
+}
+
 fn unconfirmed(node: &NodeId) -> ApiError {
-    let message = format!("{node} did not confirm in time: the session may have ended or not");
+    let message = format!("{node} did not confirm in time: it may have happened or not");
     ApiError::new(ErrorKind::Unconfirmed, message)
 }

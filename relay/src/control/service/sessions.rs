@@ -54,10 +54,17 @@ impl Service {
         asked: Answers,
     ) -> Result<(Vec<SessionAnswer>, Vec<MissingNode>), ApiError> {
         let mut parts = Vec::new();
+        let mut missing = asked.missing;
         let mut known = self.hub.cluster.known();
         for (node, answer) in asked.answers {
-            let NodeAnswer::Sessions(answer) = answer else {
-                return Err(unexpected(&answer));
+            let answer = match answer {
+                NodeAnswer::Sessions(answer) => answer,
+                NodeAnswer::Failed(error) if is_callers_fault(&error) => return Err(error),
+                other => {
+                    let reason = unexpected(&other).message;
+                    missing.push(MissingNode { node, reason });
+                    continue;
+                }
             };
             // What a confined caller sees is not all that the node has.
             if node != self.hub.node && caller.realms.is_empty() {
@@ -65,7 +72,7 @@ impl Service {
             }
             parts.push(answer);
         }
-        for silent in &asked.missing {
+        for silent in &missing {
             parts.push(known.page(
                 &silent.node,
                 &parsed.filter,
@@ -75,7 +82,7 @@ impl Service {
                 parsed.question.limit,
             ));
         }
-        Ok((parts, asked.missing))
+        Ok((parts, missing))
     }
 
     /// Everything about one session, by id or unique prefix, fresh from its worker.
@@ -119,9 +126,12 @@ impl Service {
                         answers: vec![(node, answer)],
                         missing: Vec::new(),
                     },
-                    Err(reason) => Answers {
+                    Err(silence) => Answers {
                         answers: Vec::new(),
-                        missing: vec![MissingNode { node, reason }],
+                        missing: vec![MissingNode {
+                            node,
+                            reason: silence.reason,
+                        }],
                     },
                 }
             }
@@ -162,6 +172,14 @@ impl Service {
             .owner(base)
             .filter(|_| self.hub.config().is_gateway())
     }
+}
+
+/// Whether asking another node would not help.
+fn is_callers_fault(error: &ApiError) -> bool {
+    matches!(
+        error.error,
+        ErrorKind::BadRequest | ErrorKind::CursorExpired | ErrorKind::Denied
+    )
 }
 
 fn parse(query: &ListQuery) -> Result<PageQuestion, ApiError> {

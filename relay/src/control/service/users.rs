@@ -331,6 +331,7 @@ impl Service {
     fn user_changed(&self, caller: &Caller, realm: &Realm, name: &str, word: &str) {
         self.hub.user_index.forget();
         credentials::forget_user(&self.hub, realm, name);
+        credentials::meet_realm(&self.hub, realm);
         let text = format!(
             "{} {word} by {}",
             display_safe(&target(realm, name)),

@@ -1,5 +1,7 @@
 //! What the tests of the control plane share: a node without sockets.
 
+mod flaky;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -27,6 +29,8 @@ use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::worker::WorkerNews;
 use crate::worker::ports::RelayAddress;
+
+pub(super) use flaky::FlakyStore;
 
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(10);

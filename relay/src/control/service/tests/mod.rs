@@ -1,3 +1,5 @@
+mod away;
+
 use shared::api::{
     BlockRequest, ItemOutcome, JobState, KillRequest, ListQuery, MintRequest, NodeRole,
     RealmDocument, RealmPut, SecretCreate, SessionsKill, TokenCreate, UserPatch, UserPut,
@@ -333,12 +335,13 @@ async fn roles_and_realms_confine_callers() {
     assert_eq!(node.service.overview(&viewer).await.unwrap().sessions, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_kills_what_was_expected_and_blocks_the_users() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
-    let a = TestNode::start("a", 1, &store, dir.path()).await;
-    let b = TestNode::start("b", 2, &store, dir.path()).await;
+/// Two nodes with thirty sessions of `bot` each.
+async fn two_nodes_of_bots(
+    store: &Arc<dyn crate::store::Store>,
+    dir: &std::path::Path,
+) -> (TestNode, TestNode) {
+    let a = TestNode::start("a", 1, store, dir).await;
+    let b = TestNode::start("b", 2, store, dir).await;
     for count in 1..=30 {
         a.workers.create(snapshot(a.session(count), "bot", "acme"));
         b.workers.create(snapshot(b.session(count), "bot", "acme"));
@@ -352,6 +355,14 @@ async fn a_job_kills_what_was_expected_and_blocks_the_users() {
             == 60
     })
     .await;
+    (a, b)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_kills_what_was_expected_and_blocks_the_users() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let (a, b) = two_nodes_of_bots(&store, dir.path()).await;
     let kill = |expected, dry_run| SessionsKill {
         filter: Some("user=bot".into()),
         expected,

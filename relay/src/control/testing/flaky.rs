@@ -1,0 +1,114 @@
+//! A store that can be out of reach.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument};
+use shared::{NodeId, Realm, SessionId};
+use tokio::sync::broadcast;
+
+use crate::store::{
+    Change, Mailbox, SessionRecord, Store, StoreError, StoredKey, StoredRealm, StoredSecret,
+    StoredToken, StoredUser, UserRecord,
+};
+
+/// Passes everything on, unless it is away.
+#[derive(Debug)]
+pub(in crate::control) struct FlakyStore {
+    inner: Arc<dyn Store>,
+    away: AtomicBool,
+}
+
+impl FlakyStore {
+    pub(in crate::control) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            away: AtomicBool::new(false),
+        })
+    }
+
+    pub(in crate::control) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    fn there(&self) -> Result<&dyn Store, StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("switched off by a test".to_owned()));
+        }
+        Ok(&*self.inner)
+    }
+}
+
+macro_rules! pass_on {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Store for FlakyStore {
+            fn kind(&self) -> &'static str {
+                self.inner.kind()
+            }
+
+            fn changes(&self) -> broadcast::Receiver<Change> {
+                self.inner.changes()
+            }
+
+            async fn users(
+                &self,
+                realm: Option<&Realm>,
+                after: Option<(&Realm, &str)>,
+                limit: usize,
+            ) -> Result<Vec<StoredUser>, StoreError> {
+                self.there()?.users(realm, after, limit).await
+            }
+
+            async fn user_count(&self, realm: Option<&Realm>) -> Result<u64, StoreError> {
+                self.there()?.user_count(realm).await
+            }
+
+            async fn events(
+                &self,
+                after: Option<&str>,
+                limit: usize,
+            ) -> Result<Vec<EventView>, StoreError> {
+                self.there()?.events(after, limit).await
+            }
+
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
+                self.there()?.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+pass_on! {
+    ping() -> ();
+    user(realm: &Realm, name: &str) -> Option<StoredUser>;
+    put_user(realm: &Realm, name: &str, key: &StoredKey) -> ();
+    put_user_record(realm: &Realm, name: &str, record: &UserRecord) -> bool;
+    delete_user(realm: &Realm, name: &str) -> bool;
+    secrets(realm: &Realm) -> Vec<StoredSecret>;
+    put_secret(realm: &Realm, secret: &StoredSecret) -> ();
+    delete_secret(realm: &Realm, value: &str) -> bool;
+    realms() -> Vec<StoredRealm>;
+    put_realm(name: &Realm, document: &RealmDocument, expected: u64, actor: &str) -> u64;
+    delete_realm(name: &Realm, expected: u64) -> ();
+    blocks() -> Vec<BlockView>;
+    put_block(block: &BlockView) -> ();
+    delete_block(realm: &Realm, user: &str) -> bool;
+    tokens() -> Vec<StoredToken>;
+    put_token(token: &StoredToken) -> ();
+    delete_token(id: &str) -> bool;
+    next_epoch(node: &NodeId) -> u64;
+    heartbeat(record: &NodeView) -> ();
+    nodes() -> Vec<(NodeView, Duration)>;
+    remove_node(node: &NodeId) -> bool;
+    flush_sessions(node: &NodeId, upserts: &[SessionRecord], deletes: &[SessionId]) -> ();
+    sessions(node: &NodeId) -> Vec<SessionRecord>;
+    post(to: &Mailbox, message: Vec<u8>) -> ();
+    receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;
+    append_events(events: &[EventView]) -> ();
+    append_audit(record: &AuditView) -> ();
+    audit(limit: usize) -> Vec<AuditView>;
+    publish(change: &Change) -> ();
+}
