@@ -55,8 +55,8 @@ impl PeerRules {
         let mut verdict = AddressVerdict::Allowed;
         for form in Self::forms(peer) {
             let local = self.to_local(SocketAddr::new(form, 0)).ip();
-            let lives_here = |s: &SocketAddr| s.ip() == form || s.ip() == local;
-            let here = self.services.iter().any(lives_here);
+            let here = |s: &SocketAddr| self.serves(s.ip(), form) || self.serves(s.ip(), local);
+            let here = self.services.iter().any(here);
             let relays = self.relays.iter().any(|relay| relay.address == form);
             if relays {
                 verdict = AddressVerdict::ByPort;
@@ -96,11 +96,11 @@ impl PeerRules {
     fn allows_form(&self, realm: &RealmPolicy, ip: IpAddr, port: u16) -> bool {
         let named = SocketAddr::new(ip, port);
         let target = self.to_local(named);
-        if self
-            .services
-            .iter()
-            .any(|service| *service == named || *service == target)
-        {
+        let reached = |service: &SocketAddr| {
+            let hosts = [named.ip(), target.ip()];
+            service.port() == port && hosts.iter().any(|ip| self.serves(service.ip(), *ip))
+        };
+        if self.services.iter().any(reached) {
             return false;
         }
         let mut relays = self
@@ -113,6 +113,13 @@ impl PeerRules {
         }
         // A cluster node has more to lose than its relay ports: the rest needs an explicit rule.
         relays.any(|relay| relay.ports.contains(&port)) || self.explicitly_allowed(realm, ip)
+    }
+
+    /// Whether a service bound to `bound` is reached at `ip`; one bound to the wildcard address is
+    /// at every address of the node that we know.
+    fn serves(&self, bound: IpAddr, ip: IpAddr) -> bool {
+        let own = || ip.is_loopback() || self.relays.iter().any(|relay| relay.address == ip);
+        bound == ip || bound.is_unspecified() && own()
     }
 
     fn explicitly_allowed(&self, realm: &RealmPolicy, ip: IpAddr) -> bool {

@@ -5,6 +5,7 @@
 mod allocating;
 mod authentication;
 mod channels;
+mod churn;
 mod codec;
 mod kit;
 mod live_changes;

@@ -123,6 +123,29 @@ fn a_cluster_nodes_address_is_open_on_its_relay_ports_only() {
     }
 }
 
+#[test]
+fn a_service_on_the_wildcard_address_is_refused_at_loopback_and_relay_addresses() {
+    let rules = PeerRules {
+        allowed: vec![range("127.0.0.0/8"), range("192.168.0.0/16")],
+        services: vec![addr("0.0.0.0:9100"), addr("[::]:50001")],
+        relays: vec![RelayEndpoint {
+            address: "192.168.1.5".parse().unwrap(),
+            ports: 50_000..=50_009,
+        }],
+        ..PeerRules::default()
+    };
+    for (peer, allowed) in [
+        ("127.0.0.1:9100", false),
+        ("127.0.0.1:9101", true),
+        ("192.168.1.5:9100", false),
+        ("192.168.1.5:50001", false),
+        ("192.168.1.5:50002", true),
+        ("192.168.1.6:9100", true),
+    ] {
+        assert_eq!(allows(&rules, peer), allowed, "{peer}");
+    }
+}
+
 fn relay_policy() -> turn_proto::Policy {
     let mut with_relays = policy(vec![realm_policy(REALM)]);
     let ports = 50_000..=50_009;
