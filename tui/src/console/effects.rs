@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use shared::api::{ListQuery, SessionView};
+use shared::api::{ApiError, ErrorKind, ListQuery, SessionView};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,10 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Api(error) => Self::Refused(error),
+            // There is somebody, but not one we understand: trying again faster would not help.
+            ClientError::Protocol(_) => {
+                Self::Refused(ApiError::new(ErrorKind::Internal, error.to_string()))
+            }
             other => Self::Unreachable(other.to_string()),
         }
     }

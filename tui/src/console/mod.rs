@@ -22,6 +22,7 @@ mod update;
 
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +92,9 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     let stop = CancellationToken::new();
     watch_signals(&stop)?;
     watch_terminal(&stop);
-    let mut screen = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+    // The guard gives the terminal back. `Terminal` would write to it once more when dropped, and
+    // panic over a dead one.
+    let mut screen = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
     let size = screen.size()?;
     let mut model = Model::new(
         &options.context,

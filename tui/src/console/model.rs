@@ -23,6 +23,8 @@ use crate::widgets::form::Form;
 const HISTORY: usize = 120;
 /// Events kept.
 const EVENTS_KEPT: usize = 2_000;
+/// Events among which one that came twice is looked for: a page of them, and some.
+const EVENTS_LOOKED_BACK: usize = 256;
 /// Nodes of which a history is kept.
 const NODES_TRACKED: usize = 4_000;
 /// How often data can be asked for, in seconds.
@@ -176,6 +178,8 @@ pub(crate) struct JobDialog {
     pub(crate) job: JobView,
     /// First shown result.
     pub(crate) top: usize,
+    /// When to ask for it again.
+    pub(crate) next_ms: u64,
     /// The focus is on Stop.
     pub(crate) on_stop: bool,
     /// What went wrong while watching.
@@ -280,6 +284,8 @@ pub(crate) struct Model {
     pub(crate) top_realms: Vec<RealmView>,
     /// Newest events, oldest first.
     pub(crate) events: VecDeque<EventView>,
+    /// There are some that the list of events does not show yet.
+    pub(crate) unshown_events: bool,
     /// The stream they come by.
     pub(crate) stream: Stream,
     /// The cursor keeps to the newest event.
@@ -345,6 +351,7 @@ impl Model {
             node_trend: BTreeMap::new(),
             top_realms: Vec::new(),
             events: VecDeque::new(),
+            unshown_events: false,
             stream: Stream::Closed { retry_ms: 0 },
             follow: true,
             prompt: None,
@@ -442,22 +449,25 @@ impl Model {
         }
     }
 
-    /// Keeps an event and shows it if it matches the filter.
+    /// Keeps an event. The list of events takes it in at the next tick: choosing them anew for each
+    /// would be slow when many come.
     pub(crate) fn keep_event(&mut self, event: EventView) {
         if self
             .events
             .iter()
             .rev()
-            .take(EVENTS_KEPT)
+            .take(EVENTS_LOOKED_BACK)
             .any(|e| e.id == event.id)
         {
             return;
         }
         push_bounded(&mut self.events, event, EVENTS_KEPT);
+        self.unshown_events = true;
     }
 
     /// Chooses the events that are shown.
     pub(crate) fn select_events(&mut self) {
+        self.unshown_events = false;
         let list = &mut self.lists.events;
         let filter = Filter::parse(&list.filter, filter::EVENT_COLUMNS).ok();
         let matches = |e: &&EventView| filter.as_ref().is_none_or(|f| f.matches(*e));

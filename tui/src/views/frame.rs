@@ -6,7 +6,7 @@ use shared::units::{bit_rate, grouped, short_number};
 use super::{filter_of, list_error};
 use crate::console::keymap::{BINDINGS, Intent};
 use crate::console::layout::Regions;
-use crate::console::model::{Dialog, Mode, Model, PromptKind};
+use crate::console::model::{Dialog, Mode, Model, Prompt, PromptKind};
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::text;
@@ -163,35 +163,9 @@ fn crumbs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let (x, room) = (area.x + 1, area.width.saturating_sub(2));
     if let Some(prompt) = &model.prompt {
-        let sign = match prompt.kind {
-            PromptKind::Command => ":",
-            PromptKind::Filter => "/ ",
-        };
-        let error = prompt.error.as_deref().unwrap_or("");
-        let wide = text::width(prompt.input.value()) as u16;
-        let end = canvas.pieces(
-            x,
-            area.y,
-            area.right(),
-            &[(sign, Tone::Accent), (prompt.input.value(), Tone::Normal)],
-        );
-        let cursor = x + sign.len() as u16 + prompt.input.visual_cursor() as u16;
-        canvas.invert(
-            Rect {
-                x: cursor.min(area.right() - 1),
-                width: 1,
-                ..area
-            },
-            area.y,
-        );
-        let left = end.max(x + wide) + 3;
-        canvas.text(
-            left,
-            area.y,
-            area.right().saturating_sub(left),
-            error,
-            Tone::Bad,
-        );
+        paint_prompt(canvas, area, prompt);
+    } else if let Some(toast) = &model.toast {
+        canvas.text(x, area.y, room, &toast.text, toast.tone);
     } else if let Some((error, attempt)) = model.connection.trouble() {
         let age = model
             .connection
@@ -202,8 +176,6 @@ fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             age.unwrap_or_default()
         );
         canvas.text(x, area.y, room, &text, Tone::Bad);
-    } else if let Some(toast) = &model.toast {
-        canvas.text(x, area.y, room, &toast.text, toast.tone);
     } else if let Some(error) = list_error(model) {
         canvas.text(x, area.y, room, error, Tone::Bad);
     } else if !filter_of(model).is_empty() {
@@ -214,6 +186,38 @@ fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             &[("/ ", Tone::Accent), (filter_of(model), Tone::Normal)],
         );
     }
+}
+
+/// The line that is typed, scrolled so that the cursor is on the screen.
+fn paint_prompt(canvas: &mut Canvas<'_>, area: Rect, prompt: &Prompt) {
+    let sign = match prompt.kind {
+        PromptKind::Command => ":",
+        PromptKind::Filter => "/ ",
+    };
+    let x = area.x + 1;
+    let begin = x + canvas.text(x, area.y, 2, sign, Tone::Accent);
+    let room = area.right().saturating_sub(begin + 1);
+    let (shown, cursor) = text::around_cursor(
+        prompt.input.value(),
+        prompt.input.visual_cursor(),
+        usize::from(room),
+    );
+    let used = canvas.text(begin, area.y, room, shown, Tone::Normal);
+    let cursor = Rect {
+        x: begin + cursor as u16,
+        width: 1,
+        ..area
+    };
+    canvas.invert(cursor, area.y);
+    let left = begin + used + 2;
+    let error = prompt.error.as_deref().unwrap_or("");
+    canvas.text(
+        left,
+        area.y,
+        area.right().saturating_sub(left),
+        error,
+        Tone::Bad,
+    );
 }
 
 /// Keys of what is in front, as many as fit, the first of the table first.

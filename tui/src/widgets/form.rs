@@ -372,21 +372,7 @@ impl Form {
                 _ if room > help + 22 => room - help - 1,
                 _ => room,
             };
-            let shown = field.shown(box_width.saturating_sub(3));
-            let text = format!(
-                "[{}]",
-                text::fit(
-                    &shown,
-                    usize::from(box_width.saturating_sub(2)),
-                    Align::Left
-                )
-            );
-            let tone = if i == self.focus {
-                Tone::Selected
-            } else {
-                Tone::Normal
-            };
-            canvas.text(x, *y, box_width, &text, tone);
+            self.paint_value(canvas, (x, *y), box_width, i);
             let help_x = x + box_width + 1;
             canvas.text(
                 help_x,
@@ -398,6 +384,38 @@ impl Form {
             *y += 1;
         }
         inner.x
+    }
+
+    fn paint_value(&self, canvas: &mut Canvas<'_>, (x, y): (u16, u16), columns: u16, index: usize) {
+        let field = &self.fields[index];
+        let (focused, toggle) = (index == self.focus, field.kind == FieldKind::Toggle);
+        let value = match field.kind {
+            FieldKind::Masked => "*".repeat(field.value().chars().count()),
+            _ => field.value().to_owned(),
+        };
+        let cursor = match (focused, field.kind) {
+            (true, FieldKind::Masked) => field.input.cursor(),
+            (true, FieldKind::Text) => field.input.visual_cursor(),
+            _ => 0,
+        };
+        let room = usize::from(columns.saturating_sub(2));
+        let (shown, cursor) = text::around_cursor(&value, cursor, room);
+        let tone = match (focused, toggle) {
+            (true, true) => Tone::Selected,
+            (true, false) => Tone::Accent,
+            (false, _) => Tone::Normal,
+        };
+        let shown = format!("[{}]", text::fit(shown, room, Align::Left));
+        canvas.text(x, y, columns, &shown, tone);
+        if focused && !toggle {
+            let at = Rect {
+                x: x + 1 + cursor as u16,
+                y,
+                width: 1,
+                height: 1,
+            };
+            canvas.invert(at, y);
+        }
     }
 
     fn paint_buttons(&self, canvas: &mut Canvas<'_>, inner: Rect) {
@@ -427,23 +445,6 @@ impl Form {
         if x + 12 < inner.right() {
             canvas.right(inner.right(), y, 12, state, Tone::Faint);
         }
-    }
-}
-
-impl Field {
-    /// The tail of the value that fits, with a sign for the end.
-    fn shown(&self, columns: u16) -> String {
-        let text = match self.kind {
-            FieldKind::Masked => "*".repeat(self.value().chars().count()),
-            _ => self.value().to_owned(),
-        };
-        let mut skip = 0;
-        let count = text.chars().count();
-        let tail = |skip: usize| text.chars().skip(skip).collect::<String>();
-        while skip < count && text::width(&tail(skip)) > usize::from(columns) {
-            skip += 1;
-        }
-        tail(skip)
     }
 }
 

@@ -54,6 +54,20 @@ pub(crate) fn fit(text: &str, columns: usize, align: Align) -> String {
     }
 }
 
+/// The part of `text` that ends at or behind the column `cursor` and fits `columns`, and where the
+/// cursor is in it.
+pub(crate) fn around_cursor(text: &str, cursor: usize, columns: usize) -> (&str, usize) {
+    let hidden = (cursor + 1).saturating_sub(columns);
+    let mut skipped = 0;
+    for (at, grapheme) in text.grapheme_indices(true) {
+        if skipped >= hidden {
+            return (&text[at..], cursor - skipped);
+        }
+        skipped += UnicodeWidthStr::width(grapheme);
+    }
+    ("", cursor.saturating_sub(skipped))
+}
+
 /// Breaks `text` at spaces into lines of at most `columns`.
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -82,6 +96,13 @@ mod tests {
         assert_eq!(fit("日本語", 6, Align::Left), "日本語");
         assert_eq!(fit("ab", 4, Align::Right), "  ab");
         assert_eq!(cut("abc", 0), "");
+    }
+
+    #[test]
+    fn a_long_line_is_scrolled_to_its_cursor() {
+        assert_eq!(around_cursor("abcdef", 6, 4), ("def", 3));
+        assert_eq!(around_cursor("abcdef", 2, 4), ("abcdef", 2));
+        assert_eq!(around_cursor("", 0, 4), ("", 0));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) fn answered(
             model.connection.answered(model.now_ms);
             if !was_up {
                 model.next_refresh_ms = model.now_ms;
+                // It may be another node, or know us by another role.
+                ask(model, Question::WhoAmI, effects);
             }
             taken(model, question, answer, effects);
         }

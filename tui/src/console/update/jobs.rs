@@ -79,6 +79,7 @@ fn watch(model: &mut Model, job: JobView) {
     let dialog = JobDialog {
         job,
         top: 0,
+        next_ms: 0,
         on_stop: false,
         error: None,
     };

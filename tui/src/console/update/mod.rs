@@ -8,7 +8,7 @@ mod keys;
 mod prompt;
 mod realm;
 
-use shared::api::ListQuery;
+use shared::api::{JobState, ListQuery};
 
 use super::layout;
 use super::list::{AnyList, ListState, Row};
@@ -40,10 +40,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         Message::Acted { action, result } => jobs::acted(model, *action, result, &mut effects),
         Message::Event(event) => {
             model.keep_event(*event);
-            if !frozen(model) && *model.place() == Place::Events {
-                model.select_events();
-            }
-            model.dirty = true;
+            model.dirty |= *model.place() == Place::Pulse;
         }
         Message::StreamEnded => {
             model.stream = Stream::Closed {
@@ -87,19 +84,24 @@ fn tick(model: &mut Model, now_ms: u64, effects: &mut Vec<Effect>) {
         ask(model, probe, effects);
         return;
     }
-    if model.whoami.is_none() {
-        ask(model, Question::WhoAmI, effects);
-    }
-    if let Some(Dialog::Job(dialog)) = &model.dialog
-        && dialog.job.state == shared::api::JobState::Running
-        && now_ms % 1000 < JOB_EVERY_MS
+    if let Some(Dialog::Job(dialog)) = &mut model.dialog
+        && dialog.job.state == JobState::Running
+        && dialog.next_ms <= now_ms
     {
+        dialog.next_ms = now_ms + JOB_EVERY_MS;
         let id = dialog.job.id.clone();
         ask(model, Question::Job(id), effects);
+    }
+    if model.unshown_events && *model.place() == Place::Events && !frozen(model) {
+        model.select_events();
+        model.dirty = true;
     }
     follow_events(model, effects);
     if now_ms >= model.next_refresh_ms {
         model.next_refresh_ms = now_ms + model.refresh_ms();
+        if model.whoami.is_none() {
+            ask(model, Question::WhoAmI, effects);
+        }
         ask(model, Question::Overview, effects);
         if matches!(model.stream, Stream::Closed { .. }) {
             let last = model.events.back().map(|e| e.id.clone());
