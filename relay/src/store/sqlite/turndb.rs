@@ -22,6 +22,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a read waits for a writer to finish before it takes locks as SQLite does. A journal
 /// that stays longer was left by a crash, and only a locking reader may roll it back.
 const READ_PATIENCE: Duration = Duration::from_millis(150);
+/// How long a write waits for another tool's next commit.
+const GAP_PATIENCE: Duration = Duration::from_millis(120);
+/// How long after its last commit another tool counts as busy.
+const RECENT: Duration = Duration::from_secs(1);
 /// How long a read waits before it looks again.
 const READ_PAUSE: Duration = Duration::from_millis(1);
 
@@ -43,6 +47,29 @@ pub(super) struct TurnDb {
     path: PathBuf,
     reader: Mutex<Reader>,
     writer: Mutex<Writer>,
+    activity: Mutex<Activity>,
+}
+
+/// When another process last changed the file.
+#[derive(Debug, Default)]
+struct Activity {
+    known: Option<Stamp>,
+    foreign: Option<Instant>,
+}
+
+impl Activity {
+    fn note(&mut self, stamp: &Stamp) {
+        if self.known.as_ref() != Some(stamp) {
+            if self.known.is_some() {
+                self.foreign = Some(Instant::now());
+            }
+            self.known = Some(stamp.clone());
+        }
+    }
+
+    fn is_recent(&self) -> bool {
+        self.foreign.is_some_and(|at| at.elapsed() < RECENT)
+    }
 }
 
 /// Reads without locks. Both descriptors stay open until the file is replaced: closing one would
@@ -88,6 +115,7 @@ impl TurnDb {
             path: path.to_owned(),
             reader: Mutex::new(reader),
             writer: Mutex::new(writer),
+            activity: Mutex::default(),
         })
     }
 
@@ -120,26 +148,70 @@ impl TurnDb {
         query(&self.writer()?.connection).map_err(sql_error)
     }
 
-    /// Runs `change` in one short transaction.
+    /// Runs `change` in one short transaction, where it hurts least.
+    ///
+    /// While another tool is busy with the file, that is right after one of its commits, and the
+    /// disk is waited for after the lock is gone instead of before: its next edit would be lost to
+    /// a lock held for as long as a disk takes. If the machine (not the process) dies within these
+    /// milliseconds, the file may be torn.
     pub(super) fn write<T>(
         &self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        let contended = self.wait_for_a_gap()?;
         let mut writer = self.writer()?;
+        writer
+            .connection
+            .pragma_update(None, "synchronous", if contended { "OFF" } else { "FULL" })
+            .map_err(sql_error)?;
         let transaction = writer
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(sql_error)?;
         let answer = change(&transaction).map_err(sql_error)?;
         transaction.commit().map_err(sql_error)?;
+        drop(writer);
+        let mut reader = lock(&self.reader);
+        if let Look::Quiet(ours) = self.look(&mut reader)? {
+            lock(&self.activity).known = Some(ours);
+        }
+        if contended {
+            reader
+                .probe
+                .sync_all()
+                .map_err(|error| refused(&self.path, &error))?;
+        }
         Ok(answer)
+    }
+
+    /// Whoever adds many users starts one `turnadmin` after the other: the moment after a commit
+    /// is the furthest from the next. Waits for such a moment if there was one lately, and answers
+    /// whether there was.
+    fn wait_for_a_gap(&self) -> Result<bool, StoreError> {
+        let started = Instant::now();
+        let before = self.stamp()?;
+        if !lock(&self.activity).is_recent() {
+            return Ok(false);
+        }
+        while started.elapsed() < GAP_PATIENCE {
+            std::thread::sleep(READ_PAUSE);
+            let now = self.stamp()?;
+            if now.is_some() && now != before {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     /// The state of the file, to be compared with a later one; `None` where it cannot be told
     /// from the outside, or just now.
     pub(super) fn stamp(&self) -> Result<Option<Stamp>, StoreError> {
-        match self.look(&mut lock(&self.reader))? {
-            Look::Quiet(stamp) => Ok(Some(stamp)),
+        let look = self.look(&mut lock(&self.reader))?;
+        match look {
+            Look::Quiet(stamp) => {
+                lock(&self.activity).note(&stamp);
+                Ok(Some(stamp))
+            }
             Look::Writing | Look::WriteAhead => Ok(None),
         }
     }
