@@ -31,11 +31,7 @@ pub struct Bound {
 /// # Errors
 /// The address is taken or not ours.
 pub async fn bind(address: SocketAddr) -> io::Result<Bound> {
-    let explain = |error: io::Error| {
-        let message = format!("metrics.listen {address}: {error}; choose another, or \"off\"");
-        io::Error::new(error.kind(), message)
-    };
-    let listener = TcpListener::bind(address).await.map_err(explain)?;
+    let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     Ok(Bound { listener, address })
 }
