@@ -102,7 +102,7 @@ fn a_user_added_at_one_node_is_served_by_all_within_a_second_and_refused_when_de
         );
         assert!(begun.elapsed() < SOON);
     }
-    let answer = ctl.run(&["user", "delete", "dinah", "--realm", REALM, "--yes"]);
+    let answer = ctl.run(&["user", "rm", "dinah", "--realm", REALM, "--yes"]);
     assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
     let deleted = Instant::now();
     for node in &cluster.nodes {

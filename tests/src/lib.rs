@@ -6,6 +6,7 @@ pub mod client;
 pub mod cluster;
 pub mod coturn;
 pub mod ctl;
+pub mod demo;
 pub mod http;
 pub mod node;
 pub mod program;

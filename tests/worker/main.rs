@@ -1,5 +1,7 @@
 //! The workers alone, on real sockets: no store, no control plane, one policy.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

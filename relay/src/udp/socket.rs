@@ -18,9 +18,13 @@ const RELAY_BUFFER: usize = 512 << 10;
 /// clients of worker `i`. Port 0 picks a free one for all.
 ///
 /// # Errors
-/// What the system says; the caller names the address.
+/// What the system says, `AddrInUse` also for a port that another node of the same user shares out;
+/// the caller names the address.
 pub fn bind_listener_group(address: SocketAddr, workers: u16) -> io::Result<Vec<UdpSocket>> {
     let mut address = address;
+    // SO_REUSEPORT would let this group join that of another process of the same user, which would
+    // then lose part of its clients to us. A bind without it finds out.
+    drop(UdpSocket::bind(address)?);
     let mut group = Vec::with_capacity(usize::from(workers));
     for _ in 0..workers {
         let socket = new_socket(address, LISTENER_BUFFER)?;

@@ -1,0 +1,176 @@
+//! The demo: three nodes, calls through all of them, and the console on top.
+//!
+//! [`nodes`] starts the nodes, [`people`] creates realms, users and calls over the admin API as any
+//! operator would. Leaving the demo stops everything it started.
+
+mod nodes;
+mod people;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use relayctl::client::{Address, AdminApi, ConnectOptions, HttpAdmin};
+use relayctl::console::ConsoleOptions;
+use shared::api::ListQuery;
+
+use crate::traffic::Calls;
+use nodes::Nodes;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Nodes are processes of their own around this Redis instead of one process on SQLite.
+    pub redis: Option<String>,
+    /// Calls per pair of nodes.
+    pub calls: usize,
+    /// Run for so long without a console, and say what was seen.
+    pub headless: Option<Duration>,
+}
+
+/// What a demo without console saw.
+#[derive(Clone, Debug)]
+pub struct DemoReport {
+    /// Per node: id, sessions, bits per second of all of them.
+    pub nodes: Vec<(String, u64, u64)>,
+    /// Datagrams that the clients sent.
+    pub sent: u64,
+    /// Datagrams that the clients received.
+    pub received: u64,
+}
+
+/// Where the demo's files are.
+#[derive(Debug)]
+pub struct DemoFolder {
+    path: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl DemoFolder {
+    /// Creates the folder.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub fn create(state: Option<PathBuf>) -> anyhow::Result<Self> {
+        if let Some(path) = state {
+            std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+            let path = path.canonicalize()?;
+            return Ok(Self {
+                path,
+                _temporary: None,
+            });
+        }
+        let temporary = tempfile::Builder::new().prefix("relayd-demo-").tempdir()?;
+        Ok(Self {
+            path: temporary.path().to_owned(),
+            _temporary: Some(temporary),
+        })
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Where the demo and its nodes log: the screen is the console's.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join("demo.log")
+    }
+}
+
+/// Runs the demo to its end.
+///
+/// # Errors
+/// A node does not start, or the console cannot run.
+pub async fn run(options: &DemoOptions, folder: &DemoFolder) -> anyhow::Result<Option<DemoReport>> {
+    let nodes = Nodes::start(options.redis.as_deref(), folder.path()).await?;
+    let outcome = on_top(options, &nodes).await;
+    nodes.stop().await;
+    outcome
+}
+
+/// Everything that happens while the nodes run.
+async fn on_top(options: &DemoOptions, nodes: &Nodes) -> anyhow::Result<Option<DemoReport>> {
+    let socket = nodes.socket().to_owned();
+    let admin = HttpAdmin::new(Address::Unix(socket.clone()), ConnectOptions::default())?;
+    let cast = people::create(&admin)
+        .await
+        .context("create realms and users")?;
+    let mut calls = Calls::new();
+    people::call_everybody(&mut calls, nodes.listeners(), &cast, options.calls);
+    let outcome = match options.headless {
+        Some(time) => watch(&admin, &calls, time).await.map(Some),
+        None => console(socket).await.map(|()| None),
+    };
+    // Hanging up joins threads that wait for sockets: not on the runtime's own thread.
+    tokio::task::spawn_blocking(move || drop(calls)).await?;
+    if options.redis.is_some() {
+        people::remove(&admin).await;
+    }
+    outcome
+}
+
+/// Runs the console against the first node.
+async fn console(socket: PathBuf) -> anyhow::Result<()> {
+    let admin = HttpAdmin::new(Address::Unix(socket), ConnectOptions::default())?;
+    let options = ConsoleOptions {
+        api: Arc::new(admin),
+        context: "demo".to_owned(),
+        rw: false,
+        ascii: false,
+        mono: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+        confirm_typed: false,
+    };
+    Ok(relayctl::console::run(options).await?)
+}
+
+/// Waits, then asks the cluster what it relayed.
+async fn watch(admin: &HttpAdmin, calls: &Calls, time: Duration) -> anyhow::Result<DemoReport> {
+    tokio::select! {
+        () = clock(time) => {}
+        () = told_to_stop() => {}
+    }
+    let page = admin.nodes(&ListQuery::default()).await?;
+    if let Some(missing) = page.missing.first() {
+        bail!("{} did not answer: {}", missing.node, missing.reason);
+    }
+    let row = |node: &shared::api::NodeView| {
+        (
+            node.id.to_string(),
+            node.sessions,
+            node.rate_in_bps + node.rate_out_bps,
+        )
+    };
+    Ok(DemoReport {
+        nodes: page.items.iter().map(row).collect(),
+        sent: calls.totals().sent.load(Ordering::Relaxed),
+        received: calls.totals().received.load(Ordering::Relaxed),
+    })
+}
+
+/// Returns after `time`.
+async fn clock(time: Duration) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + time, time);
+    ticks.tick().await;
+}
+
+/// Returns when the process is asked to end.
+pub(crate) async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+}
