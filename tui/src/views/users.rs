@@ -34,7 +34,7 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     Column {
         title: "STATE",
         sort: None,
-        width: 14,
+        width: 16,
         most: 20,
         align: Left,
         rank: 2,
