@@ -13,7 +13,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use turn_proto::ServerConfig;
 
-
 use crate::config::{Args, Config, RedisConfig, StoreConfig, cluster_key, reload_diff};
 use crate::control::{
     ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, RunningWorkers, Service,
@@ -93,7 +92,15 @@ impl Node {
         let servers = servers.serve(&control.service(), &cancel);
         control.serving();
         tracing::info!(node = %id, ?listeners, ?metrics, workers = config.workers, "Serving.");
-        Ok(Self { id, listeners, metrics, control, threads, servers, cancel })
+        Ok(Self {
+            id,
+            listeners,
+            metrics,
+            control,
+            threads,
+            servers,
+            cancel,
+        })
     }
 
     /// The node's id.
@@ -130,7 +137,9 @@ impl Node {
         }
         self.control.stopped().await;
         if let Some(threads) = self.threads
-            && tokio::task::spawn_blocking(|| threads.stop()).await.is_err()
+            && tokio::task::spawn_blocking(|| threads.stop())
+                .await
+                .is_err()
         {
             tracing::warn!("The workers could not be awaited.");
         }
@@ -161,7 +170,9 @@ impl Servers {
     }
 
     fn serve(self, service: &Service, cancel: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let mut tasks = vec![tokio::spawn(self.admin.serve(service.clone(), cancel.clone()))];
+        let mut tasks = vec![tokio::spawn(
+            self.admin.serve(service.clone(), cancel.clone()),
+        )];
         if let Some(metrics) = self.metrics {
             tasks.push(tokio::spawn(metrics.serve(service.clone(), cancel.clone())));
         }
@@ -172,10 +183,14 @@ impl Servers {
 fn prepare_state_dir(config: &Config) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(&config.state_dir).with_context(|| {
-        let dir = config.state_dir.display();
-        format!("state_dir {dir} cannot be created: make it, or name another with --state-dir")
-    })
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.state_dir)
+        .with_context(|| {
+            let dir = config.state_dir.display();
+            format!("state_dir {dir} cannot be created: make it, or name another with --state-dir")
+        })
 }
 
 /// The configured id, or the one generated at the first start and kept.
@@ -185,7 +200,10 @@ fn node_id(config: &Config) -> anyhow::Result<NodeId> {
     }
     let file = config.state_dir.join("node-id");
     if let Ok(text) = std::fs::read_to_string(&file) {
-        return text.trim().parse().with_context(|| format!("{} holds no node id", file.display()));
+        return text
+            .trim()
+            .parse()
+            .with_context(|| format!("{} holds no node id", file.display()));
     }
     let mut random = [0; 4];
     getrandom::fill(&mut random).context("the operating system has no randomness")?;
@@ -204,9 +222,10 @@ fn random_base() -> anyhow::Result<u32> {
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match &config.store {
         StoreConfig::Sqlite { turndb, db } => Arc::new(SqliteStore::open(turndb, db)?),
-        StoreConfig::Redis(redis) => {
-            Arc::new(RedisStore::connect(&redis_options(redis, config.is_gateway()))?)
-        }
+        StoreConfig::Redis(redis) => Arc::new(RedisStore::connect(&redis_options(
+            redis,
+            config.is_gateway(),
+        ))?),
     })
 }
 
@@ -232,8 +251,14 @@ fn bind_listeners(config: &Config) -> anyhow::Result<Vec<Group>> {
             let sockets = bind_listener_group(address, config.workers).with_context(|| {
                 format!("cannot listen on {address}: end what uses it, or change `listen`")
             })?;
-            let address = sockets.first().map_or(Ok(address), std::net::UdpSocket::local_addr)?;
-            groups.push(Group { address, realm: listener.realm.clone(), sockets });
+            let address = sockets
+                .first()
+                .map_or(Ok(address), std::net::UdpSocket::local_addr)?;
+            groups.push(Group {
+                address,
+                realm: listener.realm.clone(),
+                sockets,
+            });
         }
     }
     anyhow::ensure!(
@@ -244,7 +269,10 @@ fn bind_listeners(config: &Config) -> anyhow::Result<Vec<Group>> {
 }
 
 fn listener_realms(groups: &[Group]) -> HashMap<SocketAddr, Realm> {
-    groups.iter().filter_map(|g| Some((g.address, g.realm.clone()?))).collect()
+    groups
+        .iter()
+        .filter_map(|g| Some((g.address, g.realm.clone()?)))
+        .collect()
 }
 
 /// The configured relay addresses, or those of the listeners, with what stands in front of them.
@@ -263,7 +291,13 @@ fn relay_addresses(config: &Config, groups: &[Group]) -> Vec<ports::RelayAddress
         };
         exact.or_else(family).map_or(local, |e| e.public)
     };
-    locals.into_iter().map(|local| ports::RelayAddress { local, external: external(local) }).collect()
+    locals
+        .into_iter()
+        .map(|local| ports::RelayAddress {
+            local,
+            external: external(local),
+        })
+        .collect()
 }
 
 fn is_family_wide(entry: &crate::config::ExternalIp, local: IpAddr) -> bool {
@@ -293,7 +327,13 @@ fn start_workers(
     if !config.is_relay() {
         // Nothing ever sends: the channel is closed from the start.
         let (_, news) = mpsc::channel(1);
-        return Ok((WorkerSide { workers: Arc::new(NoWorkers), news }, None));
+        return Ok((
+            WorkerSide {
+                workers: Arc::new(NoWorkers),
+                news,
+            },
+            None,
+        ));
     }
     let setup = WorkerSetup {
         server: ServerConfig {

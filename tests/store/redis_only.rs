@@ -292,6 +292,9 @@ async fn an_emptied_redis_is_noticed_and_filled_again() {
     let world = World::redis();
     let (store, id) = (&world.store, "fra-1".parse().unwrap());
     store.heartbeat(&node("fra-1", 3)).await.unwrap();
+    server(&world).cli(&["ZADD", "relay:nodes", "1700000000000", "fra-1"]);
+    let nodes = store.nodes().await.unwrap();
+    assert!(nodes.is_empty(), "silent for more than a day: {nodes:?}");
     let mut changes = store.changes();
     server(&world).cli(&["FLUSHALL"]);
     told(&mut changes, |change| *change == Change::Everything).await;

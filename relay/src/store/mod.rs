@@ -107,7 +107,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes the node's record and its heartbeat of now. A record of a higher epoch is kept:
     /// [`StoreError::Fenced`].
     async fn heartbeat(&self, record: &NodeView) -> Result<(), StoreError>;
-    /// All nodes with the age of their last heartbeat, measured on the store's clock.
+    /// All nodes with the age of their last heartbeat, measured on the store's clock, but for those
+    /// that were silent for [`NODE_KEPT`].
     async fn nodes(&self) -> Result<Vec<(NodeView, Duration)>, StoreError>;
     /// Forgets a node and its sessions; `false` when there was none.
     async fn remove_node(&self, node: &NodeId) -> Result<bool, StoreError>;
@@ -197,6 +198,8 @@ pub enum Change {
 pub const MAILBOX_CAPACITY: usize = 1000;
 /// How long a mailbox lives after its last message.
 pub const MAILBOX_TTL: Duration = Duration::from_secs(30);
+/// How long a node that died is listed.
+pub const NODE_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Events kept in the live tail.
 pub const EVENTS_KEPT: usize = 10_000;
 /// Audit records kept.

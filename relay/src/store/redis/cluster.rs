@@ -9,7 +9,7 @@ use shared::{NodeId, Realm, SessionId};
 
 use super::{Inner, schema};
 use crate::store::record::{decode_session, encode_session, from_json, now_ms, to_json};
-use crate::store::{Change, Mailbox, SessionRecord, StoreError, StoredToken};
+use crate::store::{Change, Mailbox, NODE_KEPT, SessionRecord, StoreError, StoredToken};
 
 /// Sessions in one command.
 const SESSIONS_PER_COMMAND: usize = 128;
@@ -181,7 +181,8 @@ pub(super) async fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, St
         .into_iter()
         .filter_map(|(id, ms)| {
             let at = Duration::try_from_secs_f64(ms / 1000.0).ok()?;
-            Some((id.parse().ok()?, now.saturating_sub(at)))
+            let age = now.saturating_sub(at);
+            (age < NODE_KEPT).then_some((id.parse().ok()?, age))
         })
         .collect();
     let mut reads = pipe();

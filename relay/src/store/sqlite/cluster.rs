@@ -9,7 +9,7 @@ use shared::{NodeId, Realm, SessionId};
 
 use super::{Inner, sql_error};
 use crate::store::record::{decode_session, encode_session, from_json, now_ms, to_json};
-use crate::store::{Change, SessionRecord, StoreError, StoredToken};
+use crate::store::{Change, NODE_KEPT, SessionRecord, StoreError, StoredToken};
 
 fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -152,14 +152,15 @@ pub(super) fn heartbeat(inner: &Inner, record: &NodeView) -> Result<(), StoreErr
 pub(super) fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, StoreError> {
     let own = inner.own();
     let mut query = own
-        .prepare_cached("SELECT record, heartbeat_ms FROM node ORDER BY id")
+        .prepare_cached("SELECT record, heartbeat_ms FROM node WHERE heartbeat_ms > ?1 ORDER BY id")
         .map_err(sql_error)?;
+    let now = number(now_ms());
+    let kept = i64::try_from(NODE_KEPT.as_millis()).unwrap_or(i64::MAX);
     let rows = query
-        .query_map([], |row| {
+        .query_map([now.saturating_sub(kept)], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
         })
         .map_err(sql_error)?;
-    let now = number(now_ms());
     rows.map(|row| {
         let (text, at) = row.map_err(sql_error)?;
         let age = u64::try_from(now.saturating_sub(at)).unwrap_or(0);
