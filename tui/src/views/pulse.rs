@@ -128,7 +128,8 @@ fn growth(model: &Model) -> String {
         return String::new();
     };
     let minutes = last.at_ms.saturating_sub(first.at_ms) as f64 / 60_000.0;
-    if minutes < 0.1 || first.sessions == 0 {
+    // Over a shorter time a few sessions would look like a flood.
+    if minutes < 0.5 || first.sessions == 0 {
         return String::new();
     }
     let percent = (last.sessions as f64 / first.sessions as f64 - 1.0) * 100.0 / minutes;

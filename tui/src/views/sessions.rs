@@ -41,7 +41,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     Column {
         title: "REALM",
         sort: Some("realm"),
-        width: 8,
+        width: 10,
         most: 16,
         align: Left,
         rank: 4,
@@ -199,6 +199,7 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let mut columns = COLUMNS;
     if model.size.0 >= WIDE {
         (columns[0].width, columns[0].most) = (16, 16);
+        columns[2].width = 14;
         columns[5].width = 21;
     }
     let panel = paint_list(model, canvas, body, list, &columns, |s| s.stale);
