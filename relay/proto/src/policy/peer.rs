@@ -11,9 +11,9 @@ use super::special_use::{embedded_v4, is_special_use};
 /// Rules of the node, judged together with those of the realm.
 ///
 /// Order, after every embedded IPv4 form was reduced: the cluster's own services are refused always;
-/// relay endpoints of the cluster's nodes are allowed on their relay ports; then the realm's and the
-/// node's allow lists; then other ports of those nodes are refused; then the deny lists; then the
-/// special-use list; everything else is allowed.
+/// relay endpoints of the cluster's nodes are allowed on their relay ports, and on others only where a
+/// list allows them; then the realm's allow and deny lists, then the node's; then the special-use list;
+/// everything else is allowed.
 #[derive(Clone, Debug, Default)]
 pub struct PeerRules {
     /// Allowed although a rule or the special-use list denies them.
@@ -112,7 +112,7 @@ impl PeerRules {
             return self.lists_allow(realm, ip);
         }
         // A cluster node has more to lose than its relay ports: the rest needs an explicit rule.
-        relays.any(|relay| relay.ports.contains(&port)) || self.explicitly_allowed(realm, ip)
+        relays.any(|relay| relay.ports.contains(&port)) || self.listed(realm, ip) == Some(true)
     }
 
     /// Whether a service bound to `bound` is reached at `ip`; one bound to the wildcard address is
@@ -122,17 +122,25 @@ impl PeerRules {
         bound == ip || bound.is_unspecified() && own()
     }
 
-    fn explicitly_allowed(&self, realm: &RealmPolicy, ip: IpAddr) -> bool {
-        let mut lists = realm.allowed_peers.iter().chain(&self.allowed);
-        lists.any(|range| range.contains(ip))
+    fn lists_allow(&self, realm: &RealmPolicy, ip: IpAddr) -> bool {
+        self.listed(realm, ip)
+            .unwrap_or_else(|| !is_special_use(ip))
     }
 
-    fn lists_allow(&self, realm: &RealmPolicy, ip: IpAddr) -> bool {
-        if self.explicitly_allowed(realm, ip) {
-            return true;
-        }
-        let mut denied = realm.denied_peers.iter().chain(&self.denied);
-        !denied.any(|range| range.contains(ip)) && !is_special_use(ip)
+    /// What the lists say, the realm's before the node's: a realm can close what the node opens
+    /// to all, and open what the node closes to others.
+    fn listed(&self, realm: &RealmPolicy, ip: IpAddr) -> Option<bool> {
+        let lists = [
+            (&realm.allowed_peers, true),
+            (&realm.denied_peers, false),
+            (&self.allowed, true),
+            (&self.denied, false),
+        ];
+        let listing = |list: &[IpRange]| list.iter().any(|range| range.contains(ip));
+        lists
+            .into_iter()
+            .find(|(list, _)| listing(list))
+            .map(|(_, allowed)| allowed)
     }
 
     /// The address and every IPv4 address embedded in it: all of them are judged.

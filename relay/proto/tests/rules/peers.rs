@@ -76,6 +76,22 @@ fn an_embedded_ipv4_address_is_judged_as_well() {
 }
 
 #[test]
+fn a_realm_closes_what_the_node_opens_and_opens_what_it_closes() {
+    let rules = PeerRules {
+        allowed: vec![range("10.0.0.0/8")],
+        denied: vec![range("9.0.0.0/8")],
+        ..PeerRules::default()
+    };
+    let mut realm = realm_policy(REALM);
+    realm.denied_peers = vec![range("10.1.2.3")];
+    realm.allowed_peers = vec![range("9.9.9.9")];
+    assert!(!rules.allows(&realm, addr("10.1.2.3:9")));
+    assert!(rules.allows(&realm, addr("10.1.2.4:9")));
+    assert!(rules.allows(&realm, addr("9.9.9.9:9")));
+    assert!(!rules.allows(&realm, addr("9.9.9.8:9")));
+}
+
+#[test]
 fn allow_lists_beat_deny_lists_and_services_beat_them_all() {
     let rules = PeerRules {
         allowed: vec![range("10.1.0.0/16")],
