@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 # program=Debian package
 needed=(
   redis-server=redis-server redis-cli=redis-tools turnutils_uclient=coturn turnadmin=coturn
-  sqlite3=sqlite3 tmux=tmux script=bsdutils openssl=openssl ps=procps kill=procps cc=gcc script=bsdutils
+  sqlite3=sqlite3 tmux=tmux script=bsdutils openssl=openssl ps=procps kill=procps cc=gcc
 )
 missing=()
 for pair in "${needed[@]}"; do

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kit::client::{Login, TurnClient};
 use kit::cluster::Cluster;
 use kit::coturn::Peer;
-use kit::node::{Node, REALM, USER, rest_login, stored_login};
+use kit::node::{Node, NodeOptions, REALM, USER, rest_login, stored_login};
 use kit::wait::{wait_for, wait_until};
 use relayctl::client::{AdminApi as _, ClientError};
 use shared::Realm;
@@ -64,17 +64,25 @@ fn a_session_limit_edited_at_one_node_holds_at_the_others() {
 }
 
 #[test]
-fn a_peer_denied_by_an_edit_is_cut_off_from_running_sessions() {
-    let (cluster, peer) = (Cluster::start(), Peer::start());
+fn a_peer_no_longer_allowed_is_cut_off_from_running_sessions() {
+    let peer = Peer::start();
+    let options = NodeOptions {
+        allowed_peers: None,
+        ..NodeOptions::default()
+    };
+    let cluster = Cluster::start_with(&options);
+    let range = peer.address.ip().to_string();
+    edit(&cluster.nodes[1], |document| {
+        document.allowed_peers = vec![range.parse().unwrap()]
+    });
     let mut client = cluster.nodes[0].client(&stored_login());
     client.allocate().unwrap();
-    client.bind_channel(0x4000, peer.address).unwrap();
+    wait_until("the peer to be allowed", SOON, || {
+        client.bind_channel(0x4000, peer.address).is_ok()
+    });
     client.send_channel(0x4000, b"before").unwrap();
     assert!(client.recv(SOON).unwrap().is_some());
-    let denied = peer.address.ip().to_string();
-    edit(&cluster.nodes[2], |document| {
-        document.denied_peers = vec![denied.parse().unwrap()]
-    });
+    edit(&cluster.nodes[2], |document| document.allowed_peers.clear());
     wait_until("the channel to fall silent", SOON * 2, || {
         client.send_channel(0x4000, b"after").unwrap();
         client.recv(Duration::from_millis(200)).unwrap().is_none()

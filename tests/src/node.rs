@@ -39,6 +39,8 @@ pub struct NodeOptions {
     pub cluster_key: Option<PathBuf>,
     /// Sessions per user in the realm of the file.
     pub max_sessions_per_user: Option<u32>,
+    /// Peers that the node allows whatever its realms say; `None`: nobody.
+    pub allowed_peers: Option<&'static str>,
     /// More lines for the top of the file.
     pub top: String,
     /// More sections for the end of the file.
@@ -53,6 +55,7 @@ impl Default for NodeOptions {
             redis: None,
             cluster_key: None,
             max_sessions_per_user: None,
+            allowed_peers: Some("127.0.0.0/8"),
             top: String::new(),
             end: String::new(),
         }
@@ -170,7 +173,9 @@ impl Node {
             let _ = writeln!(text, "cluster_key_file = {}", quoted(key));
         }
         text.push_str(&options.top);
-        let _ = writeln!(text, "[peers]\nallowed = [\"127.0.0.0/8\"]");
+        if let Some(range) = options.allowed_peers {
+            let _ = writeln!(text, "[peers]\nallowed = [\"{range}\"]");
+        }
         let _ = writeln!(text, "[metrics]\nlisten = \"{}\"", self.metrics);
         if let Some(url) = &options.redis {
             let _ = writeln!(text, "[store]\nurl = \"{url}\"");
