@@ -125,7 +125,8 @@ fn write_private(path: &Path, tokens: &[StoredToken]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let text = serde_json::to_vec_pretty(tokens)?;
-    let temporary = path.with_extension("new");
+    // A name of its own: two writers may meet here, and each must rename what it wrote.
+    let temporary = path.with_extension(keys::hex(&keys::random::<8>()));
     let mut options = std::fs::OpenOptions::new();
     let mut file = options
         .write(true)
