@@ -200,11 +200,15 @@ impl Hub {
     /// # Errors
     /// The one given.
     pub(super) fn noted<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        let connected = !matches!(answer, Err(StoreError::Unavailable(_)));
-        match self.health.note(connected, Moment::now().unix_ms) {
+        let away = match &answer {
+            Err(StoreError::Unavailable(reason)) => Some(reason.as_str()),
+            _ => None,
+        };
+        match self.health.note(away.is_none(), Moment::now().unix_ms) {
             Turn::Same | Turn::First => {}
             Turn::Lost => {
-                tracing::warn!("the store is out of reach; running sessions are not affected");
+                let reason = away.unwrap_or_default();
+                tracing::warn!(reason, "the store is out of reach; running sessions go on");
                 self.event(
                     EventKind::StoreChanged,
                     Severity::Crit,

@@ -17,6 +17,8 @@ use crate::store::StoreError;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Heartbeats between complaints about a store that refuses them.
+const COMPLAIN_EVERY: u32 = 60;
 
 /// Beats until the node stops.
 pub(crate) async fn run(hub: Arc<Hub>) {
@@ -50,7 +52,7 @@ async fn beat(hub: &Hub) -> bool {
         match hub.noted(hub.store.next_epoch(&hub.node).await) {
             Ok(epoch) => hub.epoch.store(epoch, Ordering::Relaxed),
             Err(error) => {
-                tracing::debug!(%error, "this node cannot register yet");
+                complain(hub, &error);
                 return false;
             }
         }
@@ -70,9 +72,22 @@ async fn beat(hub: &Hub) -> bool {
             true
         }
         Err(error) => {
-            tracing::debug!(%error, "the heartbeat did not reach the store");
+            complain(hub, &error);
             false
         }
+    }
+}
+
+/// A store that is away is told of elsewhere, once. One that refuses needs an operator: said at
+/// once and then every minute.
+fn complain(hub: &Hub, error: &StoreError) {
+    if matches!(error, StoreError::Unavailable(_)) {
+        tracing::debug!(%error, "the heartbeat did not reach the store");
+        return;
+    }
+    let complaints = hub.cluster.complaints.fetch_add(1, Ordering::Relaxed);
+    if complaints.is_multiple_of(COMPLAIN_EVERY) {
+        tracing::error!(%error, "the store does not take the heartbeat: this node is not seen");
     }
 }
 

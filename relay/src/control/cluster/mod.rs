@@ -11,6 +11,7 @@ pub(super) mod registry;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shared::NodeId;
@@ -34,6 +35,8 @@ pub(super) struct Cluster {
     sampler: Mutex<Sampler>,
     /// Wakes the heartbeat to look at the registry.
     pub look: Notify,
+    /// Heartbeats that the store refused.
+    pub complaints: AtomicU32,
 }
 
 impl Cluster {

@@ -51,7 +51,7 @@ pub(super) async fn supervise(inner: Arc<Inner>) {
             Ok((connection, pushes, told)) => {
                 inner.link.set(Status::Up(connection.clone()));
                 if silent {
-                    tracing::info!("Redis is back");
+                    tracing::debug!("Redis is back");
                 }
                 if !first || attempts > 0 {
                     inner.tell_here(Change::Everything);
@@ -63,7 +63,12 @@ pub(super) async fn supervise(inner: Arc<Inner>) {
         };
         let refused = matches!(error, StoreError::Refused(_));
         if !silent {
-            tracing::warn!(%error, "Redis is away; serving with what is known");
+            // What is out of reach is told once, by the control plane; what refuses is not.
+            if refused {
+                tracing::warn!(%error, "Redis refuses; serving with what is known");
+            } else {
+                tracing::debug!(%error, "Redis is away");
+            }
             silent = true;
         }
         inner.link.set(Status::Down {
