@@ -6,7 +6,7 @@ use std::time::Duration;
 use shared::api::{EventKind, EventView, SessionView, Severity};
 use shared::{WorkerId, display_safe};
 use tokio::sync::mpsc;
-use turn_proto::server::{Command, Event, UsageReport};
+use turn_proto::server::{Command, Event, SessionSnapshot, UsageReport};
 
 use super::clock::Moment;
 use super::credentials;
@@ -105,19 +105,7 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             let usage: UsageReport = *usage;
             hub.books().report(worker, usage, now);
         }
-        Event::Snapshot(sessions) => {
-            let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
-            let lost = hub.books().replace_worker(worker, sessions, now);
-            {
-                let mut dirty = hub.dirty();
-                ids.into_iter().for_each(|id| dirty.changed(id));
-                lost.iter().for_each(|view| dirty.ended(view.id));
-            }
-            for view in &lost {
-                hub.waiters.tell(view.id, News::Ended);
-                ended(hub, view, "unknown", now);
-            }
-        }
+        Event::Snapshot(sessions) => heal(hub, worker, sessions, now),
         Event::Refused {
             code,
             reason,
@@ -131,11 +119,32 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
                 reason.as_str(),
                 display_safe(name)
             );
-            let mut event = hub.new_event(EventKind::Refused, Severity::Info, text);
+            // 486: a quota bit; 508: the node is full.
+            let severity = match code {
+                486 => Severity::Notice,
+                508 => Severity::Warn,
+                _ => Severity::Info,
+            };
+            let mut event = hub.new_event(EventKind::Refused, severity, text);
             event.user = username.map(String::from);
             event.realm = realm;
             hub.recorder.session_event(event, now);
         }
+    }
+}
+
+/// Takes all that a worker has into the books; what it does not name has ended unseen.
+fn heal(hub: &Hub, worker: WorkerId, sessions: Vec<SessionSnapshot>, now: Moment) {
+    let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
+    let lost = hub.books().replace_worker(worker, sessions, now);
+    {
+        let mut dirty = hub.dirty();
+        ids.into_iter().for_each(|id| dirty.changed(id));
+        lost.iter().for_each(|view| dirty.ended(view.id));
+    }
+    for view in &lost {
+        hub.waiters.tell(view.id, News::Ended);
+        ended(hub, view, "unknown", now);
     }
 }
 

@@ -358,16 +358,19 @@ fn tell(hub: &Hub) -> bool {
 
 /// Writes blocks that the store has not yet, and forgets those that have ended meanwhile.
 async fn flush_blocks(hub: &Hub) {
-    let pending = hub.keeper.sources(|sources| sources.pending_blocks.clone());
     let now = Moment::now().unix_ms;
+    let pending = {
+        let mut state = hub.keeper.state();
+        let pending = &mut state.sources.pending_blocks;
+        pending.retain(|block| block.until_ms > now);
+        pending.clone()
+    };
     for block in pending {
-        if block.until_ms > now {
-            if let Err(error) = hub.noted(hub.store.put_block(&block).await) {
-                tracing::debug!(%error, "a block holds on this node only");
-                return;
-            }
-            hub.keeper.state().sources.blocks.push(block.clone());
+        if let Err(error) = hub.noted(hub.store.put_block(&block).await) {
+            tracing::debug!(%error, "a block holds on this node only");
+            return;
         }
+        hub.keeper.state().sources.blocks.push(block.clone());
         hub.keeper.unblock_locally(&block.realm, &block.user);
     }
 }

@@ -17,7 +17,6 @@ pub(super) mod users;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -118,28 +117,26 @@ impl Service {
     /// Applies what can be applied of a changed configuration while the node runs: realms with
     /// their users and secrets, peer rules, the default realm, labels. The rest waits for a restart.
     pub async fn reload_config(&self, config: Config) {
-        let labels = config.labels.clone();
         let old = self.hub.config();
-        let users = |config: &Config| -> BTreeMap<Realm, Vec<String>> {
-            let realms = config.realms.iter();
-            realms
-                .map(|r| {
-                    (
-                        r.name.clone(),
-                        r.users.iter().map(|u| u.name.clone()).collect(),
-                    )
-                })
-                .collect()
+        let new_users = old.realms != config.realms;
+        let in_force = Config {
+            realms: config.realms,
+            default_realm: config.default_realm,
+            peers: config.peers,
+            labels: config.labels,
+            log: config.log,
+            warnings: config.warnings,
+            ..Config::clone(&old)
         };
-        let (before, after) = (users(&old), users(&config));
-        let same = before == after && old.realms == config.realms;
-        self.hub.keeper.set_config(Arc::new(config));
-        self.hub.books().set_labels(labels);
-        if !same {
+        self.hub.books().set_labels(in_force.labels.clone());
+        self.hub.keeper.set_config(Arc::new(in_force));
+        if new_users {
             self.hub.keeper.want_forgetting();
         }
         self.hub.user_index.forget();
-        policy::refresh(&self.hub).await;
+        if !policy::refresh(&self.hub).await {
+            self.hub.policy_stale.notify_one();
+        }
     }
 
     /// The newest audit records, oldest first.

@@ -541,3 +541,19 @@ async fn a_relay_without_the_gateway_role_answers_for_itself_and_changes_nothing
             .is_ok()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_changes_realms_and_labels_and_nothing_that_needs_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let mut changed = config(dir.path(), &[NodeRole::Relay]);
+    changed.realms[0].document.max_sessions = Some(3);
+    changed.labels.insert("region".to_owned(), "ams".to_owned());
+    node.service.reload_config(changed).await;
+    let policy = node.workers.policy().unwrap();
+    assert_eq!(policy.realms[&realm("acme")].max_sessions, Some(3));
+    let view = node.service.node(&admin(), &node.id).await.unwrap();
+    assert_eq!(view.labels["region"], "ams");
+    assert_eq!(view.roles, [NodeRole::Relay, NodeRole::Gateway]);
+}
