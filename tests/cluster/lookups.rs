@@ -1,6 +1,6 @@
 //! coturn's keys in Redis, written by others while nodes run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kit::client::Login;
 use kit::cluster::Cluster;
@@ -8,6 +8,7 @@ use kit::coturn::{UserDb, turnadmin};
 use kit::node::REALM;
 use kit::wait::wait_until;
 
+/// How soon other tools' edits take effect.
 const SOON: Duration = Duration::from_secs(1);
 
 fn database(cluster: &Cluster) -> UserDb {
@@ -33,16 +34,14 @@ fn a_user_that_turnadmin_adds_is_accepted_and_refused_a_second_after_it_deletes_
     );
     turnadmin(&db, &["-a", "-u", "cheshire", "-r", REALM, "-p", "grin"]);
     for node in &cluster.nodes {
-        wait_until("the new user to be accepted", SOON * 2, || {
+        wait_until("the new user to be accepted", SOON, || {
             node.client(&login).allocate().is_ok()
         });
     }
     turnadmin(&db, &["-d", "-u", "cheshire", "-r", REALM]);
-    let deleted = Instant::now();
-    wait_until("the deleted user to be refused", SOON * 2, || {
+    wait_until("the deleted user to be refused", SOON, || {
         refused(&cluster, &login)
     });
-    assert!(deleted.elapsed() < SOON * 2, "{:?}", deleted.elapsed());
 }
 
 #[test]
@@ -54,13 +53,13 @@ fn a_key_deleted_with_redis_cli_is_refused_a_second_later() {
     );
     let login = Login::new("hatter", "tea");
     for node in &cluster.nodes {
-        wait_until("the new user to be accepted", SOON * 2, || {
+        wait_until("the new user to be accepted", SOON, || {
             node.client(&login).allocate().is_ok()
         });
     }
     let key = format!("turn/realm/{REALM}/user/hatter/key");
     assert_eq!(cluster.redis.cli(&["DEL", &key]), "1");
-    wait_until("the deleted user to be refused", SOON * 2, || {
+    wait_until("the deleted user to be refused", SOON, || {
         refused(&cluster, &login)
     });
 }

@@ -1,6 +1,6 @@
 //! coturn's `turnadmin` on the SQLite file of a running node.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kit::client::Login;
 use kit::coturn::{UserDb, turnadmin};
@@ -8,6 +8,7 @@ use kit::node::{Node, NodeOptions, REALM, stored_login};
 use kit::traffic::{Calls, End, Media};
 use kit::wait::wait_until;
 
+/// How soon other tools' edits take effect.
 const SOON: Duration = Duration::from_secs(1);
 
 fn database(node: &Node) -> UserDb {
@@ -26,17 +27,15 @@ fn a_user_that_turnadmin_adds_is_accepted_and_refused_a_second_after_it_deletes_
         &database(&node),
         &["-a", "-u", "cheshire", "-r", REALM, "-p", "grin"],
     );
-    wait_until("the new user to be accepted", SOON * 2, || {
+    wait_until("the new user to be accepted", SOON, || {
         node.client(&login).allocate().is_ok()
     });
     turnadmin(&database(&node), &["-d", "-u", "cheshire", "-r", REALM]);
-    let deleted = Instant::now();
-    wait_until("the deleted user to be refused", SOON * 2, || {
+    wait_until("the deleted user to be refused", SOON, || {
         node.client(&login)
             .allocate()
             .is_err_and(|error| error.code() == Some(401))
     });
-    assert!(deleted.elapsed() < SOON * 2);
 }
 
 #[test]
