@@ -87,7 +87,10 @@ impl DemoFolder {
 /// # Errors
 /// A node does not start, or the console cannot run.
 pub async fn run(options: &DemoOptions, folder: &DemoFolder) -> anyhow::Result<Option<DemoReport>> {
-    let nodes = Nodes::start(options.redis.as_deref(), folder.path()).await?;
+    let nodes = tokio::select! {
+        nodes = Nodes::start(options.redis.as_deref(), folder.path()) => nodes?,
+        () = told_to_stop() => return Ok(None),
+    };
     let outcome = on_top(options, &nodes).await;
     nodes.stop().await;
     outcome
@@ -159,7 +162,7 @@ async fn clock(time: Duration) {
 }
 
 /// Returns when the process is asked to end.
-pub(crate) async fn told_to_stop() {
+async fn told_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
         signal(SignalKind::interrupt()),

@@ -36,7 +36,24 @@ pub(super) struct Nodes {
 
 enum Running {
     Here(Vec<Node>),
-    Processes(Vec<Child>),
+    Processes(Processes),
+}
+
+/// Processes that end with the value, so that a start that is given up leaves none behind.
+struct Processes(Vec<Child>);
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in &self.0 {
+            program::signal(child, "TERM");
+        }
+        for child in &mut self.0 {
+            if program::ended(child, PATIENCE).is_none() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
 }
 
 /// Where one node is.
@@ -101,8 +118,8 @@ impl Nodes {
                     node.stop().await;
                 }
             }
-            Running::Processes(children) => {
-                let _ = tokio::task::spawn_blocking(|| stop_processes(children)).await;
+            Running::Processes(processes) => {
+                let _ = tokio::task::spawn_blocking(|| drop(processes)).await;
             }
         }
     }
@@ -187,26 +204,14 @@ async fn start_here(files: &[PathBuf], folder: &Path) -> anyhow::Result<Vec<Node
     Ok(nodes)
 }
 
-fn start_processes(files: &[PathBuf], folder: &Path) -> Vec<Child> {
+fn start_processes(files: &[PathBuf], folder: &Path) -> Processes {
     let log = folder.join("demo.log");
     let start = |file: &PathBuf| {
         let mut command = Command::new(ours("relayd"));
         command.arg("--config").arg(file);
         spawn("this workspace", command, &Sinks::File(&log))
     };
-    files.iter().map(start).collect()
-}
-
-fn stop_processes(mut children: Vec<Child>) {
-    for child in &children {
-        program::signal(child, "TERM");
-    }
-    for child in &mut children {
-        if program::ended(child, PATIENCE).is_none() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+    Processes(files.iter().map(start).collect())
 }
 
 /// Writes a fresh key that only its owner can read.
