@@ -17,6 +17,8 @@ use relayctl::console::ConsoleOptions;
 use shared::api::ListQuery;
 
 use crate::traffic::Calls;
+use tokio_util::sync::CancellationToken;
+
 use nodes::Nodes;
 
 /// What to do.
@@ -87,39 +89,59 @@ impl DemoFolder {
 /// # Errors
 /// A node does not start, or the console cannot run.
 pub async fn run(options: &DemoOptions, folder: &DemoFolder) -> anyhow::Result<Option<DemoReport>> {
+    let stop = CancellationToken::new();
+    tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            told_to_stop().await;
+            stop.cancel();
+        }
+    });
     let nodes = tokio::select! {
         nodes = Nodes::start(options.redis.as_deref(), folder.path()) => nodes?,
-        () = told_to_stop() => return Ok(None),
+        () = stop.cancelled() => return Ok(None),
     };
-    let outcome = on_top(options, &nodes).await;
-    nodes.stop().await;
-    outcome
-}
-
-/// Everything that happens while the nodes run.
-async fn on_top(options: &DemoOptions, nodes: &Nodes) -> anyhow::Result<Option<DemoReport>> {
-    let socket = nodes.socket().to_owned();
-    let admin = HttpAdmin::new(Address::Unix(socket.clone()), ConnectOptions::default())?;
-    let cast = people::create(&admin)
-        .await
-        .context("create realms and users")?;
     let mut calls = Calls::new();
-    people::call_everybody(&mut calls, nodes.listeners(), &cast, options.calls);
-    let outcome = match options.headless {
-        Some(time) => watch(&admin, &calls, time).await.map(Some),
-        None => console(socket).await.map(|()| None),
+    let admin = admin(&nodes)?;
+    let outcome = tokio::select! {
+        outcome = on_top(options, &nodes, &admin, &mut calls, &stop) => outcome,
+        () = stop.cancelled(), if options.headless.is_none() => Ok(None),
     };
     // Hanging up joins threads that wait for sockets: not on the runtime's own thread.
     tokio::task::spawn_blocking(move || drop(calls)).await?;
     if options.redis.is_some() {
         people::remove(&admin).await;
     }
+    nodes.stop().await;
     outcome
 }
 
-/// Runs the console against the first node.
-async fn console(socket: PathBuf) -> anyhow::Result<()> {
-    let admin = HttpAdmin::new(Address::Unix(socket), ConnectOptions::default())?;
+/// Everything that happens while the nodes run.
+async fn on_top(
+    options: &DemoOptions,
+    nodes: &Nodes,
+    client: &HttpAdmin,
+    calls: &mut Calls,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<DemoReport>> {
+    let cast = people::create(client)
+        .await
+        .context("create realms and users")?;
+    people::call_everybody(calls, nodes.listeners(), &cast, options.calls);
+    match options.headless {
+        Some(time) => watch(client, calls, time, stop).await.map(Some),
+        None => console(admin(nodes)?).await.map(|()| None),
+    }
+}
+
+/// The admin API of the first node.
+fn admin(nodes: &Nodes) -> anyhow::Result<HttpAdmin> {
+    let socket = Address::Unix(nodes.socket().to_owned());
+    Ok(HttpAdmin::new(socket, ConnectOptions::default())?)
+}
+
+/// Runs the console.
+async fn console(admin: HttpAdmin) -> anyhow::Result<()> {
     let options = ConsoleOptions {
         api: Arc::new(admin),
         context: "demo".to_owned(),
@@ -132,10 +154,15 @@ async fn console(socket: PathBuf) -> anyhow::Result<()> {
 }
 
 /// Waits, then asks the cluster what it relayed.
-async fn watch(admin: &HttpAdmin, calls: &Calls, time: Duration) -> anyhow::Result<DemoReport> {
+async fn watch(
+    admin: &HttpAdmin,
+    calls: &Calls,
+    time: Duration,
+    stop: &CancellationToken,
+) -> anyhow::Result<DemoReport> {
     tokio::select! {
         () = clock(time) => {}
-        () = told_to_stop() => {}
+        () = stop.cancelled() => {}
     }
     let page = admin.nodes(&ListQuery::default()).await?;
     if let Some(missing) = page.missing.first() {

@@ -24,6 +24,7 @@ use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossterm::event::EventStream;
@@ -91,7 +92,7 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     let mut guard = Some(terminal::Guard::enter()?);
     let stop = CancellationToken::new();
     watch_signals(&stop)?;
-    watch_terminal(&stop);
+    let _watch = watch_terminal(&stop);
     // The guard gives the terminal back. `Terminal` would write to it once more when dropped, and
     // panic over a dead one.
     let mut screen = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
@@ -143,16 +144,33 @@ fn watch_signals(stop: &CancellationToken) -> io::Result<()> {
 
 /// A terminal that goes away without a signal gives no error to whoever reads keys: a thread looks
 /// after it, and ends the process when the loop cannot.
-fn watch_terminal(stop: &CancellationToken) {
+fn watch_terminal(stop: &CancellationToken) -> Watch {
     let stop = stop.clone();
+    let over = Arc::new(AtomicBool::new(false));
+    let watch = Watch(Arc::clone(&over));
     std::thread::spawn(move || {
         while terminal::is_alive() {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
             std::thread::sleep(WATCH_EVERY);
         }
         stop.cancel();
         std::thread::sleep(LEAVE_WITHIN);
-        std::process::exit(1);
+        if !over.load(Ordering::Relaxed) {
+            std::process::exit(1);
+        }
     });
+    watch
+}
+
+/// Calls the watch off when the console has ended: what its program does then is its own affair.
+struct Watch(Arc<AtomicBool>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
