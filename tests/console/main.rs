@@ -65,6 +65,13 @@ impl Recorded {
         String::from_utf8_lossy(&fs::read(&self.written).unwrap_or_default()).into_owned()
     }
 
+    /// What was written in all: `script` may still hold some when the console has gone.
+    fn all_written(&mut self) -> String {
+        let ended = kit::program::ended(&mut self.script, PATIENCE);
+        assert!(ended.is_some(), "script outlives its program");
+        self.written()
+    }
+
     fn wait_written(&self, text: &str) {
         wait_until(text, PATIENCE, || self.written().contains(text));
     }
@@ -115,12 +122,12 @@ fn quitting_restores_every_mode() {
     let mut console = Recorded::start("");
     console.keys("q");
     wait_until("the console to end", PATIENCE, || console.is_gone());
-    assert_restored(&console.written());
+    assert_restored(&console.all_written());
 }
 
 #[test]
 fn sigterm_restores_every_mode() {
-    let console = Recorded::start("");
+    let mut console = Recorded::start("");
     let pid = console.pid.to_string();
     assert!(
         Command::new("kill")
@@ -130,7 +137,7 @@ fn sigterm_restores_every_mode() {
             .success()
     );
     wait_until("the console to end", PATIENCE, || console.is_gone());
-    assert_restored(&console.written());
+    assert_restored(&console.all_written());
 }
 
 #[test]
