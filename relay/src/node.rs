@@ -30,6 +30,10 @@ use crate::{admin, telemetry};
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
+/// How long the start waits for the name of the store to be resolved.
+const STORE_LOOKUP: Duration = Duration::from_secs(2);
+/// Addresses of one name that are taken for the store's.
+const MAX_STORE_ADDRESSES: usize = 64;
 /// How long tasks that are left over at the end may take.
 const LEFTOVERS: Duration = Duration::from_secs(1);
 
@@ -82,7 +86,7 @@ impl Node {
             listeners: listeners.clone(),
             listener_realms: listener_realms(&groups),
             relays: pool.addresses().to_vec(),
-            services: services(&config, &servers),
+            services: services(&config, &servers).await,
         })
         .await;
         let (side, threads) = start_workers(&config, session_base, &prepared, groups, pool)?;
@@ -305,16 +309,32 @@ fn is_family_wide(entry: &crate::config::ExternalIp, local: IpAddr) -> bool {
 }
 
 /// Endpoints of this node that no peer may be: admin, metrics, store.
-fn services(config: &Config, servers: &Servers) -> Vec<SocketAddr> {
+async fn services(config: &Config, servers: &Servers) -> Vec<SocketAddr> {
     let mut services = Vec::new();
     services.extend(servers.admin.tcp_address());
     services.extend(servers.metrics_address());
-    if let StoreConfig::Redis(redis) = &config.store
-        && let Ok(ip) = redis.host.parse()
-    {
-        services.push(SocketAddr::new(ip, redis.port));
+    if let StoreConfig::Redis(redis) = &config.store {
+        services.extend(store_addresses(redis).await);
     }
     services
+}
+
+/// Every address that the store's name stands for. A name that nobody can resolve does not keep the
+/// node from starting.
+async fn store_addresses(redis: &RedisConfig) -> Vec<SocketAddr> {
+    let lookup = tokio::net::lookup_host((redis.host.as_str(), redis.port));
+    let found = tokio::time::timeout(STORE_LOOKUP, lookup).await;
+    match found.map_err(std::io::Error::from).flatten() {
+        Ok(addresses) => addresses.take(MAX_STORE_ADDRESSES).collect(),
+        Err(error) => {
+            tracing::warn!(
+                host = %shared::display_safe(&redis.host), %error,
+                "The store's address is not known: until the next start no rule of its own keeps \
+                 clients from it as a peer."
+            );
+            Vec::new()
+        }
+    }
 }
 
 fn start_workers(
@@ -379,13 +399,14 @@ async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Res
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let started = config.clone();
     let mut current = config.clone();
     let node = Box::pin(Node::start(config, None)).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&node, args, log, &mut current).await,
+            _ = hangup.recv() => reload(&node, args, log, &started, &mut current).await,
         }
     }
     tracing::info!("Stopping; a second signal ends the node at once.");
@@ -396,8 +417,9 @@ async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Res
     }
 }
 
-/// An invalid configuration changes nothing and is reported in full.
-async fn reload(node: &Node, args: &Args, log: &Log, current: &mut Config) {
+/// An invalid configuration changes nothing and is reported in full. What waits for a restart is told
+/// at every reload until the file says again what the node was `started` with.
+async fn reload(node: &Node, args: &Args, log: &Log, started: &Config, current: &mut Config) {
     let config = match Config::load(args) {
         Ok(config) => config,
         Err(errors) => {
@@ -408,9 +430,12 @@ async fn reload(node: &Node, args: &Args, log: &Log, current: &mut Config) {
             return;
         }
     };
-    let diff = reload_diff(current, &config);
+    let diff = reload_diff(started, current, &config);
     for key in &diff.restart {
-        tracing::warn!(key, "Changed, and takes effect at the next start only.");
+        tracing::warn!(
+            key,
+            "Differs from what runs, and takes effect at the next start only."
+        );
     }
     for warning in &config.warnings {
         tracing::warn!("{warning}");

@@ -2,7 +2,7 @@
 
 use super::Config;
 
-/// The keys whose values differ between two configurations.
+/// The keys whose values differ from those in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReloadDiff {
     /// In force as soon as the new configuration is applied.
@@ -11,47 +11,51 @@ pub struct ReloadDiff {
     pub restart: Vec<&'static str>,
 }
 
-/// Compares what runs with what was just loaded.
+/// Compares what was just loaded with what is in force: the configuration loaded before for keys that
+/// a reload applies, the one that the node was `started` with for all others.
 #[must_use]
-pub fn reload_diff(old: &Config, new: &Config) -> ReloadDiff {
+pub fn reload_diff(started: &Config, current: &Config, new: &Config) -> ReloadDiff {
     let live = [
-        ("realm", old.realms != new.realms),
-        ("default_realm", old.default_realm != new.default_realm),
-        ("labels", old.labels != new.labels),
-        ("peers", old.peers != new.peers),
-        ("log.level", old.log.level != new.log.level),
+        ("realm", current.realms != new.realms),
+        ("default_realm", current.default_realm != new.default_realm),
+        ("labels", current.labels != new.labels),
+        ("peers", current.peers != new.peers),
+        ("log.level", current.log.level != new.log.level),
     ];
     let restart = [
-        ("node_id", old.node_id != new.node_id),
-        ("cluster", old.cluster != new.cluster),
-        ("roles", old.roles != new.roles),
-        ("state_dir", old.state_dir != new.state_dir),
-        ("workers", old.workers != new.workers),
+        ("node_id", started.node_id != new.node_id),
+        ("cluster", started.cluster != new.cluster),
+        ("roles", started.roles != new.roles),
+        ("state_dir", started.state_dir != new.state_dir),
+        ("workers", started.workers != new.workers),
         (
             "cluster_key_file",
-            old.cluster_key_file != new.cluster_key_file,
+            started.cluster_key_file != new.cluster_key_file,
         ),
-        ("listen", old.listeners != new.listeners),
+        ("listen", started.listeners != new.listeners),
         (
             "relay_addresses",
-            old.relay_addresses != new.relay_addresses,
+            started.relay_addresses != new.relay_addresses,
         ),
-        ("external_ips", old.external_ips != new.external_ips),
-        ("relay_ports", old.relay_ports != new.relay_ports),
-        ("software", old.software != new.software),
-        ("nonce_lifetime", old.nonce_lifetime != new.nonce_lifetime),
+        ("external_ips", started.external_ips != new.external_ips),
+        ("relay_ports", started.relay_ports != new.relay_ports),
+        ("software", started.software != new.software),
+        (
+            "nonce_lifetime",
+            started.nonce_lifetime != new.nonce_lifetime,
+        ),
         (
             "permission_lifetime",
-            old.permission_lifetime != new.permission_lifetime,
+            started.permission_lifetime != new.permission_lifetime,
         ),
         (
             "channel_lifetime",
-            old.channel_lifetime != new.channel_lifetime,
+            started.channel_lifetime != new.channel_lifetime,
         ),
-        ("store", old.store != new.store),
-        ("admin", old.admin != new.admin),
-        ("metrics.listen", old.metrics != new.metrics),
-        ("log.format", old.log.format != new.log.format),
+        ("store", started.store != new.store),
+        ("admin", started.admin != new.admin),
+        ("metrics.listen", started.metrics != new.metrics),
+        ("log.format", started.log.format != new.log.format),
     ];
     let changed = |table: &[(&'static str, bool)]| {
         table

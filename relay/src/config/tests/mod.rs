@@ -400,10 +400,15 @@ fn a_reload_tells_what_is_live_and_what_waits() {
     let old =
         Setup::new("workers = 1\n[peers]\ndenied = [\"192.0.2.0/24\"]").flag("--state-dir=/s");
     let new = Setup::new("workers = 2\n[log]\nlevel = \"debug\"").flag("--state-dir=/s");
-    let diff = reload_diff(&old.load(), &new.load());
+    let (old, new) = (old.load(), new.load());
+    let diff = reload_diff(&old, &old, &new);
     assert_eq!(diff.live, ["peers", "log.level"]);
     assert_eq!(diff.restart, ["workers"]);
-    assert_eq!(reload_diff(&old.load(), &old.load()), ReloadDiff::default());
+    assert_eq!(reload_diff(&old, &old, &old), ReloadDiff::default());
+    let again = reload_diff(&old, &new, &new);
+    assert!(again.live.is_empty(), "applied by the reload before");
+    assert_eq!(again.restart, ["workers"], "still waits for a restart");
+    assert!(reload_diff(&old, &new, &old).restart.is_empty());
 }
 
 #[test]
