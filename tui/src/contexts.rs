@@ -5,8 +5,8 @@
 //!
 //! [contexts.prod]
 //! address = "https://fra1.example.org:5766"
-//! token_file = "/home/igor/.config/relayctl/prod.token"
-//! ca = "/home/igor/.config/relayctl/prod-ca.pem"
+//! token_file = "/etc/relayctl/prod.token"
+//! ca = "/etc/relayctl/prod-ca.pem"
 //! rw = true
 //! confirm = "type"
 //! ```
