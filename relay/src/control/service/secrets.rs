@@ -88,6 +88,11 @@ impl Service {
             need(caller, Role::Admin)?;
             need_realm(caller, realm)?;
             self.need_gateway()?;
+            if self.hub.keeper.realm(realm).is_none() {
+                // Another tool, or a user added a moment ago, may just have made it.
+                self.hub.keeper.want_realms();
+                policy::refresh(&self.hub).await;
+            }
             let known = self.secret_entries(realm)?;
             if let Some(value) = &given {
                 check_value(value)?;

@@ -220,6 +220,24 @@ async fn a_realm_edit_is_compared_and_takes_effect_on_every_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_realm_has_secrets_as_soon_as_it_has_a_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let fresh = realm("fresh");
+    let added = node
+        .service
+        .put_user(&admin(), &fresh, "bob", put("correct horse"))
+        .await;
+    added.unwrap();
+    let made = node
+        .service
+        .create_secret(&admin(), &fresh, SecretCreate::default())
+        .await;
+    assert_eq!(made.unwrap().secret.realm, fresh);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_shown_once_and_only_if_generated() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
