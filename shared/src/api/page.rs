@@ -28,14 +28,6 @@ pub struct Page<T> {
     pub missing: Vec<MissingNode>,
 }
 
-impl<T> Page<T> {
-    /// Whether every node answered.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.missing.is_empty()
-    }
-}
-
 /// A node whose answer is absent from a merged result.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct MissingNode {

@@ -2,7 +2,7 @@
 //!
 //! Constants are router patterns; functions build the path of one thing, names percent-encoded.
 
-use crate::{NodeId, Realm, SessionId};
+use crate::{NodeId, Realm};
 
 /// `GET`: [`WhoAmI`](super::WhoAmI).
 pub const WHOAMI: &str = "/v1/whoami";
@@ -68,12 +68,6 @@ pub fn node(id: &NodeId) -> String {
 #[must_use]
 pub fn session(id: &str) -> String {
     fill(SESSION, &[id])
-}
-
-/// The path of a session by its full id.
-#[must_use]
-pub fn session_id(id: SessionId) -> String {
-    session(&id.to_string())
 }
 
 /// The path of a job.

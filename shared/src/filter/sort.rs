@@ -26,17 +26,6 @@ pub enum Direction {
     Descending,
 }
 
-impl Direction {
-    /// The other one.
-    #[must_use]
-    pub fn reversed(self) -> Self {
-        match self {
-            Self::Ascending => Self::Descending,
-            Self::Descending => Self::Ascending,
-        }
-    }
-}
-
 impl SortSpec {
     /// Parses `column`, `column:asc` or `column:desc`. Without a direction, numbers and rates begin
     /// with the largest, everything else with the smallest.

@@ -174,7 +174,7 @@ mod wire {
             limit: Some(3),
             ..Default::default()
         };
-        assert!(node.admin.nodes(&query).await.unwrap().is_complete());
+        assert!(node.admin.nodes(&query).await.unwrap().missing.is_empty());
         let asked = node.asked.recv().await.unwrap();
         assert!(
             asked.starts_with("GET /v1/nodes?filter=a+b%26c&limit=3 "),

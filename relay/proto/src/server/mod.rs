@@ -129,14 +129,6 @@ impl Server {
         self.peer_data(now, relay, peer, bytes)
     }
 
-    /// Ends the session whose relay socket died.
-    pub fn handle_relay_failed(&mut self, now: Now, relay: RelayId) {
-        self.catch_up(now);
-        if self.table.get(relay).is_some() {
-            self.end(relay, EndCause::RelayFailed);
-        }
-    }
-
     /// The next thing to do, besides forwarding.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

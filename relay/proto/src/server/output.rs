@@ -241,12 +241,6 @@ pub enum EndCause {
     Expired,
     /// An operator killed it.
     Killed,
-    /// Its user was blocked, disabled or deleted.
-    Revoked,
-    /// The relay socket failed.
-    RelayFailed,
-    /// The node stops.
-    Shutdown,
 }
 
 impl EndCause {
@@ -257,9 +251,6 @@ impl EndCause {
             Self::Released => "released",
             Self::Expired => "expired",
             Self::Killed => "killed",
-            Self::Revoked => "revoked",
-            Self::RelayFailed => "relay-failed",
-            Self::Shutdown => "shutdown",
         }
     }
 }

@@ -17,7 +17,6 @@ enum Step {
     FromPeer(usize, u8),
     Open(bool),
     Kill(usize),
-    RelayFailed(usize),
     Policy(bool),
     Wait(u32),
 }
@@ -33,8 +32,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (client.clone(), 0..3_u8).prop_map(|(c, n)| Step::ToPeer(c, n)),
         2 => (client.clone(), 0..5_u8).prop_map(|(c, peer)| Step::FromPeer(c, peer)),
         4 => any::<bool>().prop_map(Step::Open),
-        1 => client.clone().prop_map(Step::Kill),
-        1 => client.prop_map(Step::RelayFailed),
+        1 => client.prop_map(Step::Kill),
         1 => any::<bool>().prop_map(Step::Policy),
         1 => (0..400_u32).prop_map(Step::Wait),
     ]
@@ -94,12 +92,6 @@ impl World {
                     session,
                     cause: EndCause::Killed,
                 });
-            }
-            Step::RelayFailed(n) => {
-                if let Some(&(relay, _)) = self.net.requests.get(n) {
-                    self.net.server.handle_relay_failed(self.net.now, relay);
-                    self.net.drain();
-                }
             }
             Step::Policy(strict) => {
                 let mut realm = realm_policy(REALM);

@@ -115,15 +115,6 @@ fn a_killed_session_is_437_at_its_next_refresh() {
 }
 
 #[test]
-fn a_dead_relay_socket_ends_its_session() {
-    let mut net = Net::new();
-    let (_, relay) = Client::allocated(&mut net);
-    net.server.handle_relay_failed(net.now, relay);
-    net.drain();
-    assert_eq!(ended(&net), Some(EndCause::RelayFailed));
-}
-
-#[test]
 fn churn_leaves_no_deadlines_behind() {
     let mut net = Net::new();
     for _ in 0..5000 {
