@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::MissingNode;
 use crate::{NodeId, SessionId};
 
 /// A job and its progress.
@@ -25,6 +26,9 @@ pub struct JobView {
     pub failed: u64,
     /// One entry per finished item, at most 10,000.
     pub items: Vec<JobItem>,
+    /// Nodes that did not answer when the sessions were looked up: theirs are not in this job.
+    #[serde(default)]
+    pub missing: Vec<MissingNode>,
 }
 
 /// Where a job is.

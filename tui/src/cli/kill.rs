@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use shared::api::{
-    ItemOutcome, JobState, JobView, KillRequest, ListQuery, SessionDetail, SessionsKill,
+    ItemOutcome, JobState, JobView, KillRequest, ListQuery, MissingNode, SessionDetail,
+    SessionsKill,
 };
 use shared::filter::{Filter, SESSION_COLUMNS};
 use shared::units::grouped;
 use shared::{SessionId, display_safe};
 
 use super::App;
-use super::app::now_ms;
+use super::app::{describe_missing, now_ms};
 use super::exit::Failure;
 use super::output::{KillRow, ListWriter, Summary};
 use super::session::KillArgs;
@@ -51,7 +52,7 @@ async fn one(app: &mut App<'_, '_>, args: &KillArgs, id: &str) -> Result<(), Fai
         row.outcome = ItemOutcome::Killed;
         row.blocked_until_ms = result.blocked_until_ms;
     }
-    write_rows(app, &[row])
+    write_rows(app, &[row], &[])
 }
 
 fn question(session: &SessionDetail, block: Option<Duration>) -> String {
@@ -112,7 +113,8 @@ async fn by_filter(app: &mut App<'_, '_>, args: &KillArgs, filter: &str) -> Resu
         limit: Some(1),
         ..ListQuery::default()
     };
-    let matched = app.api.sessions(&query).await?.matched;
+    let page = app.api.sessions(&query).await?;
+    let matched = page.matched;
     if matched > args.max {
         return Err(Failure::Other(format!(
             "{} sessions match, more than --max {}; nothing was done",
@@ -121,7 +123,10 @@ async fn by_filter(app: &mut App<'_, '_>, args: &KillArgs, filter: &str) -> Resu
         )));
     }
     if matched == 0 {
-        return Err(Failure::NotFound("no session matches".to_owned()));
+        return Err(match describe_missing(&page.missing) {
+            Some(text) => Failure::Partial(format!("no session matches; {text}")),
+            None => Failure::NotFound("no session matches".to_owned()),
+        });
     }
     confirm_many(app, args, matched)?;
     // Whoever saw a count is held to it; a script is held to the bound that it gave.
@@ -223,7 +228,8 @@ fn report(app: &mut App<'_, '_>, job: &JobView) -> Result<(), Failure> {
         outcome: item.outcome,
         blocked_until_ms: None,
     };
-    write_rows(app, &job.items.iter().map(row).collect::<Vec<_>>())?;
+    let rows: Vec<_> = job.items.iter().map(row).collect();
+    write_rows(app, &rows, &job.missing)?;
     let listed = job.items.len() as u64;
     if listed < job.done {
         app.terminal.note(&format!(
@@ -231,24 +237,29 @@ fn report(app: &mut App<'_, '_>, job: &JobView) -> Result<(), Failure> {
             grouped(listed)
         ));
     }
+    let mut short = Vec::new();
     if job.state == JobState::Stopped {
         let (done, total) = (grouped(job.done), grouped(job.total));
-        return Err(Failure::Partial(format!(
-            "the job was stopped after {done} of {total}"
-        )));
+        short.push(format!("the job was stopped after {done} of {total}"));
     }
     let fine = |o: ItemOutcome| matches!(o, ItemOutcome::Killed | ItemOutcome::WouldKill);
     let failed = job.items.iter().filter(|item| !fine(item.outcome)).count() as u64;
-    match failed.max(job.failed) {
-        0 => Ok(()),
-        failed => Err(Failure::Partial(format!(
-            "{} were not killed",
-            grouped(failed)
-        ))),
+    let failed = failed.max(job.failed);
+    if failed > 0 {
+        short.push(format!("{} were not killed", grouped(failed)));
     }
+    short.extend(describe_missing(&job.missing));
+    if short.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Partial(short.join("; ")))
 }
 
-fn write_rows(app: &mut App<'_, '_>, rows: &[KillRow]) -> Result<(), Failure> {
+fn write_rows(
+    app: &mut App<'_, '_>,
+    rows: &[KillRow],
+    missing: &[MissingNode],
+) -> Result<(), Failure> {
     let selection = app.selection()?;
     let mut writer = ListWriter::new(app.terminal.out, &selection);
     let (as_of_ms, count) = (now_ms(), rows.len() as u64);
@@ -257,7 +268,7 @@ fn write_rows(app: &mut App<'_, '_>, rows: &[KillRow]) -> Result<(), Failure> {
         as_of_ms,
         matched: count,
         total: count,
-        missing: Vec::new(),
+        missing: missing.to_vec(),
         next: None,
     };
     Ok(writer.end(&summary)?)

@@ -369,6 +369,19 @@ async fn a_bulk_kill_wants_the_count_typed_and_stays_below_its_bound() {
 }
 
 #[tokio::test]
+async fn a_kill_that_could_not_ask_every_node_is_partial_and_names_them() {
+    let api = FakeAdmin::default();
+    api.set_missing(&["ams1"]);
+    let kill = ["session", "kill", "-f", "node=fra1", "-y", "-o", "json"];
+    for what in ["killed", "no session matches"] {
+        let ran = run(&api, &kill).await;
+        assert_eq!(ran.code, code::PARTIAL, "{what}: {}", ran.err);
+        assert!(ran.err.contains("ams1"), "{}", ran.err);
+        assert!((ran.out + &ran.err).contains(what));
+    }
+}
+
+#[tokio::test]
 async fn of_several_ids_each_gets_its_result() {
     let api = FakeAdmin::default();
     let gone = "7f3a900000ffffff";

@@ -1,7 +1,7 @@
 //! What lies over the views.
 
 use ratatui::layout::Rect;
-use shared::api::{ItemOutcome, JobState};
+use shared::api::{ItemOutcome, JobState, MissingNode};
 
 use super::sort_columns;
 use crate::console::command::COMMANDS;
@@ -114,6 +114,16 @@ fn outcome(outcome: ItemOutcome) -> (&'static str, Tone) {
     }
 }
 
+/// Whose sessions a job does not know, between its bar and its results.
+fn paint_missing(canvas: &mut Canvas<'_>, inner: Rect, missing: &[MissingNode]) {
+    if missing.is_empty() {
+        return;
+    }
+    let names: Vec<_> = missing.iter().map(|node| node.node.as_str()).collect();
+    let text = format!("without the sessions of {}: no answer", names.join(", "));
+    canvas.text(inner.x, inner.y + 2, inner.width, &text, Tone::Bad);
+}
+
 fn paint_job(canvas: &mut Canvas<'_>, area: Rect, dialog: &JobDialog) {
     let job = &dialog.job;
     let outer = centred(area, 76, area.height.min(22));
@@ -145,6 +155,7 @@ fn paint_job(canvas: &mut Canvas<'_>, area: Rect, dialog: &JobDialog) {
         " ".repeat(cells as usize - filled.min(cells as usize))
     );
     canvas.text(inner.x, inner.y + 1, inner.width, &bar, tone);
+    paint_missing(canvas, inner, &job.missing);
     let end = inner.bottom() - 2;
     for (y, item) in (inner.y + 3..end).zip(job.items.iter().skip(dialog.top)) {
         let (word, tone) = outcome(item.outcome);

@@ -27,16 +27,42 @@ const CONCURRENCY: usize = 64;
 /// Questions that may be under way at the same time.
 const MAX_ASKED: usize = 1024;
 
+/// How often a log tells of messages that do not open. A node with another cluster key sends several
+/// a second for as long as somebody looks at its console.
+const COMPLAIN: Duration = Duration::from_secs(60);
+
+/// Counts messages that were ignored, to tell of them once per [`COMPLAIN`].
+#[derive(Debug, Default)]
+struct Complaints {
+    last: Option<Instant>,
+    since: u64,
+}
+
+impl Complaints {
+    /// Counts one more; how many there were since the last time, when it is time to tell.
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        self.since += 1;
+        if self.last.is_some_and(|last| now < last + COMPLAIN) {
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.since))
+    }
+}
+
 /// Answers questions until the node stops.
 pub(crate) async fn serve(hub: Arc<Hub>) {
     let permits = Arc::new(Semaphore::new(CONCURRENCY));
     let mailbox = Mailbox::Node(hub.node.clone());
+    let mut complaints = Complaints::default();
     while let Some(messages) = receive(&hub, &mailbox).await {
         for message in messages {
             let (header, body) = match open(&hub, &message) {
                 Ok(opened) => opened,
                 Err(error) => {
-                    tracing::warn!(%error, "a mailbox message is ignored");
+                    if let Some(ignored) = complaints.next(Instant::now()) {
+                        tracing::warn!(%error, ignored, "a mailbox message is ignored");
+                    }
                     continue;
                 }
             };
@@ -63,12 +89,15 @@ pub(crate) async fn serve(hub: Arc<Hub>) {
 /// Hands answers to whoever asked, until the node stops.
 pub(crate) async fn collect_replies(hub: Arc<Hub>) {
     let mailbox = Mailbox::Reply(hub.node.clone());
+    let mut complaints = Complaints::default();
     while let Some(messages) = receive(&hub, &mailbox).await {
         for message in messages {
             let (header, body) = match open(&hub, &message) {
                 Ok(opened) => opened,
                 Err(error) => {
-                    tracing::warn!(%error, "a mailbox answer is ignored");
+                    if let Some(ignored) = complaints.next(Instant::now()) {
+                        tracing::warn!(%error, ignored, "a mailbox answer is ignored");
+                    }
                     continue;
                 }
             };
@@ -326,5 +355,19 @@ struct Forget<'a> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.hub.cluster.asked().remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_told_once_a_minute_with_their_number() {
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        assert_eq!(complaints.next(start), Some(1));
+        assert_eq!(complaints.next(start), None);
+        assert_eq!(complaints.next(start + COMPLAIN / 2), None);
+        assert_eq!(complaints.next(start + COMPLAIN), Some(3));
     }
 }

@@ -113,6 +113,25 @@ impl Jobs {
 /// Whom a job ends.
 type Targets = BTreeMap<NodeId, Vec<Target>>;
 
+/// What a request names, as far as it is known.
+#[derive(Debug, Default)]
+struct Resolved {
+    sessions: Vec<SessionView>,
+    missing: Vec<MissingNode>,
+}
+
+impl Resolved {
+    fn add(&mut self, page: Page<SessionView>) {
+        let live = page.items.into_iter().filter(|session| !session.stale);
+        self.sessions.extend(live);
+        for node in page.missing {
+            if !self.missing.iter().any(|known| known.node == node.node) {
+                self.missing.push(node);
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Target {
     id: SessionId,
@@ -151,7 +170,7 @@ impl Service {
                 "rate: kills per second and node, 1 to {MAX_RATE}"
             )));
         }
-        let sessions = self.resolve(caller, &request).await?;
+        let Resolved { sessions, missing } = self.resolve(caller, &request).await?;
         let users: BTreeSet<_> = sessions
             .iter()
             .filter(|session| !session.user.is_empty())
@@ -177,6 +196,7 @@ impl Service {
             done: 0,
             failed: 0,
             items: Vec::new(),
+            missing,
         })?;
         if request.dry_run {
             let all = targets.into_values().flatten();
@@ -208,11 +228,7 @@ impl Service {
     }
 
     /// The sessions that are meant, each of them seen once.
-    async fn resolve(
-        &self,
-        caller: &Caller,
-        request: &SessionsKill,
-    ) -> Result<Vec<SessionView>, ApiError> {
+    async fn resolve(&self, caller: &Caller, request: &SessionsKill) -> Result<Resolved, ApiError> {
         let filter = match (&request.filter, request.ids.is_empty()) {
             (Some(filter), true) => filter,
             (None, false) => return self.resolve_ids(caller, request).await,
@@ -223,7 +239,7 @@ impl Service {
             limit: Some(ListQuery::MAX_LIMIT),
             ..ListQuery::default()
         };
-        let mut sessions = Vec::new();
+        let mut resolved = Resolved::default();
         loop {
             let page = self.sessions(caller, &query).await?;
             if page.matched > request.expected {
@@ -236,14 +252,14 @@ impl Service {
             if page.matched > MAX_TARGETS as u64 {
                 return Err(too_many());
             }
-            sessions.extend(page.items.into_iter().filter(|session| !session.stale));
-            if sessions.len() as u64 > request.expected {
+            query.cursor.clone_from(&page.next);
+            resolved.add(page);
+            if resolved.sessions.len() as u64 > request.expected {
                 let message = "more sessions match than expected: look again";
                 return Err(ApiError::new(ErrorKind::Conflict, message));
             }
-            query.cursor = page.next;
             if query.cursor.is_none() {
-                return Ok(sessions);
+                return Ok(resolved);
             }
         }
     }
@@ -253,12 +269,12 @@ impl Service {
         &self,
         caller: &Caller,
         request: &SessionsKill,
-    ) -> Result<Vec<SessionView>, ApiError> {
+    ) -> Result<Resolved, ApiError> {
         let ids: BTreeSet<_> = request.ids.iter().copied().collect();
         if ids.len() > MAX_ITEMS {
             return Err(too_many());
         }
-        let mut sessions = Vec::new();
+        let mut resolved = Resolved::default();
         // As many alternatives as a filter may have.
         let ids: Vec<_> = ids.into_iter().collect();
         for chunk in ids.chunks(shared::filter::MAX_ALTERNATIVES.min(200)) {
@@ -268,10 +284,9 @@ impl Service {
                 limit: Some(ListQuery::MAX_LIMIT),
                 ..ListQuery::default()
             };
-            sessions.extend(self.sessions(caller, &query).await?.items);
+            resolved.add(self.sessions(caller, &query).await?);
         }
-        sessions.retain(|session| !session.stale);
-        Ok(sessions)
+        Ok(resolved)
     }
 
     async fn run_job(&self, caller: &Caller, job: &Arc<Job>, targets: Targets, rate: u32) {
@@ -426,6 +441,7 @@ fn head(view: &JobView) -> JobView {
         done,
         failed,
         items: _,
+        missing,
     } = view;
     JobView {
         id: id.clone(),
@@ -437,6 +453,7 @@ fn head(view: &JobView) -> JobView {
         done: *done,
         failed: *failed,
         items: Vec::new(),
+        missing: missing.clone(),
     }
 }
 

@@ -27,6 +27,9 @@ impl Service {
             for view in &mut views {
                 view.realm_revisions
                     .retain(|name, _| names.contains(&name.as_str()));
+                // Counted over all realms; `refusals` has those of the caller's.
+                view.refusals.clear();
+                view.refusals_per_sec.clear();
             }
         }
         views

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 use shared::api::MissingNode;
 
+use super::json::safe;
 use super::table::Table;
 use super::{Field, Format, Shown, Shows, csv, json};
 use crate::cli::exit::Failure;
@@ -126,7 +127,8 @@ impl<'a, T: Shows> ListWriter<'a, T> {
             Format::Json => self.json_rows(as_of_ms, rows)?,
             Format::Jsonl => {
                 for row in rows {
-                    writeln!(self.out, "{}", json(row, self.selection.chosen.as_deref()))?;
+                    let value = json(row, self.selection.chosen.as_deref());
+                    writeln!(self.out, "{}", safe(&value.to_string()))?;
                 }
             }
             Format::Csv => self.csv_rows(rows)?,
@@ -158,7 +160,7 @@ impl<'a, T: Shows> ListWriter<'a, T> {
             if let Some(next) = &summary.next {
                 tail["next"] = Value::String(next.clone());
             }
-            let tail = tail.to_string();
+            let tail = safe(&tail.to_string());
             writeln!(self.out, "],{}", tail.trim_start_matches('{'))?;
         }
         self.out.flush()
@@ -197,11 +199,8 @@ impl<'a, T: Shows> ListWriter<'a, T> {
         }
         for (i, row) in rows.iter().enumerate() {
             let comma = if i == 0 && self.rows == 0 { "" } else { "," };
-            write!(
-                self.out,
-                "{comma}\n{}",
-                json(row, self.selection.chosen.as_deref())
-            )?;
+            let value = json(row, self.selection.chosen.as_deref());
+            write!(self.out, "{comma}\n{}", safe(&value.to_string()))?;
         }
         Ok(())
     }
@@ -250,7 +249,7 @@ impl<T: Shows> Selection<T> {
                     map.entry("schema").or_insert(Value::String(schema));
                     map.entry("as_of_ms").or_insert(as_of_ms.into());
                 }
-                writeln!(out, "{value:#}")?;
+                writeln!(out, "{}", safe(&format!("{value:#}")))?;
             }
             _ => ListWriter::new(out, self).rows(as_of_ms, std::slice::from_ref(row))?,
         }

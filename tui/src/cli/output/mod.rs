@@ -2,6 +2,7 @@
 
 mod csv;
 mod fields;
+mod json;
 mod list;
 mod rows;
 mod table;

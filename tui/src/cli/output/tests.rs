@@ -2,7 +2,7 @@ use serde_json::json;
 use shared::api::SessionView;
 use shared::filter::{SESSION_COLUMNS, find_column};
 
-use super::{Shows, Style, csv};
+use super::{Shows, Style, csv, json::safe};
 
 #[test]
 fn csv_quotes_what_readers_trip_over_and_escapes_control_characters() {
@@ -46,5 +46,18 @@ fn a_column_of_a_table_is_called_as_in_filters() {
             "{}",
             field.name
         );
+    }
+}
+
+#[test]
+fn json_keeps_every_character_and_shows_none_that_steers_a_terminal() {
+    let hostile = json!({"user": "\u{9b}31m\u{7f}\u{202e}x\u{1b}[2J\u{e0041}é漢"});
+    for text in [hostile.to_string(), format!("{hostile:#}")] {
+        let shown = safe(&text);
+        assert!(shown.contains("é漢"), "{shown}");
+        let plain = shown.replace('\n', "");
+        assert_eq!(shared::display_safe(&plain), plain);
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, hostile);
     }
 }

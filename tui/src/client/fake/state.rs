@@ -263,6 +263,7 @@ impl State {
             done: items.len() as u64,
             failed,
             items,
+            missing: self.missing.clone(),
         };
         self.jobs.push(job.clone());
         Ok(job)

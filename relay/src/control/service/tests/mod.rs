@@ -94,6 +94,14 @@ async fn a_silent_node_is_named_and_its_rows_are_marked_stale() {
             == 1
     })
     .await;
+    let kill = || SessionsKill {
+        filter: Some("realm=acme".into()),
+        expected: 10,
+        dry_run: true,
+        ..SessionsKill::default()
+    };
+    let job = a.service.start_kill_job(&admin(), kill()).await.unwrap();
+    assert_eq!((job.total, job.missing.len()), (1, 0));
     // b's tasks end, but it says no goodbye.
     b.cancel.cancel();
     drop(b.handle);
@@ -106,6 +114,9 @@ async fn a_silent_node_is_named_and_its_rows_are_marked_stale() {
         page.missing.len() == 1 && page.items.len() == 1 && page.items[0].stale
     })
     .await;
+    let job = a.service.start_kill_job(&admin(), kill()).await.unwrap();
+    assert_eq!((job.total, job.missing.len()), (0, 1));
+    assert_eq!(job.missing[0].node, b.id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
