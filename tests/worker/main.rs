@@ -141,8 +141,10 @@ fn peer() -> UdpSocket {
 #[test]
 fn data_goes_both_ways_over_channels_and_indications() {
     let rig = Rig::start(2);
-    for _ in 0..8 {
-        let (mut client, peer) = (rig.client(), peer());
+    // Kept open, so that no two of them get the same address.
+    let mut clients: Vec<_> = (0..8).map(|_| rig.client()).collect();
+    for client in &mut clients {
+        let peer = peer();
         let address = peer.local_addr().unwrap();
         let relay = client.allocate().unwrap().relay;
         client.permit(&[address.ip()]).unwrap();
