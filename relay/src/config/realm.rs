@@ -141,6 +141,7 @@ impl Section<'_, '_> {
             max_lifetime_secs: self.secs("max_lifetime_secs", default.max_lifetime_secs),
             allowed_peers: self.ranges("allowed_peers"),
             denied_peers: self.ranges("denied_peers"),
+            origins: Vec::new(),
             rest_separator: self.separator().unwrap_or(default.rest_separator),
             note: self.note(),
             extra: default.extra,

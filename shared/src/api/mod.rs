@@ -4,26 +4,41 @@
 //! rates are bits per second (`*_bps`), sizes are bytes. Unknown fields are ignored by readers, so
 //! that nodes and consoles of neighbouring versions understand each other.
 
+pub mod alert;
+pub mod config;
 pub mod credential;
 pub mod error;
 pub mod event;
+pub mod group;
+pub mod history;
 pub mod job;
 pub mod node;
 pub mod page;
 pub mod realm;
+pub mod redirect;
+pub mod refusal;
 pub mod route;
 pub mod secret;
 pub mod session;
 pub mod token;
 pub mod user;
 
+pub use alert::{AlertRule, AlertRulePatch, AlertRules, AlertView};
+pub use config::{
+    Applies, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, SettingKind,
+    SettingSource, SettingView, setting_text,
+};
 pub use credential::{Credential, MintRequest};
 pub use error::{ApiError, ErrorKind};
 pub use event::{AuditView, EventKind, EventView, Severity};
+pub use group::{GroupBy, GroupByError, GroupQuery, GroupView};
+pub use history::{HistorySample, HistoryView};
 pub use job::{ItemOutcome, JobItem, JobState, JobView};
-pub use node::{Capacity, NodeRole, NodeState, NodeView, Overview, RefusalCount, StoreState};
+pub use node::{Capacity, NodeRole, NodeState, NodeView, Overview, StoreState};
 pub use page::{ListQuery, MissingNode, Page, Scope};
-pub use realm::{RealmDocument, RealmPut, RealmView};
+pub use realm::{RealmDocument, RealmPreview, RealmPut, RealmView};
+pub use redirect::{RedirectCreate, RedirectHealth, RedirectView};
+pub use refusal::{RefusalCount, RefusalView};
 pub use secret::{SecretCreate, SecretCreated, SecretView};
 pub use session::{
     BlockRequest, ChannelView, KillRequest, KillResult, PermissionView, SessionDetail, SessionView,

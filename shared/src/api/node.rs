@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::NodeId;
 use crate::api::MissingNode;
-use crate::{NodeId, Realm};
 
 /// A node as the registry and its own counters describe it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -62,6 +62,10 @@ pub struct NodeView {
     /// Highest realm revision it applies, per realm.
     #[serde(default)]
     pub realm_revisions: BTreeMap<String, u64>,
+    /// Revision of the configuration overrides for all nodes that it applies (see
+    /// [`ConfigView`](super::ConfigView)).
+    #[serde(default)]
+    pub config_revision: u64,
     /// Refusals since the start, per STUN error code.
     #[serde(default)]
     pub refusals: BTreeMap<String, u64>,
@@ -168,19 +172,4 @@ pub struct Overview {
     pub refusals_per_sec: BTreeMap<String, f64>,
     /// Nodes that did not answer.
     pub missing: Vec<MissingNode>,
-}
-
-/// One row of `GET /v1/refusals`: how often a node refused something.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct RefusalCount {
-    /// The node.
-    pub node: NodeId,
-    /// The realm, where one was known.
-    pub realm: Option<Realm>,
-    /// The reason, as in `wrong_integrity`, `user_quota`, `peer_denied`.
-    pub reason: String,
-    /// The STUN error code that was sent; absent where the packet was dropped silently.
-    pub code: Option<u16>,
-    /// Since the node's start.
-    pub count: u64,
 }

@@ -28,6 +28,10 @@ pub struct RealmDocument {
     /// Peers denied.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied_peers: Vec<IpRange>,
+    /// Web origins whose clients authenticate in this realm, as in `https://app.example.org`; an
+    /// origin belongs to one realm. coturn: `turn_origin_to_realm`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
     /// Separates expiry and user in time-limited usernames (TURN REST); one character.
     pub rest_separator: char,
     /// For operators.
@@ -92,6 +96,7 @@ impl Default for RealmDocument {
             max_lifetime_secs: 3600,
             allowed_peers: Vec::new(),
             denied_peers: Vec::new(),
+            origins: Vec::new(),
             rest_separator: ':',
             note: String::new(),
             extra: serde_json::Map::new(),
@@ -124,6 +129,35 @@ pub struct RealmView {
     pub rate_out_bps: u64,
     /// Live refusals in this realm since the nodes' start.
     pub refusals: u64,
+}
+
+/// `POST /v1/realms/{realm}/preview` takes a [`RealmPut`] and answers what it would do, changing
+/// nothing.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct RealmPreview {
+    /// Name and version of this type: `realm-preview/1`.
+    pub schema: String,
+    /// When the answer was assembled.
+    pub as_of_ms: u64,
+    /// The revision that is there now; 0: the realm has no document yet.
+    pub revision: u64,
+    /// What is wrong with the document; it cannot be applied unless this is empty.
+    pub errors: Vec<String>,
+    /// Nodes that would apply it.
+    pub nodes: u32,
+    /// Live sessions of the realm.
+    pub sessions: u64,
+    /// Sessions whose rate is above the new limit now.
+    pub sessions_over_rate: u64,
+    /// Sessions with a permission for a peer that the new rules deny.
+    pub sessions_with_denied_peers: u64,
+    /// Users with more sessions on a node than the new limit; they keep them until they end.
+    pub users_over_limit: u64,
+    /// Nodes with more sessions of the realm than the new limit.
+    pub nodes_over_limit: u32,
+    /// Nodes that did not answer: theirs are not counted.
+    #[serde(default)]
+    pub missing: Vec<super::MissingNode>,
 }
 
 /// `PUT /v1/realms/{realm}` takes this body, with `If-Match: <revision>` (0 to create).

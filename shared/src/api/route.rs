@@ -8,15 +8,32 @@ use crate::{NodeId, Realm};
 pub const WHOAMI: &str = "/v1/whoami";
 /// `GET`: [`Overview`](super::Overview).
 pub const OVERVIEW: &str = "/v1/overview";
+/// `GET`: [`HistoryView`](super::HistoryView).
+pub const OVERVIEW_HISTORY: &str = "/v1/overview/history";
 /// `GET`: page of [`NodeView`](super::NodeView).
 pub const NODES: &str = "/v1/nodes";
 /// `GET`: [`NodeView`](super::NodeView). `DELETE`: forgets a node that is gone or stale.
 pub const NODE: &str = "/v1/nodes/{id}";
+/// `GET`: [`HistoryView`](super::HistoryView).
+pub const NODE_HISTORY: &str = "/v1/nodes/{id}/history";
+/// `GET`: [`ConfigView`](super::ConfigView). `PATCH` [`ConfigPatch`](super::ConfigPatch) with
+/// `If-Match`: [`ConfigResult`](super::ConfigResult).
+pub const NODE_CONFIG: &str = "/v1/nodes/{id}/config";
+/// `GET`: [`ConfigOverrides`](super::ConfigOverrides) of the node.
+pub const NODE_CONFIG_OVERRIDES: &str = "/v1/nodes/{id}/config/overrides";
+/// `GET`: [`ConfigOverrides`](super::ConfigOverrides) of all nodes. `PATCH`
+/// [`ConfigPatch`](super::ConfigPatch) with `If-Match`: [`ConfigResult`](super::ConfigResult).
+pub const CONFIG: &str = "/v1/config";
 /// `GET`: page of [`SessionView`](super::SessionView).
 pub const SESSIONS: &str = "/v1/sessions";
 /// `GET`: [`SessionDetail`](super::SessionDetail), by id or unique prefix. `DELETE` with a
 /// [`KillRequest`](super::KillRequest): [`KillResult`](super::KillResult).
 pub const SESSION: &str = "/v1/sessions/{id}";
+/// `GET`: page of [`GroupView`](super::GroupView), asked for with a
+/// [`GroupQuery`](super::GroupQuery).
+pub const SESSION_GROUPS: &str = "/v1/sessions/groups";
+/// `GET`: [`HistoryView`](super::HistoryView), by full id.
+pub const SESSION_HISTORY: &str = "/v1/sessions/{id}/history";
 /// `POST` [`SessionsKill`](super::SessionsKill): [`JobView`](super::JobView).
 pub const SESSIONS_KILL: &str = "/v1/sessions/kill";
 /// `GET`: page of [`JobView`](super::JobView).
@@ -28,6 +45,8 @@ pub const USERS: &str = "/v1/users";
 /// `GET`: [`UserView`](super::UserView). `PUT` [`UserPut`](super::UserPut), `PATCH`
 /// [`UserPatch`](super::UserPatch), `DELETE`.
 pub const USER: &str = "/v1/realms/{realm}/users/{user}";
+/// `GET`: [`HistoryView`](super::HistoryView).
+pub const USER_HISTORY: &str = "/v1/realms/{realm}/users/{user}/history";
 /// `GET`: page of [`BlockView`](super::BlockView).
 pub const BLOCKS: &str = "/v1/blocks";
 /// `PUT` [`BlockRequest`](super::BlockRequest): [`BlockView`](super::BlockView). `DELETE`: unblocks.
@@ -37,6 +56,10 @@ pub const REALMS: &str = "/v1/realms";
 /// `GET`: [`RealmView`](super::RealmView). `PUT` [`RealmPut`](super::RealmPut) with `If-Match`,
 /// `DELETE` with `If-Match`.
 pub const REALM: &str = "/v1/realms/{realm}";
+/// `GET`: [`HistoryView`](super::HistoryView).
+pub const REALM_HISTORY: &str = "/v1/realms/{realm}/history";
+/// `POST` [`RealmPut`](super::RealmPut): [`RealmPreview`](super::RealmPreview).
+pub const REALM_PREVIEW: &str = "/v1/realms/{realm}/preview";
 /// `GET`: page of [`SecretView`](super::SecretView). `POST` [`SecretCreate`](super::SecretCreate).
 pub const SECRETS: &str = "/v1/realms/{realm}/secrets";
 /// `DELETE`.
@@ -47,10 +70,24 @@ pub const CREDENTIALS: &str = "/v1/realms/{realm}/credentials";
 pub const EVENTS: &str = "/v1/events";
 /// `GET`: the same as server-sent events; `Last-Event-ID` resumes.
 pub const EVENTS_STREAM: &str = "/v1/events/stream";
-/// `GET`: page of the newest [`AuditView`](super::AuditView)s, oldest first.
+/// `GET`: page of [`AuditView`](super::AuditView), newest first.
 pub const AUDIT: &str = "/v1/audit";
 /// `GET`: page of [`RefusalCount`](super::RefusalCount).
 pub const REFUSALS: &str = "/v1/refusals";
+/// `GET`: page of [`RefusalView`](super::RefusalView), newest first.
+pub const REFUSALS_RECENT: &str = "/v1/refusals/recent";
+/// `GET`: page of [`AlertView`](super::AlertView), worst first.
+pub const ALERTS: &str = "/v1/alerts";
+/// `GET`: [`AlertRules`](super::AlertRules).
+pub const ALERT_RULES: &str = "/v1/alerts/rules";
+/// `PATCH` [`AlertRulePatch`](super::AlertRulePatch) with `If-Match`:
+/// [`AlertRules`](super::AlertRules).
+pub const ALERT_RULE: &str = "/v1/alerts/rules/{name}";
+/// `GET`: page of [`RedirectView`](super::RedirectView). `POST`
+/// [`RedirectCreate`](super::RedirectCreate).
+pub const REDIRECTS: &str = "/v1/redirects";
+/// `DELETE`.
+pub const REDIRECT: &str = "/v1/redirects/{id}";
 /// `GET`: page of [`TokenView`](super::TokenView). `POST` [`TokenCreate`](super::TokenCreate).
 pub const TOKENS: &str = "/v1/tokens";
 /// `DELETE`.
@@ -62,6 +99,30 @@ pub const OPENAPI: &str = "/v1/openapi.json";
 #[must_use]
 pub fn node(id: &NodeId) -> String {
     fill(NODE, &[id.as_str()])
+}
+
+/// The path of a node's history.
+#[must_use]
+pub fn node_history(id: &NodeId) -> String {
+    fill(NODE_HISTORY, &[id.as_str()])
+}
+
+/// The path of a node's configuration.
+#[must_use]
+pub fn node_config(id: &NodeId) -> String {
+    fill(NODE_CONFIG, &[id.as_str()])
+}
+
+/// The path of a node's overrides.
+#[must_use]
+pub fn node_config_overrides(id: &NodeId) -> String {
+    fill(NODE_CONFIG_OVERRIDES, &[id.as_str()])
+}
+
+/// The path of a session's history.
+#[must_use]
+pub fn session_history(id: &str) -> String {
+    fill(SESSION_HISTORY, &[id])
 }
 
 /// The path of a session, given an id or a prefix of one.
@@ -82,6 +143,12 @@ pub fn user(realm: &Realm, name: &str) -> String {
     fill(USER, &[realm.as_str(), name])
 }
 
+/// The path of a user's history.
+#[must_use]
+pub fn user_history(realm: &Realm, name: &str) -> String {
+    fill(USER_HISTORY, &[realm.as_str(), name])
+}
+
 /// The path of a user's block.
 #[must_use]
 pub fn block(realm: &Realm, name: &str) -> String {
@@ -92,6 +159,18 @@ pub fn block(realm: &Realm, name: &str) -> String {
 #[must_use]
 pub fn realm(name: &Realm) -> String {
     fill(REALM, &[name.as_str()])
+}
+
+/// The path of a realm's history.
+#[must_use]
+pub fn realm_history(name: &Realm) -> String {
+    fill(REALM_HISTORY, &[name.as_str()])
+}
+
+/// The path of a realm's preview.
+#[must_use]
+pub fn realm_preview(name: &Realm) -> String {
+    fill(REALM_PREVIEW, &[name.as_str()])
 }
 
 /// The path of a realm's secrets.
@@ -110,6 +189,18 @@ pub fn secret(realm: &Realm, id: &str) -> String {
 #[must_use]
 pub fn credentials(realm: &Realm) -> String {
     fill(CREDENTIALS, &[realm.as_str()])
+}
+
+/// The path of an alert rule.
+#[must_use]
+pub fn alert_rule(name: &str) -> String {
+    fill(ALERT_RULE, &[name])
+}
+
+/// The path of a redirect.
+#[must_use]
+pub fn redirect(id: &str) -> String {
+    fill(REDIRECT, &[id])
 }
 
 /// The path of a token.

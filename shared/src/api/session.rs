@@ -60,6 +60,10 @@ pub struct SessionView {
     pub out_bytes: u64,
     /// Packets of this session that were dropped, all reasons.
     pub drops: u64,
+    /// Peers that were permitted for the first time, per second, over the last ten seconds: a client
+    /// that scans through the relay shows here.
+    #[serde(default)]
+    pub new_peers_per_sec: f64,
     /// The limit in bits per second and direction, where one applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
@@ -100,6 +104,10 @@ pub struct SessionDetail {
     pub channels: Vec<ChannelView>,
     /// Dropped packets by reason.
     pub drops_by_reason: BTreeMap<String, u64>,
+    /// Refusals that concern this session among the last that its node keeps, newest first, at most
+    /// 20.
+    #[serde(default)]
+    pub refusals: Vec<super::RefusalView>,
     /// Sessions this user has on the node, and the limit in force (`None`: no limit).
     pub user_sessions: u32,
     /// The session limit of this user.
@@ -121,6 +129,12 @@ pub struct PermissionView {
     pub in_bytes: u64,
     /// Payload bytes from this peer to the client.
     pub out_bytes: u64,
+    /// Bits per second from the client to this peer.
+    #[serde(default)]
+    pub rate_in_bps: u64,
+    /// Bits per second from this peer to the client.
+    #[serde(default)]
+    pub rate_out_bps: u64,
 }
 
 /// A channel binding (RFC 8656 §12).

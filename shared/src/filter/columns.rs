@@ -66,6 +66,11 @@ pub const SESSION_COLUMNS: &[Column] = &[
     column("packets", Number, "packets, both directions"),
     column("bytes", Number, "bytes, both directions"),
     column("drops", Number, "packets dropped"),
+    column(
+        "newpeers",
+        Number,
+        "peers permitted for the first time, per second",
+    ),
     column("maxrate", Rate, "limit in bits per second"),
     column(
         "secret",
@@ -107,6 +112,11 @@ pub const NODE_COLUMNS: &[Column] = &[
     column("connected", Flag, "whether it reaches its store"),
     column("err", Text, "any STUN error code that it has sent"),
     column("epoch", Number, "number of its start"),
+    column(
+        "confrev",
+        Number,
+        "revision of the overrides that it applies",
+    ),
 ];
 
 /// Columns of the user list.
@@ -135,6 +145,7 @@ pub const REALM_COLUMNS: &[Column] = &[
     column("in", Rate, "bits per second from clients"),
     column("out", Rate, "bits per second to clients"),
     column("refusals", Number, "refusals since the nodes' start"),
+    column("origin", Text, "any of its web origins"),
     column("maxrate", Rate, "limit of one session in bits per second"),
     column("max_sessions", Number, "session limit of the realm"),
     column("max_sessions_per_user", Number, "session limit of a user"),
@@ -159,6 +170,78 @@ pub const REFUSAL_COLUMNS: &[Column] = &[
     column("reason", Text, "as in user_quota"),
     column("err", Number, "STUN error code that was sent"),
     column("count", Number, "refusals since the node's start"),
+];
+
+/// Columns of the latest refusals.
+pub const RECENT_REFUSAL_COLUMNS: &[Column] = &[
+    column("time", Number, "when, in Unix milliseconds"),
+    column("node", Text, "node"),
+    column("source", Address, "where the request came from"),
+    column("realm", Text, "realm"),
+    column("user", Text, "user that was named"),
+    column("session", Hex, "session id; = matches from the start"),
+    column("peer", Text, "peer that was asked for"),
+    column("reason", Text, "as in user_quota"),
+    column("err", Number, "STUN error code that was sent"),
+    column("count", Number, "how often in a row"),
+];
+
+/// Columns of groups of sessions.
+pub const GROUP_COLUMNS: &[Column] = &[
+    column("key", Text, "user, realm, network or node"),
+    column("realm", Text, "realm of a user"),
+    column("sessions", Number, "live sessions"),
+    column("rate", Rate, "bits per second, both directions"),
+    column("in", Rate, "bits per second from clients"),
+    column("out", Rate, "bits per second to clients"),
+    column("bytes", Number, "bytes, both directions"),
+    column("drops", Number, "packets dropped"),
+    column("refusals", Number, "latest refusals"),
+];
+
+/// Columns of audit records.
+pub const AUDIT_COLUMNS: &[Column] = &[
+    column("time", Number, "when, in Unix milliseconds"),
+    column("node", Text, "node that received the call"),
+    column("actor", Text, "who, as in unix:0 or token:ab12"),
+    column("action", Text, "what, as in session.kill"),
+    column("target", Text, "of what"),
+    column("reason", Text, "why"),
+    column("result", Text, "ok, or the error"),
+];
+
+/// Columns of alerts.
+pub const ALERT_COLUMNS: &[Column] = &[
+    column("severity", Text, "info, notice, warn or crit"),
+    column("rule", Text, "as in node-capacity"),
+    column("node", Text, "node concerned"),
+    column("realm", Text, "realm concerned"),
+    column("since", Number, "since when, in Unix milliseconds"),
+    column("text", Text, "the words of the alert"),
+];
+
+/// Columns of redirects.
+pub const REDIRECT_COLUMNS: &[Column] = &[
+    column("id", Hex, "its id; = matches from the start"),
+    column("transport", Text, "udp, tcp, tls or dtls"),
+    column("target", Address, "where clients are sent"),
+    column("node", Text, "node that redirects"),
+    column("weight", Number, "its share"),
+    column("health", Text, "up, down or unknown"),
+    column("note", Text, "operator's note"),
+];
+
+/// Columns of settings.
+pub const SETTING_COLUMNS: &[Column] = &[
+    column("key", Text, "name of the setting"),
+    column("value", Text, "value in force"),
+    column(
+        "source",
+        Text,
+        "default, file, cluster, node, environment or flag",
+    ),
+    column("applies", Text, "live, restart or file"),
+    column("changed", Flag, "whether it differs from the default"),
 ];
 
 /// Columns of the list of blocked users.

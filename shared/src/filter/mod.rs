@@ -24,8 +24,9 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 pub use columns::{
-    BLOCK_COLUMNS, Column, ColumnKind, EVENT_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS,
-    SESSION_COLUMNS, USER_COLUMNS, find_column,
+    ALERT_COLUMNS, AUDIT_COLUMNS, BLOCK_COLUMNS, Column, ColumnKind, EVENT_COLUMNS, GROUP_COLUMNS,
+    NODE_COLUMNS, REALM_COLUMNS, RECENT_REFUSAL_COLUMNS, REDIRECT_COLUMNS, REFUSAL_COLUMNS,
+    SESSION_COLUMNS, SETTING_COLUMNS, USER_COLUMNS, find_column,
 };
 pub use error::{FilterError, Problem, nearest};
 pub use rows::LabelledSession;

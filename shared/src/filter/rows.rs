@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Row, Value};
 use crate::api::{
-    BlockView, EventView, NodeRole, NodeView, RealmView, RefusalCount, SessionView, Severity,
+    AlertView, AuditView, BlockView, EventView, GroupView, NodeRole, NodeView, RealmView,
+    RedirectHealth, RedirectView, RefusalCount, RefusalView, SessionView, SettingView, Severity,
     UserView,
 };
 
@@ -65,6 +66,7 @@ impl Row for SessionView {
             "packets" => number(visit, self.in_packets.saturating_add(self.out_packets)),
             "bytes" => number(visit, self.in_bytes.saturating_add(self.out_bytes)),
             "drops" => number(visit, self.drops),
+            "newpeers" => visit(Value::Number(self.new_peers_per_sec)),
             "maxrate" => self
                 .max_rate_bps
                 .into_iter()
@@ -144,6 +146,7 @@ impl Row for NodeView {
                 let sent = self.refusals.iter().filter(|(_, count)| **count > 0);
                 sent.for_each(|(code, _)| text(visit, code));
             }
+            "confrev" => number(visit, self.config_revision),
             "epoch" => number(visit, self.epoch),
             _ => label(visit, &self.labels, column),
         }
@@ -186,6 +189,12 @@ impl Row for RealmView {
 
     fn values(&self, column: &str, visit: Visit<'_>) {
         let document = &self.document;
+        if column == "origin" {
+            return document
+                .origins
+                .iter()
+                .for_each(|origin| text(visit, origin));
+        }
         let mut optional = |value: Option<u64>| value.into_iter().for_each(|n| number(visit, n));
         match column {
             "maxrate" => optional(document.max_rate_bps),
@@ -268,6 +277,132 @@ impl Row for BlockView {
             "realm" => text(visit, self.realm.as_str()),
             "reason" => text(visit, &self.reason),
             "by" => text(visit, &self.by),
+            _ => {}
+        }
+    }
+}
+
+impl Row for RefusalView {
+    const WORDS: &'static [&'static str] = &["user", "source", "reason", "node", "session"];
+
+    fn values(&self, column: &str, visit: Visit<'_>) {
+        match column {
+            "time" => number(visit, self.at_ms),
+            "node" => text(visit, self.node.as_str()),
+            "source" => socket(visit, self.source),
+            "realm" => self
+                .realm
+                .iter()
+                .for_each(|realm| text(visit, realm.as_str())),
+            "user" => self.user.iter().for_each(|user| text(visit, user)),
+            "session" => self
+                .session
+                .iter()
+                .for_each(|id| text(visit, &id.to_string())),
+            "peer" => self.peer.iter().for_each(|peer| text(visit, peer)),
+            "reason" => text(visit, &self.reason),
+            "err" => self
+                .code
+                .into_iter()
+                .for_each(|code| number(visit, code.into())),
+            "count" => number(visit, self.count),
+            _ => {}
+        }
+    }
+}
+
+impl Row for GroupView {
+    const WORDS: &'static [&'static str] = &["key", "realm"];
+
+    fn values(&self, column: &str, visit: Visit<'_>) {
+        match column {
+            "key" => text(visit, &self.key),
+            "realm" => self
+                .realm
+                .iter()
+                .for_each(|realm| text(visit, realm.as_str())),
+            "sessions" => number(visit, self.sessions),
+            "rate" => number(visit, self.rate_in_bps.saturating_add(self.rate_out_bps)),
+            "in" => number(visit, self.rate_in_bps),
+            "out" => number(visit, self.rate_out_bps),
+            "bytes" => number(visit, self.in_bytes.saturating_add(self.out_bytes)),
+            "drops" => number(visit, self.drops),
+            "refusals" => number(visit, self.refusals),
+            _ => {}
+        }
+    }
+}
+
+impl Row for AuditView {
+    const WORDS: &'static [&'static str] = &["actor", "action", "target", "reason", "result"];
+
+    fn values(&self, column: &str, visit: Visit<'_>) {
+        match column {
+            "time" => number(visit, self.at_ms),
+            "node" => text(visit, self.node.as_str()),
+            "actor" => text(visit, &self.actor),
+            "action" => text(visit, &self.action),
+            "target" => text(visit, &self.target),
+            "reason" => text(visit, &self.reason),
+            "result" => text(visit, &self.result),
+            _ => {}
+        }
+    }
+}
+
+impl Row for AlertView {
+    const WORDS: &'static [&'static str] = &["rule", "node", "realm", "text"];
+
+    fn values(&self, column: &str, visit: Visit<'_>) {
+        match column {
+            "severity" => text(visit, severity_name(self.severity)),
+            "rule" => text(visit, &self.rule),
+            "node" => self.node.iter().for_each(|node| text(visit, node.as_str())),
+            "realm" => self
+                .realm
+                .iter()
+                .for_each(|realm| text(visit, realm.as_str())),
+            "since" => number(visit, self.since_ms),
+            "text" => text(visit, &self.text),
+            _ => {}
+        }
+    }
+}
+
+impl Row for RedirectView {
+    const WORDS: &'static [&'static str] = &["target", "node", "note", "id"];
+
+    fn values(&self, column: &str, visit: Visit<'_>) {
+        match column {
+            "id" => text(visit, &self.id),
+            "transport" => text(visit, self.transport.as_str()),
+            "target" => socket(visit, self.target),
+            "node" => self.node.iter().for_each(|node| text(visit, node.as_str())),
+            "weight" => number(visit, self.weight.into()),
+            "health" => text(
+                visit,
+                match self.health {
+                    RedirectHealth::Unknown => "unknown",
+                    RedirectHealth::Up => "up",
+                    RedirectHealth::Down => "down",
+                },
+            ),
+            "note" => text(visit, &self.note),
+            _ => {}
+        }
+    }
+}
+
+impl Row for SettingView {
+    const WORDS: &'static [&'static str] = &["key", "value"];
+
+    fn values(&self, column: &str, visit: Visit<'_>) {
+        match column {
+            "key" => text(visit, &self.key),
+            "value" => text(visit, &self.value_text()),
+            "source" => text(visit, self.source.as_str()),
+            "applies" => text(visit, self.applies.as_str()),
+            "changed" => visit(Value::Flag(!self.secret && self.value != self.default)),
             _ => {}
         }
     }

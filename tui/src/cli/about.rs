@@ -68,7 +68,13 @@ pub(super) async fn refusals(app: &mut App<'_, '_>, list: &ListArgs) -> Result<(
 }
 
 pub(super) async fn audit(app: &mut App<'_, '_>, args: &AuditArgs) -> Result<(), Failure> {
-    let page = app.api.audit(args.limit).await?;
+    let page = app
+        .api
+        .audit(&shared::api::ListQuery {
+            limit: Some(args.limit),
+            ..Default::default()
+        })
+        .await?;
     app.whole(page)
 }
 

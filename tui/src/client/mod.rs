@@ -5,6 +5,7 @@
 
 mod address;
 mod error;
+pub mod fleet;
 mod http;
 mod sse;
 mod ssh;
@@ -19,15 +20,16 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use futures_util::Stream;
 use shared::api::{
-    AuditView, BlockRequest, BlockView, Credential, EventView, JobView, KillRequest, KillResult,
-    ListQuery, MintRequest, NodeView, Overview, Page, RealmPut, RealmView, RefusalCount,
-    SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate,
-    TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    BlockRequest, BlockView, Credential, EventView, JobView, KillRequest, KillResult, ListQuery,
+    MintRequest, NodeView, Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate,
+    SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated,
+    TokenView, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm};
 
 pub use address::{Address, AddressError, SshTarget};
 pub use error::ClientError;
+pub use fleet::{ConfigScope, FleetApi, HistoryOf};
 pub use http::{ConnectOptions, HttpAdmin};
 pub use ssh::Prompting;
 
@@ -43,7 +45,7 @@ pub type EventStream = Pin<Box<dyn Stream<Item = ClientResult<EventView>> + Send
 /// Every method fails with a [`ClientError`]: `Unreachable` and `Timeout` when there was no answer,
 /// `Api` with what the node said, `Protocol` when the answer makes no sense.
 #[async_trait]
-pub trait AdminApi: Send + Sync {
+pub trait AdminApi: FleetApi {
     /// Where the calls go, for people.
     fn address(&self) -> String;
 
@@ -134,8 +136,6 @@ pub trait AdminApi: Send + Sync {
     async fn events(&self, after: Option<&str>, limit: u32) -> ClientResult<Page<EventView>>;
     /// Events as they happen, first those after `after` where given.
     async fn follow_events(&self, after: Option<&str>) -> ClientResult<EventStream>;
-    /// The newest audit records, oldest first, at most `limit`.
-    async fn audit(&self, limit: u32) -> ClientResult<Page<AuditView>>;
     /// Refusal counters.
     async fn refusals(&self, query: &ListQuery) -> ClientResult<Page<RefusalCount>>;
 

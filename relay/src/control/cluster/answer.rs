@@ -149,6 +149,7 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
             .into_iter()
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
+        refusals: Vec::new(),
         user_sessions: hub.quota.user_sessions(&view.realm, &view.user),
         user_limit,
         session: view,

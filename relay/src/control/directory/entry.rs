@@ -111,6 +111,8 @@ impl Entry {
                 ttl_secs: ttl(permission.expires, now),
                 in_bytes: permission.in_bytes,
                 out_bytes: permission.out_bytes,
+                rate_in_bps: 0,
+                rate_out_bps: 0,
             })
             .collect()
     }
@@ -161,6 +163,7 @@ fn row(node: &NodeId, snapshot: &SessionSnapshot) -> SessionView {
         out_packets: 0,
         out_bytes: 0,
         drops: 0,
+        new_peers_per_sec: 0.0,
         max_rate_bps: snapshot.max_rate_bps,
         secret_id: snapshot.secret_id.as_deref().map(str::to_owned),
         stale: false,

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use futures_util::stream;
 use shared::api::{
-    ApiError, AuditView, BlockRequest, BlockView, ChannelView, Credential, ErrorKind, EventView,
-    JobView, KillRequest, KillResult, ListQuery, MintRequest, NodeView, Overview, Page,
-    PermissionView, RealmPut, RealmView, RefusalCount, Role, SecretCreate, SecretCreated,
-    SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView,
-    UserPatch, UserPut, UserView, WhoAmI,
+    ApiError, BlockRequest, BlockView, ChannelView, Credential, ErrorKind, EventView, JobView,
+    KillRequest, KillResult, ListQuery, MintRequest, NodeView, Overview, Page, PermissionView,
+    RealmPut, RealmView, RefusalCount, Role, SecretCreate, SecretCreated, SecretView,
+    SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
+    UserPut, UserView, WhoAmI,
 };
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
@@ -18,7 +18,7 @@ use super::state::State;
 use super::{FakeAdmin, bad_request, not_found};
 use crate::client::{AdminApi, ClientError, ClientResult, EventStream};
 
-fn query_text(query: &ListQuery) -> String {
+pub(super) fn query_text(query: &ListQuery) -> String {
     let parts = [
         ("filter", &query.filter),
         ("sort", &query.sort),
@@ -30,7 +30,7 @@ fn query_text(query: &ListQuery) -> String {
     given.collect()
 }
 
-fn revision_conflict(current: u64) -> ClientError {
+pub(super) fn revision_conflict(current: u64) -> ClientError {
     let message = format!("somebody else changed it; it is at revision {current} now");
     let error = ApiError::new(ErrorKind::RevisionConflict, message);
     ApiError {
@@ -79,6 +79,8 @@ fn detail(state: &State, session: &SessionView) -> SessionDetail {
                 ttl_secs: 240,
                 in_bytes: session.in_bytes,
                 out_bytes: session.out_bytes,
+                rate_in_bps: session.rate_in_bps,
+                rate_out_bps: session.rate_out_bps,
             })
             .into_iter()
             .collect(),
@@ -91,6 +93,12 @@ fn detail(state: &State, session: &SessionView) -> SessionDetail {
             .into_iter()
             .collect(),
         drops_by_reason: [("no_permission".to_owned(), session.drops)].into(),
+        refusals: state
+            .recent_refusals
+            .iter()
+            .filter(|r| r.session == Some(session.id))
+            .cloned()
+            .collect(),
         user_sessions: state.sessions.iter().filter(of_user).count() as u32,
         user_limit: Some(12),
     }
@@ -475,11 +483,6 @@ impl AdminApi for FakeAdmin {
             .collect();
         items.push(Err(lost));
         Ok(Box::pin(stream::iter(items)))
-    }
-
-    async fn audit(&self, limit: u32) -> ClientResult<Page<AuditView>> {
-        let state = self.enter(Role::Viewer, format!("audit limit={limit}"))?;
-        Ok(state.whole("audit/1", state.audit.clone()))
     }
 
     async fn refusals(&self, query: &ListQuery) -> ClientResult<Page<RefusalCount>> {

@@ -5,6 +5,7 @@
 
 mod calls;
 pub mod data;
+mod fleet;
 mod state;
 
 use std::sync::{Mutex, MutexGuard};

@@ -3,13 +3,14 @@
 use std::cmp::Ordering;
 
 use shared::api::{
-    AuditView, BlockView, EventView, ItemOutcome, JobItem, JobState, JobView, ListQuery,
-    MissingNode, NodeView, Page, RealmView, Role, SecretView, SessionView, SessionsKill, TokenView,
-    UserView,
+    AlertRules, AlertView, AuditView, BlockView, ConfigOverrides, EventView, ItemOutcome, JobItem,
+    JobState, JobView, ListQuery, MissingNode, NodeView, Page, RealmView, RedirectView,
+    RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
 };
 use shared::filter::{Column, Filter, Row, SESSION_COLUMNS, SortSpec};
 
 use super::data::{self, START_MS};
+use super::fleet;
 use super::{bad_request, seconds};
 use crate::client::{ClientError, ClientResult};
 
@@ -26,6 +27,11 @@ pub(super) struct State {
     pub(super) events: Vec<EventView>,
     pub(super) audit: Vec<AuditView>,
     pub(super) jobs: Vec<JobView>,
+    pub(super) recent_refusals: Vec<RefusalView>,
+    pub(super) overrides: Vec<ConfigOverrides>,
+    pub(super) alerts: Vec<AlertView>,
+    pub(super) alert_rules: AlertRules,
+    pub(super) redirects: Vec<RedirectView>,
     pub(super) calls: Vec<String>,
     pub(super) missing: Vec<MissingNode>,
     pub(super) unreachable: bool,
@@ -47,6 +53,11 @@ impl State {
             events: data::events(),
             audit: Vec::new(),
             jobs: Vec::new(),
+            recent_refusals: fleet::recent_refusals(),
+            overrides: Vec::new(),
+            alerts: fleet::alerts(),
+            alert_rules: fleet::alert_rules(),
+            redirects: fleet::redirects(),
             calls: Vec::new(),
             missing: Vec::new(),
             unreachable: false,

@@ -1,0 +1,84 @@
+//! Calls about the fleet as a whole: its configuration, its figures over time, its alerts, redirects
+//! and records.
+
+use async_trait::async_trait;
+use shared::api::{
+    AlertRulePatch, AlertRules, AlertView, AuditView, ConfigOverrides, ConfigPatch, ConfigResult,
+    ConfigView, GroupQuery, GroupView, HistoryView, ListQuery, Page, RealmPreview, RealmPut,
+    RedirectCreate, RedirectView, RefusalView,
+};
+use shared::{NodeId, Realm, SessionId};
+
+use super::ClientResult;
+
+/// Whom an override is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ConfigScope {
+    /// All nodes.
+    All,
+    /// One node.
+    Node(NodeId),
+}
+
+/// Whose figures over time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HistoryOf {
+    /// All nodes together.
+    Cluster,
+    /// One node.
+    Node(NodeId),
+    /// A realm over all nodes.
+    Realm(Realm),
+    /// A user over all nodes.
+    User(Realm, String),
+    /// A session; asking is watching.
+    Session(SessionId),
+}
+
+/// See the module. Errors are those of [`AdminApi`](super::AdminApi).
+#[async_trait]
+pub trait FleetApi: Send + Sync {
+    /// The settings of a node as they are in force.
+    async fn config(&self, node: &NodeId) -> ClientResult<ConfigView>;
+    /// What the store overrides.
+    async fn config_overrides(&self, scope: &ConfigScope) -> ClientResult<ConfigOverrides>;
+    /// Changes overrides if their revision still is `expected` (0: there are none), or only tells
+    /// what would change.
+    async fn patch_config(
+        &self,
+        scope: &ConfigScope,
+        expected: u64,
+        patch: &ConfigPatch,
+    ) -> ClientResult<ConfigResult>;
+
+    /// Figures over time.
+    async fn history(&self, of: &HistoryOf) -> ClientResult<HistoryView>;
+    /// The largest groups of sessions.
+    async fn groups(&self, query: &GroupQuery) -> ClientResult<Page<GroupView>>;
+    /// The latest refusals, newest first.
+    async fn recent_refusals(&self, query: &ListQuery) -> ClientResult<Page<RefusalView>>;
+    /// A page of audit records, newest first.
+    async fn audit(&self, query: &ListQuery) -> ClientResult<Page<AuditView>>;
+
+    /// What a realm document would do.
+    async fn preview_realm(&self, name: &Realm, put: &RealmPut) -> ClientResult<RealmPreview>;
+
+    /// Conditions that hold, worst first.
+    async fn alerts(&self, query: &ListQuery) -> ClientResult<Page<AlertView>>;
+    /// All conditions with their thresholds.
+    async fn alert_rules(&self) -> ClientResult<AlertRules>;
+    /// Changes a condition if the revision of the rules still is `expected`.
+    async fn patch_alert_rule(
+        &self,
+        name: &str,
+        expected: u64,
+        patch: &AlertRulePatch,
+    ) -> ClientResult<AlertRules>;
+
+    /// Redirects with their health.
+    async fn redirects(&self, query: &ListQuery) -> ClientResult<Page<RedirectView>>;
+    /// Adds a redirect.
+    async fn create_redirect(&self, create: &RedirectCreate) -> ClientResult<RedirectView>;
+    /// Removes a redirect.
+    async fn delete_redirect(&self, id: &str, reason: &str) -> ClientResult<()>;
+}
