@@ -94,7 +94,7 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             cause,
             counters,
         } => {
-            let view = hub.books().remove(session, &counters);
+            let view = hub.books().remove(session, &counters, now);
             hub.dirty().ended(session);
             hub.waiters.tell(session, News::Ended);
             if let Some(view) = view {

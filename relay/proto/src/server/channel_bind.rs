@@ -45,9 +45,10 @@ impl Server {
             return Err(RefusalReason::TooManyPermissions.into());
         }
         let expires = now.mono + self.config.permission_lifetime;
-        allocation
+        let new = allocation
             .permissions
             .install(peer.ip(), expires, &self.policy, realm);
+        allocation.counters.new_peers += u64::from(new);
         allocation.channels.purge(now.mono);
         allocation
             .channels

@@ -52,9 +52,10 @@ impl Server {
         }
         let expires = now.mono + self.config.permission_lifetime;
         for peer in peers {
-            allocation
+            let new = allocation
                 .permissions
                 .install(peer, expires, &self.policy, realm);
+            allocation.counters.new_peers += u64::from(new);
         }
         self.reschedule(relay);
         self.respond(exchange, exchange.success());

@@ -341,6 +341,9 @@ pub struct SessionCounters {
     pub drop_denied_peer: u64,
     /// Over the rate limit, either direction.
     pub drop_over_rate: u64,
+    /// Peers that were permitted and were not before. A permission that expired is forgotten: its
+    /// peer counts again.
+    pub new_peers: u64,
 }
 
 impl SessionCounters {

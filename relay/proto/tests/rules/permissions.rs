@@ -99,3 +99,31 @@ fn permissions_of_a_session_are_bounded_and_room_comes_back() {
     net.advance(300.0);
     assert_eq!(alice.permit(&mut net, peers[3]), 0);
 }
+
+#[test]
+fn a_peer_counts_as_new_when_it_had_no_permission() {
+    fn new_peers(net: &mut Net) -> u64 {
+        net.command(Command::Snapshot);
+        let Some(Event::Snapshot(sessions)) = net.events.last() else {
+            panic!("a snapshot")
+        };
+        sessions[0].counters.new_peers
+    }
+    let mut net = Net::new();
+    let (alice, _) = Client::allocated(&mut net);
+    assert_eq!(new_peers(&mut net), 0);
+    let two = ask_for(Method::CreatePermission)
+        .peer("9.9.9.9:1")
+        .peer("8.8.8.8:0");
+    assert_eq!(alice.code(&mut net, two), 0);
+    assert_eq!(new_peers(&mut net), 2);
+    // Refreshed, named with another port, and bound: the same peer.
+    alice.permit(&mut net, "9.9.9.9:2");
+    alice.bind(&mut net, 0x4000, "9.9.9.9:2");
+    assert_eq!(new_peers(&mut net), 2);
+    alice.bind(&mut net, 0x4001, "7.7.7.7:7");
+    assert_eq!(new_peers(&mut net), 3);
+    let refused = ask_for(Method::CreatePermission).peer("127.0.0.1:9");
+    assert_eq!(alice.code(&mut net, refused), 403);
+    assert_eq!(new_peers(&mut net), 3);
+}

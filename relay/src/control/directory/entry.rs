@@ -7,6 +7,7 @@ use shared::NodeId;
 use shared::api::{ChannelView, PermissionView, SessionView};
 use turn_proto::server::{SessionCounters, SessionSnapshot};
 
+use super::new_peers::NewPeers;
 use crate::control::clock::Moment;
 
 /// Peers in a row of the list.
@@ -25,6 +26,8 @@ pub(crate) struct Entry {
     rates: (u64, u64),
     /// The worker's report that the rates come from.
     report: u64,
+    /// Peers permitted lately; absent while there are none.
+    new_peers: Option<Box<NewPeers>>,
 }
 
 impl Entry {
@@ -37,8 +40,9 @@ impl Entry {
             snapshot: Box::new(snapshot),
             rates: (0, 0),
             report: 0,
+            new_peers: None,
         };
-        entry.count(&counters);
+        entry.count(&counters, now);
         entry.refresh(None, now);
         entry
     }
@@ -48,13 +52,19 @@ impl Entry {
         self.view = row(&self.view.node, &snapshot);
         (self.view.rate_in_bps, self.view.rate_out_bps) = rates;
         let counters = snapshot.counters;
-        *self.snapshot = snapshot;
-        self.count(&counters);
+        let before = std::mem::replace(&mut *self.snapshot, snapshot).counters;
+        self.snapshot.counters = before;
+        self.count(&counters, now);
         self.refresh_times(now);
     }
 
     /// Takes totals over.
-    pub(super) fn count(&mut self, counters: &SessionCounters) {
+    pub(super) fn count(&mut self, counters: &SessionCounters, now: Moment) {
+        let before = self.snapshot.counters.new_peers;
+        let new = counters.new_peers.saturating_sub(before);
+        if new > 0 {
+            self.new_peers.get_or_insert_default().add(new, now);
+        }
         self.view.in_packets = counters.in_packets;
         self.view.in_bytes = counters.in_bytes;
         self.view.out_packets = counters.out_packets;
@@ -64,7 +74,13 @@ impl Entry {
     }
 
     /// Takes totals over and measures rates from the report before.
-    pub(super) fn measure(&mut self, counters: &SessionCounters, report: u64, elapsed: f64) {
+    pub(super) fn measure(
+        &mut self,
+        counters: &SessionCounters,
+        report: u64,
+        elapsed: f64,
+        now: Moment,
+    ) {
         let bps = |now: u64, before: u64| {
             (now.saturating_sub(before) as f64 * 8.0 / elapsed).round() as u64
         };
@@ -75,7 +91,7 @@ impl Entry {
         );
         self.measured = (counters.in_bytes, counters.out_bytes);
         self.report = report;
-        self.count(counters);
+        self.count(counters, now);
     }
 
     /// Brings what depends on time up to date. `report` is the number of the worker's last report:
@@ -92,6 +108,13 @@ impl Entry {
         let age = now.mono.saturating_duration_since(self.snapshot.created);
         self.view.age_secs = age.as_secs();
         self.view.ttl_secs = ttl(self.snapshot.expires, now);
+        self.view.new_peers_per_sec = match &self.new_peers {
+            None => 0.0,
+            Some(lately) => lately.per_sec(now),
+        };
+        if self.view.new_peers_per_sec == 0.0 {
+            self.new_peers = None;
+        }
     }
 
     /// All peers, in the form of the row.

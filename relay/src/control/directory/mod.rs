@@ -5,6 +5,7 @@
 
 pub(super) mod aggregate;
 mod entry;
+mod new_peers;
 pub(super) mod query;
 mod ranking;
 
@@ -118,9 +119,10 @@ impl Directory {
         &mut self,
         id: SessionId,
         counters: &SessionCounters,
+        now: Moment,
     ) -> Option<SessionView> {
         let mut entry = self.entries.remove(&id)?;
-        entry.count(counters);
+        entry.count(counters, now);
         Some(entry.view)
     }
 
@@ -170,7 +172,7 @@ impl Directory {
         }
         for (id, counters) in usage.sessions {
             if let Some(entry) = self.entries.get_mut(&id) {
-                entry.measure(&counters, books.report, elapsed);
+                entry.measure(&counters, books.report, elapsed, now);
             }
         }
     }

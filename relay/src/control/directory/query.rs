@@ -24,6 +24,7 @@ const CHANGING: &[&str] = &[
     "bytes",
     "drops",
     "peers",
+    "newpeers",
 ];
 
 /// Whether a page in this order needs a ranking.

@@ -260,3 +260,34 @@ fn a_prefix_counts_its_matches() {
     );
     assert_eq!(found("000000").1, 0);
 }
+
+#[test]
+fn new_peers_are_counted_over_ten_seconds_from_descriptions_and_reports() {
+    let start = Moment::now();
+    let mut books = directory();
+    let described = |count| {
+        let mut session = snapshot(SessionId(1), "alice", "acme");
+        session.counters.new_peers = count;
+        session
+    };
+    // What was permitted before the books knew the session is no part of the last ten seconds.
+    books.upsert(described(200), start);
+    let per_sec = |books: &mut Directory, now| {
+        let entry = books.entry(SessionId(1), now).unwrap();
+        entry.view.new_peers_per_sec
+    };
+    assert_eq!(per_sec(&mut books, start), 0.0);
+    books.upsert(described(230), at(start, 1000));
+    assert_eq!(per_sec(&mut books, at(start, 1000)), 3.0);
+    // The same total in a report counts nothing twice.
+    let mut report = usage(&[(1, 1000)]);
+    report.sessions[0].1.new_peers = 231;
+    books.report(WorkerId(0), report, at(start, 2000));
+    assert_eq!(per_sec(&mut books, at(start, 2000)), 3.1);
+    let mut ranked = question("newpeers:desc", 10);
+    ranked.ranking = Some(1);
+    assert!(super::query::needs_ranking("newpeers"));
+    let page = books.page(&ranked, at(start, 2000)).unwrap();
+    assert_eq!(page.rows[0].0, SortKey::Number(3.1));
+    assert_eq!(per_sec(&mut books, at(start, 20_000)), 0.0);
+}
