@@ -286,7 +286,7 @@ fn new_peers_are_counted_over_ten_seconds_from_descriptions_and_reports() {
     assert_eq!(per_sec(&mut books, at(start, 2000)), 3.1);
     let mut ranked = question("newpeers:desc", 10);
     ranked.ranking = Some(1);
-    assert!(super::query::needs_ranking("newpeers"));
+    assert!(query::needs_ranking("newpeers"));
     let page = books.page(&ranked, at(start, 2000)).unwrap();
     assert_eq!(page.rows[0].0, SortKey::Number(3.1));
     assert_eq!(per_sec(&mut books, at(start, 20_000)), 0.0);
