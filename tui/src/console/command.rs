@@ -1,12 +1,20 @@
 //! The commands behind `:` and what Tab makes of a line.
 
-use super::model::{Model, PromptKind};
+use shared::api::GroupBy;
+
+use super::model::{Model, Place, PromptKind};
 
 /// A command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// A numbered view, with a filter.
     View(usize),
+    /// Another view, with a filter.
+    Place(Place),
+    /// Sessions by group.
+    Top,
+    /// The settings of a node.
+    Config,
     /// The sessions of a node.
     Node,
     /// The sessions of a user.
@@ -43,6 +51,43 @@ pub(crate) const COMMANDS: &[Entry] = &[
     (Command::View(3), &["users", "u"], "[filter]", "users"),
     (Command::View(4), &["realms", "r"], "[filter]", "realms"),
     (Command::View(5), &["events", "e"], "[filter]", "events"),
+    (
+        Command::Place(Place::Audit),
+        &["audit"],
+        "[filter]",
+        "who changed what",
+    ),
+    (
+        Command::Place(Place::Refusals),
+        &["refusals", "rf"],
+        "[filter]",
+        "the latest refusals",
+    ),
+    (
+        Command::Place(Place::Alerts),
+        &["alerts", "al"],
+        "[filter]",
+        "conditions that hold",
+    ),
+    (
+        Command::Place(Place::Redirects),
+        &["redirects", "rd"],
+        "[filter]",
+        "where clients are sent instead",
+    ),
+    (
+        Command::Place(Place::Contexts),
+        &["contexts"],
+        "",
+        "contexts of the configuration file",
+    ),
+    (
+        Command::Top,
+        &["top", "group-by"],
+        "user|realm|client|peer|node [filter]",
+        "sessions by group",
+    ),
+    (Command::Config, &["config"], "[NODE]", "settings of a node"),
     (Command::Node, &["node"], "NODE", "sessions of a node"),
     (Command::User, &["user"], "USER", "sessions of a user"),
     (Command::Realm, &["realm"], "REALM", "sessions of a realm"),
@@ -69,7 +114,7 @@ pub(crate) fn find(word: &str) -> Option<Command> {
     COMMANDS
         .iter()
         .find(|(_, names, ..)| names.contains(&word))
-        .map(|(command, ..)| *command)
+        .map(|(command, ..)| command.clone())
 }
 
 /// All full names.
@@ -89,7 +134,9 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
             .collect();
     };
     let known: Vec<&str> = match find(word) {
-        Some(Command::Node) => model.cluster.iter().map(|n| n.id.as_str()).collect(),
+        Some(Command::Node | Command::Config) => {
+            model.cluster.iter().map(|n| n.id.as_str()).collect()
+        }
         Some(Command::Realm) => model
             .top_realms
             .iter()
@@ -104,6 +151,7 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
             .map(|u| u.name.as_str())
             .collect(),
         Some(Command::Kill) => vec!["marked"],
+        Some(Command::Top) => GroupBy::ALL.iter().map(|by| by.as_str()).collect(),
         _ => Vec::new(),
     };
     let mut lines: Vec<String> = known

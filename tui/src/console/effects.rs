@@ -47,6 +47,10 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
             Kind::Sessions => Answer::Sessions(api.sessions(query).await?),
             Kind::Users => Answer::Users(api.users(query).await?),
             Kind::Realms => Answer::Realms(api.realms(query).await?),
+            Kind::Audit => Answer::Audit(api.audit(query).await?),
+            Kind::Refusals => Answer::Refusals(api.recent_refusals(query).await?),
+            Kind::Alerts => Answer::Alerts(api.alerts(query).await?),
+            Kind::Redirects => Answer::Redirects(api.redirects(query).await?),
         },
         Question::Cluster(query) => Answer::Nodes(api.nodes(query).await?),
         Question::TopRealms(query) => Answer::Realms(api.realms(query).await?),
@@ -59,6 +63,9 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
             Answer::Events(api.events(after.as_deref(), EVENTS_LIMIT).await?)
         }
         Question::Job(id) => Answer::Job(api.job(id).await?),
+        Question::Config(node) => Answer::Config(Box::new(api.config(node).await?)),
+        Question::Groups(query) => Answer::Groups(api.groups(query).await?),
+        Question::History(of) => Answer::History(Box::new(api.history(of).await?)),
     })
 }
 

@@ -5,7 +5,7 @@ use shared::api::Role;
 
 /// A set of views, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Views(u8);
+pub(crate) struct Views(u32);
 
 impl Views {
     pub(crate) const PULSE: Self = Self(1);
@@ -15,16 +15,29 @@ impl Views {
     pub(crate) const USERS: Self = Self(1 << 4);
     pub(crate) const REALMS: Self = Self(1 << 5);
     pub(crate) const EVENTS: Self = Self(1 << 6);
-    const ALL: Self = Self(0x7f);
-    const LISTS: Self = Self::NODES
-        .and(Self::SESSIONS)
-        .and(Self::USERS)
-        .and(Self::REALMS)
-        .and(Self::EVENTS);
+    pub(crate) const AUDIT: Self = Self(1 << 7);
+    pub(crate) const REFUSALS: Self = Self(1 << 8);
+    pub(crate) const ALERTS: Self = Self(1 << 9);
+    pub(crate) const REDIRECTS: Self = Self(1 << 10);
+    pub(crate) const CONFIG: Self = Self(1 << 11);
+    pub(crate) const GROUPS: Self = Self(1 << 12);
+    pub(crate) const CONTEXTS: Self = Self(1 << 13);
+    const ALL: Self = Self(0x3fff);
+    /// Views that are one list.
+    const LISTS: Self = Self::PAGED
+        .and(Self::EVENTS)
+        .and(Self::CONFIG)
+        .and(Self::GROUPS)
+        .and(Self::CONTEXTS);
+    /// Lists that the nodes filter, sort and page.
     const PAGED: Self = Self::NODES
         .and(Self::SESSIONS)
         .and(Self::USERS)
-        .and(Self::REALMS);
+        .and(Self::REALMS)
+        .and(Self::AUDIT)
+        .and(Self::REFUSALS)
+        .and(Self::ALERTS)
+        .and(Self::REDIRECTS);
 
     const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -309,6 +309,18 @@ pub(crate) trait AnyList {
     fn set_sort(&mut self, column: &'static str, descending: bool);
     /// The order.
     fn sort(&self) -> Option<(&'static str, bool)>;
+    /// See [`ListState::generation`].
+    fn generation(&self) -> u64;
+    /// Number and query of a page; `None`: the first visible one.
+    fn page_query(&self, page: Option<usize>) -> (usize, ListQuery);
+    /// See [`ListState::wanted_page`].
+    fn wanted(&self) -> Option<usize>;
+    /// See [`ListState::expire`].
+    fn start_again(&mut self);
+    /// Why the last question was refused.
+    fn error(&self) -> Option<&str>;
+    /// The last question was refused.
+    fn set_error(&mut self, error: String);
 }
 
 impl<T: Row> AnyList for ListState<T> {
@@ -402,6 +414,31 @@ impl<T: Row> AnyList for ListState<T> {
 
     fn sort(&self) -> Option<(&'static str, bool)> {
         self.sort
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn page_query(&self, page: Option<usize>) -> (usize, ListQuery) {
+        let page = page.unwrap_or_else(|| self.refresh_page());
+        (page, self.query(page))
+    }
+
+    fn wanted(&self) -> Option<usize> {
+        self.wanted_page()
+    }
+
+    fn start_again(&mut self) {
+        self.expire();
+    }
+
+    fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    fn set_error(&mut self, error: String) {
+        self.error = Some(error);
     }
 }
 

@@ -2,11 +2,14 @@
 
 use crossterm::event::KeyEvent;
 use shared::api::{
-    ApiError, BlockRequest, EventView, JobView, KillRequest, KillResult, ListQuery, NodeView,
-    Overview, Page, RealmPut, RealmView, SessionDetail, SessionView, SessionsKill, UserPatch,
+    AlertView, ApiError, AuditView, BlockRequest, ConfigView, EventView, GroupQuery, GroupView,
+    HistoryView, JobView, KillRequest, KillResult, ListQuery, NodeView, Overview, Page, RealmPut,
+    RealmView, RedirectView, RefusalView, SessionDetail, SessionView, SessionsKill, UserPatch,
     UserPut, UserView, WhoAmI,
 };
-use shared::{Realm, SessionId};
+use shared::{NodeId, Realm, SessionId};
+
+use crate::client::HistoryOf;
 
 /// Something that happened.
 pub(crate) enum Message {
@@ -67,6 +70,14 @@ pub(crate) enum Kind {
     Users,
     /// Realms.
     Realms,
+    /// Audit records.
+    Audit,
+    /// The latest refusals.
+    Refusals,
+    /// Alerts.
+    Alerts,
+    /// Redirects.
+    Redirects,
 }
 
 /// A question to the node.
@@ -103,6 +114,12 @@ pub(crate) enum Question {
     Events(Option<String>),
     /// A job.
     Job(String),
+    /// The settings of a node.
+    Config(NodeId),
+    /// Sessions by group.
+    Groups(GroupQuery),
+    /// Figures over time.
+    History(HistoryOf),
 }
 
 /// The kind of a question, of which one is under way at a time.
@@ -129,6 +146,9 @@ impl Question {
             Self::Realm(_) => "realm",
             Self::Events(_) => "events",
             Self::Job(_) => "job",
+            Self::Config(_) => "config",
+            Self::Groups(_) => "groups",
+            Self::History(_) => "history",
         })
     }
 }
@@ -157,6 +177,20 @@ pub(crate) enum Answer {
     Events(Page<EventView>),
     /// To [`Question::Job`].
     Job(JobView),
+    /// Audit records.
+    Audit(Page<AuditView>),
+    /// The latest refusals.
+    Refusals(Page<RefusalView>),
+    /// Alerts.
+    Alerts(Page<AlertView>),
+    /// Redirects.
+    Redirects(Page<RedirectView>),
+    /// To [`Question::Config`].
+    Config(Box<ConfigView>),
+    /// To [`Question::Groups`].
+    Groups(Page<GroupView>),
+    /// To [`Question::History`].
+    History(Box<HistoryView>),
 }
 
 /// A change. No `Debug`: it may carry a password.

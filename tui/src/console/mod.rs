@@ -13,7 +13,7 @@ pub(crate) mod list;
 mod message;
 pub(crate) mod model;
 pub(crate) mod purpose;
-mod rows;
+pub(crate) mod rows;
 mod runtime;
 mod snapshot;
 mod terminal;

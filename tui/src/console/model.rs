@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::tz::TimeZone;
 use shared::api::{
-    EventView, JobView, NodeView, Overview, RealmView, Role, SessionDetail, SessionView, UserView,
-    WhoAmI,
+    AlertView, AuditView, ConfigView, EventView, GroupBy, GroupView, HistoryView, JobView,
+    NodeView, Overview, RealmView, RedirectView, RefusalView, Role, SessionDetail, SessionView,
+    SettingView, UserView, WhoAmI,
 };
 use shared::filter::{self, Filter};
 use shared::{NodeId, SessionId};
@@ -16,7 +17,9 @@ use super::keymap::Views;
 use super::list::{AnyList, ListState};
 use super::message::{Kind, Slot};
 use super::purpose::Purpose;
+use super::rows::ContextRow;
 use super::theme::{Theme, Tone};
+use crate::client::HistoryOf;
 use crate::widgets::form::Form;
 
 /// Samples kept of figures that are drawn over time.
@@ -47,6 +50,20 @@ pub(crate) enum Place {
     Realms,
     /// Events.
     Events,
+    /// Who changed what.
+    Audit,
+    /// The latest refusals.
+    Refusals,
+    /// Conditions that hold.
+    Alerts,
+    /// Where clients are sent instead.
+    Redirects,
+    /// Settings of a node.
+    Config(NodeId),
+    /// Sessions by group.
+    Groups(GroupBy),
+    /// Contexts of the configuration file.
+    Contexts,
 }
 
 impl Place {
@@ -70,6 +87,13 @@ impl Place {
             Self::Users => Views::USERS,
             Self::Realms => Views::REALMS,
             Self::Events => Views::EVENTS,
+            Self::Audit => Views::AUDIT,
+            Self::Refusals => Views::REFUSALS,
+            Self::Alerts => Views::ALERTS,
+            Self::Redirects => Views::REDIRECTS,
+            Self::Config(_) => Views::CONFIG,
+            Self::Groups(_) => Views::GROUPS,
+            Self::Contexts => Views::CONTEXTS,
         }
     }
 
@@ -83,6 +107,13 @@ impl Place {
             Self::Users => "Users".to_owned(),
             Self::Realms => "Realms".to_owned(),
             Self::Events => "Events".to_owned(),
+            Self::Audit => "Audit".to_owned(),
+            Self::Refusals => "Refusals".to_owned(),
+            Self::Alerts => "Alerts".to_owned(),
+            Self::Redirects => "Redirects".to_owned(),
+            Self::Config(node) => format!("Config {node}"),
+            Self::Groups(by) => format!("Sessions by {by}"),
+            Self::Contexts => "Contexts".to_owned(),
         }
     }
 
@@ -93,7 +124,16 @@ impl Place {
             Self::Sessions => Some(Kind::Sessions),
             Self::Users => Some(Kind::Users),
             Self::Realms => Some(Kind::Realms),
-            Self::Pulse | Self::Session(_) | Self::Events => None,
+            Self::Audit => Some(Kind::Audit),
+            Self::Refusals => Some(Kind::Refusals),
+            Self::Alerts => Some(Kind::Alerts),
+            Self::Redirects => Some(Kind::Redirects),
+            Self::Pulse
+            | Self::Session(_)
+            | Self::Events
+            | Self::Config(_)
+            | Self::Groups(_)
+            | Self::Contexts => None,
         }
     }
 
@@ -105,7 +145,14 @@ impl Place {
             Self::Users => Some(filter::USER_COLUMNS),
             Self::Realms => Some(filter::REALM_COLUMNS),
             Self::Events => Some(filter::EVENT_COLUMNS),
-            Self::Pulse | Self::Session(_) => None,
+            Self::Audit => Some(filter::AUDIT_COLUMNS),
+            Self::Refusals => Some(filter::RECENT_REFUSAL_COLUMNS),
+            Self::Alerts => Some(filter::ALERT_COLUMNS),
+            Self::Redirects => Some(filter::REDIRECT_COLUMNS),
+            Self::Config(_) => Some(filter::SETTING_COLUMNS),
+            // Sessions are chosen first, then grouped.
+            Self::Groups(_) => Some(filter::SESSION_COLUMNS),
+            Self::Pulse | Self::Session(_) | Self::Contexts => None,
         }
     }
 }
@@ -230,6 +277,91 @@ pub(crate) struct Lists {
     pub(crate) users: ListState<UserView>,
     pub(crate) realms: ListState<RealmView>,
     pub(crate) events: ListState<EventView>,
+    pub(crate) audit: ListState<AuditView>,
+    pub(crate) refusals: ListState<RefusalView>,
+    pub(crate) alerts: ListState<AlertView>,
+    pub(crate) redirects: ListState<RedirectView>,
+    pub(crate) config: ListState<SettingView>,
+    pub(crate) groups: ListState<GroupView>,
+    pub(crate) contexts: ListState<ContextRow>,
+}
+
+impl Lists {
+    fn new() -> Self {
+        Self {
+            nodes: ListState::sorted("node", false),
+            sessions: ListState::sorted("rate", true),
+            users: ListState::sorted("sessions", true),
+            realms: ListState::sorted("sessions", true),
+            events: ListState::default(),
+            audit: ListState::sorted("time", true),
+            refusals: ListState::sorted("time", true),
+            alerts: ListState::sorted("severity", true),
+            redirects: ListState::sorted("transport", false),
+            config: ListState::default(),
+            groups: ListState::sorted("rate", true),
+            contexts: ListState::default(),
+        }
+    }
+
+    /// The list that `place` shows.
+    pub(crate) fn of(&self, place: &Place) -> Option<&dyn AnyList> {
+        Some(match place {
+            Place::Nodes => &self.nodes,
+            Place::Sessions => &self.sessions,
+            Place::Users => &self.users,
+            Place::Realms => &self.realms,
+            Place::Events => &self.events,
+            Place::Audit => &self.audit,
+            Place::Refusals => &self.refusals,
+            Place::Alerts => &self.alerts,
+            Place::Redirects => &self.redirects,
+            Place::Config(_) => &self.config,
+            Place::Groups(_) => &self.groups,
+            Place::Contexts => &self.contexts,
+            Place::Pulse | Place::Session(_) => return None,
+        })
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn of_mut(&mut self, place: &Place) -> Option<&mut dyn AnyList> {
+        Some(match place {
+            Place::Config(_) => &mut self.config,
+            Place::Groups(_) => &mut self.groups,
+            Place::Contexts => &mut self.contexts,
+            Place::Events => &mut self.events,
+            Place::Pulse | Place::Session(_) => return None,
+            place => self.paged_mut(place.kind()?),
+        })
+    }
+
+    /// A paged list.
+    pub(crate) fn paged(&self, kind: Kind) -> &dyn AnyList {
+        match kind {
+            Kind::Nodes => &self.nodes,
+            Kind::Sessions => &self.sessions,
+            Kind::Users => &self.users,
+            Kind::Realms => &self.realms,
+            Kind::Audit => &self.audit,
+            Kind::Refusals => &self.refusals,
+            Kind::Alerts => &self.alerts,
+            Kind::Redirects => &self.redirects,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn paged_mut(&mut self, kind: Kind) -> &mut dyn AnyList {
+        match kind {
+            Kind::Nodes => &mut self.nodes,
+            Kind::Sessions => &mut self.sessions,
+            Kind::Users => &mut self.users,
+            Kind::Realms => &mut self.realms,
+            Kind::Audit => &mut self.audit,
+            Kind::Refusals => &mut self.refusals,
+            Kind::Alerts => &mut self.alerts,
+            Kind::Redirects => &mut self.redirects,
+        }
+    }
 }
 
 /// Everything.
@@ -282,6 +414,10 @@ pub(crate) struct Model {
     pub(crate) node_trend: BTreeMap<NodeId, VecDeque<u64>>,
     /// Realms with the most traffic.
     pub(crate) top_realms: Vec<RealmView>,
+    /// Settings of the node that is looked at.
+    pub(crate) config: Option<ConfigView>,
+    /// Figures over time, as last asked for.
+    pub(crate) histories: HashMap<HistoryOf, HistoryView>,
     /// Newest events, oldest first.
     pub(crate) events: VecDeque<EventView>,
     /// There are some that the list of events does not show yet.
@@ -332,13 +468,7 @@ impl Model {
                 0,
             ),
             previous: None,
-            lists: Lists {
-                nodes: ListState::sorted("node", false),
-                sessions: ListState::sorted("rate", true),
-                users: ListState::sorted("sessions", true),
-                realms: ListState::sorted("sessions", true),
-                events: ListState::default(),
-            },
+            lists: Lists::new(),
             detail: Detail {
                 view: None,
                 error: None,
@@ -350,6 +480,8 @@ impl Model {
             cluster: Vec::new(),
             node_trend: BTreeMap::new(),
             top_realms: Vec::new(),
+            config: None,
+            histories: HashMap::new(),
             events: VecDeque::new(),
             unshown_events: false,
             stream: Stream::Closed { retry_ms: 0 },
@@ -378,14 +510,13 @@ impl Model {
 
     /// The list on the screen.
     pub(crate) fn list(&mut self) -> Option<&mut dyn AnyList> {
-        Some(match self.place() {
-            Place::Nodes => &mut self.lists.nodes,
-            Place::Sessions => &mut self.lists.sessions,
-            Place::Users => &mut self.lists.users,
-            Place::Realms => &mut self.lists.realms,
-            Place::Events => &mut self.lists.events,
-            Place::Pulse | Place::Session(_) => return None,
-        })
+        let place = self.place().clone();
+        self.lists.of_mut(&place)
+    }
+
+    /// The list on the screen, to be looked at.
+    pub(crate) fn shown_list(&self) -> Option<&dyn AnyList> {
+        self.lists.of(self.place())
     }
 
     /// Says something in the status line for some seconds.
@@ -476,6 +607,17 @@ impl Model {
         if self.follow {
             list.to_end();
         }
+    }
+
+    /// Chooses the settings that are shown.
+    pub(crate) fn select_settings(&mut self) {
+        let Some(config) = &self.config else { return };
+        let list = &mut self.lists.config;
+        let filter = Filter::parse(&list.filter, filter::SETTING_COLUMNS).ok();
+        let matches = |s: &&SettingView| filter.as_ref().is_none_or(|f| f.matches(*s));
+        let rows = config.settings.iter().filter(matches).cloned().collect();
+        list.error = None;
+        list.set_rows(rows, config.settings.len(), config.as_of_ms);
     }
 
     /// The time of day of a moment, as in `12:04:31`.

@@ -1,6 +1,9 @@
 //! Ids of the rows of all lists.
 
-use shared::api::{EventView, NodeView, RealmView, SessionView, UserView};
+use shared::api::{
+    AlertView, AuditView, EventView, GroupView, NodeView, RealmView, RedirectView, RefusalView,
+    SessionView, SettingView, UserView,
+};
 
 use super::list::Row;
 
@@ -32,5 +35,64 @@ impl Row for RealmView {
 impl Row for EventView {
     fn key(&self) -> String {
         self.id.clone()
+    }
+}
+
+impl Row for AuditView {
+    fn key(&self) -> String {
+        self.id.clone()
+    }
+}
+
+impl Row for RefusalView {
+    fn key(&self) -> String {
+        self.id.clone()
+    }
+}
+
+impl Row for AlertView {
+    fn key(&self) -> String {
+        self.id.clone()
+    }
+}
+
+impl Row for RedirectView {
+    fn key(&self) -> String {
+        self.id.clone()
+    }
+}
+
+impl Row for SettingView {
+    fn key(&self) -> String {
+        self.key.clone()
+    }
+}
+
+impl Row for GroupView {
+    /// A realm holds no control characters: the two parts cannot run into each other.
+    fn key(&self) -> String {
+        let realm = self.realm.as_ref().map_or("", |realm| realm.as_str());
+        format!("{realm}\n{}", self.key)
+    }
+}
+
+/// A context of the configuration file, as the list of contexts shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ContextRow {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it leads.
+    pub(crate) address: String,
+    /// The console is on it.
+    pub(crate) current: bool,
+    /// It starts read-write.
+    pub(crate) rw: bool,
+    /// Its name must be typed before anything is killed.
+    pub(crate) confirm_typed: bool,
+}
+
+impl Row for ContextRow {
+    fn key(&self) -> String {
+        self.name.clone()
     }
 }

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 use shared::api::{ItemOutcome, JobState, MissingNode};
 
-use super::sort_columns;
+use super::{column_help, sort_columns};
 use crate::console::command::COMMANDS;
 use crate::console::keymap::BINDINGS;
 use crate::console::model::{Dialog, JobDialog, Model};
@@ -51,6 +51,16 @@ fn help(model: &Model, canvas: &mut Canvas<'_>, area: Rect, top: usize) {
         ));
     }
     lines.push((String::new(), String::new()));
+    let columns = column_help(model.place());
+    if !columns.is_empty() {
+        lines.push(("columns".to_owned(), String::new()));
+        lines.extend(
+            columns
+                .iter()
+                .map(|(title, help)| (format!("  {title}"), (*help).to_owned())),
+        );
+        lines.push((String::new(), String::new()));
+    }
     if let Some(columns) = model.place().filter_columns() {
         lines.push((
             "/ filter".to_owned(),

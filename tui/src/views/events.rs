@@ -14,6 +14,7 @@ use crate::widgets::text::Align::Left;
 pub(super) const COLUMNS: &[Column<EventView, Model>] = &[
     Column {
         title: "TIME",
+        help: "when",
         sort: None,
         width: 8,
         most: 8,
@@ -23,6 +24,7 @@ pub(super) const COLUMNS: &[Column<EventView, Model>] = &[
     },
     Column {
         title: "SEV",
+        help: "INFO, NOTE, WARN or CRIT",
         sort: None,
         width: 4,
         most: 4,
@@ -32,6 +34,7 @@ pub(super) const COLUMNS: &[Column<EventView, Model>] = &[
     },
     Column {
         title: "NODE",
+        help: "where",
         sort: None,
         width: 8,
         most: 16,
@@ -41,6 +44,7 @@ pub(super) const COLUMNS: &[Column<EventView, Model>] = &[
     },
     Column {
         title: "KIND",
+        help: "what",
         sort: None,
         width: 15,
         most: 15,
@@ -50,6 +54,7 @@ pub(super) const COLUMNS: &[Column<EventView, Model>] = &[
     },
     Column {
         title: "TEXT",
+        help: "in words",
         sort: None,
         width: 10,
         most: 400,

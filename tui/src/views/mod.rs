@@ -1,11 +1,18 @@
 //! What is on the screen: pure functions from the model to cells.
 
+mod alerts;
+mod audit;
+mod config;
+mod contexts;
 mod dialogs;
 mod events;
 mod frame;
+mod groups;
 mod nodes;
 mod pulse;
 mod realms;
+mod redirects;
+mod refusals;
 mod session;
 mod sessions;
 mod users;
@@ -41,6 +48,13 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
         Place::Users => users::paint(model, canvas, regions.body),
         Place::Realms => realms::paint(model, canvas, regions.body),
         Place::Events => events::paint(model, canvas, regions.body),
+        Place::Audit => audit::paint(model, canvas, regions.body),
+        Place::Refusals => refusals::paint(model, canvas, regions.body),
+        Place::Alerts => alerts::paint(model, canvas, regions.body),
+        Place::Redirects => redirects::paint(model, canvas, regions.body),
+        Place::Config(_) => config::paint(model, canvas, regions.body),
+        Place::Groups(_) => groups::paint(model, canvas, regions.body),
+        Place::Contexts => contexts::paint(model, canvas, regions.body),
     }
     if model.connection.is_old(model.now_ms, model.refresh_ms()) {
         canvas.fade(regions.body);
@@ -64,8 +78,38 @@ pub(crate) fn sort_columns(place: &Place) -> Vec<(&'static str, &'static str, bo
         Place::Sessions => sortable(&sessions::COLUMNS),
         Place::Users => sortable(users::COLUMNS),
         Place::Realms => sortable(realms::COLUMNS),
-        Place::Pulse | Place::Session(_) | Place::Events => Vec::new(),
+        Place::Audit => sortable(audit::COLUMNS),
+        Place::Refusals => sortable(refusals::COLUMNS),
+        Place::Alerts => sortable(alerts::COLUMNS),
+        Place::Redirects => sortable(redirects::COLUMNS),
+        Place::Groups(_) => sortable(groups::COLUMNS),
+        Place::Pulse | Place::Session(_) | Place::Events | Place::Config(_) | Place::Contexts => {
+            Vec::new()
+        }
     }
+}
+
+/// Titles of the columns of a place and what they mean, for the help.
+pub(crate) fn column_help(place: &Place) -> Vec<(&'static str, &'static str)> {
+    match place {
+        Place::Nodes => helps(nodes::COLUMNS),
+        Place::Sessions => helps(&sessions::COLUMNS),
+        Place::Users => helps(users::COLUMNS),
+        Place::Realms => helps(realms::COLUMNS),
+        Place::Events => helps(events::COLUMNS),
+        Place::Audit => helps(audit::COLUMNS),
+        Place::Refusals => helps(refusals::COLUMNS),
+        Place::Alerts => helps(alerts::COLUMNS),
+        Place::Redirects => helps(redirects::COLUMNS),
+        Place::Config(_) => helps(config::COLUMNS),
+        Place::Groups(_) => helps(groups::COLUMNS),
+        Place::Contexts => helps(contexts::COLUMNS),
+        Place::Pulse | Place::Session(_) => Vec::new(),
+    }
+}
+
+fn helps<T, C>(columns: &[Column<T, C>]) -> Vec<(&'static str, &'static str)> {
+    columns.iter().map(|c| (c.title, c.help)).collect()
 }
 
 fn sortable<T, C>(columns: &[Column<T, C>]) -> Vec<(&'static str, &'static str, bool)> {
@@ -202,25 +246,10 @@ fn range<T>(list: &ListState<T>, facts: &Facts) -> String {
 
 /// A filter as it is shown above or below a list.
 fn filter_of(model: &Model) -> &str {
-    let lists = &model.lists;
-    match model.place() {
-        Place::Nodes => &lists.nodes.filter,
-        Place::Sessions => &lists.sessions.filter,
-        Place::Users => &lists.users.filter,
-        Place::Realms => &lists.realms.filter,
-        Place::Events => &lists.events.filter,
-        Place::Pulse | Place::Session(_) => "",
-    }
+    model.shown_list().map_or("", |list| list.filter())
 }
 
 /// Why the node refused the list on the screen.
 fn list_error(model: &Model) -> Option<&str> {
-    let lists = &model.lists;
-    match model.place() {
-        Place::Nodes => lists.nodes.error.as_deref(),
-        Place::Sessions => lists.sessions.error.as_deref(),
-        Place::Users => lists.users.error.as_deref(),
-        Place::Realms => lists.realms.error.as_deref(),
-        Place::Pulse | Place::Session(_) | Place::Events => None,
-    }
+    model.shown_list().and_then(|list| list.error())
 }

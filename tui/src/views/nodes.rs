@@ -22,6 +22,7 @@ const TREND: u16 = 16;
 pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     Column {
         title: "NODE",
+        help: "node id",
         sort: Some("node"),
         width: 8,
         most: 20,
@@ -31,6 +32,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "STATE",
+        help: "joining, ready, draining, stale (no heartbeat) or gone",
         sort: Some("state"),
         width: 10,
         most: 12,
@@ -40,6 +42,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "SESS",
+        help: "live sessions",
         sort: Some("sessions"),
         width: 7,
         most: 9,
@@ -49,6 +52,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "SESS TREND",
+        help: "live sessions over the last minutes",
         sort: None,
         width: TREND,
         most: TREND,
@@ -58,6 +62,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "IN",
+        help: "bits per second from clients",
         sort: Some("in"),
         width: 6,
         most: 6,
@@ -67,6 +72,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "OUT",
+        help: "bits per second to clients",
         sort: Some("out"),
         width: 6,
         most: 6,
@@ -76,6 +82,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "CAP%",
+        help: "share of the limit that binds first",
         sort: Some("cap"),
         width: 6,
         most: 6,
@@ -85,6 +92,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "BOUND",
+        help: "which limit that is: ports, descriptors or cpu",
         sort: Some("bound"),
         width: 6,
         most: 11,
@@ -94,6 +102,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "CPU%",
+        help: "CPU of the process in percent of one core",
         sort: Some("cpu"),
         width: 5,
         most: 5,
@@ -103,6 +112,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "MEM",
+        help: "resident memory of the process, bytes",
         sort: Some("mem"),
         width: 6,
         most: 6,
@@ -112,6 +122,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "PKT/S",
+        help: "packets relayed per second, both directions",
         sort: Some("packets"),
         width: 6,
         most: 6,
@@ -121,6 +132,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "DROPS",
+        help: "packets dropped since the start",
         sort: Some("drops"),
         width: 6,
         most: 6,
@@ -130,6 +142,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "UPTIME",
+        help: "time since the start",
         sort: Some("uptime"),
         width: 6,
         most: 6,
@@ -139,6 +152,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "VERSION",
+        help: "version of relayd",
         sort: Some("version"),
         width: 8,
         most: 12,
@@ -148,6 +162,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "STORE",
+        help: "kind of store; LOST when it is out of reach",
         sort: Some("store"),
         width: 7,
         most: 12,
@@ -157,6 +172,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "LABELS",
+        help: "operator's labels",
         sort: None,
         width: 12,
         most: 40,

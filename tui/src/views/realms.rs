@@ -16,6 +16,7 @@ use crate::widgets::text::Align::{Left, Right};
 pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     Column {
         title: "REALM",
+        help: "name",
         sort: Some("realm"),
         width: 14,
         most: 32,
@@ -25,6 +26,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "SESS",
+        help: "live sessions",
         sort: Some("sessions"),
         width: 7,
         most: 9,
@@ -34,6 +36,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "USERS",
+        help: "users with sessions",
         sort: Some("users"),
         width: 7,
         most: 9,
@@ -43,6 +46,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "IN",
+        help: "bits per second from clients",
         sort: Some("in"),
         width: 6,
         most: 6,
@@ -52,6 +56,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "OUT",
+        help: "bits per second to clients",
         sort: Some("out"),
         width: 6,
         most: 6,
@@ -61,6 +66,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "/USER",
+        help: "session limit per user and node",
         sort: Some("max_sessions_per_user"),
         width: 6,
         most: 6,
@@ -70,6 +76,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "MAX",
+        help: "session limit per node",
         sort: Some("max_sessions"),
         width: 7,
         most: 9,
@@ -79,6 +86,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "MAXBPS",
+        help: "limit of one session in each direction, bits per second",
         sort: Some("maxrate"),
         width: 6,
         most: 7,
@@ -88,6 +96,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "REV",
+        help: "revision of its document; 0: from the configuration only",
         sort: Some("revision"),
         width: 5,
         most: 6,
@@ -97,6 +106,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "SECRETS",
+        help: "shared secrets",
         sort: Some("secrets"),
         width: 7,
         most: 7,
@@ -106,6 +116,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "REFUSED",
+        help: "refusals since the nodes' start",
         sort: Some("refusals"),
         width: 7,
         most: 8,
@@ -115,6 +126,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "NOTE",
+        help: "operator's note",
         sort: Some("note"),
         width: 8,
         most: 50,

@@ -22,6 +22,7 @@ type SessionColumn = Column<SessionView, Model>;
 pub(super) const COLUMNS: [SessionColumn; 16] = [
     Column {
         title: "ID",
+        help: "session id; the first half is the same for all sessions of one start of a node",
         sort: Some("id"),
         width: 10,
         most: 10,
@@ -31,6 +32,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "USER",
+        help: "user; the id part of a time-limited username",
         sort: Some("user"),
         width: 11,
         most: 24,
@@ -40,6 +42,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "REALM",
+        help: "realm",
         sort: Some("realm"),
         width: 10,
         most: 16,
@@ -49,6 +52,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "NODE",
+        help: "node that relays it",
         sort: Some("node"),
         width: 6,
         most: 12,
@@ -58,6 +62,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "TR",
+        help: "transport between client and relay",
         sort: Some("transport"),
         width: 4,
         most: 4,
@@ -67,6 +72,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "CLIENT",
+        help: "client's address",
         sort: Some("client"),
         width: 15,
         most: 22,
@@ -76,6 +82,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "RELAY",
+        help: "relayed transport address as the client was told",
         sort: Some("relay"),
         width: 21,
         most: 24,
@@ -85,6 +92,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "RATE",
+        help: "bits per second, both directions",
         sort: Some("rate"),
         width: 5,
         most: 6,
@@ -94,6 +102,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "IN",
+        help: "bits per second from the client",
         sort: Some("in"),
         width: 5,
         most: 6,
@@ -103,6 +112,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "OUT",
+        help: "bits per second to the client",
         sort: Some("out"),
         width: 5,
         most: 6,
@@ -112,6 +122,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "AGE",
+        help: "time since it was created",
         sort: Some("age"),
         width: 5,
         most: 6,
@@ -121,6 +132,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "TTL",
+        help: "seconds until it expires unless refreshed",
         sort: Some("ttl"),
         width: 4,
         most: 5,
@@ -130,6 +142,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "PEERS",
+        help: "peers with a permission, at most eight",
         sort: Some("peers"),
         width: 21,
         most: 46,
@@ -139,6 +152,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "DROPS",
+        help: "packets of this session that were dropped",
         sort: Some("drops"),
         width: 6,
         most: 6,
@@ -148,6 +162,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "PKTS",
+        help: "packets relayed, both directions",
         sort: Some("packets"),
         width: 6,
         most: 6,
@@ -157,6 +172,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     },
     Column {
         title: "SECRET",
+        help: "id of the shared secret that signed its credential",
         sort: Some("secret"),
         width: 12,
         most: 12,

@@ -15,6 +15,7 @@ use crate::widgets::text::Align::{Left, Right};
 pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     Column {
         title: "USER",
+        help: "name; the id part of a time-limited username",
         sort: Some("user"),
         width: 14,
         most: 32,
@@ -24,6 +25,7 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     },
     Column {
         title: "REALM",
+        help: "realm",
         sort: Some("realm"),
         width: 10,
         most: 24,
@@ -33,6 +35,7 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     },
     Column {
         title: "STATE",
+        help: "stored, time-limited (no key in the store), OFF, or BLOCKED until",
         sort: None,
         width: 16,
         most: 20,
@@ -42,6 +45,7 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     },
     Column {
         title: "SESS",
+        help: "live sessions",
         sort: Some("sessions"),
         width: 7,
         most: 9,
@@ -51,6 +55,7 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     },
     Column {
         title: "LIMIT",
+        help: "session limit in force; * the user's own, ! reached",
         sort: Some("limit"),
         width: 6,
         most: 8,
@@ -60,6 +65,7 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     },
     Column {
         title: "IN",
+        help: "bits per second from the user",
         sort: Some("in"),
         width: 6,
         most: 6,
@@ -69,6 +75,7 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     },
     Column {
         title: "OUT",
+        help: "bits per second to the user",
         sort: Some("out"),
         width: 6,
         most: 6,
@@ -78,6 +85,7 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
     },
     Column {
         title: "NOTE",
+        help: "operator's note",
         sort: Some("note"),
         width: 8,
         most: 50,

@@ -10,6 +10,8 @@ use crate::console::theme::Tone;
 pub(crate) struct Column<T: 'static, C: 'static> {
     /// The title.
     pub(crate) title: &'static str,
+    /// What it shows, for the help.
+    pub(crate) help: &'static str,
     /// The name by which the server sorts it.
     pub(crate) sort: Option<&'static str>,
     /// The least width it is useful with.
@@ -173,6 +175,7 @@ mod tests {
     fn column(title: &'static str, width: u16, most: u16, rank: u8) -> Column<(), ()> {
         Column {
             title,
+            help: "",
             sort: None,
             width,
             most,

@@ -1,6 +1,6 @@
 //! What answers do to the model.
 
-use shared::api::{ApiError, ErrorKind, EventView, Page, SessionDetail};
+use shared::api::{ApiError, ConfigView, ErrorKind, EventView, Page, SessionDetail};
 
 use super::super::list::{ListState, Row};
 use super::super::message::{Answer, Effect, Failure, Kind, Question};
@@ -55,12 +55,7 @@ fn is_late(model: &Model, question: &Question) -> bool {
     else {
         return false;
     };
-    let current = match kind {
-        Kind::Nodes => model.lists.nodes.generation,
-        Kind::Sessions => model.lists.sessions.generation,
-        Kind::Users => model.lists.users.generation,
-        Kind::Realms => model.lists.realms.generation,
-    };
+    let current = model.lists.paged(*kind).generation();
     *generation != current
 }
 
@@ -100,6 +95,20 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
         (_, Answer::Targets(sessions, matched)) => change::kill_many(model, sessions, matched),
         (_, Answer::Realm(view)) => realm::take(model, *view),
         (_, Answer::Events(page)) => take_events(model, page),
+        (_, Answer::Config(view)) => take_config(model, *view),
+        (Question::Groups(query), Answer::Groups(page))
+            if *model.place() == Place::Groups(query.by) && !frozen(model) => {
+                let (matched, missing) = (page.matched, page.missing.clone());
+                let list = &mut model.lists.groups;
+                list.error = None;
+                list.set_rows(page.items, page.total as usize, page.as_of_ms);
+                if let Some(facts) = &mut list.facts {
+                    (facts.matched, facts.missing) = (matched, missing);
+                }
+            }
+        (Question::History(of), Answer::History(view)) => {
+            model.histories.insert(of, *view);
+        }
         (_, Answer::Job(job)) => {
             if let Some(Dialog::Job(dialog)) = &mut model.dialog
                 && dialog.job.id == job.id
@@ -173,11 +182,23 @@ fn take_page(
         Answer::Sessions(rows) => take(&mut lists.sessions, page, generation, rows),
         Answer::Users(rows) => take(&mut lists.users, page, generation, rows),
         Answer::Realms(rows) => take(&mut lists.realms, page, generation, rows),
+        Answer::Audit(rows) => take(&mut lists.audit, page, generation, rows),
+        Answer::Refusals(rows) => take(&mut lists.refusals, page, generation, rows),
+        Answer::Alerts(rows) => take(&mut lists.alerts, page, generation, rows),
+        Answer::Redirects(rows) => take(&mut lists.redirects, page, generation, rows),
         _ => None,
     };
     if next.is_some() && model.place().kind() == Some(kind) {
         ask_page(model, kind, next, effects);
     }
+}
+
+fn take_config(model: &mut Model, view: ConfigView) {
+    if frozen(model) || *model.place() != Place::Config(view.node.clone()) {
+        return;
+    }
+    model.config = Some(view);
+    model.select_settings();
 }
 
 fn take_session(model: &mut Model, detail: SessionDetail) {
@@ -224,25 +245,14 @@ fn refused(model: &mut Model, question: Question, error: ApiError) {
                 return;
             }
             if error.error == ErrorKind::CursorExpired {
-                match kind {
-                    Kind::Nodes => model.lists.nodes.expire(),
-                    Kind::Sessions => model.lists.sessions.expire(),
-                    Kind::Users => model.lists.users.expire(),
-                    Kind::Realms => model.lists.realms.expire(),
-                }
+                model.lists.paged_mut(kind).start_again();
                 model.say(
                     Tone::Warn,
                     "the node has ranked the list anew: back at its top",
                 );
                 return;
             }
-            let slot = match kind {
-                Kind::Nodes => &mut model.lists.nodes.error,
-                Kind::Sessions => &mut model.lists.sessions.error,
-                Kind::Users => &mut model.lists.users.error,
-                Kind::Realms => &mut model.lists.realms.error,
-            };
-            *slot = Some(error.message);
+            model.lists.paged_mut(kind).set_error(error.message);
         }
         Question::Session(_) => model.detail.error = Some(error.message),
         Question::Job(_) => {
@@ -250,6 +260,10 @@ fn refused(model: &mut Model, question: Question, error: ApiError) {
                 dialog.error = Some(error.message);
             }
         }
+        Question::Config(_) => model.lists.config.error = Some(error.message),
+        Question::Groups(_) => model.lists.groups.error = Some(error.message),
+        // A graph less; the figures are there.
+        Question::History(_) => {}
         // The stream says the same, and the view can do without.
         Question::Events(_) | Question::Cluster(_) | Question::TopRealms(_) => {}
         _ => model.say(Tone::Bad, error.message),

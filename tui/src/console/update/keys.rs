@@ -259,13 +259,12 @@ fn navigate(model: &mut Model, intent: Intent, effects: &mut Vec<Effect>) {
 
 /// The filter that a list still has from the last visit.
 fn kept_filter(model: &Model, place: &Place) -> String {
-    match place {
-        Place::Events => model.lists.events.filter.clone(),
-        Place::Users => model.lists.users.filter.clone(),
-        Place::Realms => model.lists.realms.filter.clone(),
-        Place::Nodes => model.lists.nodes.filter.clone(),
-        _ => String::new(),
+    // Sessions are reached with many filters; a number key means all of them.
+    if *place == Place::Sessions {
+        return String::new();
     }
+    let list = model.lists.of(place);
+    list.map(|l| l.filter().to_owned()).unwrap_or_default()
 }
 
 /// Enter: what the row under the cursor leads to.
@@ -306,6 +305,23 @@ fn open(model: &mut Model) {
             let filter = equals("session", &id.to_string());
             (Place::Events, filter)
         }
+        Place::Groups(_) => match lists.groups.selected() {
+            Some(group) => (Place::Sessions, group.filter.clone()),
+            None => return,
+        },
+        Place::Refusals => match lists.refusals.selected().and_then(|r| r.session) {
+            Some(id) => (Place::Session(id), String::new()),
+            None => return,
+        },
+        Place::Alerts => match lists.alerts.selected() {
+            Some(alert) => match (&alert.node, &alert.realm) {
+                (Some(node), _) => (Place::Nodes, equals("node", node.as_str())),
+                (None, Some(realm)) => (Place::Realms, equals("realm", realm.as_str())),
+                (None, None) => (Place::Nodes, String::new()),
+            },
+            None => return,
+        },
+        Place::Audit | Place::Redirects | Place::Config(_) | Place::Contexts => return,
     };
     enter(model, place, &filter);
 }
@@ -361,6 +377,13 @@ fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
         Place::Users => lists.users.selected().map(|u| u.name.clone()),
         Place::Realms => lists.realms.selected().map(|r| r.name.as_str().to_owned()),
         Place::Events => lists.events.selected().map(|e| e.text.clone()),
+        Place::Audit => lists.audit.selected().map(|a| a.target.clone()),
+        Place::Refusals => lists.refusals.selected().map(|r| r.source.to_string()),
+        Place::Alerts => lists.alerts.selected().map(|a| a.text.clone()),
+        Place::Redirects => lists.redirects.selected().map(|r| r.target.to_string()),
+        Place::Config(_) => lists.config.selected().map(|s| s.value_text()),
+        Place::Groups(_) => lists.groups.selected().map(|g| g.key.clone()),
+        Place::Contexts => lists.contexts.selected().map(|c| c.address.clone()),
     };
     if let Some(text) = text {
         model.say(Tone::Normal, format!("copied {text}"));

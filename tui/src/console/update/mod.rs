@@ -8,12 +8,13 @@ mod keys;
 mod prompt;
 mod realm;
 
-use shared::api::{JobState, ListQuery};
+use shared::api::{GroupQuery, JobState, ListQuery};
 
 use super::layout;
-use super::list::{AnyList, ListState, Row};
+use super::list::AnyList;
 use super::message::{Effect, Kind, Message, Question, Slot};
 use super::model::{Detail, Dialog, Model, Place, Stream, Visit};
+use crate::client::HistoryOf;
 
 /// A question that was not answered for so long may be asked again.
 const LOST_MS: u64 = 20_000;
@@ -146,34 +147,39 @@ fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
             };
             ask(model, Question::TopRealms(realms), effects);
         }
-        Place::Session(id) => ask(model, Question::Session(id.to_string()), effects),
+        Place::Session(id) => {
+            ask(model, Question::Session(id.to_string()), effects);
+            ask(model, Question::History(HistoryOf::Session(id)), effects);
+        }
         Place::Events => model.select_events(),
-        Place::Nodes | Place::Sessions | Place::Users | Place::Realms => {
-            let kind = model
-                .place()
-                .kind()
-                .expect("these places show a paged list");
-            ask_page(model, kind, None, effects);
+        Place::Config(node) => ask(model, Question::Config(node), effects),
+        Place::Groups(by) => {
+            let list = &model.lists.groups;
+            let query = GroupQuery {
+                filter: (!list.filter.is_empty()).then(|| list.filter.clone()),
+                sort: list.query(0).sort,
+                ..GroupQuery::new(by)
+            };
+            ask(model, Question::Groups(query), effects);
+        }
+        Place::Contexts => {}
+        place => {
+            if let Some(kind) = place.kind() {
+                ask_page(model, kind, None, effects);
+            }
         }
     }
 }
 
 /// Asks for a page of a list; `None`: the first visible one.
 fn ask_page(model: &mut Model, kind: Kind, page: Option<usize>, effects: &mut Vec<Effect>) {
-    fn of<T: Row>(list: &ListState<T>, kind: Kind, page: Option<usize>) -> Question {
-        let page = page.unwrap_or_else(|| list.refresh_page());
-        Question::List {
-            kind,
-            page,
-            generation: list.generation,
-            query: list.query(page),
-        }
-    }
-    let question = match kind {
-        Kind::Nodes => of(&model.lists.nodes, kind, page),
-        Kind::Sessions => of(&model.lists.sessions, kind, page),
-        Kind::Users => of(&model.lists.users, kind, page),
-        Kind::Realms => of(&model.lists.realms, kind, page),
+    let list = model.lists.paged(kind);
+    let (page, query) = list.page_query(page);
+    let question = Question::List {
+        kind,
+        page,
+        generation: list.generation(),
+        query,
     };
     ask(model, question, effects);
 }
@@ -186,12 +192,7 @@ fn ask_wanted_page(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(kind) = model.place().kind() else {
         return;
     };
-    let wanted = match kind {
-        Kind::Nodes => model.lists.nodes.wanted_page(),
-        Kind::Sessions => model.lists.sessions.wanted_page(),
-        Kind::Users => model.lists.users.wanted_page(),
-        Kind::Realms => model.lists.realms.wanted_page(),
-    };
+    let wanted = model.lists.paged(kind).wanted();
     if wanted.is_some() {
         ask_page(model, kind, wanted, effects);
     }
@@ -210,7 +211,8 @@ fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) {
 /// Asks for the list again at once, whatever is under way: its answer will be dropped.
 fn ask_list_again(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(kind) = model.place().kind() else {
-        return;
+        model.asked.remove(&Slot::Other("groups"));
+        return ask_view(model, effects);
     };
     model.asked.remove(&Slot::List(kind));
     if model.connection.is_up() {
@@ -289,11 +291,18 @@ fn set_trail(model: &mut Model, trail: Vec<Visit>) {
             model.asked.remove(&Slot::Other("session"));
         }
     }
-    if *model.place() == Place::Events {
-        model.select_events();
-    }
+    select_local(model);
     model.prompt = None;
     model.dirty = true;
+}
+
+/// Chooses the rows of lists that are filtered here.
+fn select_local(model: &mut Model) {
+    match model.place() {
+        Place::Events => model.select_events(),
+        Place::Config(_) => model.select_settings(),
+        _ => {}
+    }
 }
 
 /// Puts a filter on the list on the screen.
@@ -304,9 +313,7 @@ fn set_filter(model: &mut Model, filter: &str, effects: &mut Vec<Effect>) {
     if let Some(list) = model.list() {
         list.set_filter(filter);
     }
-    if *model.place() == Place::Events {
-        model.select_events();
-    }
+    select_local(model);
     ask_list_again(model, effects);
 }
 

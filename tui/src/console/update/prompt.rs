@@ -1,9 +1,9 @@
 //! Lines that are typed: commands and filters.
 
 use crossterm::event::{KeyCode, KeyEvent};
-use shared::SessionIdPrefix;
-use shared::api::Role;
+use shared::api::{GroupBy, GroupByError, Role};
 use shared::filter::{Filter, SESSION_COLUMNS, equals, nearest};
+use shared::{NodeId, SessionIdPrefix};
 use tui_input::{Input, InputRequest};
 
 use super::super::command::{self, Command};
@@ -119,6 +119,22 @@ fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), S
             }
             jump(model, place, rest);
         }
+        Command::Place(place) => {
+            if let Some(columns) = place.filter_columns() {
+                Filter::parse(rest, columns).map_err(|e| e.to_string())?;
+            }
+            jump(model, place, rest);
+        }
+        Command::Top => {
+            let (by, filter) = rest.split_once(' ').unwrap_or((rest, ""));
+            let by: GroupBy = by.parse().map_err(|e: GroupByError| e.to_string())?;
+            Filter::parse(filter, SESSION_COLUMNS).map_err(|e| e.to_string())?;
+            jump(model, Place::Groups(by), filter);
+        }
+        Command::Config => {
+            let node = config_node(model, rest)?;
+            jump(model, Place::Config(node), "");
+        }
         Command::Node => {
             needs("the name of a node")?;
             jump(model, Place::Sessions, &equals("node", rest));
@@ -142,6 +158,21 @@ fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), S
         Command::Quit => effects.push(Effect::Quit),
     }
     Ok(())
+}
+
+/// The node that is named, else the one under the cursor, else the one that answers.
+fn config_node(model: &Model, name: &str) -> Result<NodeId, String> {
+    if !name.is_empty() {
+        return name.parse().map_err(|e| format!("{e}"));
+    }
+    let selected = match model.place() {
+        Place::Nodes => model.lists.nodes.selected().map(|n| n.id.clone()),
+        _ => None,
+    };
+    let answering = || model.whoami.as_ref().map(|who| who.node.clone());
+    selected
+        .or_else(answering)
+        .ok_or_else(|| ":config needs the name of a node".to_owned())
 }
 
 /// `:kill`, `:kill marked`, `:kill ID`, `:kill FILTER`.
