@@ -56,6 +56,14 @@ async fn a_relay_does_its_work() {
     assert_eq!(relay.realms().await.unwrap().len(), 1);
     relay.secrets(&north).await.unwrap();
     relay.blocks().await.unwrap();
+    let body = serde_json::json!({"log.level": "debug"});
+    gateway.put_document("config", &body, 0, "a").await.unwrap();
+    told(&mut changes, |change| {
+        matches!(change, Change::Document { revision: 1, .. })
+    })
+    .await;
+    let document = relay.document("config").await.unwrap().unwrap();
+    assert_eq!(document.body, body);
     relay.tokens().await.unwrap();
     let id = "fra-1".parse().unwrap();
     let epoch = relay.next_epoch(&id).await.unwrap();
@@ -107,6 +115,11 @@ async fn a_relay_changes_no_user_realm_or_other_node() {
     refused(
         relay
             .put_realm(&north, &RealmDocument::default(), 0, "a")
+            .await,
+    );
+    refused(
+        relay
+            .put_document("config", &serde_json::json!({}), 0, "a")
             .await,
     );
     let secret = StoredSecret {

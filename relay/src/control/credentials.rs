@@ -221,6 +221,7 @@ pub(super) fn apply(hub: &Hub, change: &Change) {
             hub.keeper.want_realms();
             hub.policy_stale.notify_one();
         }
+        Change::Document { .. } => hub.documents.stale.notify_one(),
         Change::Blocks => {
             hub.keeper.want_blocks();
             hub.policy_stale.notify_one();
@@ -234,6 +235,7 @@ pub(super) fn apply(hub: &Hub, change: &Change) {
             forget(hub, None, None);
             hub.keeper.want_everything();
             hub.policy_stale.notify_one();
+            hub.documents.stale.notify_one();
             hub.tokens.stale.notify_one();
             hub.tail.wake.notify_waiters();
         }

@@ -13,6 +13,7 @@ use super::cluster::Cluster;
 use super::credentials::Credentials;
 use super::directory::Directory;
 use super::dirty::Dirty;
+use super::documents::Documents;
 use super::health::{StoreHealth, Turn};
 use super::parts::ControlParts;
 use super::policy::PolicyKeeper;
@@ -74,6 +75,8 @@ pub(super) struct Hub {
     pub cluster: Cluster,
     /// Kill jobs.
     pub jobs: Jobs,
+    /// Documents of the store.
+    pub documents: Documents,
     /// Tokens.
     pub tokens: Tokens,
     /// Stored users, for pages.
@@ -120,6 +123,7 @@ impl Hub {
             waiters: Waiters::default(),
             cluster: Cluster::default(),
             jobs: Jobs::default(),
+            documents: Documents::new(&parts.node),
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),
             user_index: UserIndex::default(),
             tail: LiveTail::default(),
@@ -226,6 +230,7 @@ impl Hub {
                 self.dirty().everything(ids.into_iter());
                 self.keeper.want_everything();
                 self.policy_stale.notify_one();
+                self.documents.stale.notify_one();
             }
         }
         answer

@@ -10,6 +10,7 @@ mod cluster;
 mod credentials;
 mod directory;
 mod dirty;
+mod documents;
 mod health;
 mod hub;
 mod keys;

@@ -17,7 +17,7 @@ use crate::control::keys::ClusterKey;
 use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
-use crate::control::{cluster, credentials, mirror, pump, recorder, service, tokens};
+use crate::control::{cluster, credentials, documents, mirror, pump, recorder, service, tokens};
 use crate::store::Store;
 use crate::worker::WorkerNews;
 use crate::worker::ports::RelayAddress;
@@ -132,6 +132,7 @@ impl Prepared {
         tasks.spawn(cluster::mailbox::collect_replies(Arc::clone(&hub)));
         tasks.spawn(recorder::run(Arc::clone(&hub)));
         tasks.spawn(mirror::run(Arc::clone(&hub)));
+        tasks.spawn(documents::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.close();
         ControlHandle { hub, tasks }

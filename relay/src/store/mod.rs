@@ -1,9 +1,10 @@
-//! Where nodes meet: users, secrets, realms, registry, sessions, mailboxes, events, audit.
+//! Where nodes meet: users, secrets, realms, documents, registry, sessions, mailboxes, events, audit.
 //!
 //! Two stores implement [`Store`]: [`sqlite`] (the default, for one process) and [`redis`]. One suite of
 //! behaviour tests runs against both. Nothing here is ever on the path of a packet.
 
 pub(crate) mod coturn;
+pub mod document;
 pub(crate) mod record;
 pub mod redis;
 pub mod sqlite;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument, TokenView};
 use shared::{NodeId, Realm, Secret, SessionId};
 use tokio::sync::broadcast;
+
+pub use document::StoredDocument;
 
 /// A long-term key as coturn stores it: MD5(username ":" realm ":" password) (RFC 8489 §9.2.2).
 pub type StoredKey = Secret<[u8; 16]>;
@@ -81,6 +84,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Removes a document and its projection if its revision is still `expected`. Users and secrets
     /// stay.
     async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError>;
+
+    // --- documents: settings of ours, by the names in [`document`] ---
+
+    /// A document; `None`: it was never written.
+    async fn document(&self, name: &str) -> Result<Option<StoredDocument>, StoreError>;
+    /// Replaces a document if its revision is still `expected` (0: must not exist yet) and answers
+    /// the new revision. Documents are never removed: an empty body says the same, and the revision
+    /// keeps counting.
+    async fn put_document(
+        &self,
+        name: &str,
+        body: &serde_json::Value,
+        expected: u64,
+        actor: &str,
+    ) -> Result<u64, StoreError>;
 
     // --- blocks ---
 
@@ -180,6 +198,13 @@ pub enum Change {
         /// The realm.
         realm: Realm,
         /// Its new revision; 0 where unknown.
+        revision: u64,
+    },
+    /// A document.
+    Document {
+        /// Its name.
+        name: String,
+        /// Its new revision.
         revision: u64,
     },
     /// The blocks.

@@ -10,8 +10,8 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use crate::store::{
-    Change, Mailbox, SessionRecord, Store, StoreError, StoredKey, StoredRealm, StoredSecret,
-    StoredToken, StoredUser, UserRecord,
+    Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument, StoredKey, StoredRealm,
+    StoredSecret, StoredToken, StoredUser, UserRecord,
 };
 
 /// Passes everything on, unless it is away.
@@ -93,6 +93,8 @@ pass_on! {
     realms() -> Vec<StoredRealm>;
     put_realm(name: &Realm, document: &RealmDocument, expected: u64, actor: &str) -> u64;
     delete_realm(name: &Realm, expected: u64) -> ();
+    document(name: &str) -> Option<StoredDocument>;
+    put_document(name: &str, body: &serde_json::Value, expected: u64, actor: &str) -> u64;
     blocks() -> Vec<BlockView>;
     put_block(block: &BlockView) -> ();
     delete_block(realm: &Realm, user: &str) -> bool;

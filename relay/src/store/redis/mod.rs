@@ -9,6 +9,7 @@
 //! field names in the record); the suite `tests/store` measures it.
 
 mod cluster;
+mod documents;
 mod error;
 mod index;
 mod link;
@@ -31,8 +32,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    CHANGES_KEPT, Change, Mailbox, SessionRecord, Store, StoreError, StoredKey, StoredRealm,
-    StoredSecret, StoredToken, StoredUser, UserRecord,
+    CHANGES_KEPT, Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument, StoredKey,
+    StoredRealm, StoredSecret, StoredToken, StoredUser, UserRecord,
 };
 use index::Index;
 use link::Link;
@@ -192,6 +193,20 @@ impl Store for RedisStore {
 
     async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError> {
         realms::delete(&self.inner, name, expected).await
+    }
+
+    async fn document(&self, name: &str) -> Result<Option<StoredDocument>, StoreError> {
+        documents::one(&self.inner, name).await
+    }
+
+    async fn put_document(
+        &self,
+        name: &str,
+        body: &serde_json::Value,
+        expected: u64,
+        actor: &str,
+    ) -> Result<u64, StoreError> {
+        documents::put(&self.inner, name, body, expected, actor).await
     }
 
     async fn blocks(&self) -> Result<Vec<BlockView>, StoreError> {

@@ -125,6 +125,11 @@ pub(super) fn secret(realm: &Realm, fingerprint: [u8; 16]) -> String {
     format!("relay:secret:{{{}}}:{id}", encoded(realm.as_str()))
 }
 
+/// A document. Its names never need quoting.
+pub(super) fn document(name: &str) -> String {
+    format!("relay:document:{{{name}}}")
+}
+
 /// A token.
 pub(super) fn token(id: &str) -> String {
     format!("relay:token:{}", encoded(id))

@@ -15,8 +15,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a start waits for the owner before it, which may be about to end.
 const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
 /// The schema written below, in `PRAGMA user_version`.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
+/// Version 1, and below it what each later version added.
 const SCHEMA: &str = "
 CREATE TABLE realm (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, document TEXT NOT NULL,
   changed_at_ms INTEGER NOT NULL, changed_by TEXT NOT NULL) WITHOUT ROWID;
@@ -34,7 +35,11 @@ CREATE TABLE session (node TEXT, id INTEGER, expires_at_ms INTEGER NOT NULL, rec
   PRIMARY KEY (node, id)) WITHOUT ROWID;
 CREATE TABLE event (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL);
 CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL);
-PRAGMA user_version = 1;
+";
+
+const DOCUMENTS: &str = "
+CREATE TABLE document (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, changed_at_ms INTEGER NOT NULL,
+  changed_by TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// Creates an empty file that only its owner may read, where there is none.
@@ -95,11 +100,10 @@ pub(super) fn open_own(path: &Path) -> Result<Connection, StoreError> {
     let version: u32 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(sql_error)?;
-    match version {
-        0 => connection
-            .execute_batch(&format!("BEGIN;{SCHEMA}COMMIT;"))
-            .map_err(sql_error)?,
-        SCHEMA_VERSION => {}
+    let missing = match version {
+        0 => format!("{SCHEMA}{DOCUMENTS}"),
+        1 => DOCUMENTS.to_owned(),
+        SCHEMA_VERSION => return Ok(connection),
         newer => {
             return Err(StoreError::Refused(format!(
                 "{} has schema {newer}, newer than this relayd knows ({SCHEMA_VERSION}): use the \
@@ -107,6 +111,11 @@ pub(super) fn open_own(path: &Path) -> Result<Connection, StoreError> {
                 path.display()
             )));
         }
-    }
+    };
+    connection
+        .execute_batch(&format!(
+            "BEGIN;{missing}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
+        ))
+        .map_err(sql_error)?;
     Ok(connection)
 }

@@ -5,6 +5,7 @@
 //! one process can share one store. A thread looks at `turndb` four times a second ([`watch`]).
 
 mod cluster;
+mod documents;
 mod files;
 mod mailbox;
 mod realms;
@@ -25,8 +26,8 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use super::{
-    CHANGES_KEPT, Change, DEADLINE, Mailbox, SessionRecord, Store, StoreError, StoredKey,
-    StoredRealm, StoredSecret, StoredToken, StoredUser, UserRecord,
+    CHANGES_KEPT, Change, DEADLINE, Mailbox, SessionRecord, Store, StoreError, StoredDocument,
+    StoredKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserRecord,
 };
 use mailbox::Mailboxes;
 use turndb::TurnDb;
@@ -218,6 +219,26 @@ impl Store for SqliteStore {
         let name = name.clone();
         self.run(DEADLINE, move |inner| {
             realms::delete(inner, &name, expected)
+        })
+        .await
+    }
+
+    async fn document(&self, name: &str) -> Result<Option<StoredDocument>, StoreError> {
+        let name = name.to_owned();
+        self.run(DEADLINE, move |inner| documents::one(inner, &name))
+            .await
+    }
+
+    async fn put_document(
+        &self,
+        name: &str,
+        body: &serde_json::Value,
+        expected: u64,
+        actor: &str,
+    ) -> Result<u64, StoreError> {
+        let (name, body, actor) = (name.to_owned(), body.clone(), actor.to_owned());
+        self.run(DEADLINE, move |inner| {
+            documents::put(inner, &name, &body, expected, &actor)
         })
         .await
     }

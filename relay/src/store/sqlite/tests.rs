@@ -83,3 +83,24 @@ async fn files_are_readable_by_their_owner_only() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_gets_what_it_lacks_and_keeps_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let (turndb, db) = (dir.path().join("turndb"), dir.path().join("relayd.db"));
+    let node = "fra-1".parse().unwrap();
+    let store = SqliteStore::open(&turndb, &db).unwrap();
+    store.next_epoch(&node).await.unwrap();
+    drop(store);
+    let old = Connection::open(&db).unwrap();
+    old.execute_batch("DROP TABLE document; PRAGMA user_version = 1;")
+        .unwrap();
+    drop(old);
+    let store = SqliteStore::open(&turndb, &db).unwrap();
+    assert_eq!(store.next_epoch(&node).await.unwrap(), 2);
+    let body = serde_json::json!({"log.level": "debug"});
+    assert_eq!(
+        store.put_document("config", &body, 0, "a").await.unwrap(),
+        1
+    );
+}
