@@ -68,6 +68,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         get EVENTS_STREAM event::stream;
         get AUDIT event::audit;
         get REFUSALS cluster::refusals;
+        get REFUSALS_RECENT cluster::recent_refusals;
         get TOKENS token::list;
         post TOKENS token::create;
         delete TOKEN token::delete;

@@ -19,6 +19,7 @@ use super::parts::ControlParts;
 use super::policy::PolicyKeeper;
 use super::quota::NodeQuota;
 use super::recorder::Recorder;
+use super::refusals::RecentRefusals;
 use super::service::events::LiveTail;
 use super::service::jobs::Jobs;
 use super::service::users::UserIndex;
@@ -93,6 +94,7 @@ pub(super) struct Hub {
     pub cancel: CancellationToken,
     books: Mutex<Directory>,
     dirty: Mutex<Dirty>,
+    refusals: Mutex<RecentRefusals>,
     serving: AtomicBool,
     fenced: AtomicBool,
 }
@@ -136,6 +138,7 @@ impl Hub {
                 parts.config.labels.clone(),
             )),
             dirty: Mutex::new(Dirty::new()),
+            refusals: Mutex::new(RecentRefusals::new(parts.node.clone(), started)),
             serving: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
             parts,
@@ -156,6 +159,11 @@ impl Hub {
     /// What the store does not know yet.
     pub(super) fn dirty(&self) -> MutexGuard<'_, Dirty> {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The latest refusals of this node; the place to count them by user, realm or network.
+    pub(super) fn refusals(&self) -> MutexGuard<'_, RecentRefusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The listeners are open.

@@ -21,6 +21,7 @@ mod process;
 mod pump;
 mod quota;
 mod recorder;
+mod refusals;
 mod sampler;
 mod service;
 mod tokens;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use shared::api::{EventKind, EventView, SessionView, Severity};
 use shared::{WorkerId, display_safe};
 use tokio::sync::mpsc;
-use turn_proto::server::{Command, Event, SessionSnapshot, UsageReport};
+use turn_proto::server::{Command, Event, Refused, SessionSnapshot, UsageReport};
 
 use super::clock::Moment;
 use super::credentials;
@@ -16,6 +16,8 @@ use crate::worker::WorkerNews;
 
 /// News taken at once before the books are let go.
 const BATCH: usize = 256;
+/// Refusals of one report that become events; all of them are in the list of refusals.
+const MAX_REFUSAL_EVENTS: usize = 10;
 /// How long to wait before a snapshot is asked for again.
 const SNAPSHOT_RETRY: Duration = Duration::from_millis(500);
 
@@ -102,35 +104,45 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             }
         }
         Event::Usage(usage) => {
-            let usage: UsageReport = *usage;
+            let mut usage: UsageReport = *usage;
+            let refused = std::mem::take(&mut usage.refused);
             hub.books().report(worker, usage, now);
+            hub.refusals().add(&refused, now);
+            for one in refused.iter().take(MAX_REFUSAL_EVENTS) {
+                hub.recorder.session_event(refusal_event(hub, one), now);
+            }
         }
         Event::Snapshot(sessions) => heal(hub, worker, sessions, now),
-        Event::Refused {
-            code,
-            reason,
-            client,
-            realm,
-            username,
-        } => {
-            let name = username.as_ref().map_or("", |name| name.as_str());
-            let text = format!(
-                "{code} {} to {client} {}",
-                reason.as_str(),
-                display_safe(name)
-            );
-            // 486: a quota bit; 508: the node is full.
-            let severity = match code {
-                486 => Severity::Notice,
-                508 => Severity::Warn,
-                _ => Severity::Info,
-            };
-            let mut event = hub.new_event(EventKind::Refused, severity, text);
-            event.user = username.map(String::from);
-            event.realm = realm;
-            hub.recorder.session_event(event, now);
-        }
     }
+}
+
+/// A row of refusals as an event of the tail.
+fn refusal_event(hub: &Hub, refused: &Refused) -> EventView {
+    let code = refused.reason.code().map(|code| code.get());
+    let name = refused.username.as_ref().map_or("", |name| name.as_str());
+    let mut text = format!(
+        "{} to {} {}",
+        refused.reason.as_str(),
+        refused.client,
+        display_safe(name)
+    );
+    if let Some(code) = code {
+        text = format!("{code} {text}");
+    }
+    if refused.count > 1 {
+        text = format!("{text}, {} times", refused.count);
+    }
+    // 486: a quota bit; 508: the node is full.
+    let severity = match code {
+        Some(486) => Severity::Notice,
+        Some(508) => Severity::Warn,
+        _ => Severity::Info,
+    };
+    let mut event = hub.new_event(EventKind::Refused, severity, text);
+    event.session = refused.session;
+    event.user = refused.username.clone().map(String::from);
+    event.realm = Some(refused.realm.clone());
+    event
 }
 
 /// Takes all that a worker has into the books; what it does not name has ended unseen.

@@ -164,6 +164,11 @@ fn counters(page: &mut Page, server: &ServerCounters) {
             "Packets dropped on the data path.",
             server.dropped_packets,
         ),
+        (
+            "relayd_refusals_untold_total",
+            "Refusals that are counted but not in the list of the latest.",
+            server.untold_refusals,
+        ),
     ] {
         page.counter(name, help, value);
     }

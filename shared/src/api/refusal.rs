@@ -13,7 +13,7 @@ pub struct RefusalCount {
     pub node: NodeId,
     /// The realm, where one was known.
     pub realm: Option<Realm>,
-    /// The reason, as in `wrong_integrity`, `user_quota`, `peer_denied`.
+    /// The reason, as in `wrong_password`, `user_quota`, `denied_peer`.
     pub reason: String,
     /// The STUN error code that was sent; absent where the packet was dropped silently.
     pub code: Option<u16>,
@@ -45,7 +45,7 @@ pub struct RefusalView {
     /// The peer that was asked for, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// The reason, as in `wrong_integrity`, `user_quota`, `peer_denied`.
+    /// The reason, as in `wrong_password`, `user_quota`, `denied_peer`.
     pub reason: String,
     /// The STUN error code that was sent; absent where the packet was dropped silently.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -30,19 +30,20 @@ impl Server {
         let number =
             ChannelNumber::new((number >> 16) as u16).ok_or(RefusalReason::InvalidChannel)?;
         if !is_of(allocation.family(), peer) {
-            return Err(RefusalReason::FamilyMismatch.into());
+            return Err(Rejection::of_peer(RefusalReason::FamilyMismatch, peer));
         }
         let limits = self.config.limits;
         allocation
             .channels
-            .check(number, peer, limits.channels_per_session, now.mono)?;
+            .check(number, peer, limits.channels_per_session, now.mono)
+            .map_err(|reason| Rejection::of_peer(reason, peer))?;
         let realm = &allocation.identity.realm;
         if !self.policy.peers.allows(realm, peer) {
-            return Err(RefusalReason::DeniedPeer.into());
+            return Err(Rejection::of_peer(RefusalReason::DeniedPeer, peer));
         }
         allocation.permissions.purge(now.mono);
         if allocation.permissions.len_with(&[peer.ip()]) > limits.permissions_per_session {
-            return Err(RefusalReason::TooManyPermissions.into());
+            return Err(Rejection::of_peer(RefusalReason::TooManyPermissions, peer));
         }
         let expires = now.mono + self.config.permission_lifetime;
         let new = allocation

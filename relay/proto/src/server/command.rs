@@ -8,7 +8,7 @@ use super::{Command, Event, Output, RefusalReason, Server};
 use crate::auth::credential::CredentialAnswer;
 use crate::auth::parking::Parked;
 use crate::policy::Policy;
-use crate::stun::Message;
+use crate::stun::{AttributeType, Message};
 use crate::time::Now;
 
 impl Server {
@@ -75,6 +75,8 @@ impl Server {
         };
         let mut exchange = self.exchange(parked.tuple, &message);
         exchange.genuine = true;
+        let username = message.attribute(AttributeType::USERNAME);
+        exchange.username = username.and_then(|name| std::str::from_utf8(name).ok()?.parse().ok());
         self.refuse(now, &exchange, reason.into());
     }
 }

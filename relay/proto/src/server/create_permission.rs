@@ -1,6 +1,6 @@
 //! CreatePermission (RFC 8656 §10): all or nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::allocate::is_of;
 use super::exchange::Exchange;
@@ -33,22 +33,20 @@ impl Server {
             return Err(RefusalReason::MissingAttribute.into());
         }
         let family = allocation.family();
-        if !peers.iter().all(|peer| is_of(family, *peer)) {
-            return Err(RefusalReason::FamilyMismatch.into());
+        if let Some(peer) = peers.iter().find(|peer| !is_of(family, **peer)) {
+            return Err(about(RefusalReason::FamilyMismatch, peer.ip()));
         }
         let peers: Vec<IpAddr> = peers.iter().map(|peer| peer.ip()).collect();
         let realm = &allocation.identity.realm;
         let rules = &self.policy.peers;
-        if peers
-            .iter()
-            .any(|&ip| rules.judge_address(realm, ip) == AddressVerdict::Denied)
-        {
-            return Err(RefusalReason::DeniedPeer.into());
+        let denied = |ip: &&IpAddr| rules.judge_address(realm, **ip) == AddressVerdict::Denied;
+        if let Some(peer) = peers.iter().find(denied) {
+            return Err(about(RefusalReason::DeniedPeer, *peer));
         }
         allocation.permissions.purge(now.mono);
         let limit = self.config.limits.permissions_per_session;
         if allocation.permissions.len_with(&peers) > limit {
-            return Err(RefusalReason::TooManyPermissions.into());
+            return Err(about(RefusalReason::TooManyPermissions, peers[0]));
         }
         let expires = now.mono + self.config.permission_lifetime;
         for peer in peers {
@@ -62,4 +60,9 @@ impl Server {
         self.describe(relay);
         Ok(())
     }
+}
+
+/// A refusal because of an address; a permission has no port.
+fn about(reason: RefusalReason, peer: IpAddr) -> Rejection {
+    Rejection::of_peer(reason, SocketAddr::new(peer, 0))
 }

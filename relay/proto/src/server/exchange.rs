@@ -1,11 +1,17 @@
 //! One request and the way back to whoever sent it.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use shared::{Realm, Username};
 
+use super::refusals::Occurrence;
 use super::rejection::Rejection;
-use super::{Event, Output, RefusalReason, Server};
+use super::{Output, RefusalReason, Server};
 use crate::auth::credential::LongTermKey;
+use crate::auth::rest::split_username;
 use crate::five_tuple::FiveTuple;
+use crate::policy::RealmPolicy;
 use crate::stun::integrity::IntegrityKind;
 use crate::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
 use crate::time::Now;
@@ -71,23 +77,21 @@ impl Server {
 
     /// Refuses a request: counts it, tells the books, answers.
     pub(super) fn refuse(&mut self, now: Now, exchange: &Exchange, rejection: Rejection) {
-        let Rejection { reason, unknown } = rejection;
+        let Rejection {
+            reason,
+            unknown,
+            peer,
+        } = rejection;
         let code = reason.code();
         if reason == RefusalReason::NoCredentials {
             self.counters.challenges += 1;
         } else {
             self.refusals.count(Some(&exchange.realm), reason);
         }
-        let Some(code) = code else { return };
-        if exchange.genuine && self.refusals.may_report(now.mono) {
-            self.outputs.push_back(Output::Event(Event::Refused {
-                code: code.get(),
-                reason,
-                client: exchange.tuple.client,
-                realm: Some(exchange.realm.clone()),
-                username: exchange.username.clone(),
-            }));
+        if exchange.genuine {
+            self.tell_refusal(now, exchange, reason, peer);
         }
+        let Some(code) = code else { return };
         let answer = MessageBuilder::new(Class::Error, exchange.method, exchange.transaction);
         let mut answer = answer.error_code(code);
         if reason.challenges() {
@@ -105,4 +109,39 @@ impl Server {
         }
         self.respond(exchange, answer);
     }
+
+    /// Keeps a refusal for the next report.
+    fn tell_refusal(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        reason: RefusalReason,
+        peer: Option<SocketAddr>,
+    ) {
+        self.want_report(now);
+        let realm = &exchange.realm;
+        let username = exchange.username.as_ref();
+        let of_tuple = self.table.by_tuple(&exchange.tuple);
+        let one = Occurrence {
+            at: now.mono,
+            client: exchange.tuple.client,
+            realm,
+            username,
+            session: of_tuple.map(|(_, allocation)| allocation.id),
+            peer,
+            reason,
+        };
+        let policy = self.policy.realms.get(realm);
+        let user = || username.map(|name| id_part(policy.map(|policy| &**policy), name));
+        if !self.refusals.tell(one, user) {
+            self.counters.untold_refusals += 1;
+        }
+    }
+}
+
+/// Whom a username that did not authenticate speaks of, if what it claims is true.
+fn id_part(realm: Option<&RealmPolicy>, username: &Username) -> Arc<str> {
+    let realm = realm.filter(|realm| !realm.secrets.is_empty());
+    let split = realm.and_then(|realm| split_username(username.as_str(), realm.rest_separator));
+    split.map_or(username.as_str(), |rest| rest.user).into()
 }

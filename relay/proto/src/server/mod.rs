@@ -171,6 +171,10 @@ impl Server {
 
     fn touch(&mut self, now: Now) {
         self.catch_up(now);
+        self.want_report(now);
+    }
+
+    fn want_report(&mut self, now: Now) {
         if self.report_at.is_none() {
             self.report_at = Some(now.mono + REPORT_INTERVAL);
         }

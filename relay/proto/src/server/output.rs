@@ -217,19 +217,29 @@ pub enum Event {
     Usage(Box<UsageReport>),
     /// The answer to [`Command::Snapshot`]: every session of this worker.
     Snapshot(Vec<SessionSnapshot>),
-    /// A request with a valid nonce was refused. Rate-limited; counters in [`UsageReport`] are not.
-    Refused {
-        /// The STUN error code sent.
-        code: u16,
-        /// Why.
-        reason: RefusalReason,
-        /// The client.
-        client: SocketAddr,
-        /// The realm.
-        realm: Option<Realm>,
-        /// The USERNAME, unverified.
-        username: Option<Username>,
-    },
+}
+
+/// Refusals of one second that are equal but for their time and source port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why; says the code, too.
+    pub reason: RefusalReason,
+    /// The client, as of the last one. Its address is no forgery.
+    pub client: SocketAddr,
+    /// The realm.
+    pub realm: Realm,
+    /// The USERNAME; only a claim where it did not authenticate.
+    pub username: Option<Username>,
+    /// Its id part (may be empty) where it is time-limited, else the name itself.
+    pub user: Option<Arc<str>>,
+    /// The session of that 5-tuple, where there is one.
+    pub session: Option<SessionId>,
+    /// The peer that was asked for; port 0 where only its address was.
+    pub peer: Option<SocketAddr>,
+    /// When, the last time.
+    pub at: Instant,
+    /// How often.
+    pub count: u64,
 }
 
 /// Why a session ended.
@@ -366,6 +376,8 @@ pub struct UsageReport {
     pub server: ServerCounters,
     /// Refusals since the start, by realm, reason and code (`None`: dropped silently).
     pub refusals: Vec<(Option<Realm>, RefusalReason, Option<u16>, u64)>,
+    /// Refusals since the last report, one by one: a bounded number of them.
+    pub refused: Vec<Refused>,
 }
 
 /// Plain counters of one server, since its start.
@@ -389,4 +401,6 @@ pub struct ServerCounters {
     pub relayed_bytes: u64,
     /// Packets dropped on the data path, sessions' drops included.
     pub dropped_packets: u64,
+    /// Refusals that no report told one by one, because there were too many in its second.
+    pub untold_refusals: u64,
 }

@@ -1,5 +1,7 @@
 //! Why a request is refused, and what the client is told: the only place that knows both.
 
+use std::net::SocketAddr;
+
 use crate::stun::error_code::ErrorCode;
 use crate::stun::message::MalformedAttribute;
 use crate::stun::{AttributeType, Message};
@@ -107,6 +109,8 @@ reasons! {
     ChannelConflict = "channel_conflict" => Some(ErrorCode::BAD_REQUEST),
     /// A response, or a method in a class that it does not have: never answered.
     UnexpectedClass = "unexpected_class" => None,
+    /// A datagram to a peer that has a permission and that the policy denies nevertheless.
+    DeniedSend = "denied_send" => None,
 }
 
 impl RefusalReason {
@@ -118,6 +122,12 @@ impl RefusalReason {
             Some(ErrorCode::UNAUTHENTICATED | ErrorCode::STALE_NONCE)
         )
     }
+
+    /// Whether it is about datagrams, which nobody answers, and not about a request.
+    #[must_use]
+    pub fn is_datagram(self) -> bool {
+        self == Self::DeniedSend
+    }
 }
 
 /// A refusal on its way to the client.
@@ -126,9 +136,19 @@ pub(crate) struct Rejection {
     pub(crate) reason: RefusalReason,
     /// What was not understood: UNKNOWN-ATTRIBUTES.
     pub(crate) unknown: Vec<AttributeType>,
+    /// The peer that it is about.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Rejection {
+    /// A refusal that is about a peer.
+    pub(crate) fn of_peer(reason: impl Into<Self>, peer: SocketAddr) -> Self {
+        Self {
+            peer: Some(peer),
+            ..reason.into()
+        }
+    }
+
     /// The refusal of a message with comprehension-required attributes that we do not know, each
     /// listed once (RFC 8489 §6.3.1).
     pub(crate) fn unknown_attributes(message: &Message<'_>) -> Result<(), Self> {
@@ -145,6 +165,7 @@ impl Rejection {
         Err(Self {
             reason: RefusalReason::UnknownAttribute,
             unknown,
+            peer: None,
         })
     }
 }
@@ -154,6 +175,7 @@ impl From<RefusalReason> for Rejection {
         Self {
             reason,
             unknown: Vec::new(),
+            peer: None,
         }
     }
 }

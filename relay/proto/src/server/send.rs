@@ -1,9 +1,12 @@
 //! From the client to peers: ChannelData and Send indications (RFC 8656 §11.2, §12.6).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use super::refusals::Occurrence;
 use super::rejection::Rejection;
-use super::{Forward, Server};
+use super::{Forward, RefusalReason, Server};
+use crate::allocation::Identity;
 use crate::channel_data::ChannelData;
 use crate::five_tuple::{FiveTuple, RelayId};
 use crate::stun::{AttributeType, Message};
@@ -67,7 +70,7 @@ impl Server {
             return None;
         };
         if !permission.allows(peer.port(), &self.policy, &allocation.identity.realm) {
-            self.drop_packet(relay, |counters| &mut counters.drop_denied_peer);
+            self.deny_send(now, relay, peer);
             return None;
         }
         let bucket = allocation.to_peer.as_mut();
@@ -88,5 +91,32 @@ impl Server {
             payload,
             dont_fragment,
         })
+    }
+
+    /// Drops a datagram and keeps that for the next report.
+    fn deny_send(&mut self, now: Now, relay: RelayId, peer: SocketAddr) {
+        self.drop_packet(relay, |counters| &mut counters.drop_denied_peer);
+        let Some(allocation) = self.table.get(relay) else {
+            return;
+        };
+        let Identity {
+            realm,
+            username,
+            user,
+            ..
+        } = &allocation.identity;
+        let one = Occurrence {
+            at: now.mono,
+            client: allocation.tuple.client,
+            realm: &realm.name,
+            username: Some(username),
+            session: Some(allocation.id),
+            peer: Some(peer),
+            reason: RefusalReason::DeniedSend,
+        };
+        if !self.refusals.tell(one, || Some(Arc::clone(user))) {
+            self.refusals.count(Some(&realm.name), one.reason);
+            self.counters.untold_refusals += 1;
+        }
     }
 }

@@ -88,10 +88,13 @@ impl Server {
                 sessions.push((allocation.id, allocation.counters));
             }
         }
+        // Before the counters: this adds to them.
+        let refused = self.refusals.take_told();
         let report = UsageReport {
             sessions,
             server: self.counters,
             refusals: self.refusals.rows(),
+            refused,
         };
         self.outputs
             .push_back(Output::Event(Event::Usage(Box::new(report))));

@@ -11,7 +11,7 @@ use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, UserCredential
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 use turn_proto::{
     Command, Event, FiveTuple, Forward, Now, OpenError, Output, PeerRules, Policy, PortRequest,
-    Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RelayId, RelayOpened, RelayRequest,
+    Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId, RelayOpened, RelayRequest,
     ReservationToken, RestSecret, Server, ServerConfig,
 };
 
@@ -208,6 +208,17 @@ impl Net {
             }
         }
         self.server.check();
+    }
+
+    /// What was refused since the last report: waits for the next one.
+    pub(crate) fn refused(&mut self) -> Vec<Refused> {
+        self.events.clear();
+        self.advance(1.0);
+        let usage = self.events.drain(..).filter_map(|event| match event {
+            Event::Usage(usage) => Some(usage.refused),
+            _ => None,
+        });
+        usage.flatten().collect()
     }
 
     fn open(&mut self, relay: RelayId, request: RelayRequest) {

@@ -14,4 +14,5 @@ mod messages;
 mod peers;
 mod permissions;
 mod refreshing;
+mod refusals;
 mod relaying;

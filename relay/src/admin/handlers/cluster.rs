@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use shared::NodeId;
-use shared::api::{ListQuery, NodeView, Overview, Page, RefusalCount, WhoAmI};
+use shared::api::{ListQuery, NodeView, Overview, Page, RefusalCount, RefusalView, WhoAmI};
 
 use super::input::{Asked, Named};
 use super::{Answer, Done, Who};
@@ -58,6 +58,14 @@ pub(in crate::admin) async fn refusals(
     Asked(query): Asked<ListQuery>,
 ) -> Answer<Page<RefusalCount>> {
     Ok(Json(service.refusals(&caller, &query).await?))
+}
+
+pub(in crate::admin) async fn recent_refusals(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Asked(query): Asked<ListQuery>,
+) -> Answer<Page<RefusalView>> {
+    Ok(Json(service.recent_refusals(&caller, &query).await?))
 }
 
 pub(in crate::admin) async fn openapi() -> impl IntoResponse {

@@ -12,6 +12,7 @@ use crate::control::clock::Moment;
 use crate::control::directory::query::QueryError;
 use crate::control::hub::Hub;
 use crate::control::service::Caller;
+use crate::control::service::refusals::own_page;
 use crate::control::waiters::News;
 
 /// How long a worker has to describe a session.
@@ -22,6 +23,9 @@ pub(crate) const KILL_WAIT: Duration = Duration::from_secs(2);
 pub(crate) const MAX_USERS: usize = 10_000;
 /// Refusal rows that one node tells about at most.
 const MAX_REFUSALS: usize = 5000;
+
+/// Refusals in the details of a session.
+const MAX_SESSION_REFUSALS: usize = 20;
 
 /// Answers a question about this node. Role and realms are those of the caller, wherever they
 /// are: they are enforced here too, where the question arrives.
@@ -54,6 +58,8 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
         }
         NodeQuestion::SecretUse { realm } => NodeAnswer::SecretUse(hub.books().secret_use(&realm)),
         NodeQuestion::Refusals => NodeAnswer::Refusals(refusals(hub, caller)),
+        NodeQuestion::RecentRefusals(query) => own_page(hub, caller, &query)
+            .map_or_else(NodeAnswer::Failed, NodeAnswer::RecentRefusals),
         NodeQuestion::Jobs { id } => {
             let mut jobs = hub.jobs.views(id.as_deref());
             jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);
@@ -149,7 +155,7 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
             .into_iter()
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
-        refusals: Vec::new(),
+        refusals: hub.refusals().of_session(id, MAX_SESSION_REFUSALS),
         user_sessions: hub.quota.user_sessions(&view.realm, &view.user),
         user_limit,
         session: view,

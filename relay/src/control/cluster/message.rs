@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use shared::api::{ApiError, ItemOutcome, JobView, RefusalCount, Role, SessionDetail};
+use shared::api::{
+    ApiError, ItemOutcome, JobView, ListQuery, Page, RefusalCount, RefusalView, Role, SessionDetail,
+};
 use shared::{NodeId, Realm, SessionId};
 
 use crate::control::clock::Moment;
@@ -59,6 +61,8 @@ pub(crate) enum NodeQuestion {
     },
     /// Its refusal counters.
     Refusals,
+    /// A page of its latest refusals.
+    RecentRefusals(ListQuery),
     /// Its jobs: all without their items, or one with them.
     Jobs {
         /// Which.
@@ -92,6 +96,7 @@ impl NodeQuestion {
             Self::Realms => "realms",
             Self::SecretUse { .. } => "secret_use",
             Self::Refusals => "refusals",
+            Self::RecentRefusals(_) => "recent_refusals",
             Self::Jobs { .. } => "jobs",
             Self::StopJob { .. } => "stop_job",
         }
@@ -126,6 +131,8 @@ pub(crate) enum NodeAnswer {
     SecretUse(BTreeMap<String, u64>),
     /// Refusal counters.
     Refusals(Vec<RefusalCount>),
+    /// A page of its latest refusals.
+    RecentRefusals(Page<RefusalView>),
     /// Jobs.
     Jobs(Vec<JobView>),
     /// It cannot or will not.

@@ -191,6 +191,7 @@ impl Directory {
             sum.relayed_packets += one.relayed_packets;
             sum.relayed_bytes += one.relayed_bytes;
             sum.dropped_packets += one.dropped_packets;
+            sum.untold_refusals += one.untold_refusals;
         }
         sum
     }

@@ -86,6 +86,35 @@ impl<T: Row> ListOf<'_, T> {
     /// # Errors
     /// A filter, order or cursor that makes no sense.
     pub(crate) fn page(self, id: impl Fn(&T) -> String) -> Result<Page<T>, ApiError> {
+        self.cut(id, false)
+    }
+
+    /// Puts the pages together that nodes made of the same query.
+    ///
+    /// # Errors
+    /// A filter, order or cursor that makes no sense.
+    pub(crate) fn merged(
+        mut self,
+        parts: Vec<Page<T>>,
+        id: impl Fn(&T) -> String,
+    ) -> Result<Page<T>, ApiError> {
+        let (mut matched, mut total, mut more) = (0, 0, false);
+        for part in parts {
+            matched += part.matched;
+            total += part.total;
+            more |= part.next.is_some();
+            self.rows.extend(part.items);
+        }
+        let page = self.cut(id, more)?;
+        Ok(Page {
+            matched,
+            total,
+            ..page
+        })
+    }
+
+    /// `more`: there are rows after these elsewhere.
+    fn cut(self, id: impl Fn(&T) -> String, more: bool) -> Result<Page<T>, ApiError> {
         let filter_text = self.query.filter.as_deref().unwrap_or("");
         let sort_text = self.query.sort.as_deref().unwrap_or(self.default_sort);
         let invalid =
@@ -115,7 +144,7 @@ impl<T: Row> ListOf<'_, T> {
         }
         rows.sort_by(|a, b| order(&sort, (&a.0, &a.1), (&b.0, &b.1)));
         let size = self.query.page_size();
-        let more = rows.len() > size;
+        let more = more || rows.len() > size;
         rows.truncate(size);
         let next = rows.last().filter(|_| more).map(|(key, id, _)| {
             Cursor {

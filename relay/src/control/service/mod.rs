@@ -9,6 +9,7 @@ pub(super) mod list;
 pub(super) mod metrics;
 mod nodes;
 mod realms;
+pub(super) mod refusals;
 mod secrets;
 mod sessions;
 mod tokens;

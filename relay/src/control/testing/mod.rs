@@ -15,7 +15,8 @@ use turn_proto::auth::credential::CredentialAnswer;
 use turn_proto::five_tuple::FiveTuple;
 use turn_proto::policy::Policy;
 use turn_proto::server::{
-    Command, Event, PermissionSnapshot, SessionCounters, SessionSnapshot, UsageReport,
+    Command, Event, PermissionSnapshot, RefusalReason, Refused, SessionCounters, SessionSnapshot,
+    UsageReport,
 };
 
 use super::keys::ClusterKey;
@@ -99,6 +100,21 @@ pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnap
     }
 }
 
+/// A refusal as a worker tells it.
+pub(super) fn refused(user: &str, in_realm: &str, at: Instant) -> Refused {
+    Refused {
+        reason: RefusalReason::UserQuota,
+        client: "203.0.113.7:4000".parse().unwrap(),
+        realm: realm(in_realm),
+        username: user.parse().ok(),
+        user: Some(user.into()),
+        session: None,
+        peer: None,
+        at,
+        count: 1,
+    }
+}
+
 /// A row of the session list.
 pub(super) fn session_view(id: SessionId, rate: u64) -> SessionView {
     let moment = super::clock::Moment::now();
@@ -147,6 +163,14 @@ impl PaperWorkers {
         });
         let usage = UsageReport {
             sessions: sessions.collect(),
+            ..UsageReport::default()
+        };
+        self.tell(Event::Usage(Box::new(usage)));
+    }
+
+    pub(super) fn refuse(&self, refused: Vec<Refused>) {
+        let usage = UsageReport {
+            refused,
             ..UsageReport::default()
         };
         self.tell(Event::Usage(Box::new(usage)));

@@ -1,4 +1,5 @@
 mod away;
+mod refusals;
 
 use shared::api::{
     BlockRequest, ItemOutcome, JobState, KillRequest, ListQuery, MintRequest, NodeRole,
