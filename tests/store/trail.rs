@@ -9,7 +9,7 @@ use crate::world::{World, ready, told};
 for_both_stores!(
     events_are_read_on_from_where_a_reader_was,
     the_tail_is_capped,
-    audit_records_are_kept_in_order,
+    audit_records_are_paged_newest_first,
 );
 
 fn event(number: usize) -> EventView {
@@ -77,7 +77,8 @@ async fn the_tail_is_capped(world: &World) {
     assert_eq!(kept.last().unwrap().at_ms, all.last().unwrap().at_ms);
 }
 
-async fn audit_records_are_kept_in_order(world: &World) {
+async fn audit_records_are_paged_newest_first(world: &World) {
+    assert_eq!(world.store.audit_count().await.unwrap(), 0);
     for i in 0..4_u64 {
         let record = AuditView {
             id: String::new(),
@@ -91,11 +92,20 @@ async fn audit_records_are_kept_in_order(world: &World) {
         };
         world.store.append_audit(&record).await.unwrap();
     }
-    let newest = world.other.audit(2).await.unwrap();
-    assert_eq!(
-        newest.iter().map(|record| record.at_ms).collect::<Vec<_>>(),
-        [2, 3]
-    );
+    let times = |page: &[AuditView]| page.iter().map(|one| one.at_ms).collect::<Vec<_>>();
+    let newest = world.other.audit(None, 2).await.unwrap();
+    assert_eq!(times(&newest), [3, 2]);
     assert_eq!(newest[0].action, "user.put");
     assert!(!newest[0].id.is_empty());
+    assert_eq!(world.other.audit_count().await.unwrap(), 4);
+    let before = newest[1].id.clone();
+    let older = world.store.audit(Some(&before), 10).await.unwrap();
+    assert_eq!(times(&older), [1, 0]);
+    let last = older[1].id.clone();
+    assert!(world.store.audit(Some(&last), 10).await.unwrap().is_empty());
+    let nonsense = world.store.audit(Some("not a position"), 1).await;
+    assert!(
+        matches!(nonsense, Err(StoreError::Refused(_))),
+        "{nonsense:?}"
+    );
 }

@@ -162,8 +162,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     -> Result<Vec<EventView>, StoreError>;
     /// Appends to the audit record (capped, about 100,000 kept); the id given is ignored.
     async fn append_audit(&self, record: &AuditView) -> Result<(), StoreError>;
-    /// The newest `limit` audit records, oldest first.
-    async fn audit(&self, limit: usize) -> Result<Vec<AuditView>, StoreError>;
+    /// The newest `limit` audit records, of those that were appended before the record `before`
+    /// where one is named; newest first.
+    async fn audit(&self, before: Option<&str>, limit: usize)
+    -> Result<Vec<AuditView>, StoreError>;
+    /// How many audit records are kept.
+    async fn audit_count(&self) -> Result<u64, StoreError>;
 
     // --- changes ---
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt};
-use shared::api::{AuditView, EventView, Page};
+use shared::api::{AuditView, EventView, ListQuery, Page};
 
 use super::input::{Asked, Tail};
 use super::{Answer, Who};
@@ -66,7 +66,7 @@ fn frame(event: &EventView) -> Option<Event> {
 pub(in crate::admin) async fn audit(
     State(service): State<Service>,
     Extension(caller): Who,
-    Asked(tail): Asked<Tail>,
+    Asked(query): Asked<ListQuery>,
 ) -> Answer<Page<AuditView>> {
-    Ok(Json(service.audit(&caller, tail.limit()).await?))
+    Ok(Json(service.audit(&caller, &query).await?))
 }

@@ -1,6 +1,7 @@
 //! Everything the admin API does. Role, realm scope and audit are enforced here, whatever carries
 //! the call.
 
+mod audit;
 mod blocks;
 pub(super) mod events;
 pub(super) mod jobs;
@@ -21,7 +22,7 @@ mod tests;
 use std::future::Future;
 use std::sync::Arc;
 
-use shared::api::{ApiError, AuditView, ErrorKind, NodeState, Page, Role, Scope, WhoAmI};
+use shared::api::{ApiError, AuditView, ErrorKind, NodeState, Role, Scope, WhoAmI};
 use shared::{Realm, display_safe};
 
 use super::clock::Moment;
@@ -138,27 +139,6 @@ impl Service {
         if !policy::refresh(&self.hub).await {
             self.hub.policy_stale.notify_one();
         }
-    }
-
-    /// The newest audit records, oldest first.
-    ///
-    /// # Errors
-    /// Denied to anyone but operators of the whole cluster; the store is away.
-    pub async fn audit(&self, caller: &Caller, limit: usize) -> Result<Page<AuditView>, ApiError> {
-        need(caller, Role::Operator)?;
-        need_all_realms(caller)?;
-        let limit = limit.clamp(1, 1000);
-        let items = self.store(self.hub.store.audit(limit).await)?;
-        let count = items.len() as u64;
-        Ok(Page {
-            schema: "audit/1".to_owned(),
-            as_of_ms: Moment::now().unix_ms,
-            items,
-            next: None,
-            matched: count,
-            total: count,
-            missing: Vec::new(),
-        })
     }
 
     /// Passes a store answer on, noting what it says about the store.

@@ -74,6 +74,14 @@ macro_rules! pass_on {
                 self.there()?.events(after, limit).await
             }
 
+            async fn audit(
+                &self,
+                before: Option<&str>,
+                limit: usize,
+            ) -> Result<Vec<AuditView>, StoreError> {
+                self.there()?.audit(before, limit).await
+            }
+
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
                 self.there()?.$name($($arg),*).await
             })*
@@ -111,6 +119,6 @@ pass_on! {
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;
     append_events(events: &[EventView]) -> ();
     append_audit(record: &AuditView) -> ();
-    audit(limit: usize) -> Vec<AuditView>;
+    audit_count() -> u64;
     publish(change: &Change) -> ();
 }

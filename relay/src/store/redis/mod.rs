@@ -286,8 +286,16 @@ impl Store for RedisStore {
         trail::append_audit(&self.inner, record).await
     }
 
-    async fn audit(&self, limit: usize) -> Result<Vec<AuditView>, StoreError> {
-        trail::audit(&self.inner, limit).await
+    async fn audit(
+        &self,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AuditView>, StoreError> {
+        trail::audit(&self.inner, before, limit).await
+    }
+
+    async fn audit_count(&self) -> Result<u64, StoreError> {
+        trail::audit_count(&self.inner).await
     }
 
     async fn publish(&self, change: &Change) -> Result<(), StoreError> {

@@ -42,17 +42,21 @@ fn records<T: DeserializeOwned>(
         .collect()
 }
 
-async fn newest(inner: &Inner, stream: &str, limit: usize) -> Result<Entries, StoreError> {
+/// The newest entries from a position on, newest first.
+async fn backwards(
+    inner: &Inner,
+    stream: &str,
+    from: &str,
+    limit: usize,
+) -> Result<Entries, StoreError> {
     let mut command = cmd("XREVRANGE");
     command
         .arg(stream)
-        .arg("+")
+        .arg(from)
         .arg("-")
         .arg("COUNT")
         .arg(limit);
-    let mut entries: Entries = inner.link.query(&command).await?;
-    entries.reverse();
-    Ok(entries)
+    inner.link.query(&command).await
 }
 
 /// Whether this is a position in a stream: milliseconds, or milliseconds and a count.
@@ -84,7 +88,11 @@ pub(super) async fn events(
     limit: usize,
 ) -> Result<Vec<EventView>, StoreError> {
     let entries = match after {
-        None => newest(inner, schema::EVENTS, limit).await?,
+        None => {
+            let mut newest = backwards(inner, schema::EVENTS, "+", limit).await?;
+            newest.reverse();
+            newest
+        }
         Some(after) if is_position(after) => {
             let mut command = cmd("XRANGE");
             let from = format!("({after}");
@@ -117,11 +125,28 @@ pub(super) async fn append_audit(inner: &Inner, record: &AuditView) -> Result<()
     Ok(())
 }
 
-pub(super) async fn audit(inner: &Inner, limit: usize) -> Result<Vec<AuditView>, StoreError> {
-    let entries = newest(inner, schema::AUDIT, limit).await?;
+pub(super) async fn audit(
+    inner: &Inner,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<AuditView>, StoreError> {
+    let from = match before {
+        None => "+".to_owned(),
+        Some(before) if is_position(before) => format!("({before}"),
+        Some(_) => {
+            return Err(StoreError::Refused(
+                "no such position in the audit".to_owned(),
+            ));
+        }
+    };
+    let entries = backwards(inner, schema::AUDIT, &from, limit).await?;
     let records = records::<AuditView>(schema::AUDIT, entries)?;
     Ok(records
         .into_iter()
         .map(|(id, record)| AuditView { id, ..record })
         .collect())
+}
+
+pub(super) async fn audit_count(inner: &Inner) -> Result<u64, StoreError> {
+    inner.link.query(cmd("XLEN").arg(schema::AUDIT)).await
 }

@@ -352,9 +352,20 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn audit(&self, limit: usize) -> Result<Vec<AuditView>, StoreError> {
-        self.run(DEADLINE, move |inner| trail::audit(inner, limit))
-            .await
+    async fn audit(
+        &self,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AuditView>, StoreError> {
+        let before = before.map(str::to_owned);
+        self.run(DEADLINE, move |inner| {
+            trail::audit(inner, before.as_deref(), limit)
+        })
+        .await
+    }
+
+    async fn audit_count(&self) -> Result<u64, StoreError> {
+        self.run(DEADLINE, trail::audit_count).await
     }
 
     async fn publish(&self, change: &Change) -> Result<(), StoreError> {

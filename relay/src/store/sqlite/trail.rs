@@ -96,13 +96,45 @@ pub(super) fn append_audit(inner: &Inner, record: &AuditView) -> Result<(), Stor
     append(inner, "audit", std::slice::from_ref(record), AUDIT_KEPT)
 }
 
-pub(super) fn audit(inner: &Inner, limit: usize) -> Result<Vec<AuditView>, StoreError> {
-    let rows = tail::<AuditView>(inner, "audit", None, limit)?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, record)| AuditView {
+pub(super) fn audit(
+    inner: &Inner,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<AuditView>, StoreError> {
+    let before = before
+        .map(|id| {
+            id.parse()
+                .map_err(|_| StoreError::Refused("no such position in the audit".to_owned()))
+        })
+        .transpose()?
+        .unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let own = inner.own();
+    let mut query = own
+        .prepare_cached("SELECT id, record FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2")
+        .map_err(sql_error)?;
+    let rows = query
+        .query_map(params![before, limit], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })
+        .map_err(sql_error)?;
+    rows.map(|row| {
+        let (id, text) = row.map_err(sql_error)?;
+        let record: AuditView = from_json("audit", &text)?;
+        Ok(AuditView {
             id: id.to_string(),
             ..record
         })
-        .collect())
+    })
+    .collect()
+}
+
+pub(super) fn audit_count(inner: &Inner) -> Result<u64, StoreError> {
+    // Ids have no gaps: records are appended, and forgotten from the oldest on.
+    let sql = "SELECT COALESCE((SELECT MAX(id) FROM audit) - (SELECT MIN(id) FROM audit) + 1, 0)";
+    let count: i64 = inner
+        .own()
+        .query_row(sql, [], |row| row.get(0))
+        .map_err(sql_error)?;
+    Ok(count.unsigned_abs())
 }

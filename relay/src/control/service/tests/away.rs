@@ -92,7 +92,7 @@ async fn kill_block_and_known_users_work_and_are_written_down_later() {
 
     flaky.set_away(false);
     eventually("block and audit are in the store", async || {
-        let audit = inner.audit(10).await.unwrap();
+        let audit = inner.audit(None, 10).await.unwrap();
         inner.blocks().await.unwrap().len() == 1
             && audit
                 .iter()

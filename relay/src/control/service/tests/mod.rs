@@ -1,3 +1,4 @@
+mod audit;
 mod away;
 mod refusals;
 
@@ -172,9 +173,12 @@ async fn a_change_of_a_user_reaches_workers_and_lookups() {
     eventually(
         "the audit has every call, the refused one too",
         async || {
-            let audit = node.service.audit(&admin(), 100).await.unwrap().items;
+            let everything = ListQuery::default();
+            let audit = node.service.audit(&admin(), &everything).await.unwrap();
             let calls: Vec<_> = audit
+                .items
                 .iter()
+                .rev()
                 .map(|a| (a.action.as_str(), a.result == "ok"))
                 .collect();
             calls
@@ -354,7 +358,12 @@ async fn roles_and_realms_confine_callers() {
         ErrorKind::Denied
     );
     assert_eq!(
-        kind(node.service.audit(&confined, 5).await.unwrap_err()),
+        kind(
+            node.service
+                .audit(&confined, &ListQuery::default())
+                .await
+                .unwrap_err()
+        ),
         ErrorKind::Denied
     );
     let mint = caller(Role::Mint, &[]);
