@@ -12,6 +12,7 @@ pub(crate) mod layout;
 pub(crate) mod list;
 mod message;
 pub(crate) mod model;
+mod place;
 pub(crate) mod purpose;
 pub(crate) mod rows;
 mod runtime;

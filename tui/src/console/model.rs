@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::tz::TimeZone;
+use shared::NodeId;
 use shared::api::{
-    AlertView, AuditView, ConfigView, EventView, GroupBy, GroupView, HistoryView, JobView,
-    NodeView, Overview, RealmView, RedirectView, RefusalView, Role, SessionDetail, SessionView,
-    SettingView, UserView, WhoAmI,
+    AlertView, AuditView, ConfigView, EventView, GroupView, HistoryView, JobView, NodeView,
+    Overview, RealmView, RedirectView, RefusalView, Role, SessionDetail, SessionView, SettingView,
+    UserView, WhoAmI,
 };
 use shared::filter::{self, Filter};
-use shared::{NodeId, SessionId};
 use tui_input::Input;
 
 use super::connection::Connection;
-use super::keymap::Views;
 use super::list::{AnyList, ListState};
 use super::message::{Kind, Slot};
+pub(crate) use super::place::{Place, Visit};
 use super::purpose::Purpose;
 use super::rows::ContextRow;
 use super::theme::{Theme, Tone};
@@ -32,139 +32,6 @@ const EVENTS_LOOKED_BACK: usize = 256;
 const NODES_TRACKED: usize = 4_000;
 /// How often data can be asked for, in seconds.
 pub(crate) const REFRESH_SECS: [u64; 6] = [1, 2, 5, 10, 30, 60];
-
-/// Where one can be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The home view.
-    Pulse,
-    /// Nodes.
-    Nodes,
-    /// Sessions.
-    Sessions,
-    /// One session.
-    Session(SessionId),
-    /// Users.
-    Users,
-    /// Realms.
-    Realms,
-    /// Events.
-    Events,
-    /// Who changed what.
-    Audit,
-    /// The latest refusals.
-    Refusals,
-    /// Conditions that hold.
-    Alerts,
-    /// Where clients are sent instead.
-    Redirects,
-    /// Settings of a node.
-    Config(NodeId),
-    /// Sessions by group.
-    Groups(GroupBy),
-    /// Contexts of the configuration file.
-    Contexts,
-}
-
-impl Place {
-    /// The views behind the number keys.
-    pub(crate) const NUMBERED: [Self; 6] = [
-        Self::Pulse,
-        Self::Nodes,
-        Self::Sessions,
-        Self::Users,
-        Self::Realms,
-        Self::Events,
-    ];
-
-    /// Its bit in the table of keys.
-    pub(crate) fn views(&self) -> Views {
-        match self {
-            Self::Pulse => Views::PULSE,
-            Self::Nodes => Views::NODES,
-            Self::Sessions => Views::SESSIONS,
-            Self::Session(_) => Views::SESSION,
-            Self::Users => Views::USERS,
-            Self::Realms => Views::REALMS,
-            Self::Events => Views::EVENTS,
-            Self::Audit => Views::AUDIT,
-            Self::Refusals => Views::REFUSALS,
-            Self::Alerts => Views::ALERTS,
-            Self::Redirects => Views::REDIRECTS,
-            Self::Config(_) => Views::CONFIG,
-            Self::Groups(_) => Views::GROUPS,
-            Self::Contexts => Views::CONTEXTS,
-        }
-    }
-
-    /// Its name in the crumbs.
-    pub(crate) fn title(&self) -> String {
-        match self {
-            Self::Pulse => "Pulse".to_owned(),
-            Self::Nodes => "Nodes".to_owned(),
-            Self::Sessions => "Sessions".to_owned(),
-            Self::Session(id) => id.to_string(),
-            Self::Users => "Users".to_owned(),
-            Self::Realms => "Realms".to_owned(),
-            Self::Events => "Events".to_owned(),
-            Self::Audit => "Audit".to_owned(),
-            Self::Refusals => "Refusals".to_owned(),
-            Self::Alerts => "Alerts".to_owned(),
-            Self::Redirects => "Redirects".to_owned(),
-            Self::Config(node) => format!("Config {node}"),
-            Self::Groups(by) => format!("Sessions by {by}"),
-            Self::Contexts => "Contexts".to_owned(),
-        }
-    }
-
-    /// The paged list it shows.
-    pub(crate) fn kind(&self) -> Option<Kind> {
-        match self {
-            Self::Nodes => Some(Kind::Nodes),
-            Self::Sessions => Some(Kind::Sessions),
-            Self::Users => Some(Kind::Users),
-            Self::Realms => Some(Kind::Realms),
-            Self::Audit => Some(Kind::Audit),
-            Self::Refusals => Some(Kind::Refusals),
-            Self::Alerts => Some(Kind::Alerts),
-            Self::Redirects => Some(Kind::Redirects),
-            Self::Pulse
-            | Self::Session(_)
-            | Self::Events
-            | Self::Config(_)
-            | Self::Groups(_)
-            | Self::Contexts => None,
-        }
-    }
-
-    /// The columns its filter knows.
-    pub(crate) fn filter_columns(&self) -> Option<&'static [filter::Column]> {
-        match self {
-            Self::Nodes => Some(filter::NODE_COLUMNS),
-            Self::Sessions => Some(filter::SESSION_COLUMNS),
-            Self::Users => Some(filter::USER_COLUMNS),
-            Self::Realms => Some(filter::REALM_COLUMNS),
-            Self::Events => Some(filter::EVENT_COLUMNS),
-            Self::Audit => Some(filter::AUDIT_COLUMNS),
-            Self::Refusals => Some(filter::RECENT_REFUSAL_COLUMNS),
-            Self::Alerts => Some(filter::ALERT_COLUMNS),
-            Self::Redirects => Some(filter::REDIRECT_COLUMNS),
-            Self::Config(_) => Some(filter::SETTING_COLUMNS),
-            // Sessions are chosen first, then grouped.
-            Self::Groups(_) => Some(filter::SESSION_COLUMNS),
-            Self::Pulse | Self::Session(_) | Self::Contexts => None,
-        }
-    }
-}
-
-/// A place with its filter: a step of the trail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Visit {
-    /// Where.
-    pub(crate) place: Place,
-    /// The filter there.
-    pub(crate) filter: String,
-}
 
 /// Whether changes are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

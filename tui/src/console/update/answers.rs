@@ -97,15 +97,16 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
         (_, Answer::Events(page)) => take_events(model, page),
         (_, Answer::Config(view)) => take_config(model, *view),
         (Question::Groups(query), Answer::Groups(page))
-            if *model.place() == Place::Groups(query.by) && !frozen(model) => {
-                let (matched, missing) = (page.matched, page.missing.clone());
-                let list = &mut model.lists.groups;
-                list.error = None;
-                list.set_rows(page.items, page.total as usize, page.as_of_ms);
-                if let Some(facts) = &mut list.facts {
-                    (facts.matched, facts.missing) = (matched, missing);
-                }
+            if *model.place() == Place::Groups(query.by) && !frozen(model) =>
+        {
+            let (matched, missing) = (page.matched, page.missing.clone());
+            let list = &mut model.lists.groups;
+            list.error = None;
+            list.set_rows(page.items, page.total as usize, page.as_of_ms);
+            if let Some(facts) = &mut list.facts {
+                (facts.matched, facts.missing) = (matched, missing);
             }
+        }
         (Question::History(of), Answer::History(view)) => {
             model.histories.insert(of, *view);
         }
