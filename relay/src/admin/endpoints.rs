@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use shared::api::route;
 
 use super::Api;
-use super::handlers::{cluster, event, realm, session, token, user};
+use super::handlers::{cluster, event, history, realm, session, token, user};
 
 /// The OpenAPI document, answered as it is.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -38,11 +38,14 @@ pub(super) fn all() -> Vec<Endpoint> {
     endpoints! {
         get WHOAMI cluster::whoami;
         get OVERVIEW cluster::overview;
+        get OVERVIEW_HISTORY history::overview;
         get NODES cluster::nodes;
         get NODE cluster::node;
         delete NODE cluster::forget_node;
+        get NODE_HISTORY history::node;
         get SESSIONS session::list;
         get SESSION session::get;
+        get SESSION_HISTORY history::session;
         delete SESSION session::kill;
         post SESSIONS_KILL session::kill_many;
         get JOBS session::jobs;
@@ -50,6 +53,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         delete JOB session::stop_job;
         get USERS user::list;
         get USER user::get;
+        get USER_HISTORY history::user;
         put USER user::put;
         patch USER user::patch;
         delete USER user::delete;
@@ -58,6 +62,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         delete BLOCK user::unblock;
         get REALMS realm::list;
         get REALM realm::get;
+        get REALM_HISTORY history::realm;
         put REALM realm::put;
         delete REALM realm::delete;
         get SECRETS realm::secrets;

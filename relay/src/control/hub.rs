@@ -15,6 +15,7 @@ use super::directory::Directory;
 use super::dirty::Dirty;
 use super::documents::Documents;
 use super::health::{StoreHealth, Turn};
+use super::history::History;
 use super::parts::ControlParts;
 use super::policy::PolicyKeeper;
 use super::quota::NodeQuota;
@@ -74,6 +75,8 @@ pub(super) struct Hub {
     pub waiters: Waiters,
     /// The other nodes.
     pub cluster: Cluster,
+    /// Figures over time.
+    pub history: History,
     /// Kill jobs.
     pub jobs: Jobs,
     /// Documents of the store.
@@ -124,6 +127,7 @@ impl Hub {
             recorder: Recorder::new(parts.node.clone()),
             waiters: Waiters::default(),
             cluster: Cluster::default(),
+            history: History::default(),
             jobs: Jobs::default(),
             documents: Documents::new(&parts.node),
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),

@@ -12,6 +12,7 @@ mod directory;
 mod dirty;
 mod documents;
 mod health;
+mod history;
 mod hub;
 mod keys;
 mod mirror;

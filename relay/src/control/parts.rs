@@ -17,7 +17,9 @@ use crate::control::keys::ClusterKey;
 use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
-use crate::control::{cluster, credentials, documents, mirror, pump, recorder, service, tokens};
+use crate::control::{
+    cluster, credentials, documents, history, mirror, pump, recorder, service, tokens,
+};
 use crate::store::Store;
 use crate::worker::WorkerNews;
 use crate::worker::ports::RelayAddress;
@@ -130,6 +132,8 @@ impl Prepared {
         tasks.spawn(cluster::heartbeat::run(Arc::clone(&hub)));
         tasks.spawn(cluster::mailbox::serve(Arc::clone(&hub)));
         tasks.spawn(cluster::mailbox::collect_replies(Arc::clone(&hub)));
+        tasks.spawn(history::sample(Arc::clone(&hub)));
+        tasks.spawn(history::watch(Arc::clone(&hub)));
         tasks.spawn(recorder::run(Arc::clone(&hub)));
         tasks.spawn(mirror::run(Arc::clone(&hub)));
         tasks.spawn(documents::keep_current(Arc::clone(&hub)));

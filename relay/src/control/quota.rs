@@ -46,6 +46,14 @@ impl NodeQuota {
             .unwrap_or(0)
     }
 
+    /// Sessions that a realm has on this node.
+    #[must_use]
+    pub fn realm_sessions(&self, realm: &Realm) -> u32 {
+        self.shard(realm)
+            .get(realm)
+            .map_or(0, |count| count.sessions)
+    }
+
     fn shard(&self, realm: &Realm) -> MutexGuard<'_, HashMap<Realm, RealmCount>> {
         let index = self.hasher.hash_one(realm) as usize % SHARDS;
         self.shards[index]

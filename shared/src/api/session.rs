@@ -100,6 +100,10 @@ pub struct SessionDetail {
     pub credential_expires_at_ms: Option<u64>,
     /// Permissions (RFC 8656 §9).
     pub permissions: Vec<PermissionView>,
+    /// Milliseconds that the rates of the permissions were measured over; absent: they are not known,
+    /// and the zeros in their place say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_rates_ms: Option<u64>,
     /// Channel bindings (RFC 8656 §12).
     pub channels: Vec<ChannelView>,
     /// Dropped packets by reason.

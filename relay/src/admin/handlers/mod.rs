@@ -2,6 +2,7 @@
 
 pub(super) mod cluster;
 pub(super) mod event;
+pub(super) mod history;
 pub(super) mod input;
 pub(super) mod realm;
 pub(super) mod session;

@@ -4,19 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::api::{ApiError, ErrorKind, ItemOutcome, RefusalCount, SessionDetail, SessionView};
-use shared::{Realm, SessionId, SessionIdPrefix};
+use shared::{Realm, SessionId, SessionIdPrefix, WorkerId};
 use turn_proto::server::{Command, EndCause};
 
-use super::message::{Killed, MAX_KILLS, NodeAnswer, NodeQuestion};
+use super::message::{History, Killed, MAX_KILLS, NodeAnswer, NodeQuestion};
 use crate::control::clock::Moment;
+use crate::control::directory::aggregate::Load;
 use crate::control::directory::query::QueryError;
+use crate::control::history::{HistoryOf, MAX_REALMS, MAX_USERS as MAX_USER_HISTORIES};
 use crate::control::hub::Hub;
 use crate::control::service::Caller;
 use crate::control::service::refusals::own_page;
 use crate::control::waiters::News;
 
 /// How long a worker has to describe a session.
-const DESCRIBE_WAIT: Duration = Duration::from_millis(100);
+const DESCRIBE_WAIT: Duration = Duration::from_millis(80);
+/// How long the rates of permissions are measured over when nobody looked at the session lately.
+const MEASURE_OVER: Duration = Duration::from_millis(100);
 /// How long a worker has to end a session.
 pub(crate) const KILL_WAIT: Duration = Duration::from_secs(2);
 /// Users with sessions that one node tells about at most.
@@ -45,7 +49,7 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
                 Err(error) => NodeAnswer::Failed(query_error(&error)),
             }
         }
-        NodeQuestion::Session { prefix } => describe(hub, &prefix, realms).await,
+        NodeQuestion::Session { prefix, rates } => describe(hub, &prefix, realms, rates).await,
         NodeQuestion::Kill { ids } => kill(hub, &ids, realms).await,
         NodeQuestion::Users { limit } => {
             let (loads, count) = hub.books().user_loads(realms, limit.min(MAX_USERS), now);
@@ -71,6 +75,43 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             let stopped = jobs.first().and_then(|job| hub.jobs.stop(&job.id));
             NodeAnswer::Jobs(stopped.into_iter().collect())
         }
+        NodeQuestion::History(of) => NodeAnswer::History(Box::new(history(hub, caller, of, now))),
+    }
+}
+
+/// Figures over time; none of realms that the caller does not see.
+fn history(hub: &Hub, caller: &Caller, of: HistoryOf, now: Moment) -> History {
+    let missing = |sessions: u64, what: &str, room: usize| match sessions {
+        0 => History::None,
+        _ => History::Left(format!("not among its {room} {what} with most traffic")),
+    };
+    match of {
+        HistoryOf::Node => History::Kept(hub.history.node(&caller.realms, now)),
+        HistoryOf::Realm(realm) if caller.sees(&realm) => {
+            let kept = hub.history.realm(&realm, now);
+            let sessions = || hub.quota.realm_sessions(&realm).into();
+            kept.map_or_else(|| missing(sessions(), "realms", MAX_REALMS), History::Kept)
+        }
+        HistoryOf::User(realm, user) if caller.sees(&realm) => {
+            let kept = hub.history.user(&realm, &user, now);
+            let sessions = || hub.quota.user_sessions(&realm, &user).into();
+            kept.map_or_else(
+                || missing(sessions(), "users", MAX_USER_HISTORIES),
+                History::Kept,
+            )
+        }
+        HistoryOf::Session(id) => {
+            let load = {
+                let mut books = hub.books();
+                let entry = books.entry(id, now);
+                let seen = entry.filter(|entry| caller.sees(&entry.view.realm));
+                seen.map(|entry| Load::of(&entry.view))
+            };
+            load.map_or(History::None, |load| {
+                History::Kept(hub.history.session(id, load, now))
+            })
+        }
+        HistoryOf::Realm(_) | HistoryOf::User(..) => History::None,
     }
 }
 
@@ -88,7 +129,7 @@ fn in_scope(realms: &[Realm], realm: &Realm) -> bool {
     realms.is_empty() || realms.contains(realm)
 }
 
-async fn describe(hub: &Hub, prefix: &str, realms: &[Realm]) -> NodeAnswer {
+async fn describe(hub: &Hub, prefix: &str, realms: &[Realm], rates: bool) -> NodeAnswer {
     let Ok(prefix) = prefix.parse::<SessionIdPrefix>() else {
         let message = "a session is named by 6 to 16 hex digits";
         return NodeAnswer::Failed(ApiError::new(ErrorKind::BadRequest, message));
@@ -113,16 +154,45 @@ async fn describe(hub: &Hub, prefix: &str, realms: &[Realm]) -> NodeAnswer {
             matches,
         };
     }
-    let described = hub.waiters.wait(id, News::Described);
-    if hub.workers.send(worker, Command::Describe { session: id }) {
-        // What is known is good enough when the worker is slow.
-        let _ = tokio::time::timeout(DESCRIBE_WAIT, described).await;
+    // What is known is good enough when the worker is slow.
+    let fresh = ask_worker(hub, worker, id).await;
+    if rates && fresh && !measure(hub, id) {
+        tokio::time::sleep(MEASURE_OVER).await;
+        if ask_worker(hub, worker, id).await {
+            measure(hub, id);
+        }
     }
     let detail = detail(hub, id).map(Box::new);
     NodeAnswer::Session {
         matches: u64::from(detail.is_some()),
         detail,
     }
+}
+
+/// Has a worker describe a session; `false` when it takes too long.
+async fn ask_worker(hub: &Hub, worker: WorkerId, id: SessionId) -> bool {
+    let described = hub.waiters.wait(id, News::Described);
+    if !hub.workers.send(worker, Command::Describe { session: id }) {
+        return false;
+    }
+    let described = tokio::time::timeout(DESCRIBE_WAIT, described).await;
+    matches!(described, Ok(Ok(())))
+}
+
+/// Measures the rates of permissions between this description and the one before; `false` when
+/// there was none lately, so that another has to follow.
+fn measure(hub: &Hub, id: SessionId) -> bool {
+    let now = Moment::now();
+    let said = {
+        let mut books = hub.books();
+        let entry = books.entry(id, now);
+        entry.map(|entry| entry.snapshot.permissions.clone())
+    };
+    let Some(said) = said else {
+        return true;
+    };
+    hub.history.measure(id, &said, now.mono);
+    said.is_empty() || hub.history.rates(id, &mut [], now.mono).is_some()
 }
 
 fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
@@ -142,6 +212,8 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         ..entry.view.clone()
     };
     let user_limit = limit_of(hub, &view.realm, &view.user);
+    let mut permissions = entry.permissions(now);
+    let over = hub.history.rates(id, &mut permissions, now.mono);
     Some(SessionDetail {
         schema: "session/1".to_owned(),
         as_of_ms: now.unix_ms,
@@ -149,7 +221,8 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         credential_expires_at_ms: snapshot
             .credential_expiry
             .map(|end| end.saturating_mul(1000)),
-        permissions: entry.permissions(now),
+        permissions,
+        permission_rates_ms: over.map(|over| over.as_millis() as u64),
         channels: entry.channels(now),
         drops_by_reason: drops
             .into_iter()

@@ -15,6 +15,7 @@ use shared::{NodeId, Realm, SessionId};
 use crate::control::clock::Moment;
 use crate::control::directory::aggregate::{RealmLoad, UserLoad};
 use crate::control::directory::query::{SessionAnswer, SessionQuestion};
+use crate::control::history::{HistoryOf, Share};
 use crate::control::keys;
 use crate::control::service::Caller;
 
@@ -41,6 +42,9 @@ pub(crate) enum NodeQuestion {
     Session {
         /// 6 to 16 hex digits.
         prefix: String,
+        /// Measure the rates of its permissions, which may take 0.1 s.
+        #[serde(default)]
+        rates: bool,
     },
     /// End these sessions; at most [`MAX_KILLS`].
     Kill {
@@ -73,6 +77,8 @@ pub(crate) enum NodeQuestion {
         /// Which.
         id: String,
     },
+    /// Figures over time.
+    History(HistoryOf),
 }
 
 impl NodeQuestion {
@@ -99,6 +105,7 @@ impl NodeQuestion {
             Self::RecentRefusals(_) => "recent_refusals",
             Self::Jobs { .. } => "jobs",
             Self::StopJob { .. } => "stop_job",
+            Self::History(_) => "history",
         }
     }
 }
@@ -135,8 +142,22 @@ pub(crate) enum NodeAnswer {
     RecentRefusals(Page<RefusalView>),
     /// Jobs.
     Jobs(Vec<JobView>),
+    /// Figures over time.
+    History(Box<History>),
     /// It cannot or will not.
     Failed(ApiError),
+}
+
+/// What a node says about somebody's figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum History {
+    /// These.
+    Kept(Share),
+    /// It has sessions of theirs, but no figures; why.
+    Left(String),
+    /// It has nothing to do with them.
+    None,
 }
 
 /// What happened to one session.

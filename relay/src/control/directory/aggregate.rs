@@ -20,6 +20,16 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// One session's.
+    #[must_use]
+    pub(crate) fn of(view: &shared::api::SessionView) -> Self {
+        Self {
+            sessions: 1,
+            rate_in_bps: view.rate_in_bps,
+            rate_out_bps: view.rate_out_bps,
+        }
+    }
+
     /// Adds another sum.
     pub(crate) fn add(&mut self, other: Self) {
         self.sessions += other.sessions;
@@ -59,7 +69,7 @@ impl Directory {
         let mut sum = Load::default();
         let mut transports = [0; Transport::ALL.len()];
         for entry in self.entries.values() {
-            sum.add(of(&entry.view));
+            sum.add(Load::of(&entry.view));
             if let Some(at) = Transport::ALL
                 .iter()
                 .position(|t| *t == entry.view.transport)
@@ -94,7 +104,7 @@ impl Directory {
             if realms.is_empty() || realms.contains(&view.realm) {
                 sums.entry((&view.realm, &view.user))
                     .or_default()
-                    .add(of(view));
+                    .add(Load::of(view));
             }
         }
         let count = sums.len() as u64;
@@ -125,7 +135,7 @@ impl Directory {
                 sums.insert(view.realm.clone(), Default::default());
             }
             if let Some((load, users)) = sums.get_mut(&view.realm) {
-                load.add(of(view));
+                load.add(Load::of(view));
                 users.insert(&view.user);
             }
         }
@@ -159,13 +169,5 @@ impl Directory {
             }
         }
         sums
-    }
-}
-
-fn of(view: &shared::api::SessionView) -> Load {
-    Load {
-        sessions: 1,
-        rate_in_bps: view.rate_in_bps,
-        rate_out_bps: view.rate_out_bps,
     }
 }

@@ -8,6 +8,7 @@ mod entry;
 mod new_peers;
 pub(super) mod query;
 mod ranking;
+pub(super) mod tally;
 
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,7 @@ impl Service {
         request: &KillRequest,
     ) -> Result<KillResult, ApiError> {
         need(caller, Role::Operator)?;
-        let session = self.find_session(caller, id).await?.session;
+        let session = self.find_session(caller, id, false).await?.session;
         let mut blocked_until_ms = None;
         if let Some(secs) = request.block_secs.filter(|_| !session.user.is_empty()) {
             let block = BlockRequest {

@@ -4,6 +4,7 @@
 mod audit;
 mod blocks;
 pub(super) mod events;
+mod history;
 pub(super) mod jobs;
 mod kill;
 pub(super) mod list;

@@ -91,7 +91,7 @@ impl Service {
     /// No such session; a prefix that several share.
     pub async fn session(&self, caller: &Caller, id: &str) -> Result<SessionDetail, ApiError> {
         need(caller, Role::Viewer)?;
-        let mut detail = self.find_session(caller, id).await?;
+        let mut detail = self.find_session(caller, id, true).await?;
         let of_time_limited = detail.credential_expires_at_ms.is_some();
         if !of_time_limited && self.hub.health.connected() {
             let stored = self
@@ -107,20 +107,23 @@ impl Service {
         Ok(detail)
     }
 
-    /// Finds a session on whichever node has it.
+    /// Finds a session on whichever node has it; with the rates of its permissions where these are
+    /// wanted.
     pub(super) async fn find_session(
         &self,
         caller: &Caller,
         id: &str,
+        rates: bool,
     ) -> Result<SessionDetail, ApiError> {
         let prefix: SessionIdPrefix = id.parse().map_err(|error| bad(format!("{error}")))?;
         let question = NodeQuestion::Session {
             prefix: id.to_owned(),
+            rates,
         };
+        let deadline = ANSWER_DEADLINE * if rates { 2 } else { 1 };
         let asked = match self.owner(prefix.exact()) {
             Some(node) => {
-                let answer =
-                    mailbox::ask_one(&self.hub, caller, &node, question, ANSWER_DEADLINE).await;
+                let answer = mailbox::ask_one(&self.hub, caller, &node, question, deadline).await;
                 match answer {
                     Ok(answer) => Answers {
                         answers: vec![(node, answer)],
@@ -161,7 +164,7 @@ impl Service {
     }
 
     /// The node that a full id names.
-    fn owner(&self, id: Option<SessionId>) -> Option<NodeId> {
+    pub(super) fn owner(&self, id: Option<SessionId>) -> Option<NodeId> {
         let base = id?.base();
         if base == self.hub.parts.session_base {
             return Some(self.hub.node.clone());

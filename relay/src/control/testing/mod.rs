@@ -152,6 +152,11 @@ impl PaperWorkers {
         self.tell(Event::SessionCreated(Box::new(session)));
     }
 
+    /// What a worker says about a session from now on.
+    pub(super) fn describe_as(&self, session: SessionSnapshot) {
+        self.sessions.lock().unwrap().insert(session.id, session);
+    }
+
     pub(super) fn report(&self, bytes: &[(SessionId, u64)]) {
         let sessions = bytes.iter().map(|(id, bytes)| {
             let counters = SessionCounters {

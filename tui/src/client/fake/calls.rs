@@ -84,6 +84,7 @@ fn detail(state: &State, session: &SessionView) -> SessionDetail {
             })
             .into_iter()
             .collect(),
+        permission_rates_ms: Some(1000),
         channels: peer
             .map(|peer| ChannelView {
                 number: 0x4001,

@@ -1,5 +1,6 @@
 mod audit;
 mod away;
+mod history;
 mod refusals;
 
 use shared::api::{
