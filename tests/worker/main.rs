@@ -128,6 +128,7 @@ fn policy() -> Policy {
         nonce_key: Secret::new([1; 32]),
         relay_v4: true,
         relay_v6: false,
+        redirects: Vec::new(),
         accepting: true,
     }
 }

@@ -13,7 +13,8 @@ pub mod time;
 
 pub use five_tuple::{AddressFamily, FiveTuple, RelayId, ReservationToken};
 pub use policy::{
-    PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RelayEndpoint, RestSecret,
+    PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Redirect, RelayEndpoint,
+    RestSecret,
 };
 pub use server::*;
 pub use time::Now;

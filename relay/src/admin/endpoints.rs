@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use shared::api::route;
 
 use super::Api;
-use super::handlers::{cluster, event, history, realm, session, token, user};
+use super::handlers::{cluster, event, history, realm, redirect, session, token, user};
 
 /// The OpenAPI document, answered as it is.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -74,6 +74,9 @@ pub(super) fn all() -> Vec<Endpoint> {
         get AUDIT event::audit;
         get REFUSALS cluster::refusals;
         get REFUSALS_RECENT cluster::recent_refusals;
+        get REDIRECTS redirect::list;
+        post REDIRECTS redirect::create;
+        delete REDIRECT redirect::delete;
         get TOKENS token::list;
         post TOKENS token::create;
         delete TOKEN token::delete;

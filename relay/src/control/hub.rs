@@ -20,6 +20,7 @@ use super::parts::ControlParts;
 use super::policy::PolicyKeeper;
 use super::quota::NodeQuota;
 use super::recorder::Recorder;
+use super::redirects::Redirects;
 use super::refusals::RecentRefusals;
 use super::service::events::LiveTail;
 use super::service::jobs::Jobs;
@@ -81,6 +82,8 @@ pub(super) struct Hub {
     pub jobs: Jobs,
     /// Documents of the store.
     pub documents: Documents,
+    /// Redirects.
+    pub redirects: Redirects,
     /// Tokens.
     pub tokens: Tokens,
     /// Stored users, for pages.
@@ -130,6 +133,7 @@ impl Hub {
             history: History::default(),
             jobs: Jobs::default(),
             documents: Documents::new(&parts.node),
+            redirects: Redirects::new(&parts),
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),
             user_index: UserIndex::default(),
             tail: LiveTail::default(),

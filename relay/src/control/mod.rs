@@ -22,6 +22,7 @@ mod process;
 mod pump;
 mod quota;
 mod recorder;
+mod redirects;
 mod refusals;
 mod sampler;
 mod service;

@@ -18,7 +18,7 @@ use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
 use crate::control::{
-    cluster, credentials, documents, history, mirror, pump, recorder, service, tokens,
+    cluster, credentials, documents, history, mirror, pump, recorder, redirects, service, tokens,
 };
 use crate::store::Store;
 use crate::worker::WorkerNews;
@@ -137,6 +137,8 @@ impl Prepared {
         tasks.spawn(recorder::run(Arc::clone(&hub)));
         tasks.spawn(mirror::run(Arc::clone(&hub)));
         tasks.spawn(documents::keep_current(Arc::clone(&hub)));
+        tasks.spawn(redirects::keep_current(Arc::clone(&hub)));
+        tasks.spawn(redirects::run_probes(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.close();
         ControlHandle { hub, tasks }

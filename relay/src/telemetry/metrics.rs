@@ -140,6 +140,11 @@ fn counters(page: &mut Page, server: &ServerCounters) {
             server.challenges,
         ),
         (
+            "relayd_redirects_total",
+            "Allocate requests sent to another server (300).",
+            server.redirects,
+        ),
+        (
             "relayd_allocations_total",
             "Allocations created.",
             server.allocations,

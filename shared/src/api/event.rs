@@ -75,6 +75,8 @@ pub enum EventKind {
     SecretChanged,
     /// A token was created or revoked.
     TokenChanged,
+    /// A redirect was added or removed, or its target went down or came back.
+    RedirectChanged,
     /// A node joined, became ready, stale or stopped.
     NodeChanged,
     /// The store was lost or came back.
@@ -98,6 +100,7 @@ impl EventKind {
             Self::RealmChanged => "realm-changed",
             Self::SecretChanged => "secret-changed",
             Self::TokenChanged => "token-changed",
+            Self::RedirectChanged => "redirect-changed",
             Self::NodeChanged => "node-changed",
             Self::StoreChanged => "store-changed",
             Self::Job => "job",

@@ -84,12 +84,8 @@ impl NonceMint {
 
     fn mac(&mut self, client: SocketAddr, unix: u64) -> [u8; MAC_LEN] {
         let key = self.key(unix / PERIOD);
-        let ip = match client.ip() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
         let parts = [
-            &ip.octets()[..],
+            &address_bytes(client.ip())[..],
             &client.port().to_be_bytes(),
             &unix.to_be_bytes(),
         ];
@@ -116,7 +112,17 @@ impl NonceMint {
     }
 }
 
-fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+/// An address as MACs cover it.
+pub(crate) fn address_bytes(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
+    .octets()
+}
+
+/// HMAC-SHA256 over the parts, one after the other.
+pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()

@@ -3,6 +3,7 @@
 pub mod peer;
 pub mod quota;
 pub mod realm;
+pub mod redirect;
 pub mod special_use;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ use shared::{Realm, Secret};
 pub use peer::{AddressVerdict, PeerRules, RelayEndpoint};
 pub use quota::{Quota, QuotaExceeded, QuotaLimits};
 pub use realm::{RealmPolicy, RestSecret};
+pub use redirect::Redirect;
 
 /// What the core needs to know to answer anybody. Built by the control plane, swapped as a whole by
 /// [`Command::SetPolicy`](crate::server::Command::SetPolicy); a packet is judged by exactly one.
@@ -37,6 +39,8 @@ pub struct Policy {
     pub relay_v4: bool,
     /// Whether the node can relay IPv6.
     pub relay_v6: bool,
+    /// Where new allocations are sent; none of the client's transport and family: they are served.
+    pub redirects: Vec<Redirect>,
     /// Whether new allocations are taken; 508 otherwise.
     pub accepting: bool,
 }

@@ -80,6 +80,11 @@ impl Server {
         if self.is_blocked(now, &identity) {
             return Err(RefusalReason::UserBlocked.into());
         }
+        // A reserved port is kept here and nowhere else.
+        let reserved = matches!(wish.port, PortRequest::Reserved(_));
+        if !reserved && self.redirect(exchange) {
+            return Ok(());
+        }
         if !self.policy.accepting {
             return Err(RefusalReason::NotAccepting.into());
         }

@@ -10,6 +10,7 @@ mod create_permission;
 mod exchange;
 pub mod output;
 mod peer_data;
+mod redirect;
 mod refresh;
 mod refusals;
 pub mod rejection;

@@ -391,6 +391,8 @@ pub struct ServerCounters {
     pub bindings: u64,
     /// 401 challenges sent.
     pub challenges: u64,
+    /// Allocate requests sent to another server.
+    pub redirects: u64,
     /// Allocations created.
     pub allocations: u64,
     /// Allocations ended.

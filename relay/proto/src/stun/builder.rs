@@ -82,6 +82,14 @@ impl MessageBuilder {
         self.attribute(kind, &value[..len])
     }
 
+    /// Appends a plain address, such as ALTERNATE-SERVER.
+    #[must_use]
+    pub fn plain_address(self, kind: AttributeType, address: SocketAddr) -> Self {
+        let mut value = [0; address::MAX_LEN];
+        let len = address::write_plain(address, &mut value);
+        self.attribute(kind, &value[..len])
+    }
+
     /// Appends ERROR-CODE without a reason phrase.
     #[must_use]
     pub fn error_code(self, code: ErrorCode) -> Self {

@@ -5,6 +5,8 @@
 pub struct ErrorCode(u16);
 
 impl ErrorCode {
+    /// Another server is to be asked.
+    pub const TRY_ALTERNATE: Self = Self(300);
     /// Malformed request.
     pub const BAD_REQUEST: Self = Self(400);
     /// Credentials missing or wrong.

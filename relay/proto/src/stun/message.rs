@@ -205,6 +205,18 @@ impl<'b> Message<'b> {
         self.attribute(kind).map(read).transpose()
     }
 
+    /// A plain address attribute, such as ALTERNATE-SERVER.
+    ///
+    /// # Errors
+    /// Unknown family, or a length that does not belong to it.
+    pub fn plain_address(
+        &self,
+        kind: AttributeType,
+    ) -> Result<Option<SocketAddr>, MalformedAttribute> {
+        let read = |v| address::read_plain(v).ok_or(MalformedAttribute(kind));
+        self.attribute(kind).map(read).transpose()
+    }
+
     /// ERROR-CODE.
     #[must_use]
     pub fn error_code(&self) -> Option<ErrorCode> {

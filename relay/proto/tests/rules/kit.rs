@@ -88,6 +88,7 @@ pub(crate) fn policy(realms: Vec<RealmPolicy>) -> Policy {
         nonce_key: Secret::new([7; 32]),
         relay_v4: true,
         relay_v6: true,
+        redirects: Vec::new(),
         accepting: true,
     }
 }

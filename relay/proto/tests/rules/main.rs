@@ -13,6 +13,7 @@ mod lookups;
 mod messages;
 mod peers;
 mod permissions;
+mod redirecting;
 mod refreshing;
 mod refusals;
 mod relaying;

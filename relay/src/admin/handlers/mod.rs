@@ -5,6 +5,7 @@ pub(super) mod event;
 pub(super) mod history;
 pub(super) mod input;
 pub(super) mod realm;
+pub(super) mod redirect;
 pub(super) mod session;
 pub(super) mod token;
 pub(super) mod user;

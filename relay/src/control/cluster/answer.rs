@@ -13,6 +13,7 @@ use crate::control::directory::aggregate::Load;
 use crate::control::directory::query::QueryError;
 use crate::control::history::{HistoryOf, MAX_REALMS, MAX_USERS as MAX_USER_HISTORIES};
 use crate::control::hub::Hub;
+use crate::control::redirects;
 use crate::control::service::Caller;
 use crate::control::service::refusals::own_page;
 use crate::control::waiters::News;
@@ -64,6 +65,7 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
         NodeQuestion::Refusals => NodeAnswer::Refusals(refusals(hub, caller)),
         NodeQuestion::RecentRefusals(query) => own_page(hub, caller, &query)
             .map_or_else(NodeAnswer::Failed, NodeAnswer::RecentRefusals),
+        NodeQuestion::Redirects => NodeAnswer::Redirects(redirects::own_health(hub)),
         NodeQuestion::Jobs { id } => {
             let mut jobs = hub.jobs.views(id.as_deref());
             jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);

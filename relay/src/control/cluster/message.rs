@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shared::api::{
-    ApiError, ItemOutcome, JobView, ListQuery, Page, RefusalCount, RefusalView, Role, SessionDetail,
+    ApiError, ItemOutcome, JobView, ListQuery, Page, RedirectHealth, RefusalCount, RefusalView,
+    Role, SessionDetail,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -67,6 +68,8 @@ pub(crate) enum NodeQuestion {
     Refusals,
     /// A page of its latest refusals.
     RecentRefusals(ListQuery),
+    /// How the targets of its redirects are.
+    Redirects,
     /// Its jobs: all without their items, or one with them.
     Jobs {
         /// Which.
@@ -103,6 +106,7 @@ impl NodeQuestion {
             Self::SecretUse { .. } => "secret_use",
             Self::Refusals => "refusals",
             Self::RecentRefusals(_) => "recent_refusals",
+            Self::Redirects => "redirects",
             Self::Jobs { .. } => "jobs",
             Self::StopJob { .. } => "stop_job",
             Self::History(_) => "history",
@@ -140,6 +144,8 @@ pub(crate) enum NodeAnswer {
     Refusals(Vec<RefusalCount>),
     /// A page of its latest refusals.
     RecentRefusals(Page<RefusalView>),
+    /// Redirects that it follows, by id, with the health of their targets and since when.
+    Redirects(Vec<(String, RedirectHealth, u64)>),
     /// Jobs.
     Jobs(Vec<JobView>),
     /// Figures over time.

@@ -187,6 +187,7 @@ impl Directory {
             sum.malformed += one.malformed;
             sum.bindings += one.bindings;
             sum.challenges += one.challenges;
+            sum.redirects += one.redirects;
             sum.allocations += one.allocations;
             sum.ended += one.ended;
             sum.relayed_packets += one.relayed_packets;

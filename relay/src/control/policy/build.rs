@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::Realm;
-use turn_proto::policy::{PeerRules, Policy, RealmPolicy, RelayEndpoint, RestSecret};
+use turn_proto::policy::{PeerRules, Policy, RealmPolicy, Redirect, RelayEndpoint, RestSecret};
 
 use super::{RealmEntry, Sources};
 use crate::config::{Config, PeerConfig};
@@ -68,6 +68,7 @@ pub(super) struct Inputs {
     peers: PeerConfig,
     services: Vec<SocketAddr>,
     relays: Vec<RelayEndpoint>,
+    redirects: Vec<Redirect>,
     accepting: bool,
 }
 
@@ -90,6 +91,7 @@ impl Inputs {
             peers: config.peers.clone(),
             services,
             relays,
+            redirects: sources.redirects.clone(),
             accepting: !sources.refusing,
         }
     }
@@ -143,6 +145,7 @@ pub(super) fn policy(
         nonce_key: key.nonce_key(),
         relay_v4: own.relay_v4,
         relay_v6: own.relay_v6,
+        redirects: inputs.redirects.clone(),
         accepting: inputs.accepting && config.is_relay(),
     }
 }

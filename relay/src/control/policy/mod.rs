@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::Realm;
 use shared::api::BlockView;
-use turn_proto::policy::{Policy, RelayEndpoint};
+use turn_proto::policy::{Policy, Redirect, RelayEndpoint};
 use turn_proto::server::Command;
 
 use super::clock::Moment;
@@ -194,6 +194,14 @@ impl PolicyKeeper {
         let changed = state.sources.relays != relays || state.sources.other_listeners != listeners;
         state.sources.relays = relays;
         state.sources.other_listeners = listeners;
+        changed
+    }
+
+    /// Where new allocations are sent; `true` when that changed.
+    pub(super) fn set_redirects(&self, redirects: Vec<Redirect>) -> bool {
+        let mut state = self.state();
+        let changed = state.sources.redirects != redirects;
+        state.sources.redirects = redirects;
         changed
     }
 

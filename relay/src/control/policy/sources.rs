@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use shared::api::{BlockView, RealmDocument};
 use shared::{Realm, Secret};
-use turn_proto::policy::RelayEndpoint;
+use turn_proto::policy::{Redirect, RelayEndpoint};
 
 use crate::config::Config;
 use crate::store::{StoredRealm, StoredSecret};
@@ -25,6 +25,8 @@ pub(crate) struct Sources {
     pub relays: Vec<RelayEndpoint>,
     /// Where the other nodes listen.
     pub other_listeners: Vec<SocketAddr>,
+    /// Where new allocations are sent.
+    pub redirects: Vec<Redirect>,
     /// No new allocations are taken.
     pub refusing: bool,
     /// The revision that the workers have.

@@ -11,6 +11,7 @@ pub(super) mod list;
 pub(super) mod metrics;
 mod nodes;
 mod realms;
+mod redirects;
 pub(super) mod refusals;
 mod secrets;
 mod sessions;

@@ -18,7 +18,7 @@ use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
 
 impl Service {
     /// All nodes of the registry, this one as of now and the others as of their last heartbeat.
-    fn node_views(&self, caller: &Caller) -> Vec<NodeView> {
+    pub(super) fn node_views(&self, caller: &Caller) -> Vec<NodeView> {
         let mut views = self.hub.cluster.registry().views(Instant::now());
         views.retain(|view| view.id != self.hub.node);
         views.push(heartbeat::own_view(&self.hub));

@@ -1,6 +1,7 @@
 mod audit;
 mod away;
 mod history;
+mod redirects;
 mod refusals;
 
 use shared::api::{
