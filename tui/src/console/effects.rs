@@ -58,7 +58,9 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
             Answer::Session(Box::new(api.session(id).await?))
         }
         Question::Targets(filter) => freeze(api, filter).await?,
-        Question::Realm(name) => Answer::Realm(Box::new(api.realm(name).await?)),
+        Question::Realm(name) | Question::OneRealm(name) => {
+            Answer::Realm(Box::new(api.realm(name).await?))
+        }
         Question::Events(after) => {
             Answer::Events(api.events(after.as_deref(), EVENTS_LIMIT).await?)
         }
@@ -66,6 +68,10 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         Question::Config(node) => Answer::Config(Box::new(api.config(node).await?)),
         Question::Groups(query) => Answer::Groups(api.groups(query).await?),
         Question::History(of) => Answer::History(Box::new(api.history(of).await?)),
+        Question::TopAlerts(query) => Answer::Alerts(api.alerts(query).await?),
+        Question::PanelConfig(node) => Answer::Config(Box::new(api.config(node).await?)),
+        Question::Secrets(realm) => Answer::Secrets(api.secrets(realm).await?),
+        Question::TopUsers(_, query) => Answer::Groups(api.groups(query).await?),
     })
 }
 

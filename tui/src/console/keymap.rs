@@ -22,7 +22,10 @@ impl Views {
     pub(crate) const CONFIG: Self = Self(1 << 11);
     pub(crate) const GROUPS: Self = Self(1 << 12);
     pub(crate) const CONTEXTS: Self = Self(1 << 13);
-    const ALL: Self = Self(0x3fff);
+    pub(crate) const REALM: Self = Self(1 << 14);
+    const ALL: Self = Self(0x7fff);
+    /// Views with several panels, or two lists.
+    const TABS: Self = Self::PULSE;
     /// Views that are one list.
     const LISTS: Self = Self::PAGED
         .and(Self::EVENTS)
@@ -88,6 +91,8 @@ pub(crate) enum Intent {
     UserOf,
     NodeOf,
     Follow,
+    NextPanel,
+    LastPanel,
     Kill,
     Block,
     Edit,
@@ -137,6 +142,8 @@ impl std::fmt::Display for Chord {
             KeyCode::PageDown => "pgdn",
             KeyCode::Home => "home",
             KeyCode::End => "end",
+            KeyCode::Tab => "tab",
+            KeyCode::BackTab => "shift-tab",
             _ => "?",
         };
         f.write_str(name)
@@ -298,6 +305,20 @@ pub(crate) static BINDINGS: &[Binding] = &[
         "keep the cursor on the newest event",
     ),
     bind(
+        &[code(KeyCode::Tab)],
+        I::NextPanel,
+        Views::TABS,
+        "panel",
+        "the next panel, or the other list",
+    ),
+    bind(
+        &[code(KeyCode::BackTab)],
+        I::LastPanel,
+        Views::TABS,
+        "",
+        "the panel before",
+    ),
+    bind(
         &[key('p')],
         I::Pause,
         Views::ALL,
@@ -307,7 +328,7 @@ pub(crate) static BINDINGS: &[Binding] = &[
     bind(
         &[key('y')],
         I::Copy,
-        Views::LISTS.and(Views::SESSION),
+        Views::LISTS.and(Views::SESSION).and(Views::REALM),
         "copy",
         "copy the id or name to the terminal's clipboard",
     ),

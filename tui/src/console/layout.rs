@@ -13,6 +13,20 @@ const CRUMBS_FROM: u16 = 15;
 const HINTS_FROM: u16 = 12;
 /// From this many rows on a list has room for a panel below it.
 const PANEL_FROM: u16 = 20;
+/// From this many rows on there is room for a chart below a list as well.
+const CHARTS_FROM: u16 = 40;
+/// From this many columns on panels stand side by side.
+pub(crate) const SIDE_BY_SIDE: u16 = 120;
+/// From this many columns on the header uses whole words, and says more.
+pub(crate) const WIDE: u16 = 140;
+/// From this many columns on rows of nodes have a trend.
+pub(crate) const TRENDS_FROM: u16 = 100;
+/// Rows of panels, frames included.
+pub(crate) const CHART_ROWS: u16 = 9;
+pub(crate) const EVENT_ROWS: u16 = 5;
+pub(crate) const NODE_ROWS: u16 = 8;
+pub(crate) const REALM_ROWS: u16 = 8;
+pub(crate) const SESSION_ROWS: u16 = 8;
 
 /// The regions of a screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,19 +67,36 @@ pub(crate) fn regions(size: (u16, u16)) -> Option<Regions> {
     })
 }
 
-/// Rows of the panel below a list, frame included; 0: no room.
-fn panel_rows(place: &Place, height: u16) -> u16 {
+/// Rows of the panels below a list, frames included; 0: no room.
+fn panel_rows(place: &Place, (width, height): (u16, u16)) -> u16 {
+    let chart = if height >= CHARTS_FROM { CHART_ROWS } else { 0 };
     match place {
-        Place::Realms if height >= PANEL_FROM => 8,
-        Place::Nodes if height >= PANEL_FROM => 8,
-        Place::Sessions if height >= 36 => 7,
+        Place::Nodes if height >= CHARTS_FROM => NODE_ROWS + chart + EVENT_ROWS,
+        Place::Nodes if height >= PANEL_FROM => NODE_ROWS,
+        Place::Realms if height >= PANEL_FROM => REALM_ROWS + chart,
+        Place::Sessions | Place::Users if height < 36 => 0,
+        Place::Sessions if width >= SIDE_BY_SIDE => SESSION_ROWS + EVENT_ROWS,
+        Place::Sessions => SESSION_ROWS + chart,
+        Place::Users => CHART_ROWS,
         _ => 0,
+    }
+}
+
+/// Whether the view has a chart of what the cursor is on.
+pub(crate) fn has_chart(model: &Model) -> bool {
+    let (width, height) = model.size;
+    match model.place() {
+        Place::Nodes | Place::Realms => height >= CHARTS_FROM,
+        Place::Users => height >= 36,
+        Place::Sessions => height >= CHARTS_FROM || (height >= 36 && width >= SIDE_BY_SIDE),
+        Place::Session(_) | Place::Realm(_) => true,
+        _ => false,
     }
 }
 
 /// Totals line, list with its titles, and the panel below.
 pub(crate) fn list_areas(place: &Place, body: Rect, height: u16) -> (Rect, Rect, Rect) {
-    let panel = panel_rows(place, height);
+    let panel = panel_rows(place, (body.width, height));
     let totals = Rect { height: 1, ..body };
     let list = Rect {
         y: body.y + 1,

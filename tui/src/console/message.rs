@@ -4,8 +4,8 @@ use crossterm::event::KeyEvent;
 use shared::api::{
     AlertView, ApiError, AuditView, BlockRequest, ConfigView, EventView, GroupQuery, GroupView,
     HistoryView, JobView, KillRequest, KillResult, ListQuery, NodeView, Overview, Page, RealmPut,
-    RealmView, RedirectView, RefusalView, SessionDetail, SessionView, SessionsKill, UserPatch,
-    UserPut, UserView, WhoAmI,
+    RealmView, RedirectView, RefusalView, SecretView, SessionDetail, SessionView, SessionsKill,
+    UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -108,8 +108,10 @@ pub(crate) enum Question {
     KillTarget(String),
     /// All sessions that match, up to a limit, to be frozen for a bulk kill.
     Targets(String),
-    /// One realm.
+    /// One realm, as it is after a lost compare-and-set.
     Realm(Realm),
+    /// The realm whose sheet is open.
+    OneRealm(Realm),
     /// Newest events.
     Events(Option<String>),
     /// A job.
@@ -120,6 +122,14 @@ pub(crate) enum Question {
     Groups(GroupQuery),
     /// Figures over time.
     History(HistoryOf),
+    /// The worst conditions that hold, for the header and the pulse.
+    TopAlerts(ListQuery),
+    /// The settings of the node under the cursor.
+    PanelConfig(NodeId),
+    /// The secrets of a realm.
+    Secrets(Realm),
+    /// The users of a realm with the most traffic.
+    TopUsers(Realm, GroupQuery),
 }
 
 /// The kind of a question, of which one is under way at a time.
@@ -127,6 +137,8 @@ pub(crate) enum Question {
 pub(crate) enum Slot {
     /// A page of a list.
     List(Kind),
+    /// A history.
+    History(HistoryOf),
     /// Any other, by its name.
     Other(&'static str),
 }
@@ -136,6 +148,7 @@ impl Question {
     pub(crate) fn slot(&self) -> Slot {
         Slot::Other(match self {
             Self::List { kind, .. } => return Slot::List(*kind),
+            Self::History(of) => return Slot::History(of.clone()),
             Self::WhoAmI => "whoami",
             Self::Overview => "overview",
             Self::Cluster(_) => "cluster",
@@ -144,11 +157,15 @@ impl Question {
             Self::KillTarget(_) => "kill",
             Self::Targets(_) => "targets",
             Self::Realm(_) => "realm",
+            Self::OneRealm(_) => "one-realm",
             Self::Events(_) => "events",
             Self::Job(_) => "job",
             Self::Config(_) => "config",
             Self::Groups(_) => "groups",
-            Self::History(_) => "history",
+            Self::TopAlerts(_) => "top-alerts",
+            Self::PanelConfig(_) => "panel-config",
+            Self::Secrets(_) => "secrets",
+            Self::TopUsers(..) => "top-users",
         })
     }
 }
@@ -191,6 +208,8 @@ pub(crate) enum Answer {
     Groups(Page<GroupView>),
     /// To [`Question::History`].
     History(Box<HistoryView>),
+    /// To [`Question::Secrets`].
+    Secrets(Page<SecretView>),
 }
 
 /// A change. No `Debug`: it may carry a password.

@@ -7,12 +7,15 @@
 pub(crate) mod command;
 mod connection;
 mod effects;
+pub(crate) mod history;
 pub(crate) mod keymap;
 pub(crate) mod layout;
 pub(crate) mod list;
 mod message;
 pub(crate) mod model;
+mod panels;
 mod place;
+pub(crate) mod pulse;
 pub(crate) mod purpose;
 pub(crate) mod rows;
 mod runtime;

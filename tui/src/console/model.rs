@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use jiff::tz::TimeZone;
 use shared::NodeId;
 use shared::api::{
-    AlertView, AuditView, ConfigView, EventView, GroupView, HistoryView, JobView, NodeView,
-    Overview, RealmView, RedirectView, RefusalView, Role, SessionDetail, SessionView, SettingView,
-    UserView, WhoAmI,
+    AlertView, AuditView, ConfigView, EventView, GroupView, JobView, NodeView, Overview, RealmView,
+    RedirectView, RefusalView, Role, SessionDetail, SessionView, SettingView, UserView, WhoAmI,
 };
 use shared::filter::{self, Filter};
 use tui_input::Input;
@@ -15,11 +14,12 @@ use tui_input::Input;
 use super::connection::Connection;
 use super::list::{AnyList, ListState};
 use super::message::{Kind, Slot};
+use super::panels::Panels;
 pub(crate) use super::place::{Place, Visit};
+use super::pulse::Focus;
 use super::purpose::Purpose;
 use super::rows::ContextRow;
 use super::theme::{Theme, Tone};
-use crate::client::HistoryOf;
 use crate::widgets::form::Form;
 
 /// Samples kept of figures that are drawn over time.
@@ -112,6 +112,17 @@ pub(crate) struct Detail {
     pub(crate) top: usize,
 }
 
+/// The realm that is looked at.
+#[derive(Default)]
+pub(crate) struct Sheet {
+    /// What is known of it.
+    pub(crate) realm: Option<RealmView>,
+    /// Why the last question failed.
+    pub(crate) error: Option<String>,
+    /// First shown user.
+    pub(crate) top: usize,
+}
+
 /// The cluster at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
@@ -186,7 +197,7 @@ impl Lists {
             Place::Config(_) => &self.config,
             Place::Groups(_) => &self.groups,
             Place::Contexts => &self.contexts,
-            Place::Pulse | Place::Session(_) => return None,
+            Place::Pulse | Place::Session(_) | Place::Realm(_) => return None,
         })
     }
 
@@ -197,7 +208,7 @@ impl Lists {
             Place::Groups(_) => &mut self.groups,
             Place::Contexts => &mut self.contexts,
             Place::Events => &mut self.events,
-            Place::Pulse | Place::Session(_) => return None,
+            Place::Pulse | Place::Session(_) | Place::Realm(_) => return None,
             place => self.paged_mut(place.kind()?),
         })
     }
@@ -271,6 +282,10 @@ pub(crate) struct Model {
     pub(crate) lists: Lists,
     /// The session that is looked at.
     pub(crate) detail: Detail,
+    /// Where the cursor is on the pulse.
+    pub(crate) pulse: Focus,
+    /// The realm whose sheet is open.
+    pub(crate) sheet: Sheet,
     /// The cluster in figures.
     pub(crate) overview: Option<Overview>,
     /// The same over time.
@@ -283,8 +298,8 @@ pub(crate) struct Model {
     pub(crate) top_realms: Vec<RealmView>,
     /// Settings of the node that is looked at.
     pub(crate) config: Option<ConfigView>,
-    /// Figures over time, as last asked for.
-    pub(crate) histories: HashMap<HistoryOf, HistoryView>,
+    /// What stands beside the lists.
+    pub(crate) panels: Panels,
     /// Newest events, oldest first.
     pub(crate) events: VecDeque<EventView>,
     /// There are some that the list of events does not show yet.
@@ -342,13 +357,15 @@ impl Model {
                 rates: VecDeque::new(),
                 top: 0,
             },
+            pulse: Focus::default(),
+            sheet: Sheet::default(),
             overview: None,
             samples: VecDeque::new(),
             cluster: Vec::new(),
             node_trend: BTreeMap::new(),
             top_realms: Vec::new(),
             config: None,
-            histories: HashMap::new(),
+            panels: Panels::default(),
             events: VecDeque::new(),
             unshown_events: false,
             stream: Stream::Closed { retry_ms: 0 },

@@ -2,7 +2,7 @@
 
 use shared::api::GroupBy;
 use shared::filter;
-use shared::{NodeId, SessionId};
+use shared::{NodeId, Realm, SessionId};
 
 use super::keymap::Views;
 use super::message::Kind;
@@ -22,6 +22,8 @@ pub(crate) enum Place {
     Users,
     /// Realms.
     Realms,
+    /// Everything about one realm.
+    Realm(Realm),
     /// Events.
     Events,
     /// Who changed what.
@@ -60,6 +62,7 @@ impl Place {
             Self::Session(_) => Views::SESSION,
             Self::Users => Views::USERS,
             Self::Realms => Views::REALMS,
+            Self::Realm(_) => Views::REALM,
             Self::Events => Views::EVENTS,
             Self::Audit => Views::AUDIT,
             Self::Refusals => Views::REFUSALS,
@@ -80,6 +83,7 @@ impl Place {
             Self::Session(id) => id.to_string(),
             Self::Users => "Users".to_owned(),
             Self::Realms => "Realms".to_owned(),
+            Self::Realm(name) => name.to_string(),
             Self::Events => "Events".to_owned(),
             Self::Audit => "Audit".to_owned(),
             Self::Refusals => "Refusals".to_owned(),
@@ -104,6 +108,7 @@ impl Place {
             Self::Redirects => Some(Kind::Redirects),
             Self::Pulse
             | Self::Session(_)
+            | Self::Realm(_)
             | Self::Events
             | Self::Config(_)
             | Self::Groups(_)
@@ -126,7 +131,7 @@ impl Place {
             Self::Config(_) => Some(filter::SETTING_COLUMNS),
             // Sessions are chosen first, then grouped.
             Self::Groups(_) => Some(filter::SESSION_COLUMNS),
-            Self::Pulse | Self::Session(_) | Self::Contexts => None,
+            Self::Pulse | Self::Session(_) | Self::Realm(_) | Self::Contexts => None,
         }
     }
 }

@@ -78,6 +78,31 @@ impl Theme {
         }
     }
 
+    /// What stands in a line of bars where nothing is known.
+    pub(crate) fn gap(self) -> char {
+        if self.ascii { ' ' } else { '·' }
+    }
+
+    /// A line of a chart: flat, upright, then its corners: coming from above, going down, coming
+    /// from below, going up.
+    pub(crate) fn line(self) -> [&'static str; 6] {
+        if self.ascii {
+            ["=", "|", "+", "+", "+", "+"]
+        } else {
+            ["─", "│", "╰", "╮", "╭", "╯"]
+        }
+    }
+
+    /// The second figure of a chart.
+    pub(crate) fn dot(self) -> &'static str {
+        if self.ascii { "." } else { "·" }
+    }
+
+    /// A labelled place of an axis.
+    pub(crate) fn tick(self) -> &'static str {
+        if self.ascii { "+" } else { "┤" }
+    }
+
     /// The sign of a sorted column.
     pub(crate) fn sort_sign(self, descending: bool) -> char {
         match (self.ascii, descending) {

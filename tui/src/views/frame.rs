@@ -1,18 +1,16 @@
 //! What surrounds every view: header, crumbs, status line and hints.
 
 use ratatui::layout::Rect;
+use shared::api::{NodeState, Severity};
 use shared::units::{bit_rate, grouped, short_number};
 
-use super::{filter_of, list_error};
+use super::{filter_of, list_error, pulse};
 use crate::console::keymap::{BINDINGS, Intent};
-use crate::console::layout::Regions;
+use crate::console::layout::{Regions, WIDE};
 use crate::console::model::{Dialog, Mode, Model, Prompt, PromptKind};
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::text;
-
-/// From this width on the header uses whole words.
-const WIDE: u16 = 140;
 
 /// Paints the frame.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, regions: &Regions) {
@@ -90,48 +88,64 @@ fn header_pieces(model: &Model, wide: bool) -> Vec<(u8, String, Tone)> {
         (true, false) => format!("nodes {live}/{total}{sign}"),
     };
     pieces.push((1, nodes, tone));
-    let old = if model.connection.is_up() { "" } else { "~" };
-    if wide {
-        pieces.push((
-            2,
-            format!("sessions {}{old}", grouped(overview.sessions)),
-            Tone::Normal,
-        ));
-        pieces.push((
-            3,
-            format!("in {}", bit_rate(overview.rate_in_bps)),
-            Tone::Normal,
-        ));
-        pieces.push((
-            3,
-            format!("out {}", bit_rate(overview.rate_out_bps)),
-            Tone::Normal,
-        ));
+    let up = model.connection.is_up();
+    let old = if up { "" } else { "~" };
+    let rate = |bps| match (up, wide) {
+        (false, _) => "-".to_owned(),
+        (true, true) => bit_rate(bps),
+        (true, false) => short_number(bps),
+    };
+    let sessions = grouped(overview.sessions);
+    let sessions = if wide {
+        format!("sessions {sessions}{old}{}", pulse::growth(model))
     } else {
-        let rate = |bps| {
-            if model.connection.is_up() {
-                short_number(bps)
-            } else {
-                "-".to_owned()
-            }
-        };
-        pieces.push((
-            2,
-            format!("sess {}{old}", grouped(overview.sessions)),
-            Tone::Normal,
-        ));
-        pieces.push((
-            3,
-            format!("in {}", rate(overview.rate_in_bps)),
-            Tone::Normal,
-        ));
-        pieces.push((
-            5,
-            format!("out {}", rate(overview.rate_out_bps)),
-            Tone::Normal,
-        ));
+        format!("sess {sessions}{old}")
+    };
+    pieces.push((2, sessions, Tone::Normal));
+    pieces.push((
+        3,
+        format!("in {}", rate(overview.rate_in_bps)),
+        Tone::Normal,
+    ));
+    pieces.push((
+        5,
+        format!("out {}", rate(overview.rate_out_bps)),
+        Tone::Normal,
+    ));
+    if wide {
+        pieces.extend(capacity(model).map(|text| (7, text, Tone::Normal)));
+        pieces.extend(alerts(model).map(|(text, tone)| (4, text, tone)));
     }
     pieces
+}
+
+/// `cap 61%`: how full the nodes that take sessions are, on average.
+fn capacity(model: &Model) -> Option<String> {
+    let ready = model.cluster.iter().filter(|n| n.state == NodeState::Ready);
+    let (sum, count) = ready.fold((0.0, 0), |(sum, count), node| {
+        (sum + node.capacity.percent, count + 1)
+    });
+    (count > 0).then(|| format!("cap {:.0}%", sum / f64::from(count)))
+}
+
+/// `alerts 1C 1W`.
+fn alerts(model: &Model) -> Option<(String, Tone)> {
+    let page = model.panels.alerts.as_ref()?;
+    let count = |severity| page.items.iter().filter(|a| a.severity == severity).count();
+    let (crit, warn) = (count(Severity::Crit), count(Severity::Warn));
+    let tone = match (crit, warn) {
+        (0, 0) => return None,
+        (0, _) => Tone::Warn,
+        _ => Tone::Bad,
+    };
+    let part = |count: usize, sign| match count {
+        0 => String::new(),
+        count => format!(" {count}{sign}"),
+    };
+    Some((
+        format!("alerts{}{}", part(crit, 'C'), part(warn, 'W')),
+        tone,
+    ))
 }
 
 fn crumbs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {

@@ -9,7 +9,9 @@ mod events;
 mod frame;
 mod groups;
 mod nodes;
+mod panels;
 mod pulse;
+mod realm;
 mod realms;
 mod redirects;
 mod refusals;
@@ -47,6 +49,7 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
         Place::Session(_) => session::paint(model, canvas, regions.body),
         Place::Users => users::paint(model, canvas, regions.body),
         Place::Realms => realms::paint(model, canvas, regions.body),
+        Place::Realm(name) => realm::paint(model, canvas, regions.body, name),
         Place::Events => events::paint(model, canvas, regions.body),
         Place::Audit => audit::paint(model, canvas, regions.body),
         Place::Refusals => refusals::paint(model, canvas, regions.body),
@@ -83,9 +86,12 @@ pub(crate) fn sort_columns(place: &Place) -> Vec<(&'static str, &'static str, bo
         Place::Alerts => sortable(alerts::COLUMNS),
         Place::Redirects => sortable(redirects::COLUMNS),
         Place::Groups(_) => sortable(groups::COLUMNS),
-        Place::Pulse | Place::Session(_) | Place::Events | Place::Config(_) | Place::Contexts => {
-            Vec::new()
-        }
+        Place::Pulse
+        | Place::Session(_)
+        | Place::Realm(_)
+        | Place::Events
+        | Place::Config(_)
+        | Place::Contexts => Vec::new(),
     }
 }
 
@@ -104,7 +110,7 @@ pub(crate) fn column_help(place: &Place) -> Vec<(&'static str, &'static str)> {
         Place::Config(_) => helps(config::COLUMNS),
         Place::Groups(_) => helps(groups::COLUMNS),
         Place::Contexts => helps(contexts::COLUMNS),
-        Place::Pulse | Place::Session(_) => Vec::new(),
+        Place::Pulse | Place::Session(_) | Place::Realm(_) => Vec::new(),
     }
 }
 

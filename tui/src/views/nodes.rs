@@ -3,20 +3,27 @@
 use std::time::Duration;
 
 use ratatui::layout::Rect;
-use shared::api::{NodeState, NodeView};
+use shared::api::{Applies, NodeState, NodeView, SettingView};
 use shared::units::{age, bit_rate, byte_count, grouped, short_number};
 
 use super::paint_list;
+use super::panels::{self, Traffic, event_panel, halves, split};
+use crate::client::HistoryOf;
+use crate::console::layout;
 use crate::console::model::Model;
 use crate::console::theme::Tone;
 use crate::widgets::canvas::{Canvas, spark};
+use crate::widgets::chart::bars;
 use crate::widgets::grid::{Cell, Column};
 use crate::widgets::text::Align::{Left, Right};
 
 /// From this share of its binding limit on a node is marked.
 const FULL_PERCENT: f64 = 80.0;
-/// Samples in the column of sessions over time.
-const TREND: u16 = 16;
+/// Columns of sessions over time, and the time they stretch over.
+const TREND: u16 = 15;
+const TREND_SECS: u64 = 300;
+/// The time that the chart of a node stretches over.
+const CHART_SECS: u64 = 3600;
 
 /// Columns.
 pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
@@ -51,13 +58,13 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
         cell: |n, _| Cell::new(grouped(n.sessions)),
     },
     Column {
-        title: "SESS TREND",
-        help: "live sessions over the last minutes",
+        title: "SESS 5 MIN",
+        help: "live sessions over the last five minutes",
         sort: None,
         width: TREND,
         most: TREND,
         align: Left,
-        rank: 9,
+        rank: 8,
         cell: trend,
     },
     Column {
@@ -141,6 +148,16 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
         cell: |n, _| Cell::new(short_number(n.drops)),
     },
     Column {
+        title: "CONF REV",
+        help: "revision of the settings for all nodes that it applies; <N: behind the newest",
+        sort: None,
+        width: 8,
+        most: 9,
+        align: Left,
+        rank: 6,
+        cell: config_revision,
+    },
+    Column {
         title: "UPTIME",
         help: "time since the start",
         sort: Some("uptime"),
@@ -210,10 +227,27 @@ fn store(node: &NodeView) -> Cell {
 }
 
 fn trend(node: &NodeView, model: &Model) -> Cell {
+    let of = HistoryOf::Node(node.id.clone());
+    let histories = &model.panels.histories;
+    if let Some(values) = histories.series(&of, TREND_SECS, model.now_ms, |s| s.sessions) {
+        return Cell::new(bars(model.theme, &values, TREND));
+    }
+    // A node that keeps no history: what this console has seen.
     let values = model.node_trend.get(&node.id);
     Cell::new(values.map_or_else(String::new, |v| {
         spark(model.theme, v.iter().copied(), TREND)
     }))
+}
+
+/// The revision, and the newest one when this node is behind.
+fn config_revision(node: &NodeView, model: &Model) -> Cell {
+    let revision = node.config_revision;
+    let all = model.cluster.iter().chain(&model.lists.nodes.rows);
+    let newest = all.map(|n| n.config_revision).max().unwrap_or(revision);
+    if revision < newest {
+        return Cell::new(format!("{revision} <{newest}")).tone(Tone::Warn);
+    }
+    Cell::new(revision.to_string())
 }
 
 fn labels(node: &NodeView) -> String {
@@ -235,7 +269,37 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let Some(node) = list.selected().filter(|_| panel.height > 0) else {
         return;
     };
-    let inner = canvas.panel(panel, node.id.as_str());
+    let mut rest = panel;
+    if panel.height > layout::NODE_ROWS {
+        let (chart, below) = split(panel, layout::CHART_ROWS);
+        let what = Traffic {
+            of: &HistoryOf::Node(node.id.clone()),
+            name: node.id.as_str(),
+            span_secs: CHART_SECS,
+        };
+        panels::traffic(model, canvas, chart, what);
+        let (facts, events) = split(below, layout::NODE_ROWS);
+        let title = format!("Events of {}", node.id);
+        event_panel(model, canvas, events, &title, |e| e.node == node.id);
+        rest = facts;
+    }
+    let lines = facts(node);
+    if rest.width < layout::SIDE_BY_SIDE || panel.height == layout::NODE_ROWS {
+        let inner = canvas.panel(rest, node.id.as_str());
+        for (y, line) in (inner.y..inner.bottom()).zip(&lines) {
+            canvas.text(inner.x, y, inner.width, line, Tone::Normal);
+        }
+        return;
+    }
+    let (left, right) = halves(rest);
+    let inner = canvas.panel(left, node.id.as_str());
+    for (y, line) in (inner.y..inner.bottom()).zip(&lines) {
+        canvas.text(inner.x, y, inner.width, line, Tone::Normal);
+    }
+    settings(model, canvas, right, node);
+}
+
+fn facts(node: &NodeView) -> [String; 6] {
     let addresses: Vec<String> = node.listeners.iter().map(ToString::to_string).collect();
     let capacity = &node.capacity;
     let refusals: Vec<String> = node
@@ -244,7 +308,7 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
         .filter(|(_, rate)| **rate > 0.0)
         .map(|(code, rate)| format!("{code} {rate:.1}/s"))
         .collect();
-    let lines = [
+    [
         format!("listens  {}", addresses.join("  ")),
         format!("relays   {}", node.relays.join("  ")),
         format!(
@@ -279,8 +343,32 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
             node.store.kind,
             if node.store.connected { "" } else { " LOST" }
         ),
-    ];
-    for (y, line) in (inner.y..inner.bottom()).zip(&lines) {
-        canvas.text(inner.x, y, inner.width, line, Tone::Normal);
+    ]
+}
+
+/// The settings that apply at once, the ones that are not at their default first.
+fn settings(model: &Model, canvas: &mut Canvas<'_>, area: Rect, node: &NodeView) {
+    let inner = canvas.panel(area, "Settings that apply at once (* changed)");
+    let Some(config) = model.panels.config.as_ref().filter(|c| c.node == node.id) else {
+        canvas.text(inner.x, inner.y, inner.width, "...", Tone::Faint);
+        return;
+    };
+    let mut live: Vec<&SettingView> = config
+        .settings
+        .iter()
+        .filter(|s| s.applies == Applies::Live)
+        .collect();
+    live.sort_by_key(|s| s.value == s.default);
+    let half = inner.width / 2;
+    let room = usize::from(inner.height) * 2;
+    for (i, setting) in live.iter().take(room).enumerate() {
+        let (x, y) = (inner.x + half * (i as u16 % 2), inner.y + i as u16 / 2);
+        let changed = if setting.value == setting.default {
+            ""
+        } else {
+            " *"
+        };
+        let text = format!("{:<24} {}{changed}", setting.key, setting.value_text());
+        canvas.text(x, y, half.saturating_sub(1), &text, Tone::Normal);
     }
 }

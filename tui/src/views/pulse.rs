@@ -1,24 +1,28 @@
 //! The home view: the cluster at a glance.
 
-use std::collections::BTreeMap;
-
 use ratatui::layout::Rect;
-use shared::api::{NodeState, Overview, Severity};
+use shared::api::{Overview, Severity};
 use shared::units::{bit_rate, grouped, short_number};
 
 use super::events;
+use super::panels::{event_line, halves, split};
+use crate::client::HistoryOf;
 use crate::console::model::{Model, Sample};
+use crate::console::pulse::{self, Panel};
 use crate::console::theme::Tone;
-use crate::widgets::canvas::{Canvas, spark};
+use crate::widgets::canvas::Canvas;
+use crate::widgets::chart::{Chart, bars};
 use crate::widgets::text::{self, Align};
 
 /// From this height on figures stand in tiles.
 const TILES_FROM: u16 = 24;
-/// From this share of its binding limit on a node is an alert.
-const FULL_PERCENT: f64 = 80.0;
-
-/// A figure of a sample.
-type Figure = fn(&Sample) -> u64;
+/// From this height on the tiles hold charts.
+const CHARTS_FROM: u16 = 40;
+/// The time that lines of bars stretch over; charts show an hour.
+const BARS_SECS: u64 = 1800;
+const CHART_SECS: u64 = 3600;
+/// Columns of a realm's trend.
+const TREND: u16 = 20;
 
 /// Paints the pulse.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
@@ -37,103 +41,136 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     };
     let alerts = alerts(model, overview);
     let rows = (alerts.len() as u16).clamp(1, 4.min(rest.height.saturating_sub(2).max(1)));
-    rest = alert_panel(canvas, rest, &alerts, rows);
+    rest = alert_panel(model, canvas, rest, &alerts, rows);
     let realms = (model.top_realms.len() as u16 + 3).clamp(4, (rest.height * 2 / 3).max(4));
     rest = realm_panel(model, canvas, rest, realms);
     event_panel(model, canvas, rest);
 }
 
-/// Takes `rows` off the top of `area`.
-fn split(area: Rect, rows: u16) -> (Rect, Rect) {
-    let rows = rows.min(area.height);
-    let top = Rect {
-        height: rows,
-        ..area
-    };
-    (
-        top,
-        Rect {
-            y: area.y + rows,
-            height: area.height - rows,
+/// A box whose title shows whether it has the focus.
+fn boxed(model: &Model, canvas: &mut Canvas<'_>, area: Rect, panel: Panel, title: &str) -> Rect {
+    let inner = canvas.panel(area, title);
+    if model.pulse.panel == panel && inner.height > 0 {
+        let wide = (text::width(title) as u16 + 2).min(area.width.saturating_sub(4));
+        let row = Rect {
+            x: area.x + 2,
+            width: wide,
             ..area
-        },
-    )
+        };
+        canvas.invert(row, area.y);
+    }
+    inner
 }
 
-fn halves(area: Rect) -> (Rect, Rect) {
-    let left = area.width / 2;
-    (
-        Rect {
-            width: left,
-            ..area
-        },
-        Rect {
-            x: area.x + left,
-            width: area.width - left,
-            ..area
-        },
-    )
+/// The row of `panel` that the cursor is on.
+fn cursor(model: &Model, panel: Panel) -> Option<usize> {
+    (model.pulse.panel == panel).then(|| pulse::row(model, panel))
+}
+
+/// The first row to paint so that the cursor is among `room` of them.
+fn first(cursor: Option<usize>, room: u16) -> usize {
+    cursor.map_or(0, |at| (at + 1).saturating_sub(usize::from(room)))
+}
+
+/// A figure of the cluster over time: what the nodes kept, else what this console has seen.
+fn series(
+    model: &Model,
+    span_secs: u64,
+    figure: crate::console::history::Figure,
+    seen: fn(&Sample) -> u64,
+) -> Vec<Option<u64>> {
+    let histories = &model.panels.histories;
+    let kept = histories.cluster(span_secs, model.now_ms, &model.samples, figure, seen);
+    kept.unwrap_or_else(|| model.samples.iter().map(|s| Some(seen(s))).collect())
 }
 
 fn tiles(model: &Model, canvas: &mut Canvas<'_>, body: Rect, overview: &Overview) -> Rect {
-    let (top, rest) = split(body, 4);
+    let charts = model.size.1 >= CHARTS_FROM;
+    let (top, rest) = split(body, if charts { 10 } else { 4 });
     let (left, right) = halves(top);
     let title = format!("Sessions {}{}", grouped(overview.sessions), growth(model));
-    let inner = canvas.panel(left, &title);
-    let sessions = model.samples.iter().map(|s| s.sessions);
-    canvas.text(
-        inner.x,
-        inner.y,
-        inner.width,
-        &spark(model.theme, sessions, inner.width),
-        Tone::Accent,
-    );
+    let inner = boxed(model, canvas, left, Panel::Sessions, &title);
     let flow = format!(
         "new {:.1}/s  end {:.1}/s",
         overview.created_per_sec, overview.ended_per_sec
     );
-    canvas.text(inner.x, inner.y + 1, inner.width, &flow, Tone::Normal);
-    let both = overview.rate_in_bps.saturating_add(overview.rate_out_bps);
-    let inner = canvas.panel(right, &format!("Relay traffic {}", bit_rate(both)));
-    let series: [(&str, u64, Figure); 2] = [
-        ("in ", overview.rate_in_bps, |s| s.rate_in),
-        ("out", overview.rate_out_bps, |s| s.rate_out),
-    ];
-    for (y, (name, now, of)) in (inner.y..inner.bottom()).zip(series) {
-        let head = format!("{name} {:>5} ", short_number(now));
-        let used = canvas.text(inner.x, y, inner.width, &head, Tone::Normal);
-        let room = inner.width.saturating_sub(used);
-        let line = spark(model.theme, model.samples.iter().map(of), room);
-        canvas.text(inner.x + used, y, room, &line, Tone::Accent);
+    let (graph, last) = split(inner, inner.height.saturating_sub(1));
+    if charts {
+        let sessions = series(model, CHART_SECS, |s| s.sessions, |s| s.sessions);
+        let chart = Chart {
+            line: &sessions,
+            dots: &[],
+            span_secs: CHART_SECS,
+        };
+        chart.paint(canvas, graph);
+    } else {
+        let sessions = series(model, BARS_SECS, |s| s.sessions, |s| s.sessions);
+        let line = bars(model.theme, &sessions, graph.width);
+        canvas.text(graph.x, graph.y, graph.width, &line, Tone::Accent);
     }
+    canvas.text(last.x, last.y, last.width, &flow, Tone::Normal);
+    traffic(model, canvas, right, overview, charts);
     let (top, rest) = split(rest, 4);
     let (left, right) = halves(top);
-    refusals(canvas, left, &overview.refusals_per_sec);
-    let inner = canvas.panel(right, "Transport");
-    canvas.text(
-        inner.x,
-        inner.y,
-        inner.width,
-        &transports(&overview.transports),
-        Tone::Normal,
-    );
+    refusals(model, canvas, left, overview);
+    let inner = boxed(model, canvas, right, Panel::Transports, "Transport");
+    transport_shares(model, canvas, inner, overview);
     let packets = format!("{} packets/s relayed", grouped(overview.packets_per_sec));
     canvas.text(inner.x, inner.y + 1, inner.width, &packets, Tone::Normal);
     rest
 }
 
-/// The change of sessions over the samples, per minute.
-fn growth(model: &Model) -> String {
-    let (Some(first), Some(last)) = (model.samples.front(), model.samples.back()) else {
-        return String::new();
-    };
-    let minutes = last.at_ms.saturating_sub(first.at_ms) as f64 / 60_000.0;
-    // Over a shorter time a few sessions would look like a flood.
-    if minutes < 0.5 || first.sessions == 0 {
-        return String::new();
+fn traffic(model: &Model, canvas: &mut Canvas<'_>, area: Rect, overview: &Overview, chart: bool) {
+    let both = overview.rate_in_bps.saturating_add(overview.rate_out_bps);
+    let mut title = format!("Relay traffic {}", bit_rate(both));
+    if chart {
+        let (line, dot) = (canvas.theme.line()[0], canvas.theme.dot());
+        title += &format!("  in {line}{line}  out {dot}{dot}");
     }
-    let percent = (last.sessions as f64 / first.sessions as f64 - 1.0) * 100.0 / minutes;
-    format!(" ({percent:+.1}%/m)")
+    let inner = boxed(model, canvas, area, Panel::Traffic, &title);
+    let span = if chart { CHART_SECS } else { BARS_SECS };
+    let in_bps = series(model, span, |s| s.rate_in_bps, |s| s.rate_in);
+    let out_bps = series(model, span, |s| s.rate_out_bps, |s| s.rate_out);
+    if chart {
+        let (graph, last) = split(inner, inner.height.saturating_sub(1));
+        let chart = Chart {
+            line: &in_bps,
+            dots: &out_bps,
+            span_secs: span,
+        };
+        chart.paint(canvas, graph);
+        let (now_in, now_out) = (
+            bit_rate(overview.rate_in_bps),
+            bit_rate(overview.rate_out_bps),
+        );
+        let now = format!("in {now_in}  out {now_out}");
+        canvas.text(last.x, last.y, last.width, &now, Tone::Normal);
+        return;
+    }
+    let series = [
+        ("in ", overview.rate_in_bps, in_bps),
+        ("out", overview.rate_out_bps, out_bps),
+    ];
+    for (y, (name, now, values)) in (inner.y..inner.bottom()).zip(series) {
+        let head = format!("{name} {:>5} ", short_number(now));
+        let used = canvas.text(inner.x, y, inner.width, &head, Tone::Normal);
+        let room = inner.width.saturating_sub(used);
+        let line = bars(model.theme, &values, room);
+        canvas.text(inner.x + used, y, room, &line, Tone::Accent);
+    }
+}
+
+/// The change of sessions per minute, as in ` (+0.4%/m)`.
+pub(super) fn growth(model: &Model) -> String {
+    let seen = || {
+        let (first, last) = (model.samples.front()?, model.samples.back()?);
+        let minutes = last.at_ms.saturating_sub(first.at_ms) as f64 / 60_000.0;
+        // Over a shorter time a few sessions would look like a flood.
+        (minutes >= 0.5 && first.sessions > 0)
+            .then(|| (last.sessions as f64 / first.sessions as f64 - 1.0) * 100.0 / minutes)
+    };
+    let growth = model.panels.histories.growth().or_else(seen);
+    growth.map_or_else(String::new, |percent| format!(" ({percent:+.1}%/m)"))
 }
 
 /// What the codes mean.
@@ -166,29 +203,38 @@ fn short_name(code: &str) -> &str {
     }
 }
 
-fn refusals(canvas: &mut Canvas<'_>, area: Rect, rates: &BTreeMap<String, f64>) {
-    let inner = canvas.panel(area, "Refusals per second");
-    let mut shown: Vec<(&str, f64)> = rates.iter().map(|(c, r)| (c.as_str(), *r)).collect();
-    for code in ["401", "486", "508", "438"] {
-        if !rates.contains_key(code) && shown.len() < 4 {
-            shown.push((code, 0.0));
-        }
-    }
-    shown.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+fn refusals(model: &Model, canvas: &mut Canvas<'_>, area: Rect, overview: &Overview) {
+    let inner = boxed(model, canvas, area, Panel::Refusals, "Refusals per second");
+    let cursor = cursor(model, Panel::Refusals);
+    let rows = pulse::refusals(overview);
+    // Two columns, filled row by row; the cursor goes through them in the same order.
+    let skip = first(cursor.map(|at| at / 2), inner.height) * 2;
     let half = inner.width / 2;
-    for (i, (code, rate)) in shown.into_iter().take(4).enumerate() {
+    let shown = rows
+        .into_iter()
+        .enumerate()
+        .skip(skip)
+        .take(usize::from(inner.height) * 2);
+    for (i, (code, rate)) in shown {
         let x = inner.x + half * (i % 2) as u16;
-        let y = inner.y + (i / 2) as u16;
+        let y = inner.y + ((i - skip) / 2) as u16;
         let alarm = rate > 0.0 && matches!(code, "486" | "508");
         let tone = if alarm { Tone::Warn } else { Tone::Normal };
-        let sign = if alarm { " !" } else { "" };
-        let name = if half >= 30 {
+        let sign = if alarm { " !" } else { "  " };
+        let name = if half >= 28 {
             code_name(code)
         } else {
             short_name(code)
         };
-        let label = half.saturating_sub(8);
-        canvas.cell(x, y, label, &format!("{code} {name}"), Align::Left, tone);
+        let label = half.saturating_sub(9);
+        canvas.cell(
+            x,
+            y,
+            label,
+            &format!("{code} {name}"),
+            Align::Left,
+            Tone::Normal,
+        );
         canvas.text(
             x + label,
             y,
@@ -196,20 +242,59 @@ fn refusals(canvas: &mut Canvas<'_>, area: Rect, rates: &BTreeMap<String, f64>) 
             &format!("{rate:>5.1}{sign}"),
             tone,
         );
+        if cursor == Some(i) {
+            let row = Rect {
+                x,
+                width: half.saturating_sub(1),
+                ..inner
+            };
+            canvas.invert(row, y);
+        }
     }
 }
 
-fn transports(counts: &BTreeMap<String, u64>) -> String {
-    let total: u64 = counts.values().fold(0_u64, |sum, n| sum.saturating_add(*n));
+fn transport_shares(model: &Model, canvas: &mut Canvas<'_>, inner: Rect, overview: &Overview) {
+    let rows = pulse::transports(overview);
+    let total: u64 = rows.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n));
+    if total == 0 {
+        canvas.text(inner.x, inner.y, inner.width, "no sessions", Tone::Faint);
+        return;
+    }
+    let cursor = cursor(model, Panel::Transports);
+    let mut x = inner.x;
+    for (i, (name, n)) in rows.into_iter().enumerate() {
+        let text = format!("{name} {:.1}%", n as f64 * 100.0 / total as f64);
+        let used = canvas.text(
+            x,
+            inner.y,
+            inner.right().saturating_sub(x),
+            &text,
+            Tone::Normal,
+        );
+        if cursor == Some(i) {
+            let row = Rect {
+                x,
+                width: used,
+                ..inner
+            };
+            canvas.invert(row, inner.y);
+        }
+        x += used + 2;
+    }
+}
+
+fn transports(overview: &Overview) -> String {
+    let rows = pulse::transports(overview);
+    let total: u64 = rows.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n));
     if total == 0 {
         return "no sessions".to_owned();
     }
-    let share = |n: &u64| *n as f64 * 100.0 / total as f64;
-    counts
-        .iter()
+    let share = |n: u64| n as f64 * 100.0 / total as f64;
+    let rows: Vec<String> = rows
+        .into_iter()
         .map(|(name, n)| format!("{name} {:.1}%", share(n)))
-        .collect::<Vec<_>>()
-        .join("  ")
+        .collect();
+    rows.join("  ")
 }
 
 /// The figures on low screens: one line each.
@@ -245,7 +330,7 @@ fn lines(canvas: &mut Canvas<'_>, body: Rect, overview: &Overview) -> Rect {
                 rates.join("  ")
             },
         ),
-        ("transport", transports(&overview.transports)),
+        ("transport", transports(overview)),
     ];
     for (y, (label, value)) in (body.y..body.bottom()).zip(&rows) {
         canvas.cell(body.x + 1, y, 10, label, Align::Left, Tone::Faint);
@@ -260,68 +345,44 @@ fn lines(canvas: &mut Canvas<'_>, body: Rect, overview: &Overview) -> Rect {
     split(body, rows.len() as u16).1
 }
 
-/// What an operator should look at, the worst first.
+/// Nodes that did not answer, then the conditions that hold, worst first.
 fn alerts(model: &Model, overview: &Overview) -> Vec<(Severity, String)> {
-    let mut found = Vec::new();
-    for missing in &overview.missing {
-        found.push((
-            Severity::Crit,
-            format!("{}  {}", missing.node, missing.reason),
-        ));
-    }
-    for node in &model.cluster {
-        let known = overview.missing.iter().any(|m| m.node == node.id);
-        if node.state == NodeState::Stale && !known {
-            let text = format!(
-                "{}  silent for {} s; what is shown is the last that is known",
-                node.id, node.heartbeat_age_secs
-            );
-            found.push((Severity::Crit, text));
-        }
-        if !node.store.connected && node.state != NodeState::Gone {
-            found.push((
-                Severity::Crit,
-                format!(
-                    "{}  does not reach its store ({})",
-                    node.id, node.store.kind
-                ),
-            ));
-        }
-        if node.capacity.percent >= FULL_PERCENT {
-            found.push((
-                Severity::Warn,
-                format!(
-                    "{}  {:.0}% full, bound by {}",
-                    node.id, node.capacity.percent, node.capacity.bound_by
-                ),
-            ));
-        }
-    }
-    for code in ["486", "508"] {
-        let rate = overview.refusals_per_sec.get(code).copied().unwrap_or(0.0);
-        if rate > 0.0 {
-            found.push((
-                Severity::Warn,
-                format!("{code} {}: {rate:.1} refusals per second", code_name(code)),
-            ));
-        }
-    }
-    found.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
-    found
+    let missing = overview.missing.iter().map(|missing| {
+        let text = format!("{}  {}", missing.node, missing.reason);
+        (Severity::Crit, text)
+    });
+    let held = model.panels.alerts.iter().flat_map(|page| &page.items);
+    missing
+        .chain(held.map(|alert| (alert.severity, alert.text.clone())))
+        .collect()
 }
 
 fn alert_panel(
+    model: &Model,
     canvas: &mut Canvas<'_>,
     area: Rect,
     alerts: &[(Severity, String)],
     rows: u16,
 ) -> Rect {
     let (top, rest) = split(area, rows + 2);
-    let inner = canvas.panel(top, &format!("Alerts ({})", alerts.len()));
+    let held = model.panels.alerts.as_ref();
+    let unseen = held.map_or(0, |page| {
+        page.matched.saturating_sub(page.items.len() as u64)
+    });
+    let title = format!("Alerts ({})", grouped(alerts.len() as u64 + unseen));
+    let inner = boxed(model, canvas, top, Panel::Alerts, &title);
     if alerts.is_empty() {
-        canvas.text(inner.x, inner.y, inner.width, "none", Tone::Faint);
+        let text = if held.is_some() {
+            "none"
+        } else {
+            "not known yet"
+        };
+        canvas.text(inner.x, inner.y, inner.width, text, Tone::Faint);
     }
-    for (y, (severity, text)) in (inner.y..inner.bottom()).zip(alerts) {
+    let cursor = cursor(model, Panel::Alerts);
+    let skip = first(cursor, inner.height);
+    let shown = alerts.iter().enumerate().skip(skip);
+    for (y, (i, (severity, text))) in (inner.y..inner.bottom()).zip(shown) {
         let word = events::severity(*severity);
         let used = canvas.text(inner.x, y, 5, &word.text, word.tone);
         canvas.text(
@@ -331,17 +392,21 @@ fn alert_panel(
             text,
             Tone::Normal,
         );
+        if cursor == Some(i) {
+            canvas.invert(inner, y);
+        }
     }
     rest
 }
 
 fn realm_panel(model: &Model, canvas: &mut Canvas<'_>, area: Rect, rows: u16) -> Rect {
     let (top, rest) = split(area, rows);
-    let inner = canvas.panel(top, "Top realms by rate");
+    let inner = boxed(model, canvas, top, Panel::Realms, "Top realms by rate");
     if inner.height < 2 {
         return rest;
     }
-    let name_width = inner.width.saturating_sub(36).min(24);
+    let trend = if inner.width >= 70 { TREND + 1 } else { 0 };
+    let name_width = inner.width.saturating_sub(33 + trend).min(24);
     let row = |canvas: &mut Canvas<'_>, y: u16, cells: [&str; 5], tone: Tone| {
         let mut x = inner.x;
         let widths = [name_width, 9, 8, 8, 8];
@@ -350,14 +415,21 @@ fn realm_panel(model: &Model, canvas: &mut Canvas<'_>, area: Rect, rows: u16) ->
             canvas.cell(x, y, width, cell, align, tone);
             x += width;
         }
+        x + 1
     };
-    row(
+    let x = row(
         canvas,
         inner.y,
         ["REALM", "SESS", "USERS", "IN", "OUT"],
         Tone::Title,
     );
-    for (y, realm) in (inner.y + 1..inner.bottom()).zip(&model.top_realms) {
+    if trend > 0 {
+        canvas.text(x, inner.y, TREND, "TREND 30 MIN", Tone::Title);
+    }
+    let cursor = cursor(model, Panel::Realms);
+    let skip = first(cursor, inner.height - 1);
+    let shown = model.top_realms.iter().enumerate().skip(skip);
+    for (y, (i, realm)) in (inner.y + 1..inner.bottom()).zip(shown) {
         let name = text::cut(realm.name.as_str(), usize::from(name_width));
         let cells = [
             grouped(realm.sessions),
@@ -365,32 +437,33 @@ fn realm_panel(model: &Model, canvas: &mut Canvas<'_>, area: Rect, rows: u16) ->
             short_number(realm.rate_in_bps),
             short_number(realm.rate_out_bps),
         ];
-        row(
-            canvas,
-            y,
-            [&name, &cells[0], &cells[1], &cells[2], &cells[3]],
-            Tone::Normal,
-        );
+        let cells = [name.as_str(), &cells[0], &cells[1], &cells[2], &cells[3]];
+        let x = row(canvas, y, cells, Tone::Normal);
+        let of = HistoryOf::Realm(realm.name.clone());
+        let histories = &model.panels.histories;
+        let values = histories.series(&of, BARS_SECS, model.now_ms, |s| {
+            s.rate_in_bps.saturating_add(s.rate_out_bps)
+        });
+        if let Some(values) = values.filter(|_| trend > 0) {
+            canvas.text(
+                x,
+                y,
+                TREND,
+                &bars(model.theme, &values, TREND),
+                Tone::Accent,
+            );
+        }
+        if cursor == Some(i) {
+            canvas.invert(inner, y);
+        }
     }
     rest
 }
 
 fn event_panel(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
-    let inner = canvas.panel(area, "Events");
+    let inner = boxed(model, canvas, area, Panel::Events, "Events");
     let skip = model.events.len().saturating_sub(usize::from(inner.height));
     for (y, event) in (inner.y..inner.bottom()).zip(model.events.iter().skip(skip)) {
-        let word = events::severity(event.severity);
-        let time = model.clock(event.at_ms);
-        let node = text::fit(event.node.as_str(), 8, Align::Left);
-        let pieces = [
-            (time.as_str(), Tone::Faint),
-            (" ", Tone::Normal),
-            (word.text.as_str(), word.tone),
-            (" ", Tone::Normal),
-            (node.as_str(), Tone::Normal),
-            (" ", Tone::Normal),
-            (event.text.as_str(), Tone::Normal),
-        ];
-        canvas.pieces(inner.x, y, inner.right(), &pieces);
+        event_line(model, canvas, inner, y, event);
     }
 }

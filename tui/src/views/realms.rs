@@ -5,6 +5,9 @@ use shared::api::RealmView;
 use shared::units::{grouped, short_number};
 
 use super::paint_list;
+use super::panels::{self, Traffic, split};
+use crate::client::HistoryOf;
+use crate::console::layout;
 use crate::console::model::Model;
 use crate::console::purpose::{REALM_FIELDS, realm_field};
 use crate::console::theme::Tone;
@@ -150,6 +153,15 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let Some(realm) = list.selected().filter(|_| panel.height > 0) else {
         return;
     };
+    let (panel, chart) = split(panel, layout::REALM_ROWS);
+    if chart.height > 0 {
+        let what = Traffic {
+            of: &HistoryOf::Realm(realm.name.clone()),
+            name: realm.name.as_str(),
+            span_secs: 3600,
+        };
+        panels::traffic(model, canvas, chart, what);
+    }
     let inner = canvas.panel(
         panel,
         &format!("{} revision {}", realm.name, realm.revision),

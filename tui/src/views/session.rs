@@ -6,10 +6,19 @@ use ratatui::layout::Rect;
 use shared::api::{PermissionView, SessionDetail};
 use shared::units::{age, bit_rate, byte_count, short_number};
 
+use super::panels::{self, Traffic, event_panel, split};
+use crate::client::HistoryOf;
+use crate::console::layout;
 use crate::console::model::Model;
 use crate::console::theme::Tone;
-use crate::widgets::canvas::{Canvas, spark};
+use crate::widgets::canvas::Canvas;
+use crate::widgets::chart::bars;
 use crate::widgets::text::{self, Align};
+
+/// The time that lines of bars and the chart stretch over.
+const SPAN_SECS: u64 = 120;
+/// From this many rows on the rates are a chart, and events stand below.
+const TALL: u16 = 36;
 
 /// Paints the session.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
@@ -20,28 +29,65 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     };
     let facts = facts(model, detail);
     let columns: u16 = if body.width >= 76 { 2 } else { 1 };
-    let fact_rows = (facts.len() as u16).div_ceil(columns);
-    let area = Rect {
-        height: (fact_rows + 2).min(body.height),
-        ..body
-    };
-    paint_facts(model, canvas, area, detail, &facts, columns);
-    let rest = Rect {
-        y: area.bottom(),
-        height: body.height - area.height,
-        ..body
-    };
-    let rates = Rect {
-        height: 5.min(rest.height),
-        ..rest
-    };
+    let fact_rows = (facts.len() as u16).div_ceil(columns) + 2;
+    let (top, rest) = split(body, fact_rows);
+    paint_facts(model, canvas, top, detail, &facts, columns);
+    let tall = model.size.1 >= TALL;
+    let (rates, rest) = split(rest, 5);
     paint_rates(model, canvas, rates, detail);
-    let rest = Rect {
-        y: rates.bottom(),
-        height: rest.height - rates.height,
-        ..rest
-    };
-    paint_peers(model, canvas, rest, detail);
+    let mut rest = rest;
+    if tall {
+        let (chart, below) = split(rest, layout::CHART_ROWS);
+        let of = HistoryOf::Session(detail.session.id);
+        let what = Traffic {
+            of: &of,
+            name: "",
+            span_secs: SPAN_SECS,
+        };
+        panels::traffic(model, canvas, chart, what);
+        let (peers, events) = split(below, below.height.saturating_sub(5));
+        let id = detail.session.id;
+        event_panel(model, canvas, events, "Events of this session", |e| {
+            e.session == Some(id)
+        });
+        rest = peers;
+    }
+    let denied = refusals(model, detail);
+    let lines = (denied.len() as u16).min(if tall { 4 } else { 1 });
+    let (peers, below) = split(rest, rest.height.saturating_sub(lines));
+    paint_peers(model, canvas, peers, detail);
+    for (y, line) in (below.y..below.bottom()).zip(&denied) {
+        canvas.text(
+            below.x + 1,
+            y,
+            below.width.saturating_sub(2),
+            line,
+            Tone::Warn,
+        );
+    }
+}
+
+/// `denied: 10.0.0.5 (peer denied, 2x) 12:03:58`, newest first.
+fn refusals(model: &Model, detail: &SessionDetail) -> Vec<String> {
+    detail
+        .refusals
+        .iter()
+        .map(|refusal| {
+            let code = refusal
+                .code
+                .map_or_else(String::new, |code| format!("{code} "));
+            let reason = refusal.reason.replace('_', " ");
+            let of = refusal.peer.as_deref().unwrap_or("");
+            let times = if refusal.count > 1 {
+                format!(", {}x", refusal.count)
+            } else {
+                String::new()
+            };
+            let space = if of.is_empty() { "" } else { " " };
+            let time = model.clock(refusal.at_ms);
+            format!("denied: {of}{space}({code}{reason}{times}) {time}")
+        })
+        .collect()
 }
 
 fn facts(model: &Model, detail: &SessionDetail) -> Vec<(&'static str, String)> {
@@ -124,22 +170,30 @@ fn paint_facts(
 }
 
 fn paint_rates(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &SessionDetail) {
-    let inner = canvas.panel(area, "Rate");
     let s = &detail.session;
+    let of = HistoryOf::Session(s.id);
+    let head = 14;
+    let room = usize::from(area.width.saturating_sub(4 + head));
+    let span = (room as u64).min(SPAN_SECS);
+    let inner = canvas.panel(area, &format!("Rate ({span} s)"));
     let rates = &model.detail.rates;
+    // A node that keeps no history: what this console has seen.
+    let kept = |figure, seen: fn(&(u64, u64)) -> u64| {
+        let kept = model
+            .panels
+            .histories
+            .series(&of, span, model.now_ms, figure);
+        kept.unwrap_or_else(|| rates.iter().map(|r| Some(seen(r))).collect())
+    };
     let lines = [
-        (
-            "in ",
-            s.rate_in_bps,
-            rates.iter().map(|r| r.0).collect::<Vec<_>>(),
-        ),
-        ("out", s.rate_out_bps, rates.iter().map(|r| r.1).collect()),
+        ("in ", s.rate_in_bps, kept(|s| s.rate_in_bps, |r| r.0)),
+        ("out", s.rate_out_bps, kept(|s| s.rate_out_bps, |r| r.1)),
     ];
     for (y, (name, now, series)) in (inner.y..inner.bottom()).zip(lines) {
         let head = format!("{name} {:>9} ", bit_rate(now));
         let used = canvas.text(inner.x, y, inner.width, &head, Tone::Normal);
         let room = inner.width.saturating_sub(used);
-        let line = spark(model.theme, series.into_iter(), room);
+        let line = bars(model.theme, &series, room);
         canvas.text(inner.x + used, y, room, &line, Tone::Accent);
     }
     let total = format!(
@@ -158,10 +212,17 @@ fn paint_rates(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &Sess
 fn paint_peers(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &SessionDetail) {
     let (permissions, channels) = (&detail.permissions, &detail.channels);
     let title = format!(
-        "Peers: {} permissions, {} channels",
+        "Peers by rate: {} permissions, {} channels, {:.1} new/s",
         permissions.len(),
-        channels.len()
+        channels.len(),
+        detail.session.new_peers_per_sec
     );
+    let mut permissions: Vec<&PermissionView> = permissions.iter().collect();
+    permissions.sort_by_key(|p| {
+        let rate = p.rate_in_bps.saturating_add(p.rate_out_bps);
+        let bytes = p.in_bytes.saturating_add(p.out_bytes);
+        (std::cmp::Reverse((rate, bytes)), p.peer)
+    });
     let inner = canvas.panel(area, &title);
     if inner.height == 0 {
         return;
@@ -177,7 +238,7 @@ fn paint_peers(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &Sess
         canvas,
         inner,
         inner.y,
-        ["PEER", "CHAN", "IN", "OUT", "TTL"],
+        TITLES.map(str::to_owned),
         Tone::Title,
     );
     let rows = inner.height.saturating_sub(1 + tail);
@@ -186,14 +247,7 @@ fn paint_peers(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &Sess
         .top
         .min(permissions.len().saturating_sub(usize::from(rows)));
     for (y, permission) in (inner.y + 1..inner.y + 1 + rows).zip(permissions.iter().skip(top)) {
-        let cells = cells(detail, permission);
-        row(
-            canvas,
-            inner,
-            y,
-            [&cells[0], &cells[1], &cells[2], &cells[3], &cells[4]],
-            Tone::Normal,
-        );
+        row(canvas, inner, y, cells(detail, permission), Tone::Normal);
     }
     if tail > 0 {
         let text = format!("dropped: {}", drops.join(", "));
@@ -201,7 +255,10 @@ fn paint_peers(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &Sess
     }
 }
 
-fn cells(detail: &SessionDetail, permission: &PermissionView) -> [String; 5] {
+/// Titles of the columns of peers: rates, then bytes where there is room.
+const TITLES: [&str; 7] = ["PEER", "CHAN", "IN", "OUT", "BYTES IN", "BYTES OUT", "TTL"];
+
+fn cells(detail: &SessionDetail, permission: &PermissionView) -> [String; 7] {
     let channel = detail
         .channels
         .iter()
@@ -214,18 +271,27 @@ fn cells(detail: &SessionDetail, permission: &PermissionView) -> [String; 5] {
     [
         peer,
         channel.map_or_else(|| "-".to_owned(), |c| format!("0x{:04X}", c.number)),
+        short_number(permission.rate_in_bps),
+        short_number(permission.rate_out_bps),
         byte_count(permission.in_bytes),
         byte_count(permission.out_bytes),
         format!("{}s", permission.ttl_secs),
     ]
 }
 
-fn row(canvas: &mut Canvas<'_>, inner: Rect, y: u16, cells: [&str; 5], tone: Tone) {
-    let peer = inner.width.saturating_sub(36).min(48);
+fn row(canvas: &mut Canvas<'_>, inner: Rect, y: u16, cells: [String; 7], tone: Tone) {
+    let widths = if inner.width >= 70 {
+        [inner.width.saturating_sub(50).min(48), 7, 6, 6, 9, 9, 7]
+    } else {
+        [inner.width.saturating_sub(30).min(48), 7, 6, 6, 0, 0, 7]
+    };
     let mut x = inner.x;
-    for (i, (cell, width)) in cells.into_iter().zip([peer, 7, 9, 9, 7]).enumerate() {
+    for (i, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
+        if width == 0 {
+            continue;
+        }
         let align = if i < 2 { Align::Left } else { Align::Right };
-        let cell = text::fit(cell, usize::from(width), align);
+        let cell = text::fit(&cell, usize::from(width), align);
         canvas.text(x, y, width, &cell, tone);
         x += width + 1;
     }

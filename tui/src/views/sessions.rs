@@ -7,6 +7,9 @@ use shared::api::SessionView;
 use shared::units::{age, short_number};
 
 use super::paint_list;
+use super::panels::{self, Traffic, event_panel, halves, split};
+use crate::client::HistoryOf;
+use crate::console::layout;
 use crate::console::model::Model;
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
@@ -219,22 +222,45 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
         columns[5].width = 21;
     }
     let panel = paint_list(model, canvas, body, list, &columns, |s| s.stale);
-    if panel.height == 0 {
-        return;
-    }
-    let inner = canvas.panel(panel, "Selected session");
-    let Some(session) = list.selected() else {
+    let Some(session) = list.selected().filter(|_| panel.height > 0) else {
         return;
     };
+    let (top, events) = split(panel, layout::SESSION_ROWS);
+    let what = Traffic {
+        of: &HistoryOf::Session(session.id),
+        name: "",
+        span_secs: 120,
+    };
+    if panel.width >= layout::SIDE_BY_SIDE {
+        let (left, right) = halves(top);
+        preview(model, canvas, left, session);
+        panels::traffic(model, canvas, right, what);
+        let title = format!("Events of node {}", session.node);
+        event_panel(model, canvas, events, &title, |e| e.node == session.node);
+    } else {
+        preview(model, canvas, top, session);
+        if events.height > 0 {
+            panels::traffic(model, canvas, events, what);
+        }
+    }
+}
+
+/// What the columns leave out of the selected session.
+fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &SessionView) {
+    let inner = canvas.panel(area, &format!("Selected session {}", session.id));
+    let limit = session.max_rate_bps.map_or_else(String::new, |bps| {
+        format!("   max {}", shared::units::bit_rate(bps))
+    });
     let lines = [
         format!(
             "user   {}   realm {}   node {} worker {}",
             session.user, session.realm, session.node, session.worker
         ),
         format!(
-            "client {} {}   server {}   relay {}",
-            session.client, session.transport, session.server, session.relay
+            "client {} {}   server {}",
+            session.client, session.transport, session.server
         ),
+        format!("relay  {}{limit}", session.relay),
         format!(
             "started {} ({})   expires in {} s   {} permissions",
             model.clock(session.started_at_ms),
@@ -250,7 +276,11 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
             short_number(session.out_packets),
             session.drops
         ),
-        format!("peers  {}", session.peers.join("  ")),
+        format!(
+            "peers  {}   new {:.1}/s",
+            session.peers.join("  "),
+            session.new_peers_per_sec
+        ),
     ];
     for (y, line) in (inner.y..inner.bottom()).zip(&lines) {
         canvas.text(inner.x, y, inner.width, line, Tone::Normal);

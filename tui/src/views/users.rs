@@ -5,6 +5,8 @@ use shared::api::UserView;
 use shared::units::{grouped, short_number};
 
 use super::paint_list;
+use super::panels::{self, Traffic};
+use crate::client::HistoryOf;
 use crate::console::model::Model;
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
@@ -118,7 +120,17 @@ fn limit(user: &UserView, _: &Model) -> Cell {
     Cell::new(format!("{limit}{own}"))
 }
 
-/// Paints the list.
+/// Paints the list, and the traffic of the selected user below it where there is room.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
-    paint_list(model, canvas, body, &model.lists.users, COLUMNS, |_| false);
+    let list = &model.lists.users;
+    let panel = paint_list(model, canvas, body, list, COLUMNS, |_| false);
+    let Some(user) = list.selected().filter(|_| panel.height > 0) else {
+        return;
+    };
+    let what = Traffic {
+        of: &HistoryOf::User(user.realm.clone(), user.name.clone()),
+        name: &user.name,
+        span_secs: 3600,
+    };
+    panels::traffic(model, canvas, panel, what);
 }

@@ -16,7 +16,7 @@ fn all_sizes(name: &str, keys: &str) {
     for size in SIZES {
         let mut rig = Rig::new(412, size);
         rig.keys(keys);
-        if name == "session" {
+        if matches!(name, "session" | "realm") {
             rig.press(crossterm::event::KeyCode::Enter);
         }
         rig.second();
@@ -52,6 +52,11 @@ fn users() {
 #[test]
 fn realms() {
     all_sizes("realms", "5");
+}
+
+#[test]
+fn realm_sheet() {
+    all_sizes("realm", "5");
 }
 
 #[test]

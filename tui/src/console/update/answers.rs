@@ -93,9 +93,15 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
         }
         (_, Answer::Session(detail)) => take_session(model, *detail),
         (_, Answer::Targets(sessions, matched)) => change::kill_many(model, sessions, matched),
+        (Question::OneRealm(_), Answer::Realm(view)) => {
+            if !frozen(model) && *model.place() == Place::Realm(view.name.clone()) {
+                model.sheet.error = None;
+                model.sheet.realm = Some(*view);
+            }
+        }
         (_, Answer::Realm(view)) => realm::take(model, *view),
         (_, Answer::Events(page)) => take_events(model, page),
-        (_, Answer::Config(view)) => take_config(model, *view),
+        (Question::Config(_), Answer::Config(view)) => take_config(model, *view),
         (Question::Groups(query), Answer::Groups(page))
             if *model.place() == Place::Groups(query.by) && !frozen(model) =>
         {
@@ -108,7 +114,15 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
             }
         }
         (Question::History(of), Answer::History(view)) => {
-            model.histories.insert(of, *view);
+            model.panels.histories.take(of, *view, model.now_ms);
+        }
+        (Question::TopAlerts(_), Answer::Alerts(page)) => model.panels.alerts = Some(page),
+        (Question::PanelConfig(_), Answer::Config(view)) => model.panels.config = Some(*view),
+        (Question::Secrets(realm), Answer::Secrets(page)) => {
+            model.panels.secrets = Some((realm, page.items));
+        }
+        (Question::TopUsers(realm, _), Answer::Groups(page)) => {
+            model.panels.users = Some((realm, page));
         }
         (_, Answer::Job(job)) => {
             if let Some(Dialog::Job(dialog)) = &mut model.dialog
@@ -263,8 +277,13 @@ fn refused(model: &mut Model, question: Question, error: ApiError) {
         }
         Question::Config(_) => model.lists.config.error = Some(error.message),
         Question::Groups(_) => model.lists.groups.error = Some(error.message),
-        // A graph less; the figures are there.
-        Question::History(_) => {}
+        Question::OneRealm(_) => model.sheet.error = Some(error.message),
+        // A panel less; the list is there.
+        Question::History(_)
+        | Question::TopAlerts(_)
+        | Question::PanelConfig(_)
+        | Question::Secrets(_)
+        | Question::TopUsers(..) => {}
         // The stream says the same, and the view can do without.
         Question::Events(_) | Question::Cluster(_) | Question::TopRealms(_) => {}
         _ => model.say(Tone::Bad, error.message),

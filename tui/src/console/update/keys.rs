@@ -1,11 +1,13 @@
 //! What keys do.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use shared::api::AlertView;
 use shared::filter::equals;
 
 use super::super::keymap::{Binding, Intent, Views, lookup};
 use super::super::message::{Effect, Question, Slot};
 use super::super::model::{Dialog, Mode, Model, Place, PromptKind, REFRESH_SECS};
+use super::super::pulse;
 use super::super::theme::Tone;
 use super::{
     ask, ask_list_again, ask_view, change, enter, jobs, jump, prompt, realm, set_filter, set_trail,
@@ -149,6 +151,7 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
             model.follow = !model.follow;
             model.select_events();
         }
+        I::NextPanel | I::LastPanel => next_panel(model, binding.intent == I::NextPanel),
         I::Pause => {
             model.paused = !model.paused;
             ask_view(model, effects);
@@ -173,15 +176,32 @@ fn set_refresh(model: &mut Model, index: usize) {
 
 fn movement(model: &mut Model, intent: Intent) {
     let following = *model.place() == Place::Events;
-    if let Place::Session(_) = model.place() {
-        let top = model.detail.top;
-        model.detail.top = match intent {
-            Intent::Up => top.saturating_sub(1),
-            Intent::Down => top + 1,
-            Intent::Top => 0,
-            Intent::PageUp | Intent::HalfUp => top.saturating_sub(5),
-            _ => top + 5,
-        };
+    let place = model.place().clone();
+    let last = match place {
+        Place::Session(_) => {
+            let peers = model.detail.view.as_ref().map(|d| d.permissions.len());
+            peers.unwrap_or(0)
+        }
+        Place::Realm(_) => {
+            let users = model
+                .panels
+                .users
+                .as_ref()
+                .map(|(_, page)| page.items.len());
+            users.unwrap_or(0)
+        }
+        Place::Pulse => pulse::rows(model, model.pulse.panel),
+        _ => 0,
+    }
+    .saturating_sub(1);
+    let scrolled = match place {
+        Place::Session(_) => Some(&mut model.detail.top),
+        Place::Realm(_) => Some(&mut model.sheet.top),
+        Place::Pulse => Some(&mut model.pulse.row),
+        _ => None,
+    };
+    if let Some(row) = scrolled {
+        *row = scroll((*row).min(last), intent).min(last);
         return;
     }
     let Some(list) = model.list() else { return };
@@ -206,6 +226,26 @@ fn movement(model: &mut Model, intent: Intent) {
             Tone::Normal,
             "there is more: it loads as you go; o turns the order round",
         );
+    }
+}
+
+/// Where a movement leads in a panel that scrolls by rows.
+fn scroll(row: usize, intent: Intent) -> usize {
+    match intent {
+        Intent::Up => row.saturating_sub(1),
+        Intent::Down => row + 1,
+        Intent::Top => 0,
+        Intent::End => usize::MAX,
+        Intent::PageUp | Intent::HalfUp => row.saturating_sub(5),
+        _ => row + 5,
+    }
+}
+
+/// Tab: the next panel of the pulse, or the other list of a view that has two.
+fn next_panel(model: &mut Model, forward: bool) {
+    if *model.place() == Place::Pulse {
+        model.pulse.panel = model.pulse.panel.next(forward);
+        model.pulse.row = 0;
     }
 }
 
@@ -271,7 +311,10 @@ fn kept_filter(model: &Model, place: &Place) -> String {
 fn open(model: &mut Model) {
     let lists = &model.lists;
     let (place, filter) = match model.place() {
-        Place::Pulse => (Place::Sessions, String::new()),
+        Place::Pulse => match pulse::target(model) {
+            Some(target) => target,
+            None => return,
+        },
         Place::Nodes => match lists.nodes.selected() {
             Some(node) => (Place::Sessions, equals("node", node.id.as_str())),
             None => return,
@@ -288,9 +331,10 @@ fn open(model: &mut Model) {
             None => return,
         },
         Place::Realms => match lists.realms.selected() {
-            Some(realm) => (Place::Sessions, equals("realm", realm.name.as_str())),
+            Some(realm) => (Place::Realm(realm.name.clone()), String::new()),
             None => return,
         },
+        Place::Realm(name) => (Place::Sessions, equals("realm", name.as_str())),
         Place::Events => {
             let Some(event) = lists.events.selected() else {
                 return;
@@ -314,16 +358,21 @@ fn open(model: &mut Model) {
             None => return,
         },
         Place::Alerts => match lists.alerts.selected() {
-            Some(alert) => match (&alert.node, &alert.realm) {
-                (Some(node), _) => (Place::Nodes, equals("node", node.as_str())),
-                (None, Some(realm)) => (Place::Realms, equals("realm", realm.as_str())),
-                (None, None) => (Place::Nodes, String::new()),
-            },
+            Some(alert) => about(alert),
             None => return,
         },
         Place::Audit | Place::Redirects | Place::Config(_) | Place::Contexts => return,
     };
     enter(model, place, &filter);
+}
+
+/// What an alert is about: its node, else its realm.
+pub(crate) fn about(alert: &AlertView) -> (Place, String) {
+    match (&alert.node, &alert.realm) {
+        (Some(node), _) => (Place::Nodes, equals("node", node.as_str())),
+        (None, Some(realm)) => (Place::Realm(realm.clone()), String::new()),
+        (None, None) => (Place::Nodes, String::new()),
+    }
 }
 
 /// Esc clears the filter first, then goes back.
@@ -376,6 +425,7 @@ fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
         Place::Session(id) => Some(id.to_string()),
         Place::Users => lists.users.selected().map(|u| u.name.clone()),
         Place::Realms => lists.realms.selected().map(|r| r.name.as_str().to_owned()),
+        Place::Realm(name) => Some(name.as_str().to_owned()),
         Place::Events => lists.events.selected().map(|e| e.text.clone()),
         Place::Audit => lists.audit.selected().map(|a| a.target.clone()),
         Place::Refusals => lists.refusals.selected().map(|r| r.source.to_string()),

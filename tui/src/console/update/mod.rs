@@ -5,8 +5,10 @@ mod change;
 pub(crate) use change::BULK_MAX;
 mod jobs;
 mod keys;
+pub(crate) use keys::about;
 mod prompt;
 mod realm;
+mod watch;
 
 use shared::api::{GroupQuery, JobState, ListQuery};
 
@@ -14,7 +16,6 @@ use super::layout;
 use super::list::AnyList;
 use super::message::{Effect, Kind, Message, Question, Slot};
 use super::model::{Detail, Dialog, Model, Place, Stream, Visit};
-use crate::client::HistoryOf;
 
 /// A question that was not answered for so long may be asked again.
 const LOST_MS: u64 = 20_000;
@@ -27,6 +28,7 @@ const HISTORY_MAX: usize = 100;
 pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
     let mut effects = Vec::new();
     let place = model.place().clone();
+    let ticked = matches!(message, Message::Tick(_));
     match message {
         Message::Tick(now_ms) => tick(model, now_ms, &mut effects),
         Message::Key(event) => keys::key(model, event, &mut effects),
@@ -57,6 +59,9 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         ask_view(model, &mut effects);
     }
     ask_wanted_page(model, &mut effects);
+    if ticked || *model.place() != place {
+        watch::ask_panels(model, &mut effects);
+    }
     effects
 }
 
@@ -135,11 +140,7 @@ fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
     }
     match model.place().clone() {
         Place::Pulse => {
-            let nodes = ListQuery {
-                limit: Some(ListQuery::MAX_LIMIT),
-                ..ListQuery::default()
-            };
-            ask(model, Question::Cluster(nodes), effects);
+            ask(model, Question::Cluster(all_nodes()), effects);
             let realms = ListQuery {
                 sort: Some("rate:desc".to_owned()),
                 limit: Some(20),
@@ -149,7 +150,6 @@ fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
         }
         Place::Session(id) => {
             ask(model, Question::Session(id.to_string()), effects);
-            ask(model, Question::History(HistoryOf::Session(id)), effects);
         }
         Place::Events => model.select_events(),
         Place::Config(node) => ask(model, Question::Config(node), effects),
@@ -162,12 +162,21 @@ fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
             };
             ask(model, Question::Groups(query), effects);
         }
+        Place::Realm(name) => ask(model, Question::OneRealm(name), effects),
         Place::Contexts => {}
         place => {
             if let Some(kind) = place.kind() {
                 ask_page(model, kind, None, effects);
             }
         }
+    }
+}
+
+/// All nodes, as far as one page goes.
+fn all_nodes() -> ListQuery {
+    ListQuery {
+        limit: Some(ListQuery::MAX_LIMIT),
+        ..ListQuery::default()
     }
 }
 

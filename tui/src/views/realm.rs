@@ -1,0 +1,278 @@
+//! Everything about one realm: its document, secrets, traffic, and who makes it.
+
+use std::time::Duration;
+
+use ratatui::layout::Rect;
+use shared::Realm;
+use shared::api::{GroupView, RealmView, SecretView};
+use shared::units::{age, grouped, short_number};
+
+use super::panels::{self, Traffic, halves, split};
+use crate::client::HistoryOf;
+use crate::console::layout;
+use crate::console::model::Model;
+use crate::console::purpose::{REALM_FIELDS, realm_field};
+use crate::console::theme::Tone;
+use crate::widgets::canvas::Canvas;
+use crate::widgets::chart::bars;
+use crate::widgets::text::Align;
+
+/// The time that the chart stretches over.
+const SPAN_SECS: u64 = 3600;
+
+/// Paints the sheet of `name`.
+pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect, name: &Realm) {
+    let Some(realm) = model.sheet.realm.as_ref().filter(|r| r.name == *name) else {
+        let text = model.sheet.error.as_deref().unwrap_or("loading...");
+        let width = body.width.saturating_sub(2);
+        canvas.text(body.x + 2, body.y + 1, width, text, Tone::Faint);
+        return;
+    };
+    let columns: u16 = if body.width >= 76 { 2 } else { 1 };
+    let facts = facts(realm);
+    let rest = if body.height >= 16 {
+        let rows = (facts.len() as u16).div_ceil(columns) + 2;
+        let (top, rest) = split(body, rows);
+        paint_facts(canvas, top, &title(model, realm), &facts, columns);
+        rest
+    } else {
+        let (top, rest) = split(body, 5);
+        paint_facts(canvas, top, &title(model, realm), &facts, columns);
+        rest
+    };
+    let of = HistoryOf::Realm(name.clone());
+    let rest = if rest.height >= 20 {
+        let (chart, rest) = split(rest, layout::CHART_ROWS + 1);
+        let what = Traffic {
+            of: &of,
+            name: name.as_str(),
+            span_secs: SPAN_SECS,
+        };
+        panels::traffic(model, canvas, chart, what);
+        rest
+    } else if rest.height >= 7 {
+        let (line, rest) = split(rest, 1);
+        trend(model, canvas, line, &of);
+        rest
+    } else {
+        rest
+    };
+    if rest.width >= 76 {
+        let (left, right) = halves(rest);
+        users(model, canvas, left, name);
+        secrets(model, canvas, right, name);
+    } else {
+        let (top, below) = split(rest, rest.height * 3 / 5);
+        users(model, canvas, top, name);
+        secrets(model, canvas, below, name);
+    }
+}
+
+fn title(model: &Model, realm: &RealmView) -> String {
+    let error = model
+        .sheet
+        .error
+        .as_ref()
+        .map_or("", |_| "  (no answer: the last that is known)");
+    let changed = if realm.changed_at_ms == 0 {
+        "never stored".to_owned()
+    } else {
+        let by = &realm.changed_by;
+        format!("{} by {by}", model.clock(realm.changed_at_ms))
+    };
+    format!(
+        "Realm {}  revision {}, {changed}{error}",
+        realm.name, realm.revision
+    )
+}
+
+fn facts(realm: &RealmView) -> Vec<(String, String)> {
+    let document = &realm.document;
+    let mut facts = vec![
+        (
+            "sessions".to_owned(),
+            format!(
+                "{} of {} users",
+                grouped(realm.sessions),
+                grouped(realm.users)
+            ),
+        ),
+        (
+            "traffic".to_owned(),
+            format!(
+                "in {}  out {}",
+                bit_rate(realm.rate_in_bps),
+                bit_rate(realm.rate_out_bps)
+            ),
+        ),
+    ];
+    for (name, _) in REALM_FIELDS {
+        let value = match realm_field(document, name) {
+            text if text.is_empty() => "none".to_owned(),
+            text => text,
+        };
+        facts.push((name.to_owned(), value));
+    }
+    if !REALM_FIELDS.iter().any(|(name, _)| *name == "origins") {
+        let origins = match document.origins.as_slice() {
+            [] => "none".to_owned(),
+            origins => origins.join(", "),
+        };
+        facts.push(("origins".to_owned(), origins));
+    }
+    facts
+}
+
+fn paint_facts(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    title: &str,
+    facts: &[(String, String)],
+    columns: u16,
+) {
+    let inner = canvas.panel(area, title);
+    let width = inner.width / columns;
+    let label = 22.min(width / 2);
+    for (i, (name, value)) in facts.iter().enumerate() {
+        let x = inner.x + width * (i as u16 % columns);
+        let y = inner.y + i as u16 / columns;
+        if y >= inner.bottom() {
+            return;
+        }
+        canvas.cell(x, y, label, name, Align::Left, Tone::Faint);
+        canvas.text(
+            x + label + 1,
+            y,
+            width.saturating_sub(label + 2),
+            value,
+            Tone::Normal,
+        );
+    }
+}
+
+fn trend(model: &Model, canvas: &mut Canvas<'_>, area: Rect, of: &HistoryOf) {
+    let histories = &model.panels.histories;
+    let both = histories.series(of, SPAN_SECS, model.now_ms, |s| {
+        s.rate_in_bps.saturating_add(s.rate_out_bps)
+    });
+    let used = canvas.text(
+        area.x + 2,
+        area.y,
+        area.width,
+        "traffic 60 min ",
+        Tone::Faint,
+    );
+    let room = area.width.saturating_sub(used + 4);
+    let line = bars(model.theme, &both.unwrap_or_default(), room);
+    canvas.text(area.x + 2 + used, area.y, room, &line, Tone::Accent);
+}
+
+fn users(model: &Model, canvas: &mut Canvas<'_>, area: Rect, name: &Realm) {
+    let known = model
+        .panels
+        .users
+        .as_ref()
+        .filter(|(realm, _)| realm == name);
+    let count = known.map_or(0, |(_, page)| page.matched);
+    let inner = canvas.panel(area, &format!("Top users by rate, of {}", grouped(count)));
+    let Some((_, page)) = known else {
+        canvas.text(inner.x, inner.y, inner.width, "...", Tone::Faint);
+        return;
+    };
+    if inner.height == 0 {
+        return;
+    }
+    user_row(
+        canvas,
+        inner,
+        inner.y,
+        ["USER", "SESS", "IN", "OUT"],
+        Tone::Title,
+    );
+    let rows = usize::from(inner.height - 1);
+    let top = model.sheet.top.min(page.items.len().saturating_sub(rows));
+    for (y, user) in (inner.y + 1..inner.bottom()).zip(page.items.iter().skip(top)) {
+        let cells = user_cells(user);
+        let cells = [&*cells[0], &cells[1], &cells[2], &cells[3]];
+        user_row(canvas, inner, y, cells, Tone::Normal);
+    }
+}
+
+fn user_cells(user: &GroupView) -> [String; 4] {
+    [
+        user.key.clone(),
+        grouped(user.sessions),
+        short_number(user.rate_in_bps),
+        short_number(user.rate_out_bps),
+    ]
+}
+
+fn user_row(canvas: &mut Canvas<'_>, inner: Rect, y: u16, cells: [&str; 4], tone: Tone) {
+    let name = inner.width.saturating_sub(24);
+    let mut x = inner.x;
+    for (i, (cell, width)) in cells.into_iter().zip([name, 8, 8, 8]).enumerate() {
+        let align = if i == 0 { Align::Left } else { Align::Right };
+        canvas.cell(x, y, width, cell, align, tone);
+        x += width;
+    }
+}
+
+fn secrets(model: &Model, canvas: &mut Canvas<'_>, area: Rect, name: &Realm) {
+    let known = model
+        .panels
+        .secrets
+        .as_ref()
+        .filter(|(realm, _)| realm == name);
+    let inner = canvas.panel(area, "Shared secrets");
+    let Some((_, secrets)) = known else {
+        canvas.text(inner.x, inner.y, inner.width, "...", Tone::Faint);
+        return;
+    };
+    if inner.height == 0 {
+        return;
+    }
+    if secrets.is_empty() {
+        canvas.text(inner.x, inner.y, inner.width, "none", Tone::Faint);
+        return;
+    }
+    secret_row(
+        canvas,
+        inner,
+        inner.y,
+        ["ID", "LABEL", "AGE", "SESS"],
+        Tone::Title,
+    );
+    for (y, secret) in (inner.y + 1..inner.bottom()).zip(secrets) {
+        let cells = secret_cells(model, secret);
+        let cells = [&*cells[0], &cells[1], &cells[2], &cells[3]];
+        secret_row(canvas, inner, y, cells, Tone::Normal);
+    }
+}
+
+fn secret_cells(model: &Model, secret: &SecretView) -> [String; 4] {
+    let since = match secret.created_at_ms {
+        0 => "-".to_owned(),
+        at => age(Duration::from_millis(model.now_ms.saturating_sub(at))),
+    };
+    let label = if secret.label.is_empty() {
+        "-"
+    } else {
+        &secret.label
+    };
+    [
+        secret.id.clone(),
+        label.to_owned(),
+        since,
+        grouped(secret.sessions),
+    ]
+}
+
+fn secret_row(canvas: &mut Canvas<'_>, inner: Rect, y: u16, cells: [&str; 4], tone: Tone) {
+    let label = inner.width.saturating_sub(29);
+    let mut x = inner.x;
+    for (i, (cell, width)) in cells.into_iter().zip([12, label, 6, 8]).enumerate() {
+        let align = if i < 2 { Align::Left } else { Align::Right };
+        canvas.cell(x, y, width, cell, align, tone);
+        x += width + 1;
+    }
+}
