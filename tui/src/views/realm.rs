@@ -100,9 +100,9 @@ fn facts(realm: &RealmView) -> Vec<(String, String)> {
         (
             "traffic".to_owned(),
             format!(
-                "in {}  out {}",
-                bit_rate(realm.rate_in_bps),
-                bit_rate(realm.rate_out_bps)
+                "{} in {} out",
+                short_number(realm.rate_in_bps),
+                short_number(realm.rate_out_bps)
             ),
         ),
     ];

@@ -10,7 +10,9 @@ mod state;
 
 use std::sync::{Mutex, MutexGuard};
 
-use shared::api::{ApiError, ErrorKind, EventView, MissingNode, Role, SessionView};
+use shared::api::{
+    ApiError, ErrorKind, EventView, MissingNode, NodeView, RefusalView, Role, SessionView,
+};
 
 use self::data::START_MS;
 use self::state::State;
@@ -100,6 +102,16 @@ impl FakeAdmin {
     /// Changes the sessions at will: hostile names, extreme figures.
     pub fn edit_sessions(&self, edit: impl FnOnce(&mut Vec<SessionView>)) {
         edit(&mut self.state().sessions);
+    }
+
+    /// Changes the nodes at will.
+    pub fn edit_nodes(&self, edit: impl FnOnce(&mut Vec<NodeView>)) {
+        edit(&mut self.state().nodes);
+    }
+
+    /// Changes the latest refusals at will.
+    pub fn edit_recent_refusals(&self, edit: impl FnOnce(&mut Vec<RefusalView>)) {
+        edit(&mut self.state().recent_refusals);
     }
 
     /// Something happens.

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod changes;
+mod panels;
 mod runtime;
 mod screens;
 

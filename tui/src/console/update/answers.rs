@@ -1,6 +1,6 @@
 //! What answers do to the model.
 
-use shared::api::{ApiError, ConfigView, ErrorKind, EventView, Page, SessionDetail};
+use shared::api::{ApiError, ConfigView, ErrorKind, EventView, Page, RealmView, SessionDetail};
 
 use super::super::list::{ListState, Row};
 use super::super::message::{Answer, Effect, Failure, Kind, Question};
@@ -93,12 +93,7 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
         }
         (_, Answer::Session(detail)) => take_session(model, *detail),
         (_, Answer::Targets(sessions, matched)) => change::kill_many(model, sessions, matched),
-        (Question::OneRealm(_), Answer::Realm(view)) => {
-            if !frozen(model) && *model.place() == Place::Realm(view.name.clone()) {
-                model.sheet.error = None;
-                model.sheet.realm = Some(*view);
-            }
-        }
+        (Question::OneRealm(_), Answer::Realm(view)) => take_sheet(model, *view),
         (_, Answer::Realm(view)) => realm::take(model, *view),
         (_, Answer::Events(page)) => take_events(model, page),
         (Question::Config(_), Answer::Config(view)) => take_config(model, *view),
@@ -113,17 +108,6 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
                 (facts.matched, facts.missing) = (matched, missing);
             }
         }
-        (Question::History(of), Answer::History(view)) => {
-            model.panels.histories.take(of, *view, model.now_ms);
-        }
-        (Question::TopAlerts(_), Answer::Alerts(page)) => model.panels.alerts = Some(page),
-        (Question::PanelConfig(_), Answer::Config(view)) => model.panels.config = Some(*view),
-        (Question::Secrets(realm), Answer::Secrets(page)) => {
-            model.panels.secrets = Some((realm, page.items));
-        }
-        (Question::TopUsers(realm, _), Answer::Groups(page)) => {
-            model.panels.users = Some((realm, page));
-        }
         (_, Answer::Job(job)) => {
             if let Some(Dialog::Job(dialog)) = &mut model.dialog
                 && dialog.job.id == job.id
@@ -132,6 +116,23 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
                 dialog.error = None;
             }
         }
+        (question, answer) => take_panel(model, question, answer),
+    }
+}
+
+/// What stands beside the lists.
+fn take_panel(model: &mut Model, question: Question, answer: Answer) {
+    let panels = &mut model.panels;
+    match (question, answer) {
+        (Question::History(of), Answer::History(view)) => {
+            panels.histories.take(of, *view, model.now_ms);
+        }
+        (Question::TopAlerts(_), Answer::Alerts(page)) => panels.alerts = Some(page),
+        (Question::PanelConfig(_), Answer::Config(view)) => panels.config = Some(*view),
+        (Question::Secrets(realm), Answer::Secrets(page)) => {
+            panels.secrets = Some((realm, page.items));
+        }
+        (Question::TopUsers(realm, _), Answer::Groups(page)) => panels.users = Some((realm, page)),
         _ => {}
     }
 }
@@ -214,6 +215,13 @@ fn take_config(model: &mut Model, view: ConfigView) {
     }
     model.config = Some(view);
     model.select_settings();
+}
+
+fn take_sheet(model: &mut Model, view: RealmView) {
+    if !frozen(model) && *model.place() == Place::Realm(view.name.clone()) {
+        model.sheet.error = None;
+        model.sheet.realm = Some(view);
+    }
 }
 
 fn take_session(model: &mut Model, detail: SessionDetail) {

@@ -1,0 +1,137 @@
+//! What stands beside the lists: asked for when it is visible, and kept honest.
+
+use crossterm::event::KeyCode;
+
+use super::Rig;
+use crate::console::model::Place;
+use crate::console::pulse::Panel;
+
+#[test]
+fn only_a_visible_session_under_a_resting_cursor_is_watched() {
+    let mut rig = Rig::new(30, (80, 24));
+    rig.keys("3jjj");
+    rig.second();
+    assert!(
+        rig.called("history session/").is_empty(),
+        "no panel, no question"
+    );
+    rig.model.size = (160, 45);
+    rig.second();
+    assert_eq!(rig.called("history session/").len(), 1);
+    rig.api.clear_calls();
+    let id = |rig: &Rig| rig.model.lists.sessions.cursor.clone().unwrap();
+    rig.keys("jjjj");
+    let last = id(&rig);
+    rig.post(crate::console::message::Message::Tick(
+        rig.model.now_ms + 100,
+    ));
+    assert!(
+        rig.called("history session/").is_empty(),
+        "the cursor still moves"
+    );
+    rig.second();
+    assert_eq!(
+        rig.called("history session/"),
+        [format!("history session/{last}")]
+    );
+    rig.keys("p");
+    rig.api.clear_calls();
+    rig.second();
+    assert!(rig.called("history session/").is_empty(), "paused");
+}
+
+#[test]
+fn histories_in_steps_of_ten_seconds_are_not_asked_for_every_second() {
+    let mut rig = Rig::new(30, (160, 45));
+    rig.api.clear_calls();
+    for _ in 0..20 {
+        rig.second();
+    }
+    assert_eq!(rig.called("history cluster").len(), 2);
+    rig.keys("2");
+    rig.api.clear_calls();
+    for _ in 0..10 {
+        rig.second();
+    }
+    assert_eq!(rig.called("config ").len(), 1, "{:?}", rig.api.calls());
+}
+
+#[test]
+fn a_graph_grows_a_gap_while_the_node_is_away() {
+    let mut rig = Rig::new(30, (80, 24));
+    assert!(!rig.screen().contains('·'), "{}", rig.screen());
+    rig.api.set_unreachable(true);
+    for _ in 0..120 {
+        rig.second();
+    }
+    let screen = rig.screen();
+    assert!(screen.contains("·· │"), "{screen}");
+}
+
+#[test]
+fn tab_goes_through_the_panels_and_enter_opens_what_they_are_about() {
+    let mut rig = Rig::new(30, (80, 24));
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        rig.press(KeyCode::Enter);
+        let filter = rig.model.trail.last().unwrap().filter.clone();
+        seen.push((rig.model.place().clone(), filter));
+        rig.keys("1");
+        rig.press(KeyCode::Tab);
+    }
+    assert_eq!(rig.model.pulse.panel, Panel::Sessions);
+    let expected = [
+        (Place::Sessions, ""),
+        (Place::Sessions, ""),
+        (Place::Refusals, "err=401"),
+        (Place::Sessions, "transport=udp"),
+        (Place::Nodes, "node=lon1"),
+        (Place::Realm("globex".parse().unwrap()), ""),
+        (Place::Events, ""),
+    ]
+    .map(|(place, filter)| (place, filter.to_owned()));
+    assert_eq!(seen, expected);
+    rig.press(KeyCode::Tab);
+    rig.press(KeyCode::Tab);
+    rig.keys("jjjjjjjjj");
+    rig.press(KeyCode::Enter);
+    assert_eq!(rig.model.lists.refusals.filter, "err=508");
+}
+
+#[test]
+fn the_realm_sheet_leads_on_to_the_sessions_of_the_realm() {
+    let mut rig = Rig::new(30, (80, 24));
+    rig.keys("5");
+    rig.press(KeyCode::Enter);
+    rig.second();
+    let screen = rig.screen();
+    assert!(screen.contains("2f9c01ab44de web"), "{screen}");
+    rig.press(KeyCode::Enter);
+    assert_eq!(rig.model.lists.sessions.filter, "realm=acme");
+}
+
+#[test]
+fn a_node_behind_the_newest_settings_is_marked() {
+    let mut rig = Rig::new(30, (160, 45));
+    rig.api.edit_nodes(|nodes| nodes[1].config_revision = 1);
+    rig.keys("2");
+    rig.second();
+    assert!(rig.screen().contains("1 <2"), "{}", rig.screen());
+}
+
+#[test]
+fn refusals_of_a_session_stand_below_its_peers() {
+    let mut rig = Rig::new(30, (80, 24));
+    rig.keys("3");
+    let session = rig.model.lists.sessions.selected().unwrap().id;
+    rig.api.edit_recent_refusals(|refusals| {
+        refusals[2].session = Some(session);
+        refusals[2].count = 2;
+    });
+    rig.press(KeyCode::Enter);
+    let screen = rig.screen();
+    assert!(
+        screen.contains("denied: 10.0.0.5 (403 peer denied, 2x)"),
+        "{screen}"
+    );
+}
