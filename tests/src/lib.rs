@@ -10,6 +10,7 @@ pub mod demo;
 pub mod http;
 pub mod node;
 pub mod program;
+pub mod pty;
 pub mod redis;
 pub mod tmux;
 pub mod traffic;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{Event, KeyEventKind};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use ratatui::Terminal;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -29,6 +29,10 @@ const BATCH: usize = 256;
 const TICK: Duration = Duration::from_millis(200);
 /// Least time between two frames that only data asked for: 30 per second.
 const FRAME: Duration = Duration::from_millis(33);
+
+/// Least time between two frames that keys asked for: nobody sees more, and a pasted line or a held
+/// key does not lag behind.
+const KEY_FRAME: Duration = Duration::from_millis(8);
 
 /// Where keys come from.
 pub(crate) type Input = Pin<Box<dyn Stream<Item = io::Result<Event>> + Send>>;
@@ -78,20 +82,21 @@ impl Runtime {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut painted = Instant::now() - FRAME;
+        // Keys came since the last frame: the next one is not to wait for long.
+        let mut typed = false;
         loop {
+            let pace = if typed { KEY_FRAME } else { FRAME };
             let wait = if model.dirty {
-                FRAME.saturating_sub(painted.elapsed())
+                pace.saturating_sub(painted.elapsed())
             } else {
                 TICK * 100
             };
-            let mut at_once = false;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
                 event = input.next() => {
-                    let event = event.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
-                    at_once = true;
-                    if let Some(ended) = self.event(model, terminal, event)? {
+                    typed = true;
+                    if let Some(ended) = self.events(model, terminal, event, &mut input)? {
                         return Ok(ended);
                     }
                 }
@@ -115,14 +120,39 @@ impl Runtime {
                         return Ok(ended);
                     }
                 }
-                () = tokio::time::sleep(wait) => at_once = true,
+                () = tokio::time::sleep(wait) => {}
             }
-            if model.dirty && (at_once || painted.elapsed() >= FRAME) {
-                model.dirty = false;
+            let pace = if typed { KEY_FRAME } else { FRAME };
+            if model.dirty && painted.elapsed() >= pace {
+                (model.dirty, typed) = (false, false);
                 terminal::draw(terminal, |frame| view(model, frame))?;
                 painted = Instant::now();
             }
         }
+    }
+
+    /// Takes in an event and those that wait behind it.
+    fn events<B: Surface>(
+        &mut self,
+        model: &mut Model,
+        terminal: &mut Terminal<B>,
+        first: Option<io::Result<Event>>,
+        input: &mut Input,
+    ) -> io::Result<Option<Ended>> {
+        let mut next = first;
+        for _ in 0..BATCH {
+            let event = next.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
+            if let Some(ended) = self.event(model, terminal, event)? {
+                return Ok(Some(ended));
+            }
+            match input.next().now_or_never() {
+                Some(more) => next = more,
+                None => return Ok(None),
+            }
+        }
+        // The one that was taken out of the batch's end must not be lost.
+        let event = next.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
+        self.event(model, terminal, event)
     }
 
     fn event<B: Surface>(
