@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// The configured (or once generated and kept) name of a node.
 ///
 /// 1 to 63 characters out of `a-z A-Z 0-9 . _ -`: it becomes part of store keys, metric labels and
-/// screen columns, so it never needs quoting in any of them.
+/// screen columns, so it never needs quoting in any of them. Copies share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct NodeId(Box<str>);
+pub struct NodeId(Arc<str>);
 
 impl NodeId {
     /// The longest accepted name, in bytes.
@@ -48,7 +49,7 @@ impl TryFrom<String> for NodeId {
 
 impl From<NodeId> for String {
     fn from(id: NodeId) -> Self {
-        id.0.into()
+        id.as_str().to_owned()
     }
 }
 

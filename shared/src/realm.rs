@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// A STUN realm (RFC 8489 §14.9): 1 to 127 bytes of UTF-8.
 ///
 /// Control characters and `/` are refused: coturn's store keys split at the slash, and one database
-/// must be able to serve both servers.
+/// must be able to serve both servers. Copies share the text: there are few realms and many sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Realm(Box<str>);
+pub struct Realm(Arc<str>);
 
 impl Realm {
     /// The longest accepted realm, in bytes (coturn's column width; RFC 8489 allows 127 characters).
@@ -80,7 +81,7 @@ macro_rules! text_conversions {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0.into()
+                name.as_str().to_owned()
             }
         }
 

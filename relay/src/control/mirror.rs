@@ -9,7 +9,7 @@ use shared::SessionId;
 use tokio::time::MissedTickBehavior;
 
 use super::clock::Moment;
-use super::directory::Entry;
+use super::directory::Row;
 use super::dirty::Batch;
 use super::hub::Hub;
 use crate::store::{SessionRecord, StoreError};
@@ -93,15 +93,15 @@ async fn sweep(hub: &Hub) -> bool {
 fn records(hub: &Hub, ids: &[SessionId]) -> Vec<SessionRecord> {
     let now = Moment::now();
     let epoch = hub.epoch.load(Ordering::Relaxed);
-    let mut books = hub.books();
+    let books = hub.books();
     let records = ids
         .iter()
-        .filter_map(|id| Some(record(books.entry(*id, now)?, epoch, now)));
+        .filter_map(|id| Some(record(&books.row(*id, now)?, epoch, now)));
     records.collect()
 }
 
-fn record(entry: &Entry, epoch: u64, now: Moment) -> SessionRecord {
-    let snapshot = &entry.snapshot;
+fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
+    let snapshot = row.snapshot();
     let counters = &snapshot.counters;
     let permissions = snapshot.permissions.iter();
     let channels = snapshot.channels.iter();

@@ -76,7 +76,7 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             let id = snapshot.id;
             let mut books = hub.books();
             books.upsert(*snapshot, now);
-            let view = books.entry(id, now).map(|entry| entry.view.clone());
+            let view = books.row(id, now).map(|row| row.view());
             drop(books);
             hub.dirty().changed(id);
             if let Some(view) = view {

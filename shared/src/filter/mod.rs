@@ -21,7 +21,7 @@ mod sort;
 mod tests;
 
 use std::fmt::{self, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub use columns::{
     ALERT_COLUMNS, AUDIT_COLUMNS, BLOCK_COLUMNS, Column, ColumnKind, EVENT_COLUMNS, GROUP_COLUMNS,
@@ -69,8 +69,9 @@ pub struct Filter {
     terms: Vec<Term>,
 }
 
+/// One term of a filter: what a row has to satisfy together with all others.
 #[derive(Clone, Debug, PartialEq)]
-struct Term {
+pub struct Term {
     negated: bool,
     /// `None`: a word alone.
     column: Option<String>,
@@ -185,9 +186,57 @@ impl Pattern {
             (true, false) => text[..needle.len()].eq_ignore_ascii_case(needle),
             (false, true) => text[last..].eq_ignore_ascii_case(needle),
             (false, false) => {
-                (0..=last).any(|at| text[at..at + needle.len()].eq_ignore_ascii_case(needle))
+                let Some(first) = needle.first() else {
+                    return true;
+                };
+                // Most places are ruled out by their first byte.
+                (0..=last).any(|at| {
+                    text[at].to_ascii_lowercase() == *first
+                        && text[at..at + needle.len()].eq_ignore_ascii_case(needle)
+                })
             }
         }
+    }
+
+    /// An address as text, without an allocation per row.
+    fn matches_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
+        let possible =
+            |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.' | b':' | b'[' | b']' | b'%');
+        if !self.needle.bytes().all(possible) {
+            return false;
+        }
+        let mut text = AddressText::default();
+        // The longest address with scope and port has 66 characters.
+        let written = match port {
+            Some(port) => write!(text, "{}", SocketAddr::new(ip, port)),
+            None => write!(text, "{ip}"),
+        };
+        written.is_ok() && self.matches_ascii(&text.bytes[..text.len])
+    }
+}
+
+/// Room for an address and a port as text.
+struct AddressText {
+    bytes: [u8; 80],
+    len: usize,
+}
+
+impl Default for AddressText {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 80],
+            len: 0,
+        }
+    }
+}
+
+impl fmt::Write for AddressText {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let end = self.len + part.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(part.as_bytes());
+        self.len = end;
+        Ok(())
     }
 }
 
@@ -199,10 +248,7 @@ impl Test {
                 .get(..want.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(want)),
             (Self::Like(pattern), Value::Text(text)) => pattern.matches(text),
-            (Self::Like(pattern), Value::Address(ip, port)) => match port {
-                Some(port) => pattern.matches(&std::net::SocketAddr::new(ip, port).to_string()),
-                None => pattern.matches(&ip.to_string()),
-            },
+            (Self::Like(pattern), Value::Address(ip, port)) => pattern.matches_address(ip, port),
             (Self::Number(want), Value::Number(number)) => op.holds(number, *want),
             (Self::Address { range, port }, Value::Address(ip, actual)) => {
                 range.is_none_or(|range| range.contains(ip))
@@ -215,22 +261,31 @@ impl Test {
 }
 
 impl Term {
-    fn matches<R: Row>(&self, row: &R) -> bool {
+    /// The column that is looked into; `None`: a word alone, looked for in [`Row::WORDS`].
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        self.column.as_deref()
+    }
+
+    /// Whether a row satisfies this term whose values `all` hands out.
+    #[must_use]
+    pub fn holds(&self, all: impl FnOnce(&mut dyn FnMut(Value<'_>))) -> bool {
         let mut hit = false;
-        let mut visit = |value: Value<'_>| {
+        all(&mut |value| {
             hit = hit
                 || self
                     .alternatives
                     .iter()
                     .any(|a| a.test.matches(self.op, value));
-        };
-        match &self.column {
-            Some(column) => row.values(column, &mut visit),
-            None => R::WORDS
-                .iter()
-                .for_each(|column| row.values(column, &mut visit)),
-        }
+        });
         hit != self.negated
+    }
+
+    fn matches<R: Row>(&self, row: &R) -> bool {
+        self.holds(|visit| match &self.column {
+            Some(column) => row.values(column, visit),
+            None => R::WORDS.iter().for_each(|column| row.values(column, visit)),
+        })
     }
 }
 
@@ -247,6 +302,12 @@ impl Filter {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
+    }
+
+    /// The terms, all of which a row has to satisfy.
+    #[must_use]
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
     }
 
     /// Whether `row` matches all terms.

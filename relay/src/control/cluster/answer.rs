@@ -104,10 +104,10 @@ fn history(hub: &Hub, caller: &Caller, of: HistoryOf, now: Moment) -> History {
         }
         HistoryOf::Session(id) => {
             let load = {
-                let mut books = hub.books();
-                let entry = books.entry(id, now);
-                let seen = entry.filter(|entry| caller.sees(&entry.view.realm));
-                seen.map(|entry| Load::of(&entry.view))
+                let books = hub.books();
+                let row = books.row(id, now);
+                let seen = row.filter(|row| caller.sees(&row.snapshot().realm));
+                seen.map(|row| Load::of(&row))
             };
             load.map_or(History::None, |load| {
                 History::Kept(hub.history.session(id, load, now))
@@ -137,12 +137,12 @@ async fn describe(hub: &Hub, prefix: &str, realms: &[Realm], rates: bool) -> Nod
         return NodeAnswer::Failed(ApiError::new(ErrorKind::BadRequest, message));
     };
     let found = {
-        let mut books = hub.books();
+        let books = hub.books();
         let (ids, count) = books.by_prefix(prefix);
-        let entry = ids.first().and_then(|id| books.entry(*id, Moment::now()));
-        entry
-            .filter(|entry| in_scope(realms, &entry.view.realm))
-            .map(|entry| (entry.view.id, entry.view.worker, count))
+        let row = ids.first().and_then(|id| books.row(*id, Moment::now()));
+        row.map(|row| row.snapshot())
+            .filter(|session| in_scope(realms, &session.realm))
+            .map(|session| (session.id, session.worker, count))
     };
     let Some((id, worker, matches)) = found else {
         return NodeAnswer::Session {
@@ -186,9 +186,9 @@ async fn ask_worker(hub: &Hub, worker: WorkerId, id: SessionId) -> bool {
 fn measure(hub: &Hub, id: SessionId) -> bool {
     let now = Moment::now();
     let said = {
-        let mut books = hub.books();
-        let entry = books.entry(id, now);
-        entry.map(|entry| entry.snapshot.permissions.clone())
+        let books = hub.books();
+        let row = books.row(id, now);
+        row.map(|row| row.snapshot().permissions.clone())
     };
     let Some(said) = said else {
         return true;
@@ -199,9 +199,9 @@ fn measure(hub: &Hub, id: SessionId) -> bool {
 
 fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
     let now = Moment::now();
-    let mut books = hub.books();
-    let entry = books.entry(id, now)?;
-    let snapshot = &entry.snapshot;
+    let books = hub.books();
+    let row = books.row(id, now)?;
+    let snapshot = row.snapshot();
     let counters = &snapshot.counters;
     let drops = [
         ("no_permission", counters.drop_no_permission),
@@ -210,11 +210,11 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         ("over_rate", counters.drop_over_rate),
     ];
     let view = SessionView {
-        peers: entry.all_peers(),
-        ..entry.view.clone()
+        peers: row.all_peers(),
+        ..row.view()
     };
     let user_limit = limit_of(hub, &view.realm, &view.user);
-    let mut permissions = entry.permissions(now);
+    let mut permissions = row.permissions();
     let over = hub.history.rates(id, &mut permissions, now.mono);
     Some(SessionDetail {
         schema: "session/1".to_owned(),
@@ -225,7 +225,7 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
             .map(|end| end.saturating_mul(1000)),
         permissions,
         permission_rates_ms: over.map(|over| over.as_millis() as u64),
-        channels: entry.channels(now),
+        channels: row.channels(),
         drops_by_reason: drops
             .into_iter()
             .map(|(name, count)| (name.to_owned(), count))
@@ -268,12 +268,10 @@ type Ended = tokio::sync::oneshot::Receiver<()>;
 
 /// Sends the command; the outcome is set for those that need no waiting.
 fn start_kill(hub: &Hub, id: SessionId, realms: &[Realm]) -> (Killed, Option<Ended>) {
-    let found = hub.books().entry(id, Moment::now()).map(|entry| {
-        (
-            entry.view.worker,
-            entry.view.user.clone(),
-            entry.view.realm.clone(),
-        )
+    let found = hub.books().row(id, Moment::now()).map(|row| {
+        let session = row.snapshot();
+        let user = session.user.as_ref().to_owned();
+        (session.worker, user, session.realm.clone())
     });
     let found = found.filter(|(_, _, realm)| in_scope(realms, realm));
     let Some((worker, user, realm)) = found else {

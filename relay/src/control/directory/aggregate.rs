@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use shared::{Realm, Transport};
 
-use super::Directory;
+use super::{Directory, Row, current_report};
 use crate::control::clock::Moment;
 
 /// Sessions and rates of whatever they are summed over.
@@ -22,11 +22,12 @@ pub(crate) struct Load {
 impl Load {
     /// One session's.
     #[must_use]
-    pub(crate) fn of(view: &shared::api::SessionView) -> Self {
+    pub(crate) fn of(row: &Row<'_>) -> Self {
+        let (rate_in_bps, rate_out_bps) = row.rates();
         Self {
             sessions: 1,
-            rate_in_bps: view.rate_in_bps,
-            rate_out_bps: view.rate_out_bps,
+            rate_in_bps,
+            rate_out_bps,
         }
     }
 
@@ -63,48 +64,41 @@ pub(crate) struct RealmLoad {
 }
 
 impl Directory {
-    /// The node as a whole, and its sessions by transport.
-    pub(crate) fn node_load(&mut self, now: Moment) -> (Load, BTreeMap<String, u64>) {
-        self.refresh_all(now);
-        let mut sum = Load::default();
-        let mut transports = [0; Transport::ALL.len()];
-        for entry in self.entries.values() {
-            sum.add(Load::of(&entry.view));
-            if let Some(at) = Transport::ALL
-                .iter()
-                .position(|t| *t == entry.view.transport)
-            {
-                transports[at] += 1;
+    /// The node as a whole, and its sessions by transport: from counters, without a look at any
+    /// session.
+    #[must_use]
+    pub(crate) fn node_load(&self, now: Moment) -> (Load, BTreeMap<String, u64>) {
+        let mut sum = Load {
+            sessions: self.entries.len() as u64,
+            ..Load::default()
+        };
+        for (worker, books) in &self.workers {
+            if current_report(&self.workers, *worker, now).is_some() {
+                sum.rate_in_bps += books.rates.0;
+                sum.rate_out_bps += books.rates.1;
             }
         }
-        let named = Transport::ALL
-            .iter()
-            .zip(transports)
-            .filter(|(_, count)| *count > 0);
-        (
-            sum,
-            named
-                .map(|(name, count)| (name.as_str().to_owned(), count))
-                .collect(),
-        )
+        let named = Transport::ALL.iter().zip(self.transports);
+        let named = named.filter(|(_, count)| *count > 0);
+        let named = named.map(|(name, count)| (name.as_str().to_owned(), count));
+        (sum, named.collect())
     }
 
     /// The users with sessions, of these realms (empty: all), those with most sessions first, at
     /// most `limit` of them; and how many there are.
     pub(crate) fn user_loads(
-        &mut self,
+        &self,
         realms: &[Realm],
         limit: usize,
         now: Moment,
     ) -> (Vec<UserLoad>, u64) {
-        self.refresh_all(now);
         let mut sums: HashMap<(&Realm, &str), Load> = HashMap::new();
-        for entry in self.entries.values() {
-            let view = &entry.view;
-            if realms.is_empty() || realms.contains(&view.realm) {
-                sums.entry((&view.realm, &view.user))
+        for row in self.rows(now) {
+            let session = row.snapshot();
+            if realms.is_empty() || realms.contains(&session.realm) {
+                sums.entry((&session.realm, &session.user))
                     .or_default()
-                    .add(Load::of(view));
+                    .add(Load::of(&row));
             }
         }
         let count = sums.len() as u64;
@@ -126,17 +120,17 @@ impl Directory {
     }
 
     /// The realms with sessions or refusals.
-    pub(crate) fn realm_loads(&mut self, now: Moment) -> Vec<RealmLoad> {
-        self.refresh_all(now);
+    #[must_use]
+    pub(crate) fn realm_loads(&self, now: Moment) -> Vec<RealmLoad> {
         let mut sums: BTreeMap<Realm, (Load, std::collections::HashSet<&str>)> = BTreeMap::new();
-        for entry in self.entries.values() {
-            let view = &entry.view;
-            if !sums.contains_key(&view.realm) {
-                sums.insert(view.realm.clone(), Default::default());
+        for row in self.rows(now) {
+            let session = row.snapshot();
+            if !sums.contains_key(&session.realm) {
+                sums.insert(session.realm.clone(), Default::default());
             }
-            if let Some((load, users)) = sums.get_mut(&view.realm) {
-                load.add(Load::of(view));
-                users.insert(&view.user);
+            if let Some((load, users)) = sums.get_mut(&session.realm) {
+                load.add(Load::of(&row));
+                users.insert(&session.user);
             }
         }
         let mut refusals: BTreeMap<Realm, u64> = BTreeMap::new();
@@ -163,9 +157,16 @@ impl Directory {
     #[must_use]
     pub(crate) fn secret_use(&self, realm: &Realm) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
-        for view in self.entries.values().map(|entry| &entry.view) {
-            if let Some(id) = view.secret_id.as_ref().filter(|_| view.realm == *realm) {
-                *sums.entry(id.clone()).or_default() += 1;
+        for session in self.entries.iter().map(|entry| &entry.snapshot) {
+            if let Some(id) = &session.secret_id
+                && session.realm == *realm
+            {
+                match sums.get_mut(id.as_ref()) {
+                    Some(count) => *count += 1,
+                    None => {
+                        sums.insert(id.as_ref().to_owned(), 1);
+                    }
+                }
             }
         }
         sums

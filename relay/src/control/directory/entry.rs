@@ -13,13 +13,11 @@ use crate::control::clock::Moment;
 /// Peers in a row of the list.
 const LISTED_PEERS: usize = 8;
 
-/// A session: its row, kept up to date in place, and what the row leaves out.
+/// A session: what its worker said last, and what was measured.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    /// The row. Age, rates and time to live are as of the last refresh.
-    pub view: SessionView,
-    /// What the worker said last.
-    pub snapshot: Box<SessionSnapshot>,
+pub(super) struct Entry {
+    /// What the worker said last, with the totals of its last report.
+    pub snapshot: SessionSnapshot,
     /// Bytes in and out at the last report, where rates are measured from.
     measured: (u64, u64),
     /// Bits per second in and out as of `report`.
@@ -31,31 +29,23 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(node: &NodeId, snapshot: SessionSnapshot, now: Moment) -> Self {
-        let counters = snapshot.counters;
-        let mut entry = Self {
-            view: row(node, &snapshot),
+    pub(super) fn new(snapshot: SessionSnapshot) -> Self {
+        let counters = &snapshot.counters;
+        Self {
             // One that is learnt from a snapshot has a past that is no part of the last second.
             measured: (counters.in_bytes, counters.out_bytes),
-            snapshot: Box::new(snapshot),
+            snapshot,
             rates: (0, 0),
             report: 0,
             new_peers: None,
-        };
-        entry.count(&counters, now);
-        entry.refresh(None, now);
-        entry
+        }
     }
 
     pub(super) fn update(&mut self, snapshot: SessionSnapshot, now: Moment) {
-        let rates = (self.view.rate_in_bps, self.view.rate_out_bps);
-        self.view = row(&self.view.node, &snapshot);
-        (self.view.rate_in_bps, self.view.rate_out_bps) = rates;
         let counters = snapshot.counters;
-        let before = std::mem::replace(&mut *self.snapshot, snapshot).counters;
+        let before = std::mem::replace(&mut self.snapshot, snapshot).counters;
         self.snapshot.counters = before;
         self.count(&counters, now);
-        self.refresh_times(now);
     }
 
     /// Takes totals over.
@@ -64,12 +54,9 @@ impl Entry {
         let new = counters.new_peers.saturating_sub(before);
         if new > 0 {
             self.new_peers.get_or_insert_default().add(new, now);
+        } else if self.new_peers_per_sec(now) == 0.0 {
+            self.new_peers = None;
         }
-        self.view.in_packets = counters.in_packets;
-        self.view.in_bytes = counters.in_bytes;
-        self.view.out_packets = counters.out_packets;
-        self.view.out_bytes = counters.out_bytes;
-        self.view.drops = counters.drops();
         self.snapshot.counters = *counters;
     }
 
@@ -94,44 +81,124 @@ impl Entry {
         self.count(counters, now);
     }
 
-    /// Brings what depends on time up to date. `report` is the number of the worker's last report:
-    /// a session that was not in it relayed nothing.
-    pub(super) fn refresh(&mut self, report: Option<u64>, now: Moment) {
-        let current = report.is_some_and(|report| report == self.report);
-        let (rate_in, rate_out) = if current { self.rates } else { (0, 0) };
-        self.view.rate_in_bps = rate_in;
-        self.view.rate_out_bps = rate_out;
-        self.refresh_times(now);
+    /// Bits per second in and out. `report` is the number of the worker's last report: a session
+    /// that was not in it relayed nothing.
+    pub(super) fn rates(&self, report: Option<u64>) -> (u64, u64) {
+        match report {
+            Some(report) if report == self.report => self.rates,
+            _ => (0, 0),
+        }
     }
 
-    fn refresh_times(&mut self, now: Moment) {
-        let age = now.mono.saturating_duration_since(self.snapshot.created);
-        self.view.age_secs = age.as_secs();
-        self.view.ttl_secs = ttl(self.snapshot.expires, now);
-        self.view.new_peers_per_sec = match &self.new_peers {
+    fn new_peers_per_sec(&self, now: Moment) -> f64 {
+        match &self.new_peers {
             None => 0.0,
             Some(lately) => lately.per_sec(now),
-        };
-        if self.view.new_peers_per_sec == 0.0 {
-            self.new_peers = None;
+        }
+    }
+}
+
+/// A session at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'a> {
+    /// The session.
+    pub(super) entry: &'a Entry,
+    /// The node.
+    pub(super) node: &'a NodeId,
+    /// The number of its worker's last report, if that is fresh.
+    pub(super) report: Option<u64>,
+    /// The moment.
+    pub(super) now: Moment,
+}
+
+impl<'a> Row<'a> {
+    /// What the worker said last, with the totals of its last report.
+    #[must_use]
+    pub(crate) fn snapshot(&self) -> &'a SessionSnapshot {
+        &self.entry.snapshot
+    }
+
+    /// Bits per second in and out.
+    #[must_use]
+    pub(crate) fn rates(&self) -> (u64, u64) {
+        self.entry.rates(self.report)
+    }
+
+    /// Peers permitted for the first time, per second, over the last ten seconds.
+    #[must_use]
+    pub(crate) fn new_peers_per_sec(&self) -> f64 {
+        self.entry.new_peers_per_sec(self.now)
+    }
+
+    /// Whole seconds since it was created.
+    #[must_use]
+    pub(crate) fn age_secs(&self) -> u64 {
+        let age = self
+            .now
+            .mono
+            .saturating_duration_since(self.snapshot().created);
+        age.as_secs()
+    }
+
+    /// Whole seconds until it expires.
+    #[must_use]
+    pub(crate) fn ttl_secs(&self) -> u64 {
+        ttl(self.snapshot().expires, self.now)
+    }
+
+    /// The row as lists show it.
+    #[must_use]
+    pub(crate) fn view(&self) -> SessionView {
+        let snapshot = self.snapshot();
+        let counters = &snapshot.counters;
+        let local = snapshot.relay_local;
+        let (rate_in_bps, rate_out_bps) = self.rates();
+        SessionView {
+            id: snapshot.id,
+            node: self.node.clone(),
+            worker: snapshot.worker,
+            user: snapshot.user.as_ref().to_owned(),
+            username: snapshot.username.as_str().to_owned(),
+            realm: snapshot.realm.clone(),
+            transport: snapshot.tuple.transport,
+            client: snapshot.tuple.client,
+            server: snapshot.tuple.server,
+            relay: snapshot.relay_external,
+            relay_local: (local != snapshot.relay_external).then_some(local),
+            started_at_ms: snapshot.created_unix.saturating_mul(1000),
+            age_secs: self.age_secs(),
+            ttl_secs: self.ttl_secs(),
+            peers: peers(snapshot, LISTED_PEERS),
+            peer_count: snapshot.permissions.len() as u32,
+            rate_in_bps,
+            rate_out_bps,
+            in_packets: counters.in_packets,
+            in_bytes: counters.in_bytes,
+            out_packets: counters.out_packets,
+            out_bytes: counters.out_bytes,
+            drops: counters.drops(),
+            new_peers_per_sec: self.new_peers_per_sec(),
+            max_rate_bps: snapshot.max_rate_bps,
+            secret_id: snapshot.secret_id.as_deref().map(str::to_owned),
+            stale: false,
         }
     }
 
     /// All peers, in the form of the row.
     #[must_use]
     pub(crate) fn all_peers(&self) -> Vec<String> {
-        peers(&self.snapshot, usize::MAX)
+        peers(self.snapshot(), usize::MAX)
     }
 
     /// Permissions as the API shows them.
     #[must_use]
-    pub(crate) fn permissions(&self, now: Moment) -> Vec<PermissionView> {
-        let permissions = self.snapshot.permissions.iter();
+    pub(crate) fn permissions(&self) -> Vec<PermissionView> {
+        let permissions = self.snapshot().permissions.iter();
         permissions
             .map(|permission| PermissionView {
                 peer: permission.peer,
                 last_port: permission.last_port,
-                ttl_secs: ttl(permission.expires, now),
+                ttl_secs: ttl(permission.expires, self.now),
                 in_bytes: permission.in_bytes,
                 out_bytes: permission.out_bytes,
                 rate_in_bps: 0,
@@ -142,13 +209,13 @@ impl Entry {
 
     /// Channels as the API shows them.
     #[must_use]
-    pub(crate) fn channels(&self, now: Moment) -> Vec<ChannelView> {
-        let channels = self.snapshot.channels.iter();
+    pub(crate) fn channels(&self) -> Vec<ChannelView> {
+        let channels = self.snapshot().channels.iter();
         channels
             .map(|channel| ChannelView {
                 number: channel.number,
                 peer: channel.peer,
-                ttl_secs: ttl(channel.expires, now),
+                ttl_secs: ttl(channel.expires, self.now),
             })
             .collect()
     }
@@ -158,39 +225,6 @@ impl Entry {
 fn ttl(expires: Instant, now: Moment) -> u64 {
     let left = expires.saturating_duration_since(now.mono);
     left.as_secs() + u64::from(left.subsec_nanos() > 0)
-}
-
-fn row(node: &NodeId, snapshot: &SessionSnapshot) -> SessionView {
-    let local = snapshot.relay_local;
-    SessionView {
-        id: snapshot.id,
-        node: node.clone(),
-        worker: snapshot.worker,
-        user: snapshot.user.as_ref().to_owned(),
-        username: snapshot.username.as_str().to_owned(),
-        realm: snapshot.realm.clone(),
-        transport: snapshot.tuple.transport,
-        client: snapshot.tuple.client,
-        server: snapshot.tuple.server,
-        relay: snapshot.relay_external,
-        relay_local: (local != snapshot.relay_external).then_some(local),
-        started_at_ms: snapshot.created_unix.saturating_mul(1000),
-        age_secs: 0,
-        ttl_secs: 0,
-        peers: peers(snapshot, LISTED_PEERS),
-        peer_count: snapshot.permissions.len() as u32,
-        rate_in_bps: 0,
-        rate_out_bps: 0,
-        in_packets: 0,
-        in_bytes: 0,
-        out_packets: 0,
-        out_bytes: 0,
-        drops: 0,
-        new_peers_per_sec: 0.0,
-        max_rate_bps: snapshot.max_rate_bps,
-        secret_id: snapshot.secret_id.as_deref().map(str::to_owned),
-        stale: false,
-    }
 }
 
 /// Bound channels first, then permissions without one.

@@ -1,14 +1,19 @@
 //! The read model: every session of this node, with its counters and rates.
 //!
-//! Fed by the events of the workers, healed by their snapshots. Queries refresh rows in place and
-//! never allocate for rows that do not match.
+//! Fed by the events of the workers, healed by their snapshots. A list looks at every session, under
+//! the lock that the workers' news need too: it goes through memory in order, allocates nothing for
+//! rows that are not on the page, and puts no more in order than the page needs.
 
 pub(super) mod aggregate;
 mod entry;
+mod field;
 mod new_peers;
 pub(super) mod query;
 mod ranking;
+mod scan;
+mod slots;
 pub(super) mod tally;
+mod top;
 
 #[cfg(test)]
 mod tests;
@@ -17,13 +22,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use shared::api::SessionView;
-use shared::{NodeId, Realm, SessionId, SessionIdPrefix, WorkerId};
+use shared::{NodeId, Realm, SessionId, SessionIdPrefix, Transport, WorkerId};
 use turn_proto::server::{
     RefusalReason, ServerCounters, SessionCounters, SessionSnapshot, UsageReport,
 };
 
-pub(super) use entry::Entry;
+use entry::Entry;
+pub(super) use entry::Row;
 use ranking::Rankings;
+use slots::Slots;
 
 use super::clock::Moment;
 
@@ -40,7 +47,11 @@ pub(super) type RefusalKey = (Option<Realm>, RefusalReason, Option<u16>);
 pub(super) struct Directory {
     node: NodeId,
     labels: BTreeMap<String, String>,
-    entries: HashMap<SessionId, Entry>,
+    entries: Slots,
+    /// Realms of sessions: equal ones share their text.
+    realms: HashSet<Realm>,
+    /// How many sessions there are of each transport.
+    transports: [u64; Transport::ALL.len()],
     workers: BTreeMap<WorkerId, WorkerBooks>,
     rankings: Rankings,
 }
@@ -51,6 +62,8 @@ struct WorkerBooks {
     /// Counts its reports: a session whose own number is older relayed nothing since.
     report: u64,
     at: Instant,
+    /// Bits per second in and out of all sessions in that report that have not ended.
+    rates: (u64, u64),
     server: ServerCounters,
     refusals: HashMap<RefusalKey, u64>,
 }
@@ -62,7 +75,9 @@ impl Directory {
         Self {
             node,
             labels,
-            entries: HashMap::new(),
+            entries: Slots::default(),
+            realms: HashSet::new(),
+            transports: Default::default(),
             workers: BTreeMap::new(),
             rankings: Rankings::default(),
         }
@@ -73,23 +88,47 @@ impl Directory {
         self.labels = labels;
     }
 
-    /// One session, with its row as of now.
-    pub(super) fn entry(&mut self, id: SessionId, now: Moment) -> Option<&Entry> {
-        let entry = self.entries.get_mut(&id)?;
-        entry.refresh(current_report(&self.workers, entry.view.worker, now), now);
-        Some(entry)
+    /// One session, as of now.
+    #[must_use]
+    pub(super) fn row(&self, id: SessionId, now: Moment) -> Option<Row<'_>> {
+        let entry = self.entries.get(id)?;
+        Some(Row {
+            entry,
+            node: &self.node,
+            report: current_report(&self.workers, entry.snapshot.worker, now),
+            now,
+        })
+    }
+
+    /// All sessions, as of now, in no order.
+    pub(super) fn rows(&self, now: Moment) -> impl Iterator<Item = Row<'_>> {
+        let mut reports = Vec::new();
+        for worker in self.workers.keys() {
+            let at = usize::from(worker.0);
+            reports.resize(reports.len().max(at + 1), None);
+            reports[at] = current_report(&self.workers, *worker, now);
+        }
+        self.entries.iter().map(move |entry| Row {
+            entry,
+            node: &self.node,
+            report: reports
+                .get(usize::from(entry.snapshot.worker.0))
+                .copied()
+                .flatten(),
+            now,
+        })
     }
 
     /// All ids.
     pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> {
-        self.entries.keys().copied()
+        self.entries.iter().map(|entry| entry.snapshot.id)
     }
 
     /// The sessions whose id starts so: at most two of them, and how many there are.
     #[must_use]
     pub(super) fn by_prefix(&self, prefix: SessionIdPrefix) -> (Vec<SessionId>, u64) {
         if let Some(id) = prefix.exact() {
-            let known = self.entries.contains_key(&id);
+            let known = self.entries.contains(id);
             return (known.then_some(id).into_iter().collect(), u64::from(known));
         }
         let mut found = Vec::new();
@@ -104,14 +143,19 @@ impl Directory {
     }
 
     /// A session was created or changed. Answers whether it is new.
-    pub(super) fn upsert(&mut self, snapshot: SessionSnapshot, now: Moment) -> bool {
-        let id = snapshot.id;
-        if let Some(entry) = self.entries.get_mut(&id) {
+    pub(super) fn upsert(&mut self, mut snapshot: SessionSnapshot, now: Moment) -> bool {
+        match self.realms.get(&snapshot.realm) {
+            Some(realm) => snapshot.realm.clone_from(realm),
+            None => {
+                self.realms.insert(snapshot.realm.clone());
+            }
+        }
+        if let Some(entry) = self.entries.get_mut(snapshot.id) {
             entry.update(snapshot, now);
             return false;
         }
-        self.entries
-            .insert(id, Entry::new(&self.node, snapshot, now));
+        self.transports[place_of(snapshot.tuple.transport)] += 1;
+        self.entries.insert(Entry::new(snapshot));
         true
     }
 
@@ -122,9 +166,20 @@ impl Directory {
         counters: &SessionCounters,
         now: Moment,
     ) -> Option<SessionView> {
-        let mut entry = self.entries.remove(&id)?;
-        entry.count(counters, now);
-        Some(entry.view)
+        self.entries.get_mut(id)?.count(counters, now);
+        self.take_out(id, now)
+    }
+
+    fn take_out(&mut self, id: SessionId, now: Moment) -> Option<SessionView> {
+        let view = self.row(id, now)?.view();
+        let entry = self.entries.remove(id)?;
+        self.transports[place_of(entry.snapshot.tuple.transport)] -= 1;
+        if let Some(books) = self.workers.get_mut(&entry.snapshot.worker) {
+            let (rate_in, rate_out) = entry.rates(Some(books.report));
+            books.rates.0 = books.rates.0.saturating_sub(rate_in);
+            books.rates.1 = books.rates.1.saturating_sub(rate_out);
+        }
+        Some(view)
     }
 
     /// All that a worker has: sessions it does not name are gone. Answers their rows.
@@ -138,12 +193,14 @@ impl Directory {
         for session in sessions {
             self.upsert(session, now);
         }
-        let lost =
-            |id: &SessionId, entry: &mut Entry| entry.view.worker == worker && !named.contains(id);
-        self.entries
-            .extract_if(lost)
-            .map(|(_, entry)| entry.view)
-            .collect()
+        let own = self.entries.iter().map(|entry| &entry.snapshot);
+        let own = own.filter(|snapshot| snapshot.worker == worker);
+        let lost: Vec<_> = own
+            .map(|snapshot| snapshot.id)
+            .filter(|id| !named.contains(id))
+            .collect();
+        let views = lost.into_iter().filter_map(|id| self.take_out(id, now));
+        views.collect()
     }
 
     /// A worker's report of the last second.
@@ -154,6 +211,7 @@ impl Directory {
                 .mono
                 .checked_sub(Duration::from_secs(1))
                 .unwrap_or(now.mono),
+            rates: (0, 0),
             server: ServerCounters::default(),
             refusals: HashMap::new(),
         });
@@ -171,10 +229,18 @@ impl Directory {
             let key = (realm.filter(|_| !full), reason, code);
             *books.refusals.entry(key).or_default() += count;
         }
+        books.rates = (0, 0);
         for (id, counters) in usage.sessions {
-            if let Some(entry) = self.entries.get_mut(&id) {
-                entry.measure(&counters, books.report, elapsed, now);
-            }
+            let own = |entry: &&mut Entry| entry.snapshot.worker == worker;
+            let Some(entry) = self.entries.get_mut(id).filter(own) else {
+                continue;
+            };
+            // None yet, unless the report names it twice.
+            let (in_before, out_before) = entry.rates(Some(books.report));
+            entry.measure(&counters, books.report, elapsed, now);
+            let (rate_in, rate_out) = entry.rates(Some(books.report));
+            books.rates.0 = books.rates.0 - in_before + rate_in;
+            books.rates.1 = books.rates.1 - out_before + rate_out;
         }
     }
 
@@ -207,19 +273,12 @@ impl Directory {
         }
         sum
     }
+}
 
-    /// Brings all rows up to date.
-    fn refresh_all(&mut self, now: Moment) {
-        let reports: HashMap<WorkerId, Option<u64>> = self
-            .workers
-            .keys()
-            .map(|worker| (*worker, current_report(&self.workers, *worker, now)))
-            .collect();
-        for entry in self.entries.values_mut() {
-            let report = reports.get(&entry.view.worker).copied().flatten();
-            entry.refresh(report, now);
-        }
-    }
+/// The place of a transport among all of them.
+fn place_of(transport: Transport) -> usize {
+    let place = Transport::ALL.iter().position(|one| *one == transport);
+    place.unwrap_or_default()
 }
 
 /// The number of a worker's last report, unless that is too old to say anything about now.

@@ -4,10 +4,14 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 use shared::api::SessionView;
-use shared::filter::{Direction, Filter, LabelledSession, SESSION_COLUMNS, SortKey, SortSpec};
+use shared::filter::{Filter, LabelledSession, SESSION_COLUMNS, SortKey, SortSpec};
 use shared::{Realm, SessionId};
 
 use super::Directory;
+use super::field::{Field, Key};
+use super::ranking::{Ranking, Rankings, rank_of, value_of};
+use super::scan::{Scan, Seen};
+use super::top::Top;
 use crate::control::clock::Moment;
 
 /// Columns whose value changes while somebody pages: they are sorted by a kept ranking.
@@ -108,132 +112,128 @@ impl Directory {
             Filter::parse(&question.filter, SESSION_COLUMNS).map_err(|error| invalid(&error))?;
         let sort =
             SortSpec::parse(&question.sort, SESSION_COLUMNS).map_err(|error| invalid(&error))?;
-        self.refresh_all(now);
-        match (question.ranking, &question.after) {
-            (Some(ranking), Some(after)) => {
-                self.ranked_page(question, &filter, &sort, ranking, after, now)
+        // The ranking is worked on beside the sessions.
+        let mut rankings = std::mem::take(&mut self.rankings);
+        let ranking = question.ranking.filter(|_| needs_ranking(&sort.column));
+        let answer = match (ranking, &question.after) {
+            (None, _) => Ok(self.stable_page(question, &filter, &sort, now)),
+            (Some(id), None) => {
+                Ok(self.first_ranked_page(question, &filter, &sort, (&mut rankings, id), now))
             }
-            _ => Ok(self.fresh_page(question, &filter, &sort, now)),
-        }
+            (Some(id), Some(after)) => match rankings.get(id, now.mono) {
+                Some(ranking) => {
+                    let after = (rank(&Key::from(&after.0), &sort), after.1);
+                    let start = ranking.start_after(after);
+                    let scan = Scan::new(self, &filter, &question.realms);
+                    let seen = scan.count(self, now);
+                    Ok(self.ranked_page(ranking, start, seen, &sort, question.limit, now))
+                }
+                None => Err(QueryError::RankingGone),
+            },
+        };
+        self.rankings = rankings;
+        answer
     }
 
-    fn fresh_page(
-        &mut self,
+    /// A page in the order of a value that stands still.
+    fn stable_page(
+        &self,
         question: &SessionQuestion,
         filter: &Filter,
         sort: &SortSpec,
         now: Moment,
     ) -> SessionAnswer {
-        let mut answer = SessionAnswer::default();
-        let mut positions: Vec<(SortKey, SessionId)> = Vec::new();
-        for (id, entry) in &self.entries {
-            if !in_scope(&entry.view, &question.realms) {
-                continue;
+        let scan = Scan::new(self, filter, &question.realms);
+        let field = Field::new(&sort.column, &self.node, &self.labels);
+        let after = question.after.as_ref();
+        let after = after.map(|(key, id)| (Key::from(key), *id));
+        let mut top = Top::new(question.limit, sort.direction);
+        let seen = scan.walk(self, now, |row| {
+            let id = row.snapshot().id;
+            let key = row.key(field);
+            if after.is_none_or(|after| top.compare(&(key, id), &after).is_gt()) {
+                top.offer(key, id, row);
             }
-            answer.total += 1;
-            let row = LabelledSession {
-                session: &entry.view,
-                labels: &self.labels,
-            };
-            if !filter.matches(&row) {
-                continue;
-            }
-            answer.matched += 1;
-            let position = (sort_key(sort, &row), *id);
-            let beyond = question.after.as_ref().is_none_or(|(key, id)| {
-                position_order(sort, (&position.0, position.1), (key, *id)).is_gt()
-            });
-            if beyond {
-                positions.push(position);
-            }
+        });
+        let (rows, more) = top.finish();
+        let rows = rows.into_iter();
+        SessionAnswer {
+            rows: rows
+                .map(|((key, _), row)| (key.owned(), row.view()))
+                .collect(),
+            more,
+            matched: seen.matched,
+            total: seen.total,
         }
-        let order = |a: &(SortKey, SessionId), b: &(SortKey, SessionId)| {
-            position_order(sort, (&a.0, a.1), (&b.0, b.1))
-        };
-        if question.ranking.is_none() && positions.len() > question.limit {
-            positions.select_nth_unstable_by(question.limit, order);
-            positions.truncate(question.limit);
-            answer.more = true;
-        }
-        positions.sort_unstable_by(order);
-        if let Some(ranking) = question.ranking {
-            let kept = positions
-                .iter()
-                .map(|(key, id)| (number(key), *id))
-                .collect();
-            self.rankings.keep(ranking, kept, now.mono);
-            answer.more = positions.len() > question.limit;
-            positions.truncate(question.limit);
-        }
-        let rows = positions
-            .into_iter()
-            .filter_map(|(key, id)| self.entries.get(&id).map(|entry| (key, entry.view.clone())));
-        answer.rows = rows.collect();
-        answer
     }
 
-    fn ranked_page(
-        &mut self,
+    /// The first page in the order of a value that changes: the order is kept for the next ones.
+    fn first_ranked_page(
+        &self,
         question: &SessionQuestion,
         filter: &Filter,
         sort: &SortSpec,
-        ranking: u64,
-        after: &(SortKey, SessionId),
+        (rankings, id): (&mut Rankings, u64),
         now: Moment,
-    ) -> Result<SessionAnswer, QueryError> {
-        let positions = self
-            .rankings
-            .get(ranking, now.mono)
-            .ok_or(QueryError::RankingGone)?;
-        let after = (number(&after.0), after.1);
-        let start = positions.partition_point(|position| {
-            let by_value = match sort.direction {
-                Direction::Ascending => cmp_number(position.0, after.0),
-                Direction::Descending => cmp_number(after.0, position.0),
-            };
-            by_value.then(position.1.cmp(&after.1)).is_le()
+    ) -> SessionAnswer {
+        let scan = Scan::new(self, filter, &question.realms);
+        let field = Field::new(&sort.column, &self.node, &self.labels);
+        let mut positions = Vec::new();
+        if filter.is_empty() && question.realms.is_empty() {
+            positions.reserve_exact(self.entries.len());
+        }
+        let seen = scan.walk(self, now, |row| {
+            positions.push((rank(&row.key(field), sort), row.snapshot().id));
         });
-        let mut answer = SessionAnswer::default();
-        for (value, id) in &positions[start..] {
-            // Ended since the ranking was made.
-            let Some(entry) = self.entries.get(id) else {
-                continue;
-            };
-            if answer.rows.len() == question.limit {
-                answer.more = true;
-                break;
-            }
-            let key = value.map_or(SortKey::Missing, SortKey::Number);
-            answer.rows.push((key, entry.view.clone()));
+        rankings.keep(id, positions, now.mono);
+        match rankings.get(id, now.mono) {
+            Some(ranking) => self.ranked_page(ranking, 0, seen, sort, question.limit, now),
+            None => SessionAnswer::default(),
         }
-        for entry in self.entries.values() {
-            if in_scope(&entry.view, &question.realms) {
-                answer.total += 1;
-                let row = LabelledSession {
-                    session: &entry.view,
-                    labels: &self.labels,
+    }
+
+    /// A page out of a ranking, from a position on.
+    fn ranked_page(
+        &self,
+        ranking: &mut Ranking,
+        mut start: usize,
+        seen: Seen,
+        sort: &SortSpec,
+        limit: usize,
+        now: Moment,
+    ) -> SessionAnswer {
+        let mut answer = SessionAnswer {
+            matched: seen.matched,
+            total: seen.total,
+            ..SessionAnswer::default()
+        };
+        loop {
+            let positions = ranking.get(start..start.saturating_add(limit + 1));
+            if positions.is_empty() {
+                return answer;
+            }
+            start += positions.len();
+            for (rank, id) in positions {
+                // Ended since the ranking was made.
+                let Some(row) = self.row(*id, now) else {
+                    continue;
                 };
-                answer.matched += u64::from(filter.matches(&row));
+                if answer.rows.len() == limit {
+                    answer.more = true;
+                    return answer;
+                }
+                let value = value_of(*rank, sort.direction);
+                answer.rows.push((SortKey::Number(value), row.view()));
             }
         }
-        Ok(answer)
     }
 }
 
-fn in_scope(view: &SessionView, realms: &[Realm]) -> bool {
-    realms.is_empty() || realms.contains(&view.realm)
-}
-
-fn number(key: &SortKey) -> Option<f64> {
-    match key {
-        SortKey::Number(number) => Some(*number),
-        _ => None,
-    }
-}
-
-fn cmp_number(a: Option<f64>, b: Option<f64>) -> Ordering {
-    match (a, b) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        (a, b) => a.is_some().cmp(&b.is_some()),
-    }
+/// The place of a changing value in a ranking. Such values are always there, and numbers.
+fn rank(key: &Key<'_>, sort: &SortSpec) -> u64 {
+    let value = match key {
+        Key::Number(number) => *number,
+        _ => 0.0,
+    };
+    rank_of(value, sort.direction)
 }

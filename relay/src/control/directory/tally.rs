@@ -41,23 +41,17 @@ impl Names {
 
 impl Directory {
     /// Adds these sessions to the sums, as of now; those that have ended are left out.
-    pub(crate) fn tally(
-        &mut self,
-        ids: &[SessionId],
-        names: &Names,
-        sums: &mut Tally,
-        now: Moment,
-    ) {
+    pub(crate) fn tally(&self, ids: &[SessionId], names: &Names, sums: &mut Tally, now: Moment) {
         for id in ids {
-            let Some(entry) = self.entry(*id, now) else {
+            let Some(row) = self.row(*id, now) else {
                 continue;
             };
-            let view = &entry.view;
-            let load = Load::of(view);
+            let session = row.snapshot();
+            let load = Load::of(&row);
             sums.node.add(load);
-            let realm = names.realm(&view.realm);
+            let realm = names.realm(&session.realm);
             sums.realms.entry(realm).or_default().add(load);
-            let user = names.user(&view.realm, &view.user);
+            let user = names.user(&session.realm, &session.user);
             sums.users.entry(user).or_default().add(load);
         }
     }

@@ -1,5 +1,6 @@
-use shared::filter::SortKey;
+use shared::filter::{Filter, LabelledSession, Row as _, SESSION_COLUMNS, SortKey, SortSpec};
 
+use super::field::Field;
 use super::query::{QueryError, SessionAnswer, SessionQuestion};
 use super::*;
 use crate::control::testing::{realm, snapshot};
@@ -53,7 +54,7 @@ fn rates_are_deltas_between_reports_and_zero_without_one() {
     books.report(WorkerId(0), usage(&[]), start);
     books.report(WorkerId(0), usage(&[(1, 1000)]), at(start, 1000));
     let rate =
-        |books: &mut Directory, now| books.entry(SessionId(1), now).unwrap().view.rate_in_bps;
+        |books: &mut Directory, now| books.row(SessionId(1), now).unwrap().view().rate_in_bps;
     assert_eq!(rate(&mut books, at(start, 1000)), 8000);
     // Described in between: totals move, the rate stays.
     let mut described = snapshot(SessionId(1), "alice", "acme");
@@ -72,10 +73,10 @@ fn a_worker_that_reports_no_more_has_no_rates() {
     let mut books = directory();
     books.upsert(snapshot(SessionId(1), "alice", "acme"), start);
     books.report(WorkerId(0), usage(&[(1, 1000)]), start);
-    assert!(books.entry(SessionId(1), start).unwrap().view.rate_in_bps > 0);
+    assert!(books.row(SessionId(1), start).unwrap().view().rate_in_bps > 0);
     let later = at(start, 3000);
     assert_eq!(
-        books.entry(SessionId(1), later).unwrap().view.rate_in_bps,
+        books.row(SessionId(1), later).unwrap().view().rate_in_bps,
         0
     );
 }
@@ -273,8 +274,8 @@ fn new_peers_are_counted_over_ten_seconds_from_descriptions_and_reports() {
     // What was permitted before the books knew the session is no part of the last ten seconds.
     books.upsert(described(200), start);
     let per_sec = |books: &mut Directory, now| {
-        let entry = books.entry(SessionId(1), now).unwrap();
-        entry.view.new_peers_per_sec
+        let row = books.row(SessionId(1), now).unwrap();
+        row.new_peers_per_sec()
     };
     assert_eq!(per_sec(&mut books, start), 0.0);
     books.upsert(described(230), at(start, 1000));
@@ -290,4 +291,246 @@ fn new_peers_are_counted_over_ten_seconds_from_descriptions_and_reports() {
     let page = books.page(&ranked, at(start, 2000)).unwrap();
     assert_eq!(page.rows[0].0, SortKey::Number(3.1));
     assert_eq!(per_sec(&mut books, at(start, 20_000)), 0.0);
+}
+
+/// Sessions that differ in every column, many of them equal in some.
+fn varied(number: u64, start: Moment) -> SessionSnapshot {
+    let die = |salt: u64, sides: u64| {
+        let product = (number * 31 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (product >> 40) % sides
+    };
+    let user = ["", "alice", "bob-1", "Bob-2", "\u{202e}zoë"][die(1, 5) as usize];
+    let mut session = snapshot(
+        SessionId::new(0xabcd_0000 + die(9, 3) as u32, number as u32),
+        user,
+        ["acme", "globex"][die(2, 2) as usize],
+    );
+    session.worker = WorkerId(die(3, 3) as u16);
+    session.tuple.transport = Transport::ALL[die(4, 4) as usize];
+    session.tuple.client = match die(5, 3) {
+        0 => "[2001:db8::7]:1024".parse().unwrap(),
+        n => format!("203.0.113.{n}:{}", 1000 + die(6, 50))
+            .parse()
+            .unwrap(),
+    };
+    session.created = start.mono;
+    session.created_unix = 1_700_000_000 + die(7, 20);
+    session.expires = start.mono + Duration::from_millis(1 + 400 * die(8, 900));
+    session.max_rate_bps = (die(10, 2) == 0).then_some(1000 * die(11, 5));
+    session.secret_id = (die(12, 3) == 0).then(|| format!("{:04x}", die(13, 9)).into());
+    if die(14, 2) == 0 {
+        session.permissions.clear();
+    }
+    if die(15, 2) == 0 {
+        session.channels.push(turn_proto::server::ChannelSnapshot {
+            number: 0x4000,
+            peer: format!("198.51.100.9:{}", 7000 + die(16, 2))
+                .parse()
+                .unwrap(),
+            expires: start.mono + Duration::from_secs(100),
+        });
+    }
+    session.counters.out_bytes = 100 * die(17, 40);
+    session.counters.in_packets = die(18, 10);
+    session.counters.drop_over_rate = die(19, 4);
+    session
+}
+
+fn varied_directory(count: u64, start: Moment) -> Directory {
+    let mut books = directory();
+    for number in 0..count {
+        books.upsert(varied(number, start), start);
+    }
+    for worker in (0..3).map(WorkerId) {
+        let own = books.entries.iter().map(|entry| &entry.snapshot);
+        let own = own.filter(|session| session.worker == worker);
+        let relayed: Vec<_> = own.map(|s| (s.id.0, s.id.0 % 7 * 1000)).collect();
+        books.report(worker, usage(&relayed), start);
+    }
+    books
+}
+
+/// Every column, labels included.
+fn columns() -> impl Iterator<Item = &'static str> {
+    let names = SESSION_COLUMNS.iter().map(|column| column.name);
+    let labels = ["label.region", "label.none"];
+    names.filter(|name| *name != "label.*").chain(labels)
+}
+
+#[test]
+fn columns_of_an_entry_are_those_of_its_row() {
+    let start = Moment::now();
+    let books = varied_directory(200, start);
+    let now = at(start, 700);
+    for column in columns() {
+        let field = Field::new(column, &books.node, &books.labels);
+        let sort = SortSpec::parse(column, SESSION_COLUMNS).unwrap();
+        for row in books.rows(now) {
+            let view = row.view();
+            let listed = LabelledSession {
+                session: &view,
+                labels: &books.labels,
+            };
+            let (mut of_row, mut of_entry) = (Vec::new(), Vec::new());
+            listed.values(column, &mut |value| of_row.push(SortKey::from(value)));
+            row.values(field, &mut |value| of_entry.push(SortKey::from(value)));
+            if column == "peer" {
+                // The row leaves the permission of a bound peer out.
+                assert!(of_row.iter().all(|peer| of_entry.contains(peer)));
+                of_entry.truncate(of_row.len());
+            }
+            assert_eq!(of_row, of_entry, "{column}");
+            assert_eq!(
+                row.key(field).owned(),
+                query::sort_key(&sort, &listed),
+                "{column}"
+            );
+        }
+    }
+}
+
+/// What a page has to be, worked out the plain way.
+fn expected(books: &Directory, question: &SessionQuestion, now: Moment) -> (Vec<u64>, u64) {
+    let filter = Filter::parse(&question.filter, SESSION_COLUMNS).unwrap();
+    let sort = SortSpec::parse(&question.sort, SESSION_COLUMNS).unwrap();
+    let views: Vec<_> = books.rows(now).map(|row| row.view()).collect();
+    let scope =
+        |view: &&SessionView| question.realms.is_empty() || question.realms.contains(&view.realm);
+    let total = views.iter().filter(scope).count() as u64;
+    let mut rows: Vec<_> = views
+        .iter()
+        .filter(scope)
+        .map(|session| LabelledSession {
+            session,
+            labels: &books.labels,
+        })
+        .filter(|row| filter.matches(row))
+        .map(|row| (query::sort_key(&sort, &row), row.session.id))
+        .collect();
+    rows.sort_by(|a, b| query::position_order(&sort, (&a.0, a.1), (&b.0, b.1)));
+    (rows.into_iter().map(|(_, id)| id.0).collect(), total)
+}
+
+const FILTERS: [&str; 7] = [
+    "",
+    "user~bob",
+    "transport=udp|tls !user=alice rate>8",
+    "client~203.0.113.1: label.region=fra",
+    "bob",
+    "peer=198.51.100.9:7001",
+    "id=abcd0001 node=n1 stale=no",
+];
+
+#[test]
+fn pages_put_together_are_the_whole_list_in_every_order() {
+    let start = Moment::now();
+    let mut books = varied_directory(700, start);
+    for column in columns() {
+        for (number, filter) in FILTERS.iter().enumerate() {
+            let direction = ["asc", "desc"][number % 2];
+            let mut question = question(&format!("{column}:{direction}"), 1 + 97 * number);
+            question.filter = (*filter).to_owned();
+            question.ranking = query::needs_ranking(column).then_some(number as u64);
+            if number == 3 {
+                question.realms = vec![realm("globex")];
+            }
+            let (wanted, total) = expected(&books, &question, start);
+            let mut got = Vec::new();
+            for _ in 0..=wanted.len() / question.limit {
+                let page = books.page(&question, start).unwrap();
+                assert_eq!((page.matched, page.total), (wanted.len() as u64, total));
+                assert!(page.rows.len() <= question.limit);
+                got.extend(ids(&page));
+                assert_eq!(page.more, got.len() < wanted.len(), "{column} {filter}");
+                let Some((key, row)) = page.rows.last() else {
+                    break;
+                };
+                question.after = Some((key.clone(), row.id));
+                if question.limit == 1 && got.len() > 20 {
+                    break;
+                }
+            }
+            assert_eq!(got, wanted[..got.len()], "{column} {filter}");
+            assert!(got.len() == wanted.len() || question.limit == 1);
+        }
+    }
+}
+
+#[test]
+fn pages_neither_repeat_nor_miss_what_lives_while_sessions_come_and_go() {
+    for (column, ranking) in [("user", None), ("id", None), ("bytes:desc", Some(5))] {
+        let start = Moment::now();
+        let mut books = varied_directory(600, start);
+        let mut question = question(column, 50);
+        question.ranking = ranking;
+        let (before, _) = expected(&books, &question, start);
+        let mut got: Vec<u64> = Vec::new();
+        let mut ended = HashSet::new();
+        for round in 0_u64..100 {
+            let page = books.page(&question, start).unwrap();
+            let (now_there, total) = expected(&books, &question, start);
+            assert_eq!(page.matched, now_there.len() as u64);
+            assert_eq!(page.total, total);
+            got.extend(ids(&page));
+            let Some((key, row)) = page.rows.last() else {
+                break;
+            };
+            question.after = Some((key.clone(), row.id));
+            for id in before.iter().filter(|id| *id % 13 == round % 13).take(9) {
+                if books
+                    .remove(SessionId(*id), &SessionCounters::default(), start)
+                    .is_some()
+                {
+                    ended.insert(*id);
+                }
+            }
+            books.upsert(varied(1000 + round, start), start);
+        }
+        let unique: HashSet<_> = got.iter().collect();
+        assert_eq!(unique.len(), got.len(), "{column}: nothing twice");
+        let lived = before.iter().filter(|id| !ended.contains(*id));
+        let seen: Vec<_> = got.iter().filter(|id| before.contains(id)).collect();
+        assert!(
+            lived.clone().all(|id| unique.contains(id)),
+            "{column}: nothing missed"
+        );
+        let order: Vec<_> = before.iter().filter(|id| unique.contains(id)).collect();
+        assert_eq!(seen, order, "{column}: in order");
+        assert!(!ended.is_empty());
+    }
+}
+
+#[test]
+fn the_nodes_load_is_the_sum_of_its_sessions() {
+    let start = Moment::now();
+    let mut books = varied_directory(300, start);
+    let check = |books: &Directory, now: Moment| {
+        let (load, transports) = books.node_load(now);
+        let mut sum = aggregate::Load::default();
+        let mut by_transport: BTreeMap<String, u64> = BTreeMap::new();
+        for row in books.rows(now) {
+            sum.add(aggregate::Load::of(&row));
+            let transport = row.snapshot().tuple.transport.as_str();
+            *by_transport.entry(transport.to_owned()).or_default() += 1;
+        }
+        assert_eq!((load, transports), (sum, by_transport));
+        load
+    };
+    assert!(check(&books, start).rate_in_bps > 0);
+    let some: Vec<_> = books.ids().filter(|id| id.0 % 5 == 0).collect();
+    for id in some {
+        books.remove(id, &SessionCounters::default(), start);
+    }
+    check(&books, start);
+    let some = books
+        .rows(start)
+        .find(|row| row.snapshot().worker == WorkerId(0));
+    let some = some.unwrap().snapshot().id;
+    // Named twice: counted once.
+    let again = usage(&[(some.0, 900_000), (some.0, 950_000)]);
+    books.report(WorkerId(0), again, at(start, 1000));
+    check(&books, at(start, 1000));
+    books.replace_worker(WorkerId(1), Vec::new(), at(start, 1500));
+    check(&books, at(start, 1500));
+    assert_eq!(check(&books, at(start, 60_000)).rate_in_bps, 0);
 }

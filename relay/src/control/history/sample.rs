@@ -39,8 +39,8 @@ pub(in crate::control) async fn watch(hub: Arc<Hub>) {
             continue;
         }
         let loads: Vec<_> = {
-            let mut books = hub.books();
-            let mut load = |id| books.entry(id, now).map(|entry| Load::of(&entry.view));
+            let books = hub.books();
+            let load = |id| books.row(id, now).map(|row| Load::of(&row));
             ids.into_iter().map(|id| (id, load(id))).collect()
         };
         let mut watches = hub.history.watches();

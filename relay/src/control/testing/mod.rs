@@ -120,7 +120,7 @@ pub(super) fn session_view(id: SessionId, rate: u64) -> SessionView {
     let moment = super::clock::Moment::now();
     let mut books = super::directory::Directory::new("n1".parse().unwrap(), BTreeMap::new());
     books.upsert(snapshot(id, "alice", "acme"), moment);
-    let view = books.entry(id, moment).unwrap().view.clone();
+    let view = books.row(id, moment).unwrap().view();
     SessionView {
         rate_in_bps: rate,
         ..view

@@ -1,0 +1,268 @@
+//! What the columns of a session hold, straight from its entry: a list looks at every session, so
+//! nothing here allocates or looks names up.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use shared::filter::{SortKey, Value};
+use shared::{NodeId, SessionId};
+
+use super::entry::Row;
+
+/// A column of [`SESSION_COLUMNS`](shared::filter::SESSION_COLUMNS), found once per question.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Field<'a> {
+    /// The same for all sessions of this node; `None`: no value.
+    Constant(Option<Value<'a>>),
+    Id,
+    User,
+    Username,
+    Realm,
+    Worker,
+    Transport,
+    Client,
+    Server,
+    Relay,
+    Peer,
+    Peers,
+    Rate,
+    In,
+    Out,
+    Age,
+    Ttl,
+    InPackets,
+    OutPackets,
+    InBytes,
+    OutBytes,
+    Packets,
+    Bytes,
+    Drops,
+    NewPeers,
+    MaxRate,
+    Secret,
+}
+
+impl<'a> Field<'a> {
+    /// The column called `name`, on this node.
+    pub(super) fn new(name: &str, node: &'a NodeId, labels: &'a BTreeMap<String, String>) -> Self {
+        match name {
+            "id" => Self::Id,
+            "user" => Self::User,
+            "username" => Self::Username,
+            "realm" => Self::Realm,
+            "node" => Self::Constant(Some(Value::Text(node.as_str()))),
+            "worker" => Self::Worker,
+            "transport" => Self::Transport,
+            "client" => Self::Client,
+            "server" => Self::Server,
+            "relay" => Self::Relay,
+            "peer" => Self::Peer,
+            "peers" => Self::Peers,
+            "rate" => Self::Rate,
+            "in" => Self::In,
+            "out" => Self::Out,
+            "age" => Self::Age,
+            "ttl" => Self::Ttl,
+            "in_packets" => Self::InPackets,
+            "out_packets" => Self::OutPackets,
+            "in_bytes" => Self::InBytes,
+            "out_bytes" => Self::OutBytes,
+            "packets" => Self::Packets,
+            "bytes" => Self::Bytes,
+            "drops" => Self::Drops,
+            "newpeers" => Self::NewPeers,
+            "maxrate" => Self::MaxRate,
+            "secret" => Self::Secret,
+            "stale" => Self::Constant(Some(Value::Flag(false))),
+            _ => {
+                let label = name
+                    .strip_prefix("label.")
+                    .and_then(|name| labels.get(name));
+                Self::Constant(label.map(|label| Value::Text(label)))
+            }
+        }
+    }
+
+    /// How much memory has to be fetched to look at it: what is cheap is looked at first.
+    pub(super) fn cost(self) -> u8 {
+        match self {
+            Self::Constant(_) => 0,
+            Self::Id | Self::Client | Self::Server | Self::Relay => 2,
+            Self::Realm | Self::Secret => 3,
+            Self::User | Self::Username => 4,
+            Self::Peer => 5,
+            _ => 1,
+        }
+    }
+}
+
+impl<'a> Row<'a> {
+    /// Calls `visit` with each value of a column: none, one, or several.
+    pub(super) fn values<'v>(&self, field: Field<'v>, visit: &mut dyn FnMut(Value<'_>))
+    where
+        'a: 'v,
+    {
+        if field == Field::Id {
+            let digits = digits(self.snapshot().id);
+            return visit(Value::Text(
+                std::str::from_utf8(&digits).unwrap_or_default(),
+            ));
+        }
+        if field == Field::Peer {
+            let snapshot = self.snapshot();
+            let bound = snapshot.channels.iter();
+            bound.for_each(|channel| visit(address(channel.peer)));
+            let permitted = snapshot.permissions.iter();
+            return permitted.for_each(|p| visit(Value::Address(p.peer, p.last_port)));
+        }
+        if let Some(value) = self.value(field) {
+            visit(value);
+        }
+    }
+
+    /// The one value of a column that has at most one.
+    fn value<'v>(&self, field: Field<'v>) -> Option<Value<'v>>
+    where
+        'a: 'v,
+    {
+        let snapshot = self.snapshot();
+        let counters = &snapshot.counters;
+        let number = match field {
+            Field::Constant(value) => return value,
+            Field::User => return Some(Value::Text(&snapshot.user)),
+            Field::Username => return Some(Value::Text(snapshot.username.as_str())),
+            Field::Realm => return Some(Value::Text(snapshot.realm.as_str())),
+            Field::Transport => return Some(Value::Text(snapshot.tuple.transport.as_str())),
+            Field::Client => return Some(address(snapshot.tuple.client)),
+            Field::Server => return Some(address(snapshot.tuple.server)),
+            Field::Relay => return Some(address(snapshot.relay_external)),
+            Field::Secret => return snapshot.secret_id.as_deref().map(Value::Text),
+            Field::NewPeers => return Some(Value::Number(self.new_peers_per_sec())),
+            Field::Id | Field::Peer => return None,
+            Field::MaxRate => snapshot.max_rate_bps?,
+            Field::Worker => snapshot.worker.0.into(),
+            Field::Peers => snapshot.permissions.len() as u64,
+            Field::Rate => {
+                let (inward, outward) = self.rates();
+                inward.saturating_add(outward)
+            }
+            Field::In => self.rates().0,
+            Field::Out => self.rates().1,
+            Field::Age => self.age_secs(),
+            Field::Ttl => self.ttl_secs(),
+            Field::InPackets => counters.in_packets,
+            Field::OutPackets => counters.out_packets,
+            Field::InBytes => counters.in_bytes,
+            Field::OutBytes => counters.out_bytes,
+            Field::Packets => counters.in_packets.saturating_add(counters.out_packets),
+            Field::Bytes => counters.in_bytes.saturating_add(counters.out_bytes),
+            Field::Drops => counters.drops(),
+        };
+        Some(Value::Number(number as f64))
+    }
+
+    /// What the row is ordered by. Age is replaced by the start, so that it stands still.
+    pub(super) fn key<'v>(&self, field: Field<'v>) -> Key<'v>
+    where
+        'a: 'v,
+    {
+        let snapshot = self.snapshot();
+        let value = match field {
+            Field::Id => return Key::Id(snapshot.id),
+            Field::Age => {
+                let started = snapshot.created_unix.saturating_mul(1000);
+                return Key::Number(-(started as f64));
+            }
+            Field::Peer => {
+                let bound = snapshot.channels.first().map(|c| address(c.peer));
+                let permitted = snapshot.permissions.first();
+                bound.or_else(|| permitted.map(|p| Value::Address(p.peer, p.last_port)))
+            }
+            field => self.value(field),
+        };
+        value.map_or(Key::Missing, Key::from)
+    }
+}
+
+fn address(address: SocketAddr) -> Value<'static> {
+    Value::Address(address.ip(), Some(address.port()))
+}
+
+/// An id as it is printed.
+fn digits(id: SessionId) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (place, digit) in digits.iter_mut().enumerate() {
+        let nibble = (id.0 >> (60 - 4 * place)) as usize & 15;
+        *digit = b"0123456789abcdef"[nibble];
+    }
+    digits
+}
+
+/// A [`SortKey`] that borrows its text, and an id that is not printed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key<'a> {
+    Missing,
+    Number(f64),
+    /// Orders like its digits.
+    Id(SessionId),
+    Text(&'a str),
+    Address(IpAddr, u16),
+}
+
+impl Key<'_> {
+    /// The same order as that of [`SortKey`].
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
+            (Self::Id(a), Self::Id(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Address(a, p), Self::Address(b, q)) => (a, p).cmp(&(b, q)),
+            (Self::Id(a), Self::Text(b)) => digits(*a).as_slice().cmp(b.as_bytes()),
+            (Self::Text(a), Self::Id(b)) => a.as_bytes().cmp(digits(*b).as_slice()),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Missing => 0,
+            Self::Number(_) => 1,
+            Self::Id(_) | Self::Text(_) => 2,
+            Self::Address(..) => 3,
+        }
+    }
+
+    /// The key as it travels.
+    pub(super) fn owned(&self) -> SortKey {
+        match *self {
+            Self::Missing => SortKey::Missing,
+            Self::Number(number) => SortKey::Number(number),
+            Self::Id(id) => SortKey::Text(id.to_string()),
+            Self::Text(text) => SortKey::Text(text.to_owned()),
+            Self::Address(ip, port) => SortKey::Address(ip, port),
+        }
+    }
+}
+
+impl<'a> From<Value<'a>> for Key<'a> {
+    fn from(value: Value<'a>) -> Self {
+        match value {
+            Value::Text(text) => Self::Text(text),
+            Value::Number(number) => Self::Number(number),
+            Value::Address(ip, port) => Self::Address(ip, port.unwrap_or(0)),
+            Value::Flag(flag) => Self::Number(f64::from(u8::from(flag))),
+        }
+    }
+}
+
+impl<'a> From<&'a SortKey> for Key<'a> {
+    fn from(key: &'a SortKey) -> Self {
+        match key {
+            SortKey::Missing => Self::Missing,
+            SortKey::Number(number) => Self::Number(*number),
+            SortKey::Text(text) => Self::Text(text),
+            SortKey::Address(ip, port) => Self::Address(*ip, *port),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The table of sessions: found by id, and walked in memory order.
+//!
+//! Entries lie in chunks of a fixed size without gaps, so that a walk reads memory in order, growth
+//! never moves what is there, and memory is given back as sessions end.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+
+use shared::SessionId;
+
+use super::entry::Entry;
+
+/// Entries in a chunk.
+const CHUNK: usize = 1024;
+
+/// All entries.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    places: HashMap<SessionId, u32, IdHash>,
+    /// All but the last are full.
+    chunks: Vec<Vec<Entry>>,
+}
+
+impl Slots {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn contains(&self, id: SessionId) -> bool {
+        self.places.contains_key(&id)
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&Entry> {
+        let place = *self.places.get(&id)? as usize;
+        self.chunks.get(place / CHUNK)?.get(place % CHUNK)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Entry> {
+        let place = *self.places.get(&id)? as usize;
+        self.chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
+    }
+
+    /// All entries, in memory order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks.iter().flatten()
+    }
+
+    /// Adds one whose id is not there yet.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        let place = self.len();
+        self.places.insert(entry.snapshot.id, place as u32);
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK => chunk.push(entry),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(entry);
+                self.chunks.push(chunk);
+            }
+        }
+    }
+
+    /// Takes one out; the last one takes its place.
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<Entry> {
+        let place = self.places.remove(&id)? as usize;
+        let chunk = self.chunks.last_mut()?;
+        let last = chunk.pop()?;
+        if chunk.is_empty() {
+            self.chunks.pop();
+        }
+        if last.snapshot.id == id {
+            return Some(last);
+        }
+        self.places.insert(last.snapshot.id, place as u32);
+        let slot = self.chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)?;
+        Some(std::mem::replace(slot, last))
+    }
+}
+
+/// Hashes session ids, which this node made itself: nobody can aim at a bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct IdHash;
+
+impl BuildHasher for IdHash {
+    type Hasher = IdHasher;
+
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher(0)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes
+            .iter()
+            .for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // A product is well mixed in its high half; the table looks at both ends.
+        let product = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ product >> 32;
+    }
+}
