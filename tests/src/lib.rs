@@ -2,11 +2,13 @@
 
 pub mod address;
 pub mod admin;
+pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod coturn;
 pub mod ctl;
 pub mod demo;
+pub mod fake;
 pub mod http;
 pub mod node;
 pub mod program;

@@ -1,0 +1,73 @@
+//! `cargo run --release -p relayd-tests --bin bench-console`: proves or disproves the console's speed.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it prints a table"
+)]
+
+use clap::Parser;
+use kit::bench::{Figure, lists};
+use kit::fake::{FakeCluster, FakeOptions};
+
+/// Measures the console against a fake cluster.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Sessions over all nodes
+    #[arg(long, default_value_t = 1_000_000)]
+    sessions: u32,
+    /// Nodes
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    nodes: u32,
+    /// Measure without judging
+    #[arg(long)]
+    no_targets: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let figures = runtime.block_on(measure(&arguments))?;
+    let missed = figures.iter().filter(|figure| !figure.met()).count();
+    anyhow::ensure!(missed == 0, "{missed} targets missed");
+    Ok(())
+}
+
+fn tell(figures: &mut Vec<Figure>, new: Vec<Figure>) {
+    for figure in &new {
+        println!("{figure}");
+    }
+    figures.extend(new);
+}
+
+async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Figure>> {
+    let target = |value| (!arguments.no_targets).then_some(value);
+    let mut figures = Vec::new();
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("fake.sock");
+    let mut options = FakeOptions {
+        sessions: (arguments.sessions / 10).max(1),
+        nodes: 1,
+        changing: true,
+        churn: 25,
+        socket: socket.clone(),
+    };
+    let cluster = FakeCluster::start(&options).await?;
+    tell(
+        &mut figures,
+        lists::on_a_node(&cluster.service(), target(20.0)).await?,
+    );
+    cluster.stop().await;
+    options.sessions = arguments.sessions;
+    options.nodes = arguments.nodes;
+    let cluster = FakeCluster::start(&options).await?;
+    tell(
+        &mut figures,
+        lists::of_the_cluster(&socket, target(100.0)).await?,
+    );
+    cluster.stop().await;
+    Ok(figures)
+}
