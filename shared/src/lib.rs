@@ -13,6 +13,7 @@ pub mod safe_text;
 pub mod secret;
 pub mod transport;
 pub mod units;
+pub mod web_origin;
 
 pub use id::{NodeId, SessionId, SessionIdPrefix, WorkerId};
 pub use ip_range::IpRange;
@@ -20,3 +21,4 @@ pub use realm::{Realm, Username};
 pub use safe_text::{SafeText, display_safe};
 pub use secret::Secret;
 pub use transport::Transport;
+pub use web_origin::WebOrigin;

@@ -18,6 +18,8 @@ for_both_stores!(
     a_foreign_option_becomes_the_next_revision,
     a_realm_without_a_document_shows_coturns_options,
     rows_that_are_no_users_hide_no_others,
+    origins_go_both_ways,
+    a_realm_with_nothing_but_an_origin_is_one,
 );
 
 async fn turnadmin_adds_and_deletes_users_that_we_see(world: &World) {
@@ -253,4 +255,97 @@ async fn rows_that_are_no_users_hide_no_others(world: &World) {
     })
     .await;
     assert_eq!(names, ["a", "c"]);
+}
+
+async fn origins_go_both_ways(world: &World) {
+    let (north, south) = (realm("north.gov"), realm("south.gov"));
+    ready(&world.store).await;
+    ready(&world.other).await;
+    let document = RealmDocument {
+        origins: vec!["https://kept.example".to_owned()],
+        ..RealmDocument::default()
+    };
+    world
+        .store
+        .put_realm(&north, &document, 0, "a")
+        .await
+        .unwrap();
+    let empty = RealmDocument::default();
+    world.store.put_realm(&south, &empty, 0, "a").await.unwrap();
+    let listed = world.turnadmin(&["-I"]);
+    assert!(
+        listed.contains("https://kept.example:443 ==>> north.gov"),
+        "{listed}"
+    );
+
+    let origins = |name: &'static str| async move {
+        let realms = world.other.realms().await.unwrap();
+        let stored = realms.into_iter().find(|realm| realm.name.as_str() == name);
+        stored.map_or_else(Vec::new, |realm| realm.document.origins)
+    };
+    let mut changes = world.other.changes();
+    world.turnadmin(&["-O", "-o", "https://New.example", "-r", "north.gov"]);
+    let second = |change: &Change| matches!(change, Change::Realm { revision: 2, .. });
+    told(&mut changes, second).await;
+    assert_eq!(
+        origins("north.gov").await,
+        ["https://kept.example", "https://new.example"]
+    );
+    // Given to another realm: the one loses what the other gains.
+    world.turnadmin(&["-O", "-o", "https://new.example", "-r", "south.gov"]);
+    wait_for_async(
+        "the origin in its new realm",
+        Duration::from_secs(5),
+        || async {
+            let moved = origins("south.gov").await == ["https://new.example"];
+            (moved && origins("north.gov").await == ["https://kept.example"]).then_some(())
+        },
+    )
+    .await;
+    world.turnadmin(&["-R", "-o", "https://kept.example"]);
+    wait_for_async("the origin to go", Duration::from_secs(5), || async {
+        origins("north.gov").await.is_empty().then_some(())
+    })
+    .await;
+    // What is no origin to us is nobody's business here.
+    world.by_hand(
+        "INSERT INTO turn_origin_to_realm VALUES ('null', 'north.gov')",
+        &["SET", "turn/origin/null", "north.gov"],
+    );
+    let stored = world.store.realms().await.unwrap().remove(0);
+    assert_eq!(stored.name, north);
+    let next = world
+        .store
+        .put_realm(&north, &document, stored.revision, "a")
+        .await;
+    assert_eq!(next.unwrap(), stored.revision + 1);
+    let listed = world.turnadmin(&["-I"]);
+    for line in [
+        "https://kept.example:443 ==>> north.gov",
+        "https://new.example:443 ==>> south.gov",
+        "null ==>> north.gov",
+    ] {
+        assert!(listed.contains(line), "{line} in {listed}");
+    }
+    assert_eq!(origins("north.gov").await, ["https://kept.example"]);
+}
+
+async fn a_realm_with_nothing_but_an_origin_is_one(world: &World) {
+    ready(&world.store).await;
+    world.turnadmin(&["-O", "-o", "http://only.example:8080", "-r", "west.gov"]);
+    let stored = wait_for_async("the realm", Duration::from_secs(5), || async {
+        world.store.realms().await.unwrap().pop()
+    })
+    .await;
+    assert_eq!((stored.revision, stored.name.as_str()), (0, "west.gov"));
+    assert_eq!(stored.document.origins, ["http://only.example:8080"]);
+    // A document replaces it, and says so to coturn.
+    let document = RealmDocument::default();
+    world
+        .store
+        .put_realm(&realm("west.gov"), &document, 0, "a")
+        .await
+        .unwrap();
+    let listed = world.turnadmin(&["-I"]);
+    assert!(!listed.contains("only.example"), "{listed}");
 }

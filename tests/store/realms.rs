@@ -11,6 +11,7 @@ for_both_stores!(
     of_many_writers_one_wins_each_revision,
     unknown_fields_of_a_document_are_kept,
     a_deleted_realm_keeps_its_users,
+    an_origin_belongs_to_one_realm,
 );
 
 fn limited(max_sessions: u32) -> RealmDocument {
@@ -128,4 +129,58 @@ async fn a_deleted_realm_keeps_its_users(world: &World) {
         (realms[0].revision, realms[0].document.max_sessions),
         (0, None)
     );
+}
+
+async fn an_origin_belongs_to_one_realm(world: &World) {
+    let (store, north, south) = (&world.store, realm("north.gov"), realm("south.gov"));
+    let with = |origins: &[&str]| RealmDocument {
+        origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
+        ..RealmDocument::default()
+    };
+    let (a, b) = ("https://a.example", "http://b.example:8080");
+    store
+        .put_realm(&north, &with(&[b, a]), 0, "x")
+        .await
+        .unwrap();
+    assert_eq!(
+        world.other.realms().await.unwrap()[0].document,
+        with(&[b, a])
+    );
+    let taken = world
+        .other
+        .put_realm(&south, &with(&["http://c", a]), 0, "x")
+        .await;
+    match taken {
+        Err(StoreError::OriginTaken { origin, realm }) => {
+            assert_eq!(
+                (origin.as_str(), realm.as_str()),
+                ("https://a.example:443", "north.gov")
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        store.realms().await.unwrap().len(),
+        1,
+        "nothing of it was written"
+    );
+    // Given up by the one, it is free for the other.
+    store.put_realm(&north, &with(&[b]), 1, "x").await.unwrap();
+    world
+        .other
+        .put_realm(&south, &with(&["http://c", a]), 0, "x")
+        .await
+        .unwrap();
+    store.delete_realm(&north, 2).await.unwrap();
+    world
+        .other
+        .put_realm(&south, &with(&[b]), 1, "x")
+        .await
+        .unwrap();
+    let realms = store.realms().await.unwrap();
+    let left: Vec<_> = realms
+        .iter()
+        .map(|realm| (&realm.name, &realm.document))
+        .collect();
+    assert_eq!(left, [(&south, &with(&[b]))]);
 }

@@ -229,6 +229,7 @@ pub(super) const REALM_KEYS: &[&str] = &[
     "max_lifetime_secs",
     "allowed_peers",
     "denied_peers",
+    "origins",
     "rest_separator",
     "note",
     "users",

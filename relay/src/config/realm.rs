@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use shared::api::RealmDocument;
-use shared::{IpRange, Realm, Secret, Username, units};
+use shared::{IpRange, Realm, Secret, Username, WebOrigin, units};
 use turn_proto::auth::credential::LongTermKey;
 
 use super::cluster_key::parse_hex;
@@ -46,6 +46,7 @@ struct Section<'r, 'a> {
 /// Reads all `[[realm]]` tables; `per_user` is the limit where a realm names none.
 pub(super) fn resolve(reader: &mut Reader<'_>, per_user: Option<u32>) -> Vec<ConfigRealm> {
     let mut seen: HashSet<Realm> = HashSet::new();
+    let mut owners: BTreeMap<String, Realm> = BTreeMap::new();
     let mut realms = Vec::new();
     for item in reader.take_realms() {
         let Value::Table(table) = item.value else {
@@ -68,6 +69,15 @@ pub(super) fn resolve(reader: &mut Reader<'_>, per_user: Option<u32>) -> Vec<Con
         if !seen.insert(realm.name.clone()) {
             let problem = format!("{} appears twice", realm.name);
             reader.error(&name_origin, "realm.name", problem, "join the two tables");
+        }
+        for origin in realm.document.whole_origins() {
+            if let Some(other) = owners.insert(origin.clone(), realm.name.clone())
+                && other != realm.name
+            {
+                let problem = format!("{origin} belongs to the realm {other} already");
+                let remedy = "leave it in one of the two realms";
+                reader.error(&name_origin, "realm.origins", problem, remedy);
+            }
         }
         realms.push(realm);
     }
@@ -141,7 +151,7 @@ impl Section<'_, '_> {
             max_lifetime_secs: self.secs("max_lifetime_secs", default.max_lifetime_secs),
             allowed_peers: self.ranges("allowed_peers"),
             denied_peers: self.ranges("denied_peers"),
-            origins: Vec::new(),
+            origins: self.origins(),
             rest_separator: self.separator().unwrap_or(default.rest_separator),
             note: self.note(),
             extra: default.extra,
@@ -217,6 +227,21 @@ impl Section<'_, '_> {
             .iter()
             .filter_map(|item| self.reader.entry(&key, item, RANGE))
             .collect()
+    }
+
+    fn origins(&mut self) -> Vec<String> {
+        const FORM: &str = "scheme://host or scheme://host:port, as in \"https://app.example.org\"";
+        let Some(item) = self.table.get("origins").cloned() else {
+            return Vec::new();
+        };
+        let items = match item.value {
+            Value::List(items) => items,
+            _ => vec![item],
+        };
+        let origins = items
+            .iter()
+            .filter_map(|item| self.reader.entry::<WebOrigin>("realm.origins", item, FORM));
+        origins.map(|origin| origin.to_string()).collect()
     }
 
     fn separator(&mut self) -> Option<char> {

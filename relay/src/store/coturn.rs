@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use shared::api::RealmDocument;
-use shared::{IpRange, Realm, Secret, Username};
+use shared::{IpRange, Realm, Secret, Username, WebOrigin};
 
 use super::StoredKey;
 
@@ -27,6 +27,8 @@ pub(crate) struct CoturnOptions {
     user_quota: Option<u32>,
     allowed: BTreeSet<IpRange>,
     denied: BTreeSet<IpRange>,
+    /// As coturn keeps them: with the port spelt out.
+    origins: BTreeSet<String>,
 }
 
 /// One of the two lists of peers.
@@ -47,6 +49,7 @@ impl CoturnOptions {
             user_quota: document.max_sessions_per_user.filter(|&limit| limit > 0),
             allowed: document.allowed_peers.iter().copied().collect(),
             denied: document.denied_peers.iter().copied().collect(),
+            origins: document.whole_origins().collect(),
         }
     }
 
@@ -72,6 +75,16 @@ impl CoturnOptions {
             PeerList::Allowed => self.allowed.insert(range),
             PeerList::Denied => self.denied.insert(range),
         };
+    }
+
+    /// Reads an origin that belongs to the realm; what is no origin is left out.
+    pub(crate) fn add_origin(&mut self, text: &str) {
+        self.origins.extend(whole_origin(text));
+    }
+
+    /// The origins, as coturn stores them.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &str> {
+        self.origins.iter().map(String::as_str)
     }
 
     /// The options by name, as coturn stores them; `None`: absent.
@@ -116,6 +129,15 @@ impl CoturnOptions {
         if self.denied != ours.denied {
             next.denied_peers = self.denied.iter().copied().collect();
         }
+        if self.origins != ours.origins {
+            // Those that stay keep their order and spelling.
+            let mut new = self.origins.clone();
+            next.origins.retain(|text| {
+                let whole = whole_origin(text);
+                whole.is_none_or(|whole| new.remove(&whole))
+            });
+            next.origins.extend(new.iter().filter_map(short_origin));
+        }
         Some(next)
     }
 
@@ -128,9 +150,20 @@ impl CoturnOptions {
             max_sessions_per_user: self.user_quota.or(default.max_sessions_per_user),
             allowed_peers: self.allowed.iter().copied().collect(),
             denied_peers: self.denied.iter().copied().collect(),
+            origins: self.origins.iter().filter_map(short_origin).collect(),
             ..default
         }
     }
+}
+
+/// An origin as coturn stores it, whoever wrote it.
+pub(crate) fn whole_origin(text: &str) -> Option<String> {
+    Some(WebOrigin::parse_foreign(text)?.with_port())
+}
+
+/// An origin as a document shows it.
+fn short_origin(whole: &String) -> Option<String> {
+    Some(WebOrigin::parse_foreign(whole)?.as_str().to_owned())
 }
 
 /// A key as coturn stores it: the first 32 characters of what is there, hex.
@@ -194,6 +227,38 @@ mod tests {
             read.add_peer(PeerList::Denied, &range);
         }
         assert_eq!(read.import(&document), None);
+    }
+
+    #[test]
+    fn origins_are_stored_with_their_port_and_keep_their_spelling_here() {
+        let mut document = RealmDocument {
+            origins: vec!["https://b.example".into(), "http://a.example:80".into()],
+            ..RealmDocument::default()
+        };
+        let mut read = CoturnOptions::projection(&document);
+        let stored: Vec<_> = read.origins().collect();
+        assert_eq!(stored, ["http://a.example:80", "https://b.example:443"]);
+        assert_eq!(read.import(&document), None);
+        for foreign in [
+            "HTTPS://C.example",
+            "https://b.example",
+            "null",
+            "c.example",
+            "file://",
+        ] {
+            read.add_origin(foreign);
+        }
+        let next = read.import(&document).unwrap();
+        let known = [
+            "https://b.example",
+            "http://a.example:80",
+            "https://c.example",
+        ];
+        assert_eq!(next.origins, known);
+        assert_eq!(read.import(&next), None);
+        document.origins.clear();
+        let next = CoturnOptions::projection(&document).import(&next).unwrap();
+        assert_eq!(next.origins, [""; 0]);
     }
 
     #[test]

@@ -73,7 +73,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// document of ours (revision 0, default document with coturn's options applied).
     async fn realms(&self) -> Result<Vec<StoredRealm>, StoreError>;
     /// Replaces a document if its revision is still `expected` (0: must not exist yet) and answers
-    /// the new revision. coturn's option and peer-ip keys are written as a projection.
+    /// the new revision. coturn's option, peer-ip and origin keys are written as a projection; an
+    /// origin that is another realm's is refused ([`StoreError::OriginTaken`]).
     async fn put_realm(
         &self,
         name: &Realm,
@@ -365,6 +366,14 @@ pub enum StoreError {
     /// Out of reach, or too slow; may work later.
     #[error("the store is out of reach: {0}")]
     Unavailable(String),
+    /// Another realm has the origin.
+    #[error("the origin {origin} belongs to the realm {realm}")]
+    OriginTaken {
+        /// The origin.
+        origin: String,
+        /// Whose it is, as coturn's table says.
+        realm: String,
+    },
     /// Somebody else changed it first; the revision that is there now.
     #[error("revision conflict: the store has revision {current}")]
     RevisionConflict {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IpRange, Realm};
+use crate::{IpRange, Realm, WebOrigin};
 
 /// The settings of a realm. Absent limits mean "no limit"; unknown fields are kept, so that an
 /// older node never drops what a newer one wrote.
@@ -45,6 +45,8 @@ pub struct RealmDocument {
 impl RealmDocument {
     /// Sessions per non-empty user unless a realm says otherwise.
     pub const DEFAULT_SESSIONS_PER_USER: u32 = 12;
+    /// The most origins.
+    pub const MAX_ORIGINS: usize = 64;
 
     /// Checks what serde cannot: ranges of lifetimes, limits and the separator.
     ///
@@ -72,6 +74,9 @@ impl RealmDocument {
                     .to_owned(),
             );
         }
+        if let Some(error) = self.origin_error() {
+            errors.push(error);
+        }
         if self.rest_separator.is_alphanumeric() || self.rest_separator.is_control() {
             errors.push("rest_separator: one punctuation character, usually ':'".to_owned());
         }
@@ -83,6 +88,30 @@ impl RealmDocument {
         } else {
             Err(errors)
         }
+    }
+
+    /// Its origins as they are compared: with the port of their scheme spelt out. What is no origin
+    /// is left out.
+    pub fn whole_origins(&self) -> impl Iterator<Item = String> {
+        let origins = self.origins.iter();
+        origins.filter_map(|text| Some(text.parse::<WebOrigin>().ok()?.with_port()))
+    }
+
+    fn origin_error(&self) -> Option<String> {
+        if self.origins.len() > Self::MAX_ORIGINS {
+            return Some(format!("origins: at most {}", Self::MAX_ORIGINS));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for text in &self.origins {
+            let Ok(origin) = text.parse::<WebOrigin>() else {
+                let form = "each scheme://host or scheme://host:port in lower case";
+                return Some(format!("origins: {form}, as in https://app.example.org"));
+            };
+            if !seen.insert(origin.with_port()) {
+                return Some(format!("origins: each once; {origin} is there twice"));
+            }
+        }
+        None
     }
 }
 
@@ -181,6 +210,31 @@ mod tests {
         assert_eq!(document.max_sessions, Some(5));
         let again = serde_json::to_value(&document).unwrap();
         assert_eq!(again["from_the_future"]["a"], 1);
+    }
+
+    #[test]
+    fn origins_are_of_one_form_and_each_there_once() {
+        let with = |origins: &[&str]| RealmDocument {
+            origins: origins.iter().map(|&o| o.to_owned()).collect(),
+            ..RealmDocument::default()
+        };
+        let good = with(&[
+            "https://a.example",
+            "https://a.example:8443",
+            "http://a.example",
+        ]);
+        assert!(good.validate().is_ok());
+        for bad in [&["https://a.example/"][..], &["https://a", "https://a:443"]] {
+            let errors = with(bad).validate().unwrap_err();
+            assert!(
+                errors.len() == 1 && errors[0].starts_with("origins: "),
+                "{errors:?}"
+            );
+        }
+        let many: Vec<_> = (0..65).map(|n| format!("https://a{n}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        assert!(with(&many[..64]).validate().is_ok());
+        assert!(with(&many).validate().is_err());
     }
 
     #[test]

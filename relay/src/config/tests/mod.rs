@@ -174,6 +174,7 @@ fn realms_carry_documents_users_and_secrets() {
         max_sessions_per_user = "unlimited"
         max_rate_bps = "2M"
         denied_peers = ["198.51.100.0/24"]
+        origins = ["https://app.example.org", "http://localhost:8080"]
         users = [
             { name = "alice", password = "a long password" },
             { name = "bob", key = "0x5b1d0c3f7d7e3c2d7d2f8e6b8a9c0d1e" },
@@ -189,6 +190,8 @@ fn realms_carry_documents_users_and_secrets() {
     assert_eq!(realm.document.max_sessions, Some(100));
     assert_eq!(realm.document.max_sessions_per_user, None);
     assert_eq!(realm.document.max_rate_bps, Some(2_000_000));
+    let origins = ["https://app.example.org", "http://localhost:8080"];
+    assert_eq!(realm.document.origins, origins);
     assert_eq!(realm.users[1].key.expose()[0], 0x5b);
     assert_eq!(realm.secrets.len(), 1);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);

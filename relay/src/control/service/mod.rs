@@ -262,6 +262,7 @@ fn store_error(error: &StoreError) -> ApiError {
             ErrorKind::Unavailable
         }
         StoreError::RevisionConflict { .. } => ErrorKind::RevisionConflict,
+        StoreError::OriginTaken { .. } => ErrorKind::Conflict,
         StoreError::Corrupt { .. } => ErrorKind::Internal,
     };
     let mut answer = ApiError::new(kind, error.to_string());

@@ -12,6 +12,7 @@ use redis::{Value, cmd, pipe};
 use shared::Realm;
 use tokio::sync::Notify;
 
+use super::realms::{import_foreign_edits, note_origins};
 use super::schema::CoturnKey;
 use super::users::{names_after, realm_names};
 use super::{Inner, schema};
@@ -156,30 +157,34 @@ async fn lease(inner: &Inner, interval: Duration) -> Result<bool, StoreError> {
 }
 
 async fn pass(inner: &Inner) -> Result<(), StoreError> {
-    let pattern = format!("{}*", schema::COTURN_PREFIX);
     let mut cursor = "0".to_owned();
     loop {
         let mut step = cmd("SCAN");
         step.arg(&cursor)
             .arg("MATCH")
-            .arg(&pattern)
+            .arg(schema::COTURN_KEYS)
             .arg("COUNT")
             .arg(SCAN_COUNT);
         let (next, keys): (String, Vec<Vec<u8>>) = inner.link.query(&step).await?;
         let mut users = Vec::new();
         let mut realms = HashSet::new();
+        let mut origins = Vec::new();
         for key in keys.iter().filter_map(|key| schema::parse_coturn(key)) {
             match key {
                 CoturnKey::User(realm, name) => users.push((realm, name)),
                 CoturnKey::Secrets(realm) | CoturnKey::Options(realm) => {
                     realms.insert(realm);
                 }
+                CoturnKey::Origin(origin) => origins.push(origin),
             }
         }
         for chunk in users.chunks(CHUNK) {
             verify(inner, chunk).await?;
         }
+        let gained = note_origins(inner, &origins).await?;
+        realms.extend(gained.iter().cloned());
         note_realms(inner, &realms.into_iter().collect::<Vec<_>>()).await?;
+        import_foreign_edits(inner, &gained).await?;
         cursor = next;
         if cursor == "0" {
             break;

@@ -7,7 +7,9 @@ use shared::api::RealmDocument;
 
 use super::users::realm_names;
 use super::{Inner, schema};
-use crate::store::coturn::{CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA};
+use crate::store::coturn::{
+    CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA, realm as coturn_realm,
+};
 use crate::store::record::{from_json, now_ms, to_json};
 use crate::store::{Change, StoreError, StoredRealm};
 
@@ -16,12 +18,16 @@ const HISTORY_KEPT: isize = 50;
 /// Realms read by one pipeline.
 const CHUNK: usize = 64;
 /// Commands for each.
-const READS: usize = 8;
+const READS: usize = 9;
 
 /// Replaces (`ARGV[2]` not empty) or removes a document whose revision is `ARGV[1]`, and writes its
 /// projection in the same moment, so that nobody takes the one without the other for a foreign
-/// edit. Keys: document, history, then (absent where only the document changes) three options and
-/// two sets. Answers -1, or the revision that is there instead.
+/// edit. Keys: document, history, then (absent where only the document changes) three options, two
+/// sets and the set of origins. Arguments: revision, document, revisions kept, the options, how many
+/// peers are allowed and denied, the prefix of origins, the realm, then the peers and the origins.
+///
+/// Answers -1, or the revision that is there instead, or -2 with an origin and the other realm that
+/// has it.
 const REPLACE: &str = r"
 local current = 0
 local text = redis.call('GET', KEYS[1])
@@ -30,7 +36,15 @@ if text then
   if not ok then return redis.error_reply('ERR unreadable realm document') end
   current = record['revision']
 end
-if current ~= tonumber(ARGV[1]) then return current end
+if current ~= tonumber(ARGV[1]) then return {current, '', ''} end
+local origins = 11
+if #KEYS > 2 then
+  origins = 11 + tonumber(ARGV[7]) + tonumber(ARGV[8])
+  for i = origins, #ARGV do
+    local holder = redis.pcall('GET', ARGV[9] .. ARGV[i])
+    if type(holder) == 'string' and holder ~= ARGV[10] then return {-2, ARGV[i], holder} end
+  end
+end
 if ARGV[2] == '' then
   redis.call('DEL', KEYS[1], KEYS[2])
 else
@@ -44,11 +58,30 @@ if #KEYS > 2 then
   end
   local allowed = tonumber(ARGV[7])
   redis.call('DEL', KEYS[6], KEYS[7])
-  for i = 8, #ARGV do
-    redis.call('SADD', i < 8 + allowed and KEYS[6] or KEYS[7], ARGV[i])
+  for i = 11, origins - 1 do
+    redis.call('SADD', i < 11 + allowed and KEYS[6] or KEYS[7], ARGV[i])
   end
+  local wanted = {}
+  for i = origins, #ARGV do
+    wanted[ARGV[i]] = true
+    if redis.pcall('GET', ARGV[9] .. ARGV[i]) ~= ARGV[10] then redis.call('SET', ARGV[9] .. ARGV[i], ARGV[10]) end
+  end
+  for _, old in ipairs(redis.call('SMEMBERS', KEYS[8])) do
+    if not wanted[old] and redis.pcall('GET', ARGV[9] .. old) == ARGV[10] then redis.call('DEL', ARGV[9] .. old) end
+  end
+  redis.call('DEL', KEYS[8])
+  for i = origins, #ARGV do redis.call('SADD', KEYS[8], ARGV[i]) end
 end
-return -1";
+return {-1, '', ''}";
+
+/// The origins of a realm: those of the set `ARGV[1]` whose key under `ARGV[2]` names `ARGV[3]`. The
+/// keys are no `KEYS`, which would need the right to write them.
+const ORIGINS: &str = r"
+local own = {}
+for _, origin in ipairs(redis.call('SMEMBERS', ARGV[1])) do
+  if redis.pcall('GET', ARGV[2] .. origin) == ARGV[3] then own[#own + 1] = origin end
+end
+return own";
 
 /// The document as it is stored. Unknown fields of the document are kept by its own type.
 #[derive(Serialize, Deserialize)]
@@ -70,6 +103,12 @@ fn reads(pipe: &mut Pipeline, realm: &Realm) {
     }
     pipe.cmd("EXISTS").arg(schema::coturn_secret(realm));
     pipe.cmd("ZCARD").arg(schema::users(realm));
+    pipe.cmd("EVAL")
+        .arg(ORIGINS)
+        .arg(0)
+        .arg(schema::origins(realm))
+        .arg(schema::ORIGIN_PREFIX)
+        .arg(realm.as_str());
 }
 
 /// A realm as it was read: document, coturn's options, and whether it has users or secrets.
@@ -114,6 +153,13 @@ fn parse(name: &Realm, values: &[Value]) -> Result<Read, StoreError> {
         ranges
             .iter()
             .for_each(|range| options.add_peer(list, range));
+    }
+    let origins: Vec<Vec<u8>> = redis::from_redis_value_ref(&values[8]).unwrap_or_default();
+    for origin in origins
+        .iter()
+        .filter_map(|text| std::str::from_utf8(text).ok())
+    {
+        options.add_origin(origin);
     }
     let number = |value| redis::from_redis_value_ref::<u64>(value).unwrap_or(0);
     let peopled = number(&values[6]) + number(&values[7]) > 0;
@@ -188,9 +234,12 @@ async fn replace(
         );
         keys.push(schema::coturn_peers(name, PeerList::Allowed));
         keys.push(schema::coturn_peers(name, PeerList::Denied));
-        arguments.push(allowed.len().to_string());
+        keys.push(schema::origins(name));
+        arguments.extend([allowed.len().to_string(), denied.len().to_string()]);
+        arguments.extend([schema::ORIGIN_PREFIX.to_owned(), name.as_str().to_owned()]);
         arguments.extend(allowed);
         arguments.extend(denied);
+        arguments.extend(options.origins().map(str::to_owned));
     }
     let mut script = cmd("EVAL");
     script
@@ -198,11 +247,53 @@ async fn replace(
         .arg(keys.len())
         .arg(&keys)
         .arg(&arguments);
-    let current: i64 = inner.link.query(&script).await?;
-    match u64::try_from(current) {
-        Ok(current) => Err(StoreError::RevisionConflict { current }),
-        Err(_) => Ok(()),
+    let answer: (i64, Vec<u8>, Vec<u8>) = inner.link.query(&script).await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match (u64::try_from(answer.0), answer.0) {
+        (Ok(current), _) => Err(StoreError::RevisionConflict { current }),
+        (Err(_), -2) => Err(StoreError::OriginTaken {
+            origin: text(&answer.1),
+            realm: text(&answer.2),
+        }),
+        (Err(_), _) => Ok(()),
     }
+}
+
+/// Notes to which realms these origins belong now, and answers those that were not known to have
+/// them.
+pub(super) async fn note_origins(
+    inner: &Inner,
+    origins: &[String],
+) -> Result<Vec<Realm>, StoreError> {
+    if !inner.gateway || origins.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut gets = pipe();
+    gets.ignore_errors();
+    for origin in origins {
+        gets.cmd("GET").arg(schema::coturn_origin(origin));
+    }
+    let values: Vec<Value> = inner.link.pipe(&gets).await?;
+    let mut realms = Vec::new();
+    let mut adds = pipe();
+    for (origin, value) in origins.iter().zip(&values) {
+        if let Some(realm) = text(value).and_then(|name| coturn_realm(&name)) {
+            adds.cmd("SADD").arg(schema::origins(&realm)).arg(origin);
+            realms.push(realm);
+        }
+    }
+    if realms.is_empty() {
+        return Ok(realms);
+    }
+    let new: Vec<bool> = inner.link.pipe(&adds).await?;
+    let mut new: Vec<Realm> = realms
+        .into_iter()
+        .zip(new)
+        .filter_map(|(realm, new)| new.then_some(realm))
+        .collect();
+    new.sort_unstable();
+    new.dedup();
+    Ok(new)
 }
 
 pub(super) async fn put(

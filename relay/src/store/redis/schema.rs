@@ -13,6 +13,10 @@ use crate::store::coturn::{self, PeerList};
 
 /// Where coturn keeps realms; client tracking follows it.
 pub(super) const COTURN_PREFIX: &str = "turn/realm/";
+/// Where coturn keeps to which realm an origin belongs; client tracking follows it too.
+pub(super) const ORIGIN_PREFIX: &str = "turn/origin/";
+/// What both of the above begin with.
+pub(super) const COTURN_KEYS: &str = "turn/*";
 /// The sorted set of node ids, scored by their last heartbeat in Unix milliseconds.
 pub(super) const NODES: &str = "relay:nodes";
 /// The set of all realm names.
@@ -62,6 +66,17 @@ pub(super) fn coturn_peers(realm: &Realm, list: PeerList) -> String {
     format!("{COTURN_PREFIX}{}/{name}", realm.as_str())
 }
 
+/// coturn's key of an origin.
+pub(super) fn coturn_origin(origin: &str) -> String {
+    format!("{ORIGIN_PREFIX}{origin}")
+}
+
+/// The set of origins, as coturn's keys spell them, that a realm has or had: which of these it has
+/// is what the keys say.
+pub(super) fn origins(realm: &Realm) -> String {
+    format!("relay:origins:{{{}}}", encoded(realm.as_str()))
+}
+
 /// What one of coturn's keys is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum CoturnKey {
@@ -71,12 +86,18 @@ pub(super) enum CoturnKey {
     Secrets(Realm),
     /// An option or a peer list.
     Options(Realm),
+    /// To which realm an origin belongs.
+    Origin(String),
 }
 
 /// Reads a key's name; `None` for keys that mean nothing to us.
 pub(super) fn parse_coturn(key: &[u8]) -> Option<CoturnKey> {
-    let rest = std::str::from_utf8(key).ok()?.strip_prefix(COTURN_PREFIX)?;
-    let (realm, what) = rest.split_once('/')?;
+    let key = std::str::from_utf8(key).ok()?;
+    if let Some(origin) = key.strip_prefix(ORIGIN_PREFIX) {
+        let known = coturn::whole_origin(origin).is_some();
+        return known.then(|| CoturnKey::Origin(origin.to_owned()));
+    }
+    let (realm, what) = key.strip_prefix(COTURN_PREFIX)?.split_once('/')?;
     let realm = coturn::realm(realm)?;
     if let Some(name) = what
         .strip_prefix("user/")
@@ -195,6 +216,8 @@ mod tests {
             "turn/realm/r/user/a/allocation/1/status",
             "turn/realm/r/user//key",
             "turn/origin/x",
+            "turn/origin/",
+            "turn/origin/null",
             "other",
         ] {
             assert_eq!(parse_coturn(key.as_bytes()), None, "{key}");

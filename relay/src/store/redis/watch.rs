@@ -107,7 +107,9 @@ async fn connect(inner: &Inner) -> Result<(MultiplexedConnection, Pushes, bool),
             .arg("ON")
             .arg("BCAST")
             .arg("PREFIX")
-            .arg(schema::COTURN_PREFIX);
+            .arg(schema::COTURN_PREFIX)
+            .arg("PREFIX")
+            .arg(schema::ORIGIN_PREFIX);
         tracking.arg("NOLOOP");
         let told: Result<Value, RedisError> = tracking.query_async(&mut connection).await;
         Ok(told)
@@ -133,6 +135,8 @@ struct Dirty {
     options: BTreeSet<Realm>,
     /// Anything: to be known as a realm.
     seen: BTreeSet<Realm>,
+    /// Origins that belong to another realm than before, or to none.
+    origins: BTreeSet<String>,
     /// Too much to follow.
     everything: bool,
 }
@@ -222,6 +226,12 @@ fn note(inner: &Inner, dirty: &mut Dirty, push: &PushInfo) {
 
 fn invalidate(inner: &Inner, dirty: &mut Dirty, key: &Value) {
     let Value::BulkString(key) = key else { return };
+    if dirty.seen.len() > MAX_DIRTY || dirty.origins.len() > MAX_DIRTY {
+        *dirty = Dirty {
+            everything: true,
+            ..Dirty::default()
+        };
+    }
     let realm = match schema::parse_coturn(key) {
         None => return,
         Some(CoturnKey::User(realm, name)) => {
@@ -239,14 +249,12 @@ fn invalidate(inner: &Inner, dirty: &mut Dirty, key: &Value) {
             dirty.options.insert(realm.clone());
             realm
         }
+        Some(CoturnKey::Origin(origin)) => {
+            dirty.origins.insert(origin);
+            return;
+        }
     };
     dirty.seen.insert(realm);
-    if dirty.seen.len() > MAX_DIRTY {
-        *dirty = Dirty {
-            everything: true,
-            ..Dirty::default()
-        };
-    }
 }
 
 /// Looks at what was noted.
@@ -256,9 +264,20 @@ async fn look(inner: &Inner, dirty: &mut Dirty) {
         inner.index.pass.notify_one();
         dirty.options.extend(known_realms(inner).await);
     }
+    let origins: Vec<String> = std::mem::take(&mut dirty.origins).into_iter().collect();
+    if !origins.is_empty() {
+        // Which realm had it before, no key tells.
+        dirty.options.extend(known_realms(inner).await);
+    }
+    let gained = realms::note_origins(inner, &origins).await;
+    if let Ok(gained) = &gained {
+        dirty.options.extend(gained.iter().cloned());
+        dirty.seen.extend(gained.iter().cloned());
+    }
     let options: Vec<Realm> = std::mem::take(&mut dirty.options).into_iter().collect();
     let seen: Vec<Realm> = std::mem::take(&mut dirty.seen).into_iter().collect();
     let work = async {
+        gained?;
         index::note_realms(inner, &seen).await?;
         realms::import_foreign_edits(inner, &options).await?;
         index::settle(inner).await

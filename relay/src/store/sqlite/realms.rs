@@ -7,7 +7,9 @@ use shared::Realm;
 use shared::api::RealmDocument;
 
 use super::{Inner, sql_error};
-use crate::store::coturn::{CoturnOptions, EXTERNAL, PeerList, realm as foreign_realm};
+use crate::store::coturn::{
+    CoturnOptions, EXTERNAL, PeerList, realm as foreign_realm, whole_origin,
+};
 use crate::store::record::{from_json, now_ms, to_json};
 use crate::store::{Change, StoreError, StoredRealm};
 
@@ -59,7 +61,8 @@ pub(super) fn coturn_options(db: &Connection) -> rusqlite::Result<BTreeMap<Realm
     let mut query = db.prepare_cached(
         "SELECT realm, opt, value FROM turn_realm_option \
          UNION ALL SELECT realm, 'allowed', ip_range FROM allowed_peer_ip \
-         UNION ALL SELECT realm, 'denied', ip_range FROM denied_peer_ip",
+         UNION ALL SELECT realm, 'denied', ip_range FROM denied_peer_ip \
+         UNION ALL SELECT realm, 'origin', origin FROM turn_origin_to_realm",
     )?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
@@ -78,6 +81,7 @@ pub(super) fn coturn_options(db: &Connection) -> rusqlite::Result<BTreeMap<Realm
         match option.as_str() {
             "allowed" => options.add_peer(PeerList::Allowed, &value),
             "denied" => options.add_peer(PeerList::Denied, &value),
+            "origin" => options.add_origin(&value),
             option => options.set(option, &value),
         }
     }
@@ -132,7 +136,16 @@ pub(super) fn put(
     // The projection goes first: if only it came to pass, its difference from the document is
     // found and imported; the other way round it would undo the document.
     let projection = CoturnOptions::projection(document);
-    inner.turn.write(|db| project(db, name, &projection))?;
+    let taken = inner.turn.write(|db| {
+        let taken = taken(db, name, &projection)?;
+        match taken {
+            None => project(db, name, &projection).map(|()| None),
+            taken => Ok(taken),
+        }
+    })?;
+    if let Some((origin, realm)) = taken {
+        return Err(StoreError::OriginTaken { origin, realm });
+    }
     transaction.commit().map_err(sql_error)?;
     drop(own);
     inner.tell(Change::Realm {
@@ -216,6 +229,54 @@ fn write_document(
     Ok(())
 }
 
+/// The first origin that belongs to another realm, and to which.
+fn taken(
+    db: &Connection,
+    name: &Realm,
+    options: &CoturnOptions,
+) -> rusqlite::Result<Option<(String, String)>> {
+    let mut query = db.prepare_cached(
+        "SELECT realm FROM turn_origin_to_realm WHERE origin = ?1 AND realm <> ?2",
+    )?;
+    for origin in options.origins() {
+        let other = query
+            .query_row([origin, name.as_str()], |row| row.get::<_, String>(0))
+            .optional()?;
+        if let Some(other) = other {
+            return Ok(Some((origin.to_owned(), other)));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes the origins of a realm. What is no origin to us stays as other tools wrote it.
+fn project_origins(
+    db: &Transaction<'_>,
+    name: &Realm,
+    options: &CoturnOptions,
+) -> rusqlite::Result<()> {
+    let mut query =
+        db.prepare_cached("SELECT origin FROM turn_origin_to_realm WHERE realm = ?1")?;
+    let there = query.query_map([name.as_str()], |row| row.get::<_, String>(0))?;
+    let there: Vec<String> = there.filter_map(Result::ok).collect();
+    let is_ours = |origin: &&String| whole_origin(origin).is_some();
+    for origin in there.iter().filter(is_ours) {
+        if !options.origins().any(|wanted| wanted == origin) {
+            db.execute(
+                "DELETE FROM turn_origin_to_realm WHERE origin = ?1",
+                [origin],
+            )?;
+        }
+    }
+    for origin in options.origins() {
+        db.execute(
+            "INSERT OR REPLACE INTO turn_origin_to_realm (origin, realm) VALUES (?1, ?2)",
+            params![origin, name.as_str()],
+        )?;
+    }
+    Ok(())
+}
+
 fn project(db: &Transaction<'_>, name: &Realm, options: &CoturnOptions) -> rusqlite::Result<()> {
     for (option, value) in options.options() {
         match value {
@@ -244,7 +305,7 @@ fn project(db: &Transaction<'_>, name: &Realm, options: &CoturnOptions) -> rusql
             )?;
         }
     }
-    Ok(())
+    project_origins(db, name, options)
 }
 
 /// Makes what other tools changed in coturn's tables the next revision of our documents, and
