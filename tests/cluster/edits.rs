@@ -7,7 +7,7 @@ use kit::cluster::Cluster;
 use kit::coturn::Peer;
 use kit::node::{Node, NodeOptions, REALM, USER, rest_login, stored_login};
 use kit::wait::{wait_for, wait_until};
-use relayctl::client::{AdminApi as _, ClientError};
+use relayctl::client::{AdminApi as _, ClientError, FleetApi as _};
 use shared::Realm;
 use shared::api::{
     ErrorKind, JobState, KillRequest, ListQuery, RealmDocument, RealmPut, SecretCreate,
@@ -292,4 +292,59 @@ fn a_job_ends_the_sessions_of_a_filter_on_all_nodes() {
         assert_eq!(client.refresh(600).unwrap_err().code(), Some(437));
     }
     assert_eq!(spared.refresh(600).unwrap(), 600);
+}
+
+#[test]
+fn a_preview_names_the_sessions_that_an_edit_then_hits() {
+    let (cluster, peer) = (Cluster::start(), Peer::start());
+    let mut client = cluster.nodes[0].client(&stored_login());
+    client.allocate().unwrap();
+    client.bind_channel(0x4000, peer.address).unwrap();
+    let echoes = |client: &mut TurnClient| {
+        client.send_channel(0x4000, b"ping").unwrap();
+        client.recv(Duration::from_millis(200)).unwrap().is_some()
+    };
+    wait_until("the peer to answer", SOON, || echoes(&mut client));
+    let (admin, realm) = (cluster.nodes[2].admin(), realm());
+    let preview = |document: &RealmDocument| {
+        let put = RealmPut {
+            document: document.clone(),
+            reason: String::new(),
+        };
+        admin.call(|api| api.preview_realm(&realm, &put)).unwrap()
+    };
+    let now = admin.call(|api| api.realm(&realm)).unwrap();
+    let same = preview(&now.document);
+    assert_eq!((same.nodes, same.sessions), (3, 1), "{same:?}");
+    assert_eq!(same.sessions_with_denied_peers, 0, "{same:?}");
+    let mut closed = now.document.clone();
+    closed.denied_peers = vec![peer.address.ip().to_string().parse().unwrap()];
+    let hit = preview(&closed);
+    assert_eq!(hit.sessions_with_denied_peers, 1, "{hit:?}");
+    assert_eq!((hit.revision, hit.errors.len()), (now.revision, 0));
+    assert!(echoes(&mut client), "nothing was changed");
+
+    edit(&cluster.nodes[2], |document| {
+        document.denied_peers.clone_from(&closed.denied_peers);
+        document.origins = vec!["https://app.example.org".to_owned()];
+    });
+    wait_until("what was announced to happen", SOON, || {
+        !echoes(&mut client)
+    });
+    let other: Realm = "other.example".parse().unwrap();
+    let put = RealmPut {
+        document: RealmDocument {
+            origins: vec!["https://app.example.org:443".to_owned()],
+            ..RealmDocument::default()
+        },
+        reason: String::new(),
+    };
+    let taken = cluster.nodes[1]
+        .admin()
+        .call(|api| api.put_realm(&other, 0, &put));
+    let Err(ClientError::Api(error)) = taken else {
+        panic!("{taken:?}")
+    };
+    assert_eq!(error.error, ErrorKind::Conflict);
+    assert!(error.message.contains(REALM), "{}", error.message);
 }

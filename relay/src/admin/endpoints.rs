@@ -63,6 +63,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         get REALMS realm::list;
         get REALM realm::get;
         get REALM_HISTORY history::realm;
+        post REALM_PREVIEW realm::preview;
         put REALM realm::put;
         delete REALM realm::delete;
         get SECRETS realm::secrets;

@@ -18,6 +18,7 @@ mod keys;
 mod mirror;
 mod parts;
 mod policy;
+mod preview;
 mod process;
 mod pump;
 mod quota;

@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use shared::Realm;
 use shared::api::{
-    Credential, ListQuery, MintRequest, Page, RealmPut, RealmView, SecretCreate, SecretCreated,
-    SecretView,
+    Credential, ListQuery, MintRequest, Page, RealmPreview, RealmPut, RealmView, SecretCreate,
+    SecretCreated, SecretView,
 };
 
 use super::input::{Asked, Body, Expected, Named, Why};
@@ -39,6 +39,15 @@ pub(in crate::admin) async fn put(
     Ok(Json(
         service.put_realm(&caller, &name, revision, put).await?,
     ))
+}
+
+pub(in crate::admin) async fn preview(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(name): Named<Realm>,
+    Body(put): Body<RealmPut>,
+) -> Answer<RealmPreview> {
+    Ok(Json(service.preview_realm(&caller, &name, put).await?))
 }
 
 pub(in crate::admin) async fn delete(

@@ -13,6 +13,7 @@ use crate::control::directory::aggregate::Load;
 use crate::control::directory::query::QueryError;
 use crate::control::history::{HistoryOf, MAX_REALMS, MAX_USERS as MAX_USER_HISTORIES};
 use crate::control::hub::Hub;
+use crate::control::preview;
 use crate::control::redirects;
 use crate::control::service::Caller;
 use crate::control::service::refusals::own_page;
@@ -76,6 +77,14 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);
             let stopped = jobs.first().and_then(|job| hub.jobs.stop(&job.id));
             NodeAnswer::Jobs(stopped.into_iter().collect())
+        }
+        NodeQuestion::Preview { realm, document } => {
+            if !caller.sees(&realm) {
+                let message = "the realm is outside the caller's scope";
+                return NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message));
+            }
+            let effect = preview::effect(hub, &realm, &document).await;
+            NodeAnswer::Preview(Box::new(effect))
         }
         NodeQuestion::History(of) => NodeAnswer::History(Box::new(history(hub, caller, of, now))),
     }

@@ -230,7 +230,12 @@ fn late(deadline: Duration) -> String {
 }
 
 /// Asks every live node, this one included; names those that are silent.
-pub(crate) async fn ask_all(hub: &Arc<Hub>, caller: &Caller, question: NodeQuestion) -> Answers {
+pub(crate) async fn ask_all(
+    hub: &Arc<Hub>,
+    caller: &Caller,
+    question: NodeQuestion,
+    deadline: Duration,
+) -> Answers {
     let now = Instant::now();
     let (others, stale) = {
         let registry = hub.cluster.registry();
@@ -242,7 +247,7 @@ pub(crate) async fn ask_all(hub: &Arc<Hub>, caller: &Caller, question: NodeQuest
         .collect();
     let (own, mut asked) = tokio::join!(
         answer::answer(hub, caller, question.clone()),
-        ask(hub, caller, others, &question, ANSWER_DEADLINE),
+        ask(hub, caller, others, &question, deadline),
     );
     asked.answers.insert(0, (hub.node.clone(), own));
     let silent = stale.into_iter().filter(|(node, _)| *node != hub.node);

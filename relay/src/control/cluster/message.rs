@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shared::api::{
-    ApiError, ItemOutcome, JobView, ListQuery, Page, RedirectHealth, RefusalCount, RefusalView,
+    ApiError, ItemOutcome, JobView, ListQuery, Page, RealmDocument, RedirectHealth, RefusalCount,
+    RefusalView,
     Role, SessionDetail,
 };
 use shared::{NodeId, Realm, SessionId};
@@ -18,6 +19,7 @@ use crate::control::directory::aggregate::{RealmLoad, UserLoad};
 use crate::control::directory::query::{SessionAnswer, SessionQuestion};
 use crate::control::history::{HistoryOf, Share};
 use crate::control::keys;
+use crate::control::preview::Effect;
 use crate::control::service::Caller;
 
 /// The version written and accepted.
@@ -82,6 +84,13 @@ pub(crate) enum NodeQuestion {
     },
     /// Figures over time.
     History(HistoryOf),
+    /// What a document would do to its sessions.
+    Preview {
+        /// Of this realm.
+        realm: Realm,
+        /// The document.
+        document: Box<RealmDocument>,
+    },
 }
 
 impl NodeQuestion {
@@ -90,6 +99,7 @@ impl NodeQuestion {
     pub(crate) fn needs(&self) -> Role {
         match self {
             Self::Kill { .. } | Self::StopJob { .. } => Role::Operator,
+            Self::Preview { .. } => Role::Admin,
             _ => Role::Viewer,
         }
     }
@@ -110,6 +120,7 @@ impl NodeQuestion {
             Self::Jobs { .. } => "jobs",
             Self::StopJob { .. } => "stop_job",
             Self::History(_) => "history",
+            Self::Preview { .. } => "preview",
         }
     }
 }
@@ -150,6 +161,8 @@ pub(crate) enum NodeAnswer {
     Jobs(Vec<JobView>),
     /// Figures over time.
     History(Box<History>),
+    /// What a document would do.
+    Preview(Box<Effect>),
     /// It cannot or will not.
     Failed(ApiError),
 }

@@ -150,7 +150,7 @@ pub(super) fn policy(
     }
 }
 
-fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy {
+pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy {
     let document = &realm.document;
     let secrets = realm.secrets.iter().map(|secret| {
         let value = secret.value.expose();

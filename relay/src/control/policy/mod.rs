@@ -14,8 +14,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::Realm;
-use shared::api::BlockView;
-use turn_proto::policy::{Policy, Redirect, RelayEndpoint};
+use shared::api::{BlockView, RealmDocument};
+use turn_proto::policy::{Policy, RealmPolicy, Redirect, RelayEndpoint};
 use turn_proto::server::Command;
 
 use super::clock::Moment;
@@ -109,6 +109,20 @@ impl PolicyKeeper {
     #[must_use]
     pub(super) fn current(&self) -> Arc<Policy> {
         self.current.load_full()
+    }
+
+    /// A realm as the workers would see it with this document. It has no secrets.
+    #[must_use]
+    pub(super) fn realm_under(&self, name: &Realm, document: &RealmDocument) -> RealmPolicy {
+        let entry = RealmEntry {
+            name: name.clone(),
+            revision: 0,
+            changed_at_ms: 0,
+            changed_by: String::new(),
+            document: document.clone(),
+            secrets: Vec::new(),
+        };
+        build::realm_policy(&entry, &self.key)
     }
 
     /// The public name of a secret.

@@ -23,13 +23,15 @@ mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::api::{ApiError, AuditView, ErrorKind, NodeState, Role, Scope, WhoAmI};
 use shared::{Realm, display_safe};
 
 use super::clock::Moment;
+use super::cluster::mailbox::{self, ANSWER_DEADLINE};
 use super::cluster::message::{NodeAnswer, NodeQuestion};
-use super::cluster::{Answers, answer, mailbox};
+use super::cluster::{Answers, answer};
 use super::hub::Hub;
 use super::policy;
 use crate::config::Config;
@@ -192,6 +194,18 @@ impl Service {
 
     /// Asks the cluster, or only this node where the caller wants that or the node is no gateway.
     async fn ask(&self, caller: &Caller, scope: Option<Scope>, question: NodeQuestion) -> Answers {
+        self.ask_within(caller, scope, question, ANSWER_DEADLINE)
+            .await
+    }
+
+    /// The same with a deadline of its own.
+    async fn ask_within(
+        &self,
+        caller: &Caller,
+        scope: Option<Scope>,
+        question: NodeQuestion,
+        deadline: Duration,
+    ) -> Answers {
         let only_own = scope == Some(Scope::Node) || !self.hub.config().is_gateway();
         if only_own {
             let own = answer::answer(&self.hub, caller, question).await;
@@ -200,7 +214,7 @@ impl Service {
                 missing: Vec::new(),
             };
         }
-        mailbox::ask_all(&self.hub, caller, question).await
+        mailbox::ask_all(&self.hub, caller, question, deadline).await
     }
 
     /// Refuses what only gateways do.

@@ -1,18 +1,26 @@
 //! Realms: documents with revisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use shared::Realm;
 use shared::api::{
-    ApiError, EventKind, ListQuery, MissingNode, Page, RealmPut, RealmView, Role, Severity,
+    ApiError, ErrorKind, EventKind, ListQuery, MissingNode, Page, RealmDocument, RealmPreview,
+    RealmPut, RealmView, Role, Severity,
 };
 use shared::filter::REALM_COLUMNS;
 
 use super::list::ListOf;
-use super::{Caller, Service, bad, need, need_all_realms, need_realm, not_found};
+use super::{
+    Caller, MAX_TEXT, Service, bad, need, need_all_realms, need_realm, not_found, unexpected,
+};
+use crate::control::clock::Moment;
 use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
 use crate::control::directory::aggregate::RealmLoad;
 use crate::control::policy::{self, RealmEntry};
+
+/// How long the nodes have to look at all sessions of a realm.
+const PREVIEW_DEADLINE: Duration = Duration::from_secs(3);
 
 impl Service {
     /// A page of realms with their live figures.
@@ -78,6 +86,9 @@ impl Service {
             document
                 .validate()
                 .map_err(|errors| bad(errors.join("; ")))?;
+            if let Some(message) = self.taken_origin(name, &document) {
+                return Err(ApiError::new(ErrorKind::Conflict, message));
+            }
             let put = self
                 .hub
                 .store
@@ -121,6 +132,94 @@ impl Service {
             work,
         )
         .await
+    }
+
+    /// What a document would do, everywhere; nothing is written.
+    ///
+    /// # Errors
+    /// None about the document: what is wrong with it is part of the answer.
+    pub async fn preview_realm(
+        &self,
+        caller: &Caller,
+        name: &Realm,
+        put: RealmPut,
+    ) -> Result<RealmPreview, ApiError> {
+        need(caller, Role::Admin)?;
+        need_realm(caller, name)?;
+        self.need_gateway()?;
+        let RealmPut { document, reason } = put;
+        let mut errors = document.validate().err().unwrap_or_default();
+        errors.extend(self.taken_origin(name, &document));
+        if reason.len() > MAX_TEXT {
+            errors.push(format!("reason: at most {MAX_TEXT} bytes"));
+        }
+        let question = NodeQuestion::Preview {
+            realm: name.clone(),
+            document: Box::new(document),
+        };
+        let asked = self
+            .ask_within(caller, None, question, PREVIEW_DEADLINE)
+            .await;
+        let mut preview = RealmPreview {
+            schema: "realm-preview/1".to_owned(),
+            as_of_ms: Moment::now().unix_ms,
+            revision: self
+                .hub
+                .keeper
+                .realm(name)
+                .map_or(0, |realm| realm.revision),
+            errors,
+            nodes: 0,
+            sessions: 0,
+            sessions_over_rate: 0,
+            sessions_with_denied_peers: 0,
+            users_over_limit: 0,
+            nodes_over_limit: 0,
+            missing: asked.missing,
+        };
+        let mut users: BTreeSet<String> = BTreeSet::new();
+        for (node, answer) in asked.answers {
+            let effect = match answer {
+                NodeAnswer::Preview(effect) => *effect,
+                other => {
+                    let reason = unexpected(&other).message;
+                    preview.missing.push(MissingNode { node, reason });
+                    continue;
+                }
+            };
+            preview.nodes += u32::from(effect.relays);
+            preview.sessions += effect.sessions;
+            preview.sessions_over_rate += effect.over_rate;
+            preview.sessions_with_denied_peers += effect.denied_peers;
+            preview.nodes_over_limit += u32::from(effect.over_sessions);
+            preview.users_over_limit += effect.more_users;
+            users.extend(effect.users);
+        }
+        if !users.is_empty() {
+            // A limit of their own stands above the realm's.
+            let own = self.hub.user_index.with_own_limit(&self.hub, name).await;
+            users.retain(|user| !own.contains(user));
+        }
+        preview.users_over_limit += users.len() as u64;
+        Ok(preview)
+    }
+
+    /// What to say when another realm has one of the origins of a document.
+    fn taken_origin(&self, name: &Realm, document: &RealmDocument) -> Option<String> {
+        let wanted: BTreeSet<String> = document.whole_origins().collect();
+        if wanted.is_empty() {
+            return None;
+        }
+        let realms = self.hub.keeper.realms().into_iter();
+        let mut others = realms.filter(|realm| realm.name != *name);
+        others.find_map(|other| {
+            let mut origins = other.document.whole_origins();
+            let origin = origins.find(|origin| wanted.contains(origin))?;
+            Some(format!(
+                "origins: {origin} belongs to the realm {}",
+                other.name
+            ))
+        })
     }
 
     /// Takes effect here at once; the other nodes hear it from the store.

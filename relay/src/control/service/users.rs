@@ -1,6 +1,6 @@
 //! Users: those of the store, those of the config file, and whoever has sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,14 @@ impl UserIndex {
         let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         index.read = None;
         index.changes += 1;
+    }
+
+    /// The stored users of a realm that have a limit of their own.
+    pub(super) async fn with_own_limit(&self, hub: &Hub, realm: &Realm) -> HashSet<String> {
+        let (users, _) = self.get(hub).await;
+        let limited = users.iter();
+        let limited = limited.filter(|user| user.realm == *realm && user.max_sessions.is_some());
+        limited.map(|user| user.name.clone()).collect()
     }
 
     /// The stored users; with the error when the store is away and these are the last known.

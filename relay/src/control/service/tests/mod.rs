@@ -1,6 +1,7 @@
 mod audit;
 mod away;
 mod history;
+mod preview;
 mod redirects;
 mod refusals;
 
@@ -532,7 +533,7 @@ async fn events_can_be_followed_and_a_stop_is_told() {
         }
         false
     };
-    let patience = std::time::Duration::from_secs(10);
+    let patience = Duration::from_secs(10);
     assert!(tokio::time::timeout(patience, seen).await.unwrap());
     node.cancel.cancel();
     node.handle.stopped().await;
