@@ -136,7 +136,8 @@ impl CoturnOptions {
                 let whole = whole_origin(text);
                 whole.is_none_or(|whole| new.remove(&whole))
             });
-            next.origins.extend(new.iter().filter_map(short_origin));
+            next.origins
+                .extend(new.iter().filter_map(|whole| short_origin(whole)));
         }
         Some(next)
     }
@@ -150,7 +151,11 @@ impl CoturnOptions {
             max_sessions_per_user: self.user_quota.or(default.max_sessions_per_user),
             allowed_peers: self.allowed.iter().copied().collect(),
             denied_peers: self.denied.iter().copied().collect(),
-            origins: self.origins.iter().filter_map(short_origin).collect(),
+            origins: self
+                .origins
+                .iter()
+                .filter_map(|whole| short_origin(whole))
+                .collect(),
             ..default
         }
     }
@@ -162,7 +167,7 @@ pub(crate) fn whole_origin(text: &str) -> Option<String> {
 }
 
 /// An origin as a document shows it.
-fn short_origin(whole: &String) -> Option<String> {
+fn short_origin(whole: &str) -> Option<String> {
     Some(WebOrigin::parse_foreign(whole)?.as_str().to_owned())
 }
 

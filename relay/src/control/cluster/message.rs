@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use shared::api::{
     ApiError, ItemOutcome, JobView, ListQuery, Page, RealmDocument, RedirectHealth, RefusalCount,
-    RefusalView,
-    Role, SessionDetail,
+    RefusalView, Role, SessionDetail,
 };
 use shared::{NodeId, Realm, SessionId};
 

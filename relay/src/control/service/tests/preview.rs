@@ -18,13 +18,13 @@ fn open() -> RealmDocument {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_preview_counts_on_every_node_and_writes_nothing() {
-    let (dir, root) = (tempfile::tempdir().unwrap(), admin());
-    let store = store(dir.path());
-    let a = TestNode::start("a", 1, &store, dir.path()).await;
-    let b = TestNode::start("b", 2, &store, dir.path()).await;
-    let acme = realm("acme");
+/// Three sessions on `a` and as many on `b`, of alice but for one, and one in another realm.
+async fn two_nodes(
+    store: &Arc<dyn crate::store::Store>,
+    dir: &std::path::Path,
+) -> (TestNode, TestNode) {
+    let a = TestNode::start("a", 1, store, dir).await;
+    let b = TestNode::start("b", 2, store, dir).await;
     for count in 1..=3 {
         a.workers
             .create(snapshot(a.session(count), "alice", "acme"));
@@ -34,6 +34,15 @@ async fn a_preview_counts_on_every_node_and_writes_nothing() {
     b.workers.create(snapshot(b.session(9), "alice", "globex"));
     a.has_sessions(3).await;
     b.has_sessions(4).await;
+    (a, b)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_counts_on_every_node_and_writes_nothing() {
+    let (dir, root) = (tempfile::tempdir().unwrap(), admin());
+    let store = store(dir.path());
+    let (a, _b) = two_nodes(&store, dir.path()).await;
+    let acme = realm("acme");
     let limited = RealmDocument {
         max_sessions: Some(2),
         max_sessions_per_user: Some(1),
