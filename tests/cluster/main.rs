@@ -6,4 +6,5 @@ mod edits;
 mod history;
 mod live;
 mod lookups;
+mod redirects;
 mod sockets;

@@ -6,5 +6,6 @@ mod configuration;
 mod credentials;
 mod life;
 mod redis_away;
+mod refusals;
 mod selector;
 mod turnadmin;

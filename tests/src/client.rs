@@ -128,6 +128,7 @@ pub struct TurnClient {
     nonce: Vec<u8>,
     key: Option<LongTermKey>,
     kept: VecDeque<(From, Vec<u8>)>,
+    alternate: Option<SocketAddr>,
     retransmissions: u32,
     buffer: Vec<u8>,
 }
@@ -160,6 +161,7 @@ impl TurnClient {
             nonce: Vec::new(),
             key: None,
             kept: VecDeque::new(),
+            alternate: None,
             retransmissions: 0,
             buffer: vec![0; DATAGRAM],
         })
@@ -186,6 +188,12 @@ impl TurnClient {
     #[must_use]
     pub fn retransmissions(&self) -> u32 {
         self.retransmissions
+    }
+
+    /// ALTERNATE-SERVER of the last 300 that was signed with our key.
+    #[must_use]
+    pub fn alternate(&self) -> Option<SocketAddr> {
+        self.alternate
     }
 
     /// Binding: the server-reflexive address.
@@ -373,6 +381,15 @@ impl TurnClient {
                 .error_code()
                 .ok_or(ClientError::Incomplete("ERROR-CODE"))?
                 .get();
+            if code == 300 {
+                let signed = |key: &LongTermKey| answer.verify_integrity(key.as_bytes());
+                if !self.key.as_ref().is_some_and(signed) {
+                    return Err(ClientError::Unsigned);
+                }
+                let server = answer.plain_address(AttributeType::ALTERNATE_SERVER);
+                let server = server.ok().flatten();
+                self.alternate = Some(server.ok_or(ClientError::Incomplete("ALTERNATE-SERVER"))?);
+            }
             let first_401 = code == 401 && self.key.is_none();
             if challenged > 1 || !(first_401 || code == 438) {
                 return Err(ClientError::Refused(code));
