@@ -87,17 +87,19 @@ struct Seen {
 
 fn look(hub: &Hub, name: &Realm, ids: &[SessionId]) -> Vec<Seen> {
     let now = Moment::now();
-    let mut books = hub.books();
+    let books = hub.books();
     let mut seen = Vec::new();
     for id in ids {
-        let Some(entry) = books.entry(*id, now) else {
+        let Some(row) = books.row(*id, now) else {
             continue;
         };
-        if entry.view.realm == *name {
+        let snapshot = row.snapshot();
+        if snapshot.realm == *name {
+            let (rate_in, rate_out) = row.rates();
             seen.push(Seen {
-                rate: entry.view.rate_in_bps.max(entry.view.rate_out_bps),
-                user: entry.view.user.clone(),
-                peers: peers(&entry.snapshot),
+                rate: rate_in.max(rate_out),
+                user: snapshot.user.as_ref().to_owned(),
+                peers: peers(snapshot),
             });
         }
     }
