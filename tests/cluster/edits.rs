@@ -243,7 +243,7 @@ fn a_killed_user_that_is_blocked_comes_back_nowhere() {
         .allocate()
         .unwrap();
     admin
-        .call(|api| async move { api.delete_block(&realm(), USER.0).await })
+        .call(|api| async move { api.delete_block(&realm(), USER.0, "").await })
         .unwrap();
     wait_until("the end of the block", SOON, || {
         cluster.nodes[2].client(&stored_login()).allocate().is_ok()

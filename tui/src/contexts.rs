@@ -20,10 +20,12 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use shared::Secret;
 use toml::{Table, Value};
 
 use crate::client::{Address, AddressError, ConnectOptions};
+use crate::guardrails::{Guardrails, Rule};
 
 #[cfg(test)]
 mod tests;
@@ -113,6 +115,9 @@ pub struct Context {
     /// How the console makes sure.
     #[serde(default)]
     pub confirm: Confirm,
+    /// Guardrails of this context, besides those of the whole file.
+    #[serde(default)]
+    pub guardrails: Vec<Rule>,
 }
 
 impl fmt::Debug for Context {
@@ -131,6 +136,8 @@ pub struct Contexts {
     pub current: Option<String>,
     /// All contexts by name.
     pub contexts: BTreeMap<String, Context>,
+    /// Rules that make changes harder, in all contexts that they name.
+    pub guardrails: Vec<Rule>,
     /// All of the file, so that what is not ours survives a change.
     table: Table,
 }
@@ -157,6 +164,8 @@ pub struct Resolved {
     pub rw: bool,
     /// How the console makes sure.
     pub confirm: Confirm,
+    /// The rules for changes in it.
+    pub guardrails: Guardrails,
 }
 
 /// The usual place of the file: `$XDG_CONFIG_HOME/relayctl/relayctl.toml`, else below `~/.config`.
@@ -203,17 +212,18 @@ impl Contexts {
             Some(Value::String(name)) => Some(name.clone()),
             Some(_) => return Err(wrong("current: the name of a context in quotes".to_owned())),
         };
-        let contexts = match table.get("contexts") {
-            None => BTreeMap::new(),
-            Some(value) => value
-                .clone()
-                .try_into()
-                .map_err(|e: toml::de::Error| wrong(e.message().into()))?,
-        };
+        let mut contexts: BTreeMap<String, Context> = part(&table, "contexts").map_err(wrong)?;
+        let guardrails: Vec<Rule> = part(&table, "guardrails").map_err(wrong)?;
+        let guardrails = checked(guardrails).map_err(wrong)?;
+        for context in contexts.values_mut() {
+            let own = std::mem::take(&mut context.guardrails);
+            context.guardrails = checked(own).map_err(wrong)?;
+        }
         let contexts = Self {
             path: path.to_owned(),
             current,
             contexts,
+            guardrails,
             table,
         };
         if contexts
@@ -279,6 +289,11 @@ impl Contexts {
             .entry("contexts")
             .or_insert_with(|| Table::new().into());
         if let Value::Table(contexts) = contexts {
+            // Guardrails are written by hand; to replace an address must not take them away.
+            let kept = contexts.get(name).and_then(|old| old.get("guardrails"));
+            if let Some(kept) = kept.cloned() {
+                table.insert("guardrails".into(), kept);
+            }
             contexts.insert(name.into(), table.into());
         }
         self.contexts.insert(name.into(), context);
@@ -348,14 +363,14 @@ impl Contexts {
             self.get(name)?;
         }
         if let Some(address) = by_address.or_else(from_env) {
-            return Ok(plain(address.parse()?, token()));
+            return Ok(self.plain(address.parse()?, token()));
         }
         if let Some(name) = &self.current {
             return self.resolve_context(name, token());
         }
         let sockets = usual_sockets(env);
         match sockets.iter().find(|path| path.exists()) {
-            Some(path) => Ok(plain(Address::Unix(path.clone()), token())),
+            Some(path) => Ok(self.plain(Address::Unix(path.clone()), token())),
             None => Err(ContextError::Nowhere(
                 sockets
                     .iter()
@@ -396,8 +411,57 @@ impl Contexts {
             },
             rw: context.rw,
             confirm: context.confirm,
+            guardrails: self.guardrails(name),
         })
     }
+
+    /// A node that was named by its address.
+    fn plain(&self, address: Address, token: Option<Secret<String>>) -> Resolved {
+        let name = address.to_string();
+        // Who spells out the address of a context is held to the rules of that context.
+        let same = |context: &Context| context.address.parse().is_ok_and(|a: Address| a == address);
+        let context = self.contexts.iter().find(|(_, context)| same(context));
+        Resolved {
+            guardrails: self.guardrails(context.map_or(&name, |(name, _)| name)),
+            name,
+            address,
+            options: ConnectOptions {
+                token,
+                ..ConnectOptions::default()
+            },
+            rw: false,
+            confirm: Confirm::Ask,
+        }
+    }
+
+    /// The rules for changes in the context called `name`.
+    fn guardrails(&self, name: &str) -> Guardrails {
+        let own = self.contexts.get(name).map(|context| &context.guardrails);
+        Guardrails {
+            context: name.to_owned(),
+            rules: self
+                .guardrails
+                .iter()
+                .chain(own.into_iter().flatten())
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+/// A part of the file, or nothing where the file has none.
+fn part<T: DeserializeOwned + Default>(table: &Table, key: &str) -> Result<T, String> {
+    match table.get(key) {
+        None => Ok(T::default()),
+        Some(value) => value
+            .clone()
+            .try_into()
+            .map_err(|e: toml::de::Error| e.message().to_owned()),
+    }
+}
+
+fn checked(rules: Vec<Rule>) -> Result<Vec<Rule>, String> {
+    rules.into_iter().map(Rule::checked).collect()
 }
 
 impl Context {
@@ -411,20 +475,8 @@ impl Context {
             ca: None,
             rw: false,
             confirm: Confirm::Ask,
+            guardrails: Vec::new(),
         }
-    }
-}
-
-fn plain(address: Address, token: Option<Secret<String>>) -> Resolved {
-    Resolved {
-        name: address.to_string(),
-        address,
-        options: ConnectOptions {
-            token,
-            ..ConnectOptions::default()
-        },
-        rw: false,
-        confirm: Confirm::Ask,
     }
 }
 

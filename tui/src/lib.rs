@@ -4,5 +4,9 @@ pub mod cli;
 pub mod client;
 pub mod console;
 pub mod contexts;
+
+pub mod guardrails;
+pub mod realm_document;
+pub mod settings;
 mod views;
 mod widgets;

@@ -80,6 +80,9 @@ pub struct TokenCreate {
     /// Seconds until it ends; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_secs: Option<u64>,
+    /// Why; kept in the audit.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// The answer to a creation: the token itself, this once.

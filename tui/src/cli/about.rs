@@ -1,28 +1,18 @@
-//! `relayctl overview`, `whoami`, `refusals`, `audit`, `check` and `info`.
+//! `relayctl overview`, `whoami`, `check`, `info` and `snapshot`.
 
 use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
-use shared::filter::REFUSAL_COLUMNS;
 
-use super::app::{Columns, describe_missing};
-use super::args::{Global, ListArgs};
+use super::app::describe_missing;
+use super::args::Global;
 use super::exit::Failure;
 use super::output::Format;
 use super::terminal::Terminal;
 use super::{App, config_path, resolve};
 use crate::console::SnapshotView;
 use crate::contexts::{Environment, usual_sockets};
-
-/// Options of `audit`.
-#[derive(Args, Debug)]
-pub struct AuditArgs {
-    /// This many newest records
-    #[arg(short, long, default_value_t = 200, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
-}
 
 /// Options of `snapshot`.
 #[derive(Args, Debug)]
@@ -51,31 +41,6 @@ pub(super) async fn snapshot(app: &mut App<'_, '_>, args: &SnapshotArgs) -> Resu
     ))
     .await?;
     Ok(app.terminal.out.write_all(frame.as_bytes())?)
-}
-
-pub(super) async fn refusals(app: &mut App<'_, '_>, list: &ListArgs) -> Result<(), Failure> {
-    let api = app.api;
-    let columns = Columns {
-        all: REFUSAL_COLUMNS,
-        stable: "node:asc",
-    };
-    app.list(
-        list,
-        columns,
-        |query| async move { api.refusals(&query).await },
-    )
-    .await
-}
-
-pub(super) async fn audit(app: &mut App<'_, '_>, args: &AuditArgs) -> Result<(), Failure> {
-    let page = app
-        .api
-        .audit(&shared::api::ListQuery {
-            limit: Some(args.limit),
-            ..Default::default()
-        })
-        .await?;
-    app.whole(page)
 }
 
 pub(super) async fn overview(app: &mut App<'_, '_>) -> Result<(), Failure> {

@@ -4,15 +4,18 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use shared::api::{ListQuery, MissingNode, Page};
+use serde::Serialize;
+use serde_json::Value;
+use shared::api::{ErrorKind, ListQuery, MissingNode, Page};
 use shared::filter::{Column, Filter, SortSpec};
 use shared::units::grouped;
 
 use super::args::{Global, ListArgs};
 use super::exit::Failure;
-use super::output::{ListWriter, Selection, Shows, Summary};
+use super::output::{Format, ListWriter, Selection, Shows, Summary, write_json};
 use super::terminal::Terminal;
-use crate::client::{AdminApi, ClientResult};
+use crate::client::{AdminApi, ClientError, ClientResult};
+use crate::guardrails::Guardrails;
 
 /// Clears the screen and goes to its corner, between two rounds of `--watch`.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
@@ -23,6 +26,8 @@ pub struct App<'a, 't> {
     pub api: &'a dyn AdminApi,
     /// Options of all commands.
     pub global: &'a Global,
+    /// The rules for changes.
+    pub guardrails: Guardrails,
     /// Where output goes.
     pub terminal: &'a mut Terminal<'t>,
 }
@@ -47,10 +52,16 @@ pub(super) struct Columns {
 
 impl<'a, 't> App<'a, 't> {
     /// A command against `api`.
-    pub fn new(api: &'a dyn AdminApi, global: &'a Global, terminal: &'a mut Terminal<'t>) -> Self {
+    pub fn new(
+        api: &'a dyn AdminApi,
+        global: &'a Global,
+        guardrails: Guardrails,
+        terminal: &'a mut Terminal<'t>,
+    ) -> Self {
         Self {
             api,
             global,
+            guardrails,
             terminal,
         }
     }
@@ -64,14 +75,6 @@ impl<'a, 't> App<'a, 't> {
     pub(super) fn show<T: Shows>(&mut self, row: &T) -> Result<(), Failure> {
         let selection = self.selection()?;
         Ok(selection.write_one(self.terminal.out, now_ms(), row)?)
-    }
-
-    /// Asks unless `--yes`.
-    pub(super) fn confirm(&mut self, question: &str, expected: &str) -> Result<(), Failure> {
-        if self.global.yes {
-            return Ok(());
-        }
-        self.terminal.confirm(question, expected)
     }
 
     /// Writes a list, page by page, once or again and again.
@@ -92,18 +95,9 @@ impl<'a, 't> App<'a, 't> {
             return self.list_once(args, columns, &selection, &fetch).await;
         };
         loop {
-            if self.terminal.out_is_terminal {
-                self.terminal.out.write_all(CLEAR.as_bytes())?;
-            }
-            match self.list_once(args, columns, &selection, &fetch).await {
-                Ok(()) => {}
-                // The next round may find the node, or all of them, again.
-                Err(Failure::Partial(reason)) => self.terminal.note(&reason),
-                Err(Failure::Client(error)) if error.is_connection() => {
-                    self.terminal.note(&error.to_string());
-                }
-                Err(failure) => return Err(failure),
-            }
+            self.clear()?;
+            let shown = self.list_once(args, columns, &selection, &fetch).await;
+            self.forgive(shown)?;
             tokio::time::sleep(Duration::from_secs(seconds)).await;
         }
     }
@@ -148,6 +142,52 @@ impl<'a, 't> App<'a, 't> {
         self.report(shown, &summary)
     }
 
+    /// Writes a list that the node gives whole, once or again and again.
+    pub(super) async fn again<T, F, Fut>(
+        &mut self,
+        watch: Option<u64>,
+        fetch: F,
+    ) -> Result<(), Failure>
+    where
+        T: Shows,
+        F: Fn() -> Fut,
+        Fut: Future<Output = ClientResult<Page<T>>>,
+    {
+        loop {
+            let page = fetch().await;
+            let Some(seconds) = watch else {
+                return self.whole(page?);
+            };
+            self.clear()?;
+            let shown = page
+                .map_err(Failure::from)
+                .and_then(|page| self.whole(page));
+            self.forgive(shown)?;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+    }
+
+    /// Goes back to the top of a terminal, before a round of `--watch`.
+    fn clear(&mut self) -> Result<(), Failure> {
+        if self.terminal.out_is_terminal {
+            self.terminal.out.write_all(CLEAR.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Ends `--watch` only by what the next round cannot mend: it may find the node, or all of
+    /// them, again.
+    fn forgive(&mut self, shown: Result<(), Failure>) -> Result<(), Failure> {
+        match shown {
+            Err(Failure::Partial(reason)) => self.terminal.note(&reason),
+            Err(Failure::Client(error)) if error.is_connection() => {
+                self.terminal.note(&error.to_string());
+            }
+            other => return other,
+        }
+        Ok(())
+    }
+
     /// Writes a list that the node gave whole.
     pub(super) fn whole<T: Shows>(&mut self, page: Page<T>) -> Result<(), Failure> {
         let selection = self.selection()?;
@@ -157,6 +197,33 @@ impl<'a, 't> App<'a, 't> {
         writer.end(&summary)?;
         let shown = writer.count();
         self.report(shown, &summary)
+    }
+
+    /// Writes something that is one document in JSON and a table of rows elsewhere.
+    pub(super) fn document<D: Serialize, T: Shows>(
+        &mut self,
+        document: &D,
+        rows: &[T],
+    ) -> Result<(), Failure> {
+        let selection = self.selection()?;
+        if self.global.output == Format::Json && self.global.fields.is_empty() {
+            let mut value = serde_json::to_value(document).unwrap_or(Value::Null);
+            if let Value::Object(map) = &mut value {
+                map.entry("as_of_ms").or_insert(now_ms().into());
+            }
+            return Ok(write_json(self.terminal.out, &value)?);
+        }
+        let mut writer = ListWriter::new(self.terminal.out, &selection);
+        let as_of_ms = now_ms();
+        writer.rows(as_of_ms, rows)?;
+        let count = rows.len() as u64;
+        Ok(writer.end(&Summary {
+            as_of_ms,
+            matched: count,
+            total: count,
+            missing: Vec::new(),
+            next: None,
+        })?)
     }
 
     /// Says what is not shown.
@@ -180,6 +247,21 @@ fn summary<T>(page: Page<T>) -> Summary {
         total: page.total,
         missing: page.missing,
         next: page.next,
+    }
+}
+
+/// A lost compare-and-set in words; any other failure as it is.
+pub(super) fn held(what: &str, expected: u64, error: ClientError) -> Failure {
+    match error {
+        ClientError::Api(error) if error.error == ErrorKind::RevisionConflict => {
+            let current = error.current_revision;
+            let current = current.map_or("another".to_owned(), |revision| revision.to_string());
+            Failure::Other(format!(
+                "{what} changed meanwhile: it is revision {current} now, not {expected}; \
+                 nothing was done"
+            ))
+        }
+        error => error.into(),
     }
 }
 

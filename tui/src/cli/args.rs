@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use shared::filter::{Column, REFUSAL_COLUMNS};
+use shared::filter::{AUDIT_COLUMNS, Column};
 
 use super::output::Format;
-use super::{about, context, credential, event, job, node, realm, secret, session, token, user};
+use super::{
+    about, alert, config, context, credential, event, history, job, node, realm, redirect,
+    refusals, secret, session, token, user,
+};
 
 /// Console and command line for clusters of relayd.
 ///
@@ -65,6 +68,9 @@ pub struct Global {
     /// Do not ask
     #[arg(short, long, global = true)]
     pub yes: bool,
+    /// The name of the context, where a guardrail wants it typed and nobody is there to type
+    #[arg(long, global = true, value_name = "CONTEXT")]
+    pub confirm: Option<String>,
     /// Why; kept in the audit
     #[arg(long, global = true, default_value = "", hide_default_value = true)]
     pub reason: String,
@@ -135,11 +141,24 @@ pub enum Command {
     /// The configuration file
     #[command(subcommand)]
     Context(context::ContextCommand),
-    /// How often nodes refused something, and why
-    #[command(after_long_help = columns_help(REFUSAL_COLUMNS))]
-    Refusals(ListArgs),
-    /// Who changed what
-    Audit(about::AuditArgs),
+    /// Settings of nodes
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Conditions that hold, and their thresholds
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
+    /// Where clients are sent instead
+    #[command(subcommand)]
+    Redirect(redirect::RedirectCommand),
+    /// Figures over time
+    #[command(subcommand)]
+    History(history::HistoryCommand),
+    /// How often nodes refused something, and why; --recent: the latest one by one
+    #[command(after_long_help = refusals::columns())]
+    Refusals(refusals::RefusalArgs),
+    /// Who changed what, newest first
+    #[command(after_long_help = columns_help(AUDIT_COLUMNS))]
+    Audit(ListArgs),
     /// The cluster in figures
     Overview,
     /// Who you are to the node

@@ -9,6 +9,8 @@ use shared::api::MintRequest;
 use super::App;
 use super::args::duration;
 use super::exit::Failure;
+use super::permit::Ask;
+use crate::guardrails::Deed;
 
 /// Verbs of `credential`.
 #[derive(Debug, Subcommand)]
@@ -29,6 +31,8 @@ pub enum CredentialCommand {
 
 pub(super) async fn run(app: &mut App<'_, '_>, command: &CredentialCommand) -> Result<(), Failure> {
     let CredentialCommand::Mint { realm, user, ttl } = command;
+    let deed = Deed::of_realm("credential.mint", realm);
+    app.permit(&deed, "A credential is minted.", Ask::Nothing)?;
     let request = MintRequest {
         user: user.clone(),
         ttl_secs: ttl.map(|ttl| ttl.as_secs()),

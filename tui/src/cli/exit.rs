@@ -25,6 +25,9 @@ pub enum Failure {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// A guardrail forbids it.
+    #[error("{0}")]
+    Denied(String),
     /// Anything else, the operator's "no" included.
     #[error("{0}")]
     Other(String),
@@ -62,6 +65,7 @@ impl Failure {
             Self::Usage(_) | Self::Context(_) => code::USAGE,
             Self::Partial(_) => code::PARTIAL,
             Self::NotFound(_) => code::NOT_FOUND,
+            Self::Denied(_) => code::DENIED,
             // The reader of a pipe has what it wanted.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => code::OK,
             Self::Io(error) if error.kind() == io::ErrorKind::Interrupted => code::INTERRUPTED,

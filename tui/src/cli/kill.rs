@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shared::api::{
-    ItemOutcome, JobState, JobView, KillRequest, ListQuery, MissingNode, SessionDetail,
-    SessionsKill,
+    GroupBy, GroupQuery, ItemOutcome, JobState, JobView, KillRequest, ListQuery, MissingNode,
+    SessionDetail, SessionsKill,
 };
 use shared::filter::{Filter, SESSION_COLUMNS};
 use shared::units::grouped;
@@ -14,9 +14,13 @@ use super::App;
 use super::app::{describe_missing, now_ms};
 use super::exit::Failure;
 use super::output::{KillRow, ListWriter, Summary};
+use super::permit::Ask;
 use super::session::KillArgs;
 use crate::client::{ClientError, ClientResult};
+use crate::guardrails::{Deed, Names};
 
+/// Kills per second and node, unless asked for otherwise.
+const RATE: u32 = 100;
 /// How often a running job is looked at.
 const POLL: Duration = Duration::from_millis(200);
 /// How many looks in a row may fail before the command gives up; the job itself goes on.
@@ -43,7 +47,11 @@ async fn one(app: &mut App<'_, '_>, args: &KillArgs, id: &str) -> Result<(), Fai
         blocked_until_ms: None,
     };
     if !args.dry_run {
-        app.confirm(&question(&session, args.block), "y")?;
+        let deed = Deed {
+            realms: Names::one(&session.session.realm),
+            ..Deed::of_node("session.kill", Some(&session.session.node))
+        };
+        app.permit(&deed, &question(&session, args.block), Ask::Yes)?;
         let request = KillRequest {
             reason: app.global.reason.clone(),
             block_secs: secs(args),
@@ -92,10 +100,18 @@ async fn several(app: &mut App<'_, '_>, args: &KillArgs, ids: &[String]) -> Resu
     full.sort_unstable();
     full.dedup();
     let count = full.len() as u64;
-    confirm_many(app, args, count)?;
+    // Of many ids it is not known where they are: rules for a realm or a node hold for them.
+    let deed = Deed {
+        action: "sessions.kill",
+        realms: Names::Unknown,
+        nodes: Names::Unknown,
+        count,
+    };
+    let rate = confirm_many(app, args, &deed)?;
     let request = SessionsKill {
         ids: full,
         expected: count,
+        rate,
         ..request(app, args)
     };
     job(app, &request).await
@@ -128,33 +144,70 @@ async fn by_filter(app: &mut App<'_, '_>, args: &KillArgs, filter: &str) -> Resu
             None => Failure::NotFound("no session matches".to_owned()),
         });
     }
-    confirm_many(app, args, matched)?;
+    let deed = deed_of_filter(app, filter, matched).await?;
+    let rate = confirm_many(app, args, &deed)?;
     // Whoever saw a count is held to it; a script is held to the bound that it gave.
     let expected = if app.global.yes { args.max } else { matched };
     let request = SessionsKill {
         filter: Some(filter.to_owned()),
         expected,
+        rate,
         ..request(app, args)
     };
     job(app, &request).await
 }
 
-fn confirm_many(app: &mut App<'_, '_>, args: &KillArgs, count: u64) -> Result<(), Failure> {
-    if args.dry_run {
-        return Ok(());
+/// The kill of what matches `filter`; where a guardrail looks at realms or nodes, with those that
+/// the sessions are in.
+async fn deed_of_filter(app: &App<'_, '_>, filter: &str, count: u64) -> Result<Deed, Failure> {
+    let mut deed = Deed {
+        action: "sessions.kill",
+        realms: Names::Unknown,
+        nodes: Names::Unknown,
+        count,
+    };
+    if app.guardrails.look_at_places() {
+        deed.realms = groups(app, filter, GroupBy::Realm).await?;
+        deed.nodes = groups(app, filter, GroupBy::Node).await?;
     }
+    Ok(deed)
+}
+
+async fn groups(app: &App<'_, '_>, filter: &str, by: GroupBy) -> Result<Names, Failure> {
+    let query = GroupQuery {
+        filter: Some(filter.to_owned()),
+        limit: Some(ListQuery::MAX_LIMIT),
+        ..GroupQuery::new(by)
+    };
+    let page = app.api.groups(&query).await?;
+    // A top list that is cut off, or lacks a node, does not name them all.
+    if page.matched > page.items.len() as u64 || !page.missing.is_empty() {
+        return Ok(Names::Unknown);
+    }
+    Ok(Names::all(page.items.into_iter().map(|group| group.key)))
+}
+
+/// Asks for leave and returns the kills per second and node.
+fn confirm_many(app: &mut App<'_, '_>, args: &KillArgs, deed: &Deed) -> Result<u32, Failure> {
+    let count = deed.count;
+    if args.dry_run {
+        return Ok(args.rate.unwrap_or(RATE));
+    }
+    let verdict = app.judge(deed)?;
+    let rate = args
+        .rate
+        .unwrap_or(RATE.min(verdict.max_rate.unwrap_or(RATE)));
+    verdict.allows_rate(rate).map_err(Failure::Denied)?;
     let after = afterwards(args.block)
         .replace("Its user", "Each user")
         .replace("its user", "users");
-    app.confirm(
-        &format!("{} sessions end.\n{after}", grouped(count)),
-        &count.to_string(),
-    )
+    let question = format!("{} sessions end.\n{after}", grouped(count));
+    app.permit(deed, &question, Ask::Type(&count.to_string()))?;
+    Ok(rate)
 }
 
 fn request(app: &App<'_, '_>, args: &KillArgs) -> SessionsKill {
     SessionsKill {
-        rate: args.rate,
         reason: app.global.reason.clone(),
         block_secs: secs(args),
         dry_run: args.dry_run,

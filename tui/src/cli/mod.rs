@@ -3,17 +3,24 @@
 //! One file per noun; [`run`] connects, runs the command and turns its end into an exit code.
 
 pub mod about;
+pub mod alert;
 pub mod app;
 pub mod args;
+mod audit;
+pub mod config;
 pub mod context;
 pub mod credential;
 pub mod event;
 pub mod exit;
+pub mod history;
 pub mod job;
 mod kill;
 pub mod node;
 pub mod output;
+mod permit;
 pub mod realm;
+pub mod redirect;
+pub mod refusals;
 pub mod secret;
 pub mod session;
 pub mod terminal;
@@ -27,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::{AdminApi, HttpAdmin, Prompting};
+use crate::client::{HttpAdmin, Prompting};
 use crate::console::ConsoleOptions;
 use crate::contexts::{self, Confirm, Contexts, Environment, Resolved};
 
@@ -97,9 +104,12 @@ async fn dispatch(
     if matches!(command, Command::Info) {
         return about::info(global, env, terminal);
     }
-    let api = connect(resolve(global, env)?, terminal)?;
+    let mut resolved = resolve(global, env)?;
+    let guardrails = std::mem::take(&mut resolved.guardrails);
+    let api = connect(resolved, terminal)?;
     api.open().await?;
-    run_with(command, global, &api, terminal).await
+    let app = &mut App::new(&api, global, guardrails, terminal);
+    run_with(command, app).await
 }
 
 /// The node that was found.
@@ -153,14 +163,8 @@ async fn open_console(
         .map_err(|error| Failure::Other(error.to_string()))
 }
 
-/// Runs `command` against `api`.
-async fn run_with(
-    command: Command,
-    global: &Global,
-    api: &dyn AdminApi,
-    terminal: &mut Terminal<'_>,
-) -> Result<(), Failure> {
-    let app = &mut App::new(api, global, terminal);
+/// Runs `command` against the node of `app`.
+async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure> {
     match command {
         Command::Node(command) => Box::pin(node::run(app, &command)).await,
         Command::Session(command) => Box::pin(session::run(app, &command)).await,
@@ -171,8 +175,12 @@ async fn run_with(
         Command::Token(command) => Box::pin(token::run(app, &command)).await,
         Command::Credential(command) => Box::pin(credential::run(app, &command)).await,
         Command::Job(command) => Box::pin(job::run(app, &command)).await,
-        Command::Refusals(list) => Box::pin(about::refusals(app, &list)).await,
-        Command::Audit(args) => about::audit(app, &args).await,
+        Command::Config(command) => Box::pin(config::run(app, &command)).await,
+        Command::Alert(command) => Box::pin(alert::run(app, &command)).await,
+        Command::Redirect(command) => Box::pin(redirect::run(app, &command)).await,
+        Command::History(command) => Box::pin(history::run(app, &command)).await,
+        Command::Refusals(args) => Box::pin(refusals::run(app, &args)).await,
+        Command::Audit(list) => Box::pin(audit::run(app, &list)).await,
         Command::Overview => about::overview(app).await,
         Command::Whoami => about::whoami(app).await,
         Command::Check => about::check(app).await,

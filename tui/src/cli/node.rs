@@ -2,12 +2,16 @@
 
 use clap::Subcommand;
 use shared::NodeId;
+use shared::api::ConfigPatch;
 use shared::filter::NODE_COLUMNS;
 
-use super::App;
 use super::app::Columns;
 use super::args::{ListArgs, columns_help};
+use super::config::How;
 use super::exit::Failure;
+use super::permit::Ask;
+use super::{App, config};
+use crate::guardrails::Deed;
 
 /// Verbs of `node`.
 #[derive(Debug, Subcommand)]
@@ -19,6 +23,13 @@ pub enum NodeCommand {
     Show {
         /// The node
         id: NodeId,
+    },
+    /// Set how much a node logs, from now on and after a restart
+    LogLevel {
+        /// The node
+        id: NodeId,
+        /// error, warn, info, debug or trace; also per module, as in info,relayd::admin=debug
+        level: String,
     },
     /// Remove a node that is gone or stale from the registry
     Forget {
@@ -46,12 +57,18 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &NodeCommand) -> Result<
             let node = api.node(id).await?;
             app.show(&node)
         }
+        NodeCommand::LogLevel { id, level } => {
+            let patch = ConfigPatch {
+                set: [("log.level".to_owned(), level.as_str().into())].into(),
+                ..ConfigPatch::default()
+            };
+            config::apply(app, &How::one(id.clone()), patch).await
+        }
         NodeCommand::Forget { id } => {
-            app.confirm(
-                &format!("Node {id} leaves the registry until it starts again."),
-                "y",
-            )?;
-            api.forget_node(id).await?;
+            let question = format!("Node {id} leaves the registry until it starts again.");
+            let deed = Deed::of_node("node.forget", Some(id));
+            app.permit(&deed, &question, Ask::Yes)?;
+            api.forget_node(id, &app.global.reason).await?;
             app.terminal.note(&format!("node {id} is forgotten"));
             Ok(())
         }

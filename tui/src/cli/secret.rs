@@ -6,6 +6,8 @@ use shared::api::{SecretCreate, SecretView};
 
 use super::App;
 use super::exit::Failure;
+use super::permit::Ask;
+use crate::guardrails::Deed;
 
 /// Verbs of `secret`.
 #[derive(Debug, Subcommand)]
@@ -49,6 +51,9 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &SecretCommand) -> Resul
             label,
             value_stdin,
         } => {
+            let question = format!("A secret of {realm} is added.");
+            let deed = Deed::of_realm("secret.create", realm);
+            app.permit(&deed, &question, Ask::Nothing)?;
             let value = match value_stdin {
                 true => Some(app.terminal.password("secret", true)?),
                 false => None,
@@ -69,7 +74,7 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &SecretCommand) -> Resul
                 shared::display_safe(&secret.label),
                 secret.sessions
             );
-            app.confirm(&question, "y")?;
+            app.permit(&Deed::of_realm("secret.delete", realm), &question, Ask::Yes)?;
             app.api
                 .delete_secret(realm, &secret.id, &app.global.reason)
                 .await?;

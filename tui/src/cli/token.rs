@@ -9,6 +9,8 @@ use shared::api::{Role, TokenCreate};
 use super::App;
 use super::args::duration;
 use super::exit::Failure;
+use super::permit::Ask;
+use crate::guardrails::{Deed, Names};
 
 /// Verbs of `token`.
 #[derive(Debug, Subcommand)]
@@ -73,18 +75,30 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &TokenCommand) -> Result
             label,
             ttl,
         } => {
+            let deed = Deed {
+                realms: if realms.is_empty() {
+                    Names::Unknown
+                } else {
+                    Names::all(realms)
+                },
+                ..Deed::of_cluster("token.create")
+            };
+            let question = format!("A token for {} is created.", Role::from(*role).as_str());
+            app.permit(&deed, &question, Ask::Nothing)?;
             let create = TokenCreate {
                 label: label.clone(),
                 role: (*role).into(),
                 realms: realms.clone(),
                 ttl_secs: ttl.map(|ttl| ttl.as_secs()),
+                reason: app.global.reason.clone(),
             };
             let created = app.api.create_token(&create).await?;
             app.show(&created)
         }
         TokenCommand::Revoke { id } => {
-            app.confirm(&format!("Token {id} stops working."), "y")?;
-            app.api.delete_token(id).await?;
+            let deed = Deed::of_cluster("token.delete");
+            app.permit(&deed, &format!("Token {id} stops working."), Ask::Yes)?;
+            app.api.delete_token(id, &app.global.reason).await?;
             app.terminal.note(&format!("token {id} is revoked"));
             Ok(())
         }

@@ -11,7 +11,9 @@ use super::App;
 use super::app::Columns;
 use super::args::{ListArgs, columns_help, duration};
 use super::exit::Failure;
+use super::permit::Ask;
 use crate::client::ClientError;
+use crate::guardrails::Deed;
 
 /// Verbs of `user`.
 #[derive(Debug, Subcommand)]
@@ -152,6 +154,8 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &UserCommand) -> Result<
         }
         UserCommand::Rm(who) => remove(app, who).await,
         UserCommand::Block { who, time } => {
+            let question = format!("{} is refused for {} s.", who.shown(), time.as_secs());
+            who.permit(app, "block.put", &question, Ask::Nothing)?;
             let request = BlockRequest {
                 secs: time.as_secs(),
                 reason: app.global.reason.clone(),
@@ -160,7 +164,10 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &UserCommand) -> Result<
             app.show(&block)
         }
         UserCommand::Unblock(who) => {
-            api.delete_block(&who.realm, &who.name).await?;
+            let question = format!("{} is admitted again.", who.shown());
+            who.permit(app, "block.delete", &question, Ask::Nothing)?;
+            api.delete_block(&who.realm, &who.name, &app.global.reason)
+                .await?;
             app.terminal
                 .note(&format!("{} is no longer blocked", who.shown()));
             Ok(())
@@ -169,6 +176,18 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &UserCommand) -> Result<
 }
 
 impl Who {
+    /// Whether this may be done to the user.
+    fn permit(
+        &self,
+        app: &mut App<'_, '_>,
+        action: &'static str,
+        question: &str,
+        ask: Ask<'_>,
+    ) -> Result<(), Failure> {
+        let deed = Deed::of_realm(action, &self.realm);
+        app.permit(&deed, question, ask).map(drop)
+    }
+
     fn shown(&self) -> String {
         format!("user {} of {}", display_safe(&self.name), self.realm)
     }
@@ -184,6 +203,8 @@ async fn stored(app: &App<'_, '_>, who: &Who) -> Result<Option<UserView>, Failur
 }
 
 async fn put(app: &mut App<'_, '_>, who: &Who, args: &PasswordArgs) -> Result<UserView, Failure> {
+    let question = format!("{} gets a password.", who.shown());
+    who.permit(app, "user.put", &question, Ask::Nothing)?;
     let password = app.terminal.password("password", args.password_stdin)?;
     let put = UserPut {
         password: password.expose().clone(),
@@ -247,6 +268,8 @@ async fn edit(
         let what = "nothing to change: --max-sessions, --note, --disable or --enable";
         return Err(Failure::Usage(what.to_owned()));
     }
+    let question = format!("{} is changed.", who.shown());
+    who.permit(app, "user.patch", &question, Ask::Nothing)?;
     let user = app.api.patch_user(&who.realm, &who.name, &patch).await?;
     app.show(&user)
 }
@@ -258,7 +281,7 @@ async fn remove(app: &mut App<'_, '_>, who: &Who) -> Result<(), Failure> {
         "{} is deleted. Its {sessions} sessions live on until they expire or are killed.",
         who.shown()
     );
-    app.confirm(&question, "y")?;
+    who.permit(app, "user.delete", &question, Ask::Yes)?;
     app.api
         .delete_user(&who.realm, &who.name, &app.global.reason)
         .await?;

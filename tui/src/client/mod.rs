@@ -59,7 +59,7 @@ pub trait AdminApi: FleetApi {
     /// One node.
     async fn node(&self, id: &NodeId) -> ClientResult<NodeView>;
     /// Removes a node that is gone or stale from the registry.
-    async fn forget_node(&self, id: &NodeId) -> ClientResult<()>;
+    async fn forget_node(&self, id: &NodeId, reason: &str) -> ClientResult<()>;
 
     /// A page of sessions.
     async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>>;
@@ -103,7 +103,7 @@ pub trait AdminApi: FleetApi {
         request: &BlockRequest,
     ) -> ClientResult<BlockView>;
     /// Ends a block.
-    async fn delete_block(&self, realm: &Realm, user: &str) -> ClientResult<()>;
+    async fn delete_block(&self, realm: &Realm, user: &str, reason: &str) -> ClientResult<()>;
 
     /// A page of realms.
     async fn realms(&self, query: &ListQuery) -> ClientResult<Page<RealmView>>;
@@ -144,5 +144,5 @@ pub trait AdminApi: FleetApi {
     /// Creates a token.
     async fn create_token(&self, create: &TokenCreate) -> ClientResult<TokenCreated>;
     /// Revokes a token.
-    async fn delete_token(&self, id: &str) -> ClientResult<()>;
+    async fn delete_token(&self, id: &str, reason: &str) -> ClientResult<()>;
 }

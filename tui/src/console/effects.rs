@@ -112,8 +112,8 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
             api.put_block(realm, user, request).await?;
             Outcome::Done
         }
-        Action::Unblock(realm, user) => {
-            api.delete_block(realm, user).await?;
+        Action::Unblock(realm, user, reason) => {
+            api.delete_block(realm, user, reason).await?;
             Outcome::Done
         }
         Action::PutUser(realm, user, put) => {

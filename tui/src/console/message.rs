@@ -223,8 +223,8 @@ pub(crate) enum Action {
     StopJob(String),
     /// Refuse a user for a while.
     Block(Realm, String, BlockRequest),
-    /// Admit it again.
-    Unblock(Realm, String),
+    /// Admit it again, for a reason.
+    Unblock(Realm, String, String),
     /// Create a user or set its password.
     PutUser(Realm, String, UserPut),
     /// Change a user.

@@ -218,7 +218,7 @@ impl Purpose {
                 let secs = block_secs(form)?.ok_or("block: for how long, as in 10m or 1h")?;
                 Action::Block(realm.clone(), user.clone(), BlockRequest { secs, reason })
             }
-            Self::Unblock(realm, user) => Action::Unblock(realm.clone(), user.clone()),
+            Self::Unblock(realm, user) => Action::Unblock(realm.clone(), user.clone(), reason),
             Self::NewUser => {
                 let realm = form
                     .value("realm")

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use shared::NodeId;
 use shared::api::{ListQuery, NodeView, Overview, Page, RefusalCount, RefusalView, WhoAmI};
 
-use super::input::{Asked, Named};
+use super::input::{Asked, Named, Why};
 use super::{Answer, Done, Who};
 use crate::admin::endpoints::OPENAPI;
 use crate::control::Service;
@@ -47,8 +47,9 @@ pub(in crate::admin) async fn forget_node(
     State(service): State<Service>,
     Extension(caller): Who,
     Named(id): Named<NodeId>,
+    Asked(why): Asked<Why>,
 ) -> Done {
-    service.forget_node(&caller, &id).await?;
+    service.forget_node(&caller, &id, &why.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use shared::api::{Page, TokenCreate, TokenCreated, TokenView};
 
-use super::input::{Body, Named};
+use super::input::{Asked, Body, Named, Why};
 use super::{Answer, Created, Done, Who};
 use crate::control::Service;
 
@@ -29,7 +29,8 @@ pub(in crate::admin) async fn delete(
     State(service): State<Service>,
     Extension(caller): Who,
     Named(id): Named<String>,
+    Asked(why): Asked<Why>,
 ) -> Done {
-    service.delete_token(&caller, &id).await?;
+    service.delete_token(&caller, &id, &why.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }

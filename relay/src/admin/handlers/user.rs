@@ -81,7 +81,10 @@ pub(in crate::admin) async fn unblock(
     State(service): State<Service>,
     Extension(caller): Who,
     Named((realm, name)): Named<(Realm, String)>,
+    Asked(why): Asked<Why>,
 ) -> Done {
-    service.delete_block(&caller, &realm, &name).await?;
+    service
+        .delete_block(&caller, &realm, &name, &why.reason)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

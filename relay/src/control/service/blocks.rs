@@ -145,6 +145,7 @@ impl Service {
         caller: &Caller,
         realm: &Realm,
         user: &str,
+        reason: &str,
     ) -> Result<(), ApiError> {
         let work = async {
             need(caller, Role::Operator)?;
@@ -162,7 +163,7 @@ impl Service {
             self.block_event(caller, realm, user, "unblocked");
             Ok(())
         };
-        self.audited(caller, "block.delete", target(realm, user), "", work)
+        self.audited(caller, "block.delete", target(realm, user), reason, work)
             .await
     }
 

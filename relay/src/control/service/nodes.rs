@@ -75,7 +75,12 @@ impl Service {
     ///
     /// # Errors
     /// A node that lives; the store is away.
-    pub async fn forget_node(&self, caller: &Caller, id: &NodeId) -> Result<(), ApiError> {
+    pub async fn forget_node(
+        &self,
+        caller: &Caller,
+        id: &NodeId,
+        reason: &str,
+    ) -> Result<(), ApiError> {
         let work = async {
             need(caller, Role::Admin)?;
             need_all_realms(caller)?;
@@ -94,7 +99,7 @@ impl Service {
                 .event(EventKind::NodeChanged, Severity::Notice, text);
             Ok(())
         };
-        self.audited(caller, "node.forget", id.as_str().to_owned(), "", work)
+        self.audited(caller, "node.forget", id.as_str().to_owned(), reason, work)
             .await
     }
 

@@ -63,6 +63,7 @@ impl Service {
         request: TokenCreate,
     ) -> Result<TokenCreated, ApiError> {
         let target = format!("{} {}", request.role.as_str(), request.label);
+        let reason = request.reason.clone();
         let work = async {
             self.may_manage_tokens(caller)?;
             if request.label.len() > MAX_TEXT || request.realms.len() > MAX_REALMS {
@@ -105,14 +106,20 @@ impl Service {
                 token: token.expose().clone(),
             })
         };
-        self.audited(caller, "token.create", target, "", work).await
+        self.audited(caller, "token.create", target, &reason, work)
+            .await
     }
 
     /// Revokes a token, on every node within a second.
     ///
     /// # Errors
     /// No such token; the store is away.
-    pub async fn delete_token(&self, caller: &Caller, id: &str) -> Result<(), ApiError> {
+    pub async fn delete_token(
+        &self,
+        caller: &Caller,
+        id: &str,
+        reason: &str,
+    ) -> Result<(), ApiError> {
         let work = async {
             self.may_manage_tokens(caller)?;
             if !self.store(self.hub.store.delete_token(id).await)? {
@@ -122,7 +129,7 @@ impl Service {
             self.token_event(caller, id, "was revoked");
             Ok(())
         };
-        self.audited(caller, "token.delete", id.to_owned(), "", work)
+        self.audited(caller, "token.delete", id.to_owned(), reason, work)
             .await
     }
 

@@ -2,6 +2,18 @@
 
 use std::fmt::Write as _;
 
+/// Writes one document.
+///
+/// # Errors
+/// The output is gone.
+pub(in crate::cli) fn write(
+    out: &mut dyn std::io::Write,
+    value: &serde_json::Value,
+) -> std::io::Result<()> {
+    writeln!(out, "{}", safe(&format!("{value:#}")))?;
+    out.flush()
+}
+
 /// The same JSON with whatever [`shared::display_safe`] would replace written as `\\u` escapes: a
 /// reader gets every character, a terminal sees none of them.
 ///

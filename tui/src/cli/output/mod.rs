@@ -2,9 +2,11 @@
 
 mod csv;
 mod fields;
+mod fleet;
 mod json;
 mod list;
 mod rows;
+mod shows;
 mod table;
 
 #[cfg(test)]
@@ -14,6 +16,8 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 pub use fields::{Field, Shown, Style};
+pub use fleet::{DiffRow, EntryRow, OverrideRow, SampleRow, TrendRow};
+pub(super) use json::write as write_json;
 pub use list::{ListWriter, Selection, Summary};
 pub use rows::KillRow;
 

@@ -13,24 +13,8 @@ use shared::{NodeId, Realm, SessionId};
 
 use super::Shown::{Detail, Table, Wide};
 use super::Style::{Age, Bytes, Count, Percent, Rate, Text, Time};
+use super::shows::shows;
 use super::{Field, Shows};
-
-macro_rules! shows {
-    ($type:ty, $schema:literal, |$row:ident| $id:expr, {
-        $($name:literal $shown:ident $style:ident $value:expr;)*
-    }) => {
-        impl Shows for $type {
-            const SCHEMA: &'static str = $schema;
-            const FIELDS: &'static [Field<Self>] =
-                &[$(Field::new($name, $shown, $style, |$row| json!($value))),*];
-
-            fn id(&self) -> String {
-                let $row = self;
-                $id
-            }
-        }
-    };
-}
 
 fn address(address: SocketAddr) -> String {
     address.to_string()

@@ -3,15 +3,20 @@
 use shared::Realm;
 use shared::api::{ErrorKind, RealmPut, RealmView};
 
-use super::document::{diff, from_toml, rebase, to_toml};
+use super::apply::blast_radius;
 use crate::cli::App;
 use crate::cli::exit::Failure;
+use crate::cli::permit::Ask;
 use crate::client::ClientError;
+use crate::guardrails::Deed;
+use crate::realm_document::{diff, from_toml, rebase, to_toml};
 
 /// How often the editor opens again after a mistake or a lost race.
 const MAX_ROUNDS: u32 = 20;
 
 pub(super) async fn run(app: &mut App<'_, '_>, name: &Realm) -> Result<(), Failure> {
+    let deed = Deed::of_realm("realm.put", name);
+    app.judge(&deed)?;
     let mut base = app.api.realm(name).await?;
     let mut text = to_toml(&title(&base), &base.document).map_err(Failure::Other)?;
     for _ in 0..MAX_ROUNDS {
@@ -28,13 +33,9 @@ pub(super) async fn run(app: &mut App<'_, '_>, name: &Realm) -> Result<(), Failu
             app.terminal.note("nothing changes");
             return Ok(());
         }
-        let question = format!(
-            "{}\nRealm {name}: {} sessions, {} users.",
-            changes.join("\n"),
-            base.sessions,
-            base.users
-        );
-        app.confirm(&question, "y")?;
+        let effects = blast_radius(app, name, &document).await?;
+        let question = format!("{}\n{}", changes.join("\n"), effects.join("\n"));
+        app.permit(&deed, &question, Ask::Yes)?;
         let put = RealmPut {
             document,
             reason: app.global.reason.clone(),

@@ -1,22 +1,24 @@
 //! `relayctl realm`.
 
-pub mod document;
+mod apply;
 mod edit;
+mod entries;
 
 #[cfg(test)]
 mod tests;
 
 use clap::Subcommand;
 use shared::Realm;
-use shared::api::{ErrorKind, RealmDocument, RealmPut, RealmView};
+use shared::api::{RealmDocument, RealmPut, RealmView};
 use shared::filter::REALM_COLUMNS;
 
-use self::document::Setting;
 use super::App;
-use super::app::Columns;
+use super::app::{Columns, held};
 use super::args::{ListArgs, columns_help};
 use super::exit::Failure;
-use crate::client::ClientError;
+use super::permit::Ask;
+use crate::guardrails::Deed;
+use crate::realm_document::{self, Setting};
 
 /// Verbs of `realm`.
 #[derive(Debug, Subcommand)]
@@ -38,7 +40,7 @@ pub enum RealmCommand {
         settings: Vec<Setting>,
     },
     /// Change settings: max_sessions, max_sessions_per_user, max_rate_bps, default_lifetime_secs,
-    /// max_lifetime_secs, allowed_peers, denied_peers, rest_separator, note; 'none' removes one
+    /// max_lifetime_secs, allowed_peers, denied_peers, origins, rest_separator, note; 'none' removes one
     Set {
         /// The realm
         realm: Realm,
@@ -54,6 +56,16 @@ pub enum RealmCommand {
         /// The realm
         realm: Realm,
     },
+    /// Tell what a changed document would do, and change nothing
+    Preview(apply::PreviewArgs),
+    /// Write a whole document from a file; shows what changes and what it does, and asks
+    Apply(apply::ApplyArgs),
+    /// Web origins whose clients authenticate in a realm
+    #[command(subcommand)]
+    Origin(entries::OriginCommand),
+    /// Rules for peers of a realm
+    #[command(subcommand)]
+    PeerRule(entries::PeerRuleCommand),
     /// Delete a realm: its document, not its users
     Rm {
         /// The realm
@@ -83,6 +95,8 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &RealmCommand) -> Result
         RealmCommand::Add { realm, settings } => {
             let mut document = RealmDocument::default();
             apply(&mut document, settings)?;
+            let question = format!("Realm {realm} is created.");
+            app.permit(&Deed::of_realm("realm.put", realm), &question, Ask::Nothing)?;
             let created = write(app, realm, 0, document).await?;
             app.show(&created)
         }
@@ -92,6 +106,10 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &RealmCommand) -> Result
             if_rev,
         } => set(app, realm, settings, *if_rev).await,
         RealmCommand::Edit { realm } => edit::run(app, realm).await,
+        RealmCommand::Preview(args) => apply::preview(app, args).await,
+        RealmCommand::Apply(args) => apply::run(app, args).await,
+        RealmCommand::Origin(command) => entries::origin(app, command).await,
+        RealmCommand::PeerRule(command) => entries::peer_rule(app, command).await,
         RealmCommand::Rm { realm } => remove(app, realm).await,
     }
 }
@@ -114,12 +132,14 @@ async fn set(
     let before = app.api.realm(name).await?;
     let mut after = before.document.clone();
     apply(&mut after, settings)?;
-    let changes = document::diff(&before.document, &after);
+    let changes = realm_document::diff(&before.document, &after);
     if changes.is_empty() {
         app.terminal.note("nothing changes");
         return app.show(&before);
     }
     app.terminal.note(&changes.join("\n"));
+    let question = format!("Realm {name} is changed.");
+    app.permit(&Deed::of_realm("realm.put", name), &question, Ask::Nothing)?;
     let expected = if_rev.unwrap_or(before.revision);
     let realm = write(app, name, expected, after).await?;
     app.show(&realm)
@@ -136,16 +156,8 @@ async fn write(
         document,
         reason: app.global.reason.clone(),
     };
-    app.api.put_realm(name, expected, &put).await.map_err(|error| match error {
-        ClientError::Api(error) if error.error == ErrorKind::RevisionConflict => {
-            let current = error.current_revision.map_or("another".to_owned(), |r| r.to_string());
-            Failure::Other(format!(
-                "realm {name} was changed meanwhile: it is at revision {current}, not {expected}; \
-                 nothing was done"
-            ))
-        }
-        error => error.into(),
-    })
+    let written = app.api.put_realm(name, expected, &put).await;
+    written.map_err(|error| held(&format!("realm {name}"), expected, error))
 }
 
 async fn remove(app: &mut App<'_, '_>, name: &Realm) -> Result<(), Failure> {
@@ -154,7 +166,8 @@ async fn remove(app: &mut App<'_, '_>, name: &Realm) -> Result<(), Failure> {
         "Realm {name} (revision {}) is deleted; {} sessions are in it.",
         realm.revision, realm.sessions
     );
-    app.confirm(&question, name.as_str())?;
+    let deed = Deed::of_realm("realm.delete", name);
+    app.permit(&deed, &question, Ask::Type(name.as_str()))?;
     app.api
         .delete_realm(name, realm.revision, &app.global.reason)
         .await?;

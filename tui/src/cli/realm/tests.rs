@@ -1,6 +1,6 @@
 use shared::api::RealmDocument;
 
-use super::document::{Setting, diff, from_toml, to_toml};
+use crate::realm_document::{Setting, diff, from_toml, to_toml};
 
 fn set(document: &RealmDocument, text: &str) -> Result<RealmDocument, String> {
     let mut document = document.clone();

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::stream;
+use serde_json::json;
 use shared::api::{
     ApiError, BlockRequest, BlockView, ChannelView, Credential, ErrorKind, EventView, JobView,
     KillRequest, KillResult, ListQuery, MintRequest, NodeView, Overview, Page, PermissionView,
@@ -160,8 +161,9 @@ impl AdminApi for FakeAdmin {
             .ok_or_else(|| not_found("such node"))
     }
 
-    async fn forget_node(&self, id: &NodeId) -> ClientResult<()> {
-        let mut state = self.enter(Role::Admin, format!("forget_node {id}"))?;
+    async fn forget_node(&self, id: &NodeId, reason: &str) -> ClientResult<()> {
+        let call = format!("forget_node {id} reason={reason}");
+        let mut state = self.enter(Role::Admin, call)?;
         let before = state.nodes.len();
         state.nodes.retain(|n| n.id != *id);
         if state.nodes.len() < before {
@@ -207,11 +209,19 @@ impl AdminApi for FakeAdmin {
 
     async fn start_kill_job(&self, request: &SessionsKill) -> ClientResult<JobView> {
         let call = format!(
-            "start_kill_job ids={} filter={:?} expected={} dry_run={}",
-            request.ids.len(),
+            "start_kill_job ids={} filter={:?} expected={} rate={} block={:?} dry_run={} reason={}",
+            request
+                .ids
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
             request.filter,
             request.expected,
-            request.dry_run
+            request.rate,
+            request.block_secs,
+            request.dry_run,
+            request.reason
         );
         self.enter(Role::Operator, call)?.kill_job(request)
     }
@@ -285,8 +295,8 @@ impl AdminApi for FakeAdmin {
         patch: &UserPatch,
     ) -> ClientResult<UserView> {
         let call = format!(
-            "patch_user {realm}/{name} disabled={:?} max_sessions={:?} note={:?}",
-            patch.disabled, patch.max_sessions, patch.note
+            "patch_user {realm}/{name} disabled={:?} max_sessions={:?} note={:?} reason={}",
+            patch.disabled, patch.max_sessions, patch.note, patch.reason
         );
         let mut state = self.enter(Role::Admin, call)?;
         let at = user_at(&state, realm, name)?;
@@ -329,8 +339,9 @@ impl AdminApi for FakeAdmin {
         Ok(state.block(realm, user, request.secs, &request.reason))
     }
 
-    async fn delete_block(&self, realm: &Realm, user: &str) -> ClientResult<()> {
-        let mut state = self.enter(Role::Operator, format!("delete_block {realm}/{user}"))?;
+    async fn delete_block(&self, realm: &Realm, user: &str, reason: &str) -> ClientResult<()> {
+        let call = format!("delete_block {realm}/{user} reason={reason}");
+        let mut state = self.enter(Role::Operator, call)?;
         let before = state.blocks.len();
         state.blocks.retain(|b| b.realm != *realm || b.user != user);
         if let Ok(at) = user_at(&state, realm, user) {
@@ -364,7 +375,11 @@ impl AdminApi for FakeAdmin {
         expected: u64,
         put: &RealmPut,
     ) -> ClientResult<RealmView> {
-        let call = format!("put_realm {name} expected={expected} reason={}", put.reason);
+        let call = format!(
+            "put_realm {name} expected={expected} document={} reason={}",
+            json!(put.document),
+            put.reason
+        );
         let mut state = self.enter(Role::Admin, call)?;
         put.document
             .validate()
@@ -413,7 +428,12 @@ impl AdminApi for FakeAdmin {
         realm: &Realm,
         create: &SecretCreate,
     ) -> ClientResult<SecretCreated> {
-        let call = format!("create_secret {realm} label={}", create.label);
+        let call = format!(
+            "create_secret {realm} label={} given={} reason={}",
+            create.label,
+            create.value.is_some(),
+            create.reason
+        );
         let mut state = self.enter(Role::Admin, call)?;
         let secret = SecretView {
             id: format!("{:012x}", 0xab00 + state.secrets.len()),
@@ -508,7 +528,13 @@ impl AdminApi for FakeAdmin {
     }
 
     async fn create_token(&self, create: &TokenCreate) -> ClientResult<TokenCreated> {
-        let call = format!("create_token role={}", create.role.as_str());
+        let call = format!(
+            "create_token role={} realms={:?} label={} reason={}",
+            create.role.as_str(),
+            create.realms,
+            create.label,
+            create.reason
+        );
         let mut state = self.enter(Role::Admin, call)?;
         let view = TokenView {
             id: format!("{:012x}", 0xcafe + state.tokens.len()),
@@ -525,8 +551,9 @@ impl AdminApi for FakeAdmin {
         Ok(TokenCreated { view, token })
     }
 
-    async fn delete_token(&self, id: &str) -> ClientResult<()> {
-        let mut state = self.enter(Role::Admin, format!("delete_token {id}"))?;
+    async fn delete_token(&self, id: &str, reason: &str) -> ClientResult<()> {
+        let call = format!("delete_token {id} reason={reason}");
+        let mut state = self.enter(Role::Admin, call)?;
         let before = state.tokens.len();
         state.tokens.retain(|t| t.id != id);
         if state.tokens.len() < before {

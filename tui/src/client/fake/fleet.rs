@@ -433,11 +433,13 @@ impl FleetApi for FakeAdmin {
 
     async fn create_redirect(&self, create: &RedirectCreate) -> ClientResult<RedirectView> {
         let call = format!(
-            "create_redirect {} {} node={:?} weight={:?} reason={}",
+            "create_redirect {} {} domain={:?} node={:?} weight={:?} note={} reason={}",
             create.transport.as_str(),
             create.target,
+            create.domain,
             create.node.as_ref().map(NodeId::as_str),
             create.weight,
+            create.note,
             create.reason
         );
         let mut state = self.enter(Role::Admin, call)?;

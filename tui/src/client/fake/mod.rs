@@ -88,6 +88,19 @@ impl FakeAdmin {
         self.state().calls.clone()
     }
 
+    /// The calls so far that change something, or would.
+    #[must_use]
+    pub fn changes(&self) -> Vec<String> {
+        let mut calls = self.calls();
+        calls.retain(|call| is_change(call));
+        calls
+    }
+
+    /// The next call that changes something, and only that one, fails so.
+    pub fn fail_next_change(&self, error: ClientError) {
+        self.state().fail_next_change = Some(error);
+    }
+
     /// Forgets the calls so far.
     pub fn clear_calls(&self) {
         self.state().calls.clear();
@@ -122,6 +135,7 @@ impl FakeAdmin {
     /// Records a call that needs `role`, unless it cannot arrive or is refused.
     fn enter(&self, role: Role, call: String) -> ClientResult<MutexGuard<'_, State>> {
         let mut state = self.state();
+        let change = is_change(&call);
         state.calls.push(call);
         if state.unreachable {
             let address = "fake:".to_owned();
@@ -133,12 +147,52 @@ impl FakeAdmin {
         if let Some(error) = state.fail_next.take() {
             return Err(error);
         }
+        if let Some(error) = state.fail_next_change.take_if(|_| change) {
+            return Err(error);
+        }
         if !state.role.covers(role) {
             let message = format!("this needs the role {}", role.as_str());
             return Err(ApiError::new(ErrorKind::Denied, message).into());
         }
         Ok(state)
     }
+}
+
+/// Calls that change nothing. Whatever is new counts as a change until it is named here.
+const READS: [&str; 28] = [
+    "whoami",
+    "overview",
+    "nodes",
+    "node",
+    "sessions",
+    "session",
+    "jobs",
+    "job",
+    "users",
+    "user",
+    "blocks",
+    "realms",
+    "realm",
+    "secrets",
+    "events",
+    "follow_events",
+    "refusals",
+    "recent_refusals",
+    "tokens",
+    "audit",
+    "alerts",
+    "alert_rules",
+    "redirects",
+    "preview_realm",
+    "config",
+    "config_overrides",
+    "history",
+    "groups",
+];
+
+fn is_change(call: &str) -> bool {
+    let name = call.split(' ').next().unwrap_or_default();
+    !READS.contains(&name) && !call.contains(" dry_run=true")
 }
 
 fn not_found(what: &str) -> ClientError {

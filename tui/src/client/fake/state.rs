@@ -36,6 +36,7 @@ pub(super) struct State {
     pub(super) missing: Vec<MissingNode>,
     pub(super) unreachable: bool,
     pub(super) fail_next: Option<ClientError>,
+    pub(super) fail_next_change: Option<ClientError>,
     pub(super) role: Role,
 }
 
@@ -62,6 +63,7 @@ impl State {
             missing: Vec::new(),
             unreachable: false,
             fail_next: None,
+            fail_next_change: None,
             role: Role::Admin,
         };
         state.count();

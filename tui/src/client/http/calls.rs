@@ -35,9 +35,8 @@ impl AdminApi for HttpAdmin {
         self.get(&route::node(id)).await
     }
 
-    async fn forget_node(&self, id: &NodeId) -> ClientResult<()> {
-        self.call_empty(self.request(Method::DELETE, &route::node(id)))
-            .await
+    async fn forget_node(&self, id: &NodeId, reason: &str) -> ClientResult<()> {
+        self.delete(&route::node(id), reason).await
     }
 
     async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>> {
@@ -112,9 +111,8 @@ impl AdminApi for HttpAdmin {
             .await
     }
 
-    async fn delete_block(&self, realm: &Realm, user: &str) -> ClientResult<()> {
-        self.call_empty(self.request(Method::DELETE, &route::block(realm, user)))
-            .await
+    async fn delete_block(&self, realm: &Realm, user: &str, reason: &str) -> ClientResult<()> {
+        self.delete(&route::block(realm, user), reason).await
     }
 
     async fn realms(&self, query: &ListQuery) -> ClientResult<Page<RealmView>> {
@@ -203,8 +201,7 @@ impl AdminApi for HttpAdmin {
         self.write(Method::POST, route::TOKENS, create).await
     }
 
-    async fn delete_token(&self, id: &str) -> ClientResult<()> {
-        self.call_empty(self.request(Method::DELETE, &route::token(id)))
-            .await
+    async fn delete_token(&self, id: &str, reason: &str) -> ClientResult<()> {
+        self.delete(&route::token(id), reason).await
     }
 }

@@ -40,6 +40,11 @@ pub(super) fn begin(model: &mut Model, binding: &Binding, effects: &mut Vec<Effe
     }
 }
 
+/// Why; every change has one.
+pub(super) fn reason_field() -> Field {
+    Field::text("reason", "reason", "", "kept in the audit")
+}
+
 /// Opens a form.
 pub(super) fn open(model: &mut Model, form: Form, purpose: Purpose) {
     model.dialog = Some(Dialog::Form(Box::new(form), Box::new(purpose)));
@@ -106,7 +111,7 @@ pub(super) fn kill_one(model: &mut Model, session: &SessionView) {
     }
     let rate = session.rate_in_bps.saturating_add(session.rate_out_bps);
     let mut fields = vec![
-        Field::text("reason", "reason", "", "kept in the audit"),
+        reason_field(),
         Field::text(
             "block",
             "block user",
@@ -167,7 +172,7 @@ pub(super) fn kill_many(model: &mut Model, sessions: Vec<SessionView>, matched: 
     }
     let count = sessions.len().to_string();
     let mut fields = vec![
-        Field::text("reason", "reason", "", "kept in the audit"),
+        reason_field(),
         Field::text("rate", "rate", "50", "kills per second and node"),
         Field::text(
             "block",
@@ -263,15 +268,19 @@ fn block(model: &mut Model) {
         return;
     }
     if let Some(until) = until.filter(|until| *until > model.now_ms) {
-        let form = Form::new(format!("Admit {user} again"), "Admit (y)", Vec::new())
-            .fact("realm", realm.to_string())
-            .fact("refused until", model.clock(until));
+        let form = Form::new(
+            format!("Admit {user} again"),
+            "Admit (y)",
+            vec![reason_field()],
+        )
+        .fact("realm", realm.to_string())
+        .fact("refused until", model.clock(until));
         open(model, form, Purpose::Unblock(realm, user));
         return;
     }
     let fields = vec![
         Field::text("block", "for", BLOCK_OFFER, "as in 10m, 1h, 7d"),
-        Field::text("reason", "reason", "", "kept in the audit"),
+        reason_field(),
     ];
     let form = Form::new(format!("Block {user}"), "Block (y)", fields)
         .fact("realm", realm.to_string())
@@ -306,7 +315,7 @@ fn new_user(model: &mut Model) {
         Field::text("name", "name", "", "1 to 508 bytes"),
         Field::masked("password", "password"),
         Field::masked("again", "password again"),
-        Field::text("reason", "reason", "", "kept in the audit"),
+        reason_field(),
     ];
     let form = Form::new("New user", "Create (y)", fields)
         .note("An existing user of that name gets this password.")
@@ -318,7 +327,7 @@ fn password(model: &mut Model, user: UserView) {
     let fields = vec![
         Field::masked("password", "password"),
         Field::masked("again", "password again"),
-        Field::text("reason", "reason", "", "kept in the audit"),
+        reason_field(),
     ];
     let form = Form::new(format!("Password of {}", user.name), "Set (y)", fields)
         .fact("realm", user.realm.to_string())
@@ -340,7 +349,7 @@ fn edit_user(model: &mut Model, user: UserView) {
         ),
         Field::toggle("disabled", "switched off", user.disabled),
         Field::text("note", "note", &user.note, ""),
-        Field::text("reason", "reason", "", "kept in the audit"),
+        reason_field(),
     ];
     let form = Form::new(format!("Edit {}", user.name), "Apply (y)", fields)
         .fact("realm", user.realm.to_string())
@@ -349,7 +358,7 @@ fn edit_user(model: &mut Model, user: UserView) {
 }
 
 fn delete_user(model: &mut Model, user: UserView) {
-    let mut fields = vec![Field::text("reason", "reason", "", "kept in the audit")];
+    let mut fields = vec![reason_field()];
     if model.confirm_typed {
         fields.push(Field::typed(
             &format!("type {}", model.context),

@@ -45,7 +45,7 @@ fn succeeded(model: &mut Model, action: Action, outcome: Outcome) {
         (Action::Block(realm, user, request), _) => {
             format!("{user} in {realm} is refused for {} s", request.secs)
         }
-        (Action::Unblock(realm, user), _) => format!("{user} in {realm} is admitted again"),
+        (Action::Unblock(realm, user, _), _) => format!("{user} in {realm} is admitted again"),
         (Action::PutUser(realm, user, _), _) => format!("{user} in {realm}: password set"),
         (Action::PatchUser(realm, user, _), _) => format!("{user} in {realm}: changed"),
         (Action::DeleteUser(realm, user, _), _) => format!("{user} in {realm}: deleted"),

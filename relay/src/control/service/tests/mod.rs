@@ -451,7 +451,7 @@ async fn a_job_kills_what_was_expected_and_blocks_the_users() {
     })
     .await;
     a.service
-        .delete_block(&admin(), &realm("acme"), "bot")
+        .delete_block(&admin(), &realm("acme"), "bot", "")
         .await
         .unwrap();
     let request = BlockRequest {
@@ -476,6 +476,7 @@ async fn tokens_are_verified_from_memory_and_disk() {
         role: Role::Viewer,
         realms: vec![realm("acme")],
         ttl_secs: None,
+        reason: String::new(),
     };
     let made = node.service.create_token(&admin(), create).await.unwrap();
     let who = node.service.authenticate(&made.token).unwrap();
@@ -490,7 +491,7 @@ async fn tokens_are_verified_from_memory_and_disk() {
     cached.load();
     assert!(cached.verify(&made.token, Moment::now()).is_some());
     node.service
-        .delete_token(&admin(), &made.view.id)
+        .delete_token(&admin(), &made.view.id, "")
         .await
         .unwrap();
     assert_eq!(node.service.authenticate(&made.token), None);

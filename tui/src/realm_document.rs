@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
-use shared::api::RealmDocument;
+use shared::api::{RealmDocument, RealmPreview};
 use shared::filter::nearest;
+use shared::units::grouped;
 use shared::{IpRange, units};
 
 /// A setting of a realm.
@@ -24,6 +25,8 @@ enum Kind {
     Seconds,
     /// Address ranges.
     Ranges,
+    /// Texts.
+    Texts,
     /// One character.
     Character,
     /// Text.
@@ -39,7 +42,7 @@ const fn key(name: &'static str, kind: Kind, help: &'static str, example: &'stat
     }
 }
 
-const KEYS: [Key; 9] = [
+const KEYS: [Key; 10] = [
     key(
         "max_sessions",
         Kind::Limit,
@@ -81,6 +84,12 @@ const KEYS: [Key; 9] = [
         Kind::Ranges,
         "Peers denied",
         "[\"198.51.100.0/24\"]",
+    ),
+    key(
+        "origins",
+        Kind::Texts,
+        "Web origins whose clients authenticate in this realm",
+        "[\"https://app.example.org\"]",
     ),
     key(
         "rest_separator",
@@ -126,7 +135,7 @@ impl Key {
     fn unset(&self) -> Value {
         match self.kind {
             Kind::Limit => Value::Null,
-            Kind::Ranges => json!([]),
+            Kind::Ranges | Kind::Texts => json!([]),
             Kind::Text => json!(""),
             Kind::Seconds | Kind::Character => to_map(&RealmDocument::default())[self.name].clone(),
         }
@@ -149,6 +158,13 @@ impl Key {
                 let ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>();
                 ranges.map(Value::from).map_err(|e| fail(&e.to_string()))
             }
+            Kind::Texts => {
+                let items = text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty());
+                Ok(items.map(Value::from).collect())
+            }
             Kind::Character | Kind::Text => Ok(json!(text)),
         }
     }
@@ -159,7 +175,7 @@ impl Setting {
     ///
     /// # Errors
     /// The value does not fit, as a count of more than 32 bits.
-    pub(super) fn apply(&self, document: &mut RealmDocument) -> Result<(), String> {
+    pub(crate) fn apply(&self, document: &mut RealmDocument) -> Result<(), String> {
         let mut map = to_map(document);
         map.insert(self.key.clone(), self.value.clone());
         *document = serde_json::from_value(Value::Object(map))
@@ -177,7 +193,7 @@ fn to_map(document: &RealmDocument) -> Map<String, Value> {
     for key in &KEYS {
         let empty = match key.kind {
             Kind::Limit => Value::Null,
-            Kind::Ranges => json!([]),
+            Kind::Ranges | Kind::Texts => json!([]),
             Kind::Seconds | Kind::Character | Kind::Text => json!(""),
         };
         map.entry(key.name).or_insert(empty);
@@ -186,7 +202,7 @@ fn to_map(document: &RealmDocument) -> Map<String, Value> {
 }
 
 /// One line per setting that differs.
-pub(super) fn diff(before: &RealmDocument, after: &RealmDocument) -> Vec<String> {
+pub(crate) fn diff(before: &RealmDocument, after: &RealmDocument) -> Vec<String> {
     let (before, after) = (to_map(before), to_map(after));
     let mut keys: Vec<_> = before.keys().chain(after.keys()).collect();
     keys.sort();
@@ -207,11 +223,49 @@ pub(super) fn diff(before: &RealmDocument, after: &RealmDocument) -> Vec<String>
         .collect()
 }
 
+/// What the nodes say that a document would do, in sentences.
+pub(crate) fn effects(preview: &RealmPreview, document: &RealmDocument) -> Vec<String> {
+    let sessions = grouped(preview.sessions);
+    let mut lines = vec![format!(
+        "new allocations follow it at once on {} nodes; {sessions} sessions exist",
+        preview.nodes
+    )];
+    if preview.sessions_over_rate > 0 {
+        let limit = document
+            .max_rate_bps
+            .map_or_else(String::new, |limit| format!(" {}", units::bit_rate(limit)));
+        let over = grouped(preview.sessions_over_rate);
+        lines.push(format!("{over} sessions are above{limit} now"));
+    }
+    if preview.sessions_with_denied_peers > 0 {
+        let denied = grouped(preview.sessions_with_denied_peers);
+        lines.push(format!("{denied} sessions talk to peers that it denies"));
+    }
+    if preview.users_over_limit > 0 {
+        let users = grouped(preview.users_over_limit);
+        lines.push(format!(
+            "{users} users have more sessions than it allows; they keep them until they end"
+        ));
+    }
+    if preview.nodes_over_limit > 0 {
+        let nodes = preview.nodes_over_limit;
+        lines.push(format!(
+            "{nodes} nodes have more sessions of the realm than it allows; they end by themselves"
+        ));
+    }
+    if !preview.missing.is_empty() {
+        let names = preview.missing.iter().map(|m| m.node.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        lines.push(format!("not counted, no answer: {names}"));
+    }
+    lines
+}
+
 /// `theirs` with what `mine` changed of `base`.
 ///
 /// # Errors
 /// The two do not go together.
-pub(super) fn rebase(
+pub(crate) fn rebase(
     base: &RealmDocument,
     mine: &RealmDocument,
     theirs: &RealmDocument,
@@ -230,7 +284,7 @@ pub(super) fn rebase(
 ///
 /// # Errors
 /// A field of a newer version that TOML cannot hold.
-pub(super) fn to_toml(title: &str, document: &RealmDocument) -> Result<String, String> {
+pub(crate) fn to_toml(title: &str, document: &RealmDocument) -> Result<String, String> {
     let mut text = format!("# {title}\n# A setting that is commented out is not set.\n");
     let map = to_map(document);
     for key in &KEYS {
@@ -268,7 +322,7 @@ impl IntoToml for Value {
 ///
 /// # Errors
 /// The text is no TOML, or a field is wrong or unknown.
-pub(super) fn from_toml(text: &str, before: &RealmDocument) -> Result<RealmDocument, String> {
+pub(crate) fn from_toml(text: &str, before: &RealmDocument) -> Result<RealmDocument, String> {
     let table: toml::Table = toml::from_str(text).map_err(|e| e.to_string())?;
     let value = serde_json::to_value(&table).map_err(|e| e.to_string())?;
     let Value::Object(mut map) = value else {
