@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::api::{NodeRole, RealmDocument};
@@ -53,7 +54,7 @@ pub(super) async fn effect(hub: &Hub, name: &Realm, document: &RealmDocument) ->
         relays: hub.config().roles.contains(&NodeRole::Relay),
         ..Effect::default()
     };
-    let mut users: HashMap<String, u32> = HashMap::new();
+    let mut users: HashMap<Arc<str>, u32> = HashMap::new();
     let ids: Vec<SessionId> = hub.books().ids().collect();
     for slice in ids.chunks(SLICE) {
         let seen = look(hub, name, slice);
@@ -72,7 +73,7 @@ pub(super) async fn effect(hub: &Hub, name: &Realm, document: &RealmDocument) ->
     effect.over_sessions = limit.is_some_and(|limit| effect.sessions > limit);
     if let Some(limit) = document.max_sessions_per_user {
         let over = users.into_iter().filter(|(_, count)| *count > limit);
-        name_users(&mut effect, over.map(|(user, _)| user));
+        name_users(&mut effect, over.map(|(user, _)| user.as_ref().to_owned()));
     }
     effect
 }
@@ -80,7 +81,7 @@ pub(super) async fn effect(hub: &Hub, name: &Realm, document: &RealmDocument) ->
 /// What is judged of a session.
 struct Seen {
     rate: u64,
-    user: String,
+    user: Arc<str>,
     /// Peers with the port last seen, or bound.
     peers: Vec<(IpAddr, Option<u16>)>,
 }
@@ -88,22 +89,17 @@ struct Seen {
 fn look(hub: &Hub, name: &Realm, ids: &[SessionId]) -> Vec<Seen> {
     let now = Moment::now();
     let books = hub.books();
-    let mut seen = Vec::new();
-    for id in ids {
-        let Some(row) = books.row(*id, now) else {
-            continue;
-        };
-        let snapshot = row.snapshot();
-        if snapshot.realm == *name {
-            let (rate_in, rate_out) = row.rates();
-            seen.push(Seen {
-                rate: rate_in.max(rate_out),
-                user: snapshot.user.as_ref().to_owned(),
-                peers: peers(snapshot),
-            });
+    let rows = ids.iter().filter_map(|id| books.row(*id, now));
+    let of_realm = rows.filter(|row| row.snapshot().realm == *name);
+    let seen = of_realm.map(|row| {
+        let (rate_in, rate_out) = row.rates();
+        Seen {
+            rate: rate_in.max(rate_out),
+            user: row.snapshot().user.clone(),
+            peers: peers(row.snapshot()),
         }
-    }
-    seen
+    });
+    seen.collect()
 }
 
 fn peers(snapshot: &SessionSnapshot) -> Vec<(IpAddr, Option<u16>)> {

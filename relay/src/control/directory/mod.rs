@@ -121,7 +121,7 @@ impl Directory {
 
     /// All ids.
     pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> {
-        self.entries.iter().map(|entry| entry.snapshot.id)
+        self.entries.ids()
     }
 
     /// The sessions whose id starts so: at most two of them, and how many there are.

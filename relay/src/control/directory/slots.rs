@@ -27,6 +27,11 @@ impl Slots {
         self.places.len()
     }
 
+    /// All ids, in no order: from the index, a small part of the memory that the entries take.
+    pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> {
+        self.places.keys().copied()
+    }
+
     pub(super) fn contains(&self, id: SessionId) -> bool {
         self.places.contains_key(&id)
     }
