@@ -536,6 +536,10 @@ async fn events_can_be_followed_and_a_stop_is_told() {
     };
     let patience = Duration::from_secs(10);
     assert!(tokio::time::timeout(patience, seen).await.unwrap());
+    eventually("the registry has the node", async || {
+        !store.nodes().await.unwrap().is_empty()
+    })
+    .await;
     node.cancel.cancel();
     node.handle.stopped().await;
     let nodes = store.nodes().await.unwrap();
