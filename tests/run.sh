@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 # program=Debian package
 needed=(
   redis-server=redis-server redis-cli=redis-tools turnutils_uclient=coturn turnadmin=coturn
+  ssh=openssh-client ssh-keygen=openssh-client /usr/sbin/sshd=openssh-server pgrep=procps
   sqlite3=sqlite3 tmux=tmux script=bsdutils openssl=openssl ps=procps kill=procps cc=gcc
 )
 missing=()

@@ -17,16 +17,22 @@ struct Scene {
     _home: tempfile::TempDir,
 }
 
-/// A console on the node's socket that reads no configuration of this machine.
-fn console(node: &Node, home: &std::path::Path, arguments: &[&str]) -> PtyCommand {
-    let address = format!("unix:{}", node.socket().display());
-    PtyCommand::new(&ours("relayctl"))
-        .args(&["--context", &address])
-        .args(arguments)
+/// A command that reads no configuration of this machine.
+pub(crate) fn at_home(command: PtyCommand, home: &std::path::Path) -> PtyCommand {
+    command
         .env("HOME", home)
         .env("XDG_CONFIG_HOME", home.join("config"))
         .env("XDG_STATE_HOME", home.join("state"))
         .folder(home)
+}
+
+/// A console on the node's socket.
+fn console(node: &Node, home: &std::path::Path, arguments: &[&str]) -> PtyCommand {
+    let address = format!("unix:{}", node.socket().display());
+    let command = PtyCommand::new(&ours("relayctl"))
+        .args(&["--context", &address])
+        .args(arguments);
+    at_home(command, home)
 }
 
 impl Scene {

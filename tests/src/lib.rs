@@ -14,6 +14,7 @@ pub mod node;
 pub mod program;
 pub mod pty;
 pub mod redis;
+pub mod ssh;
 pub mod tmux;
 pub mod traffic;
 pub mod wait;

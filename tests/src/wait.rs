@@ -74,3 +74,8 @@ where
         tokio::time::sleep(POLL_EVERY).await;
     }
 }
+
+/// Rests until a moment: for things that are slow on purpose.
+pub fn until(moment: Instant) {
+    std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+}

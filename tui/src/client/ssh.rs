@@ -57,11 +57,15 @@ impl Tunnel {
         self.directory.path().join("s")
     }
 
+    /// Whether ssh runs and has connected.
+    pub(super) fn is_open(&mut self) -> bool {
+        let ssh = self.ssh.as_mut();
+        ssh.is_some_and(|ssh| matches!(ssh.try_wait(), Ok(None)))
+    }
+
     /// Starts ssh unless it runs, and waits for the local end.
     pub(super) async fn ensure_open(&mut self, prompting: Prompting) -> ClientResult<()> {
-        if let Some(ssh) = &mut self.ssh
-            && matches!(ssh.try_wait(), Ok(None))
-        {
+        if self.is_open() {
             return Ok(());
         }
         self.ssh = None;

@@ -152,10 +152,27 @@ impl HttpAdmin {
         if error.is_decode() {
             return ClientError::Protocol(innermost(error));
         }
-        ClientError::Unreachable {
-            address,
-            reason: innermost(error),
+        let mut reason = innermost(error);
+        if let Address::Ssh(target) = &self.address
+            && self.tunnel_is_open()
+        {
+            // ssh lets us in and its far end hangs up: all that sshd tells is that it could not.
+            reason = format!(
+                "ssh connects, but its far end cannot open {}: is relayd running there, and may that \
+                 user enter its socket (root, or the group relayd)? ({reason})",
+                target.socket.display()
+            );
         }
+        ClientError::Unreachable { address, reason }
+    }
+
+    /// Whether there is a tunnel whose near end takes connections.
+    fn tunnel_is_open(&self) -> bool {
+        let tunnel = self
+            .tunnel
+            .as_ref()
+            .and_then(|tunnel| tunnel.try_lock().ok());
+        tunnel.is_some_and(|mut tunnel| tunnel.is_open())
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
