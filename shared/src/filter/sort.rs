@@ -70,12 +70,19 @@ impl SortSpec {
     }
 
     /// Compares two keys in the direction of this order. Equal keys are for the caller to tell
-    /// apart, by id, so that rows do not swap.
+    /// apart, by id, so that rows do not swap: see [`SortSpec::directed`].
     #[must_use]
     pub fn compare(&self, a: &SortKey, b: &SortKey) -> Ordering {
+        self.directed(a.cmp(b))
+    }
+
+    /// An ascending comparison in the direction of this order. Ids that tell equal keys apart follow
+    /// it too, so that a list in the opposite direction is the same list from its end.
+    #[must_use]
+    pub fn directed(&self, ascending: Ordering) -> Ordering {
         match self.direction {
-            Direction::Ascending => a.cmp(b),
-            Direction::Descending => b.cmp(a),
+            Direction::Ascending => ascending,
+            Direction::Descending => ascending.reverse(),
         }
     }
 }

@@ -78,6 +78,7 @@ pub(crate) enum Intent {
     Sort,
     Reverse,
     Mark,
+    Range,
     ClearMarks,
     MarkAll,
     Pause,
@@ -354,6 +355,13 @@ pub(crate) static BINDINGS: &[Binding] = &[
         "turn the sort order round",
     ),
     bind(
+        &[key('v')],
+        I::Range,
+        Views::SESSIONS,
+        "range",
+        "begin a range of marks; once more marks it",
+    ),
+    bind(
         &[key('a')],
         I::MarkAll,
         Views::SESSIONS,
@@ -380,14 +388,14 @@ pub(crate) static BINDINGS: &[Binding] = &[
         I::Top,
         Views::ALL,
         "",
-        "first row",
+        "first row of all",
     ),
     bind(
         &[key('G'), code(KeyCode::End)],
         I::End,
         Views::ALL,
         "",
-        "last loaded row",
+        "last row of all",
     ),
     bind(
         &[ctrl('d')],

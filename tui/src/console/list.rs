@@ -51,6 +51,9 @@ pub(crate) struct ListState<T> {
     pub(crate) rows: Vec<T>,
     /// Position of `rows[0]` in the whole list.
     pub(crate) base: usize,
+    /// The window hangs on the end of the list: it is asked for in the opposite order, page 0 holds
+    /// the last rows, and positions are counted back from `matched`.
+    pub(crate) from_end: bool,
     /// Id under the cursor.
     pub(crate) cursor: Option<String>,
     /// Index of the cursor in `rows`.
@@ -66,13 +69,20 @@ pub(crate) struct ListState<T> {
     /// Columns scrolled away.
     pub(crate) skip: usize,
     /// The operator chose the row under the cursor: the cursor stays on it wherever it goes. Until
-    /// then the top of the list is what is looked at.
+    /// then the top of the list is what is looked at, or its end.
     pub(crate) held: bool,
+    /// Where a range of marks begins: id and position.
+    pub(crate) anchor: Option<(String, usize)>,
+    /// Pages in the order in which they are asked for.
     pages: VecDeque<(usize, Vec<T>)>,
+    /// The pages answer a question that was put aside: the next answer replaces them all.
+    outdated: bool,
+    /// The rows are not paged: all there are is held.
+    whole: bool,
     /// `chain[i]` is the cursor of page `i`.
     chain: Vec<Option<String>>,
-    /// The page after the last known one exists.
-    more: bool,
+    /// The columns chosen, in order, and whether each is shown; `None`: as many as there is room for.
+    pub(crate) columns: Option<Vec<(&'static str, bool)>>,
 }
 
 impl<T> Default for ListState<T> {
@@ -85,6 +95,7 @@ impl<T> Default for ListState<T> {
             error: None,
             rows: Vec::new(),
             base: 0,
+            from_end: false,
             cursor: None,
             at: 0,
             top: 0,
@@ -93,9 +104,12 @@ impl<T> Default for ListState<T> {
             all: false,
             skip: 0,
             held: false,
+            anchor: None,
             pages: VecDeque::new(),
+            outdated: false,
+            whole: false,
             chain: vec![None],
-            more: false,
+            columns: None,
         }
     }
 }
@@ -114,11 +128,14 @@ impl<T: Row> ListState<T> {
     pub(crate) fn ask_anew(&mut self) {
         self.generation += 1;
         self.error = None;
+        self.outdated = true;
+        self.chain.truncate(1);
     }
 
     /// The query of page `index`.
     pub(crate) fn query(&self, index: usize) -> ListQuery {
         let sort = self.sort.map(|(column, descending)| {
+            let descending = descending != self.from_end;
             format!("{column}:{}", if descending { "desc" } else { "asc" })
         });
         ListQuery {
@@ -130,10 +147,38 @@ impl<T: Row> ListState<T> {
         }
     }
 
+    /// Number of the first held page.
+    fn first_page(&self) -> usize {
+        self.pages.front().map_or(0, |(i, _)| *i)
+    }
+
+    /// Rows from where the questions begin to the first visible row, and to the last one.
+    fn depth(&self) -> (usize, usize) {
+        let before = self.first_page() * PAGE_ROWS;
+        let bottom = (self.top + self.height).min(self.rows.len());
+        if self.from_end {
+            (
+                before + self.rows.len() - bottom,
+                before + self.rows.len() - self.top.min(bottom),
+            )
+        } else {
+            (before + self.top, before + bottom)
+        }
+    }
+
     /// The page that a refresh begins with: the first visible one.
     pub(crate) fn refresh_page(&self) -> usize {
-        let page = (self.base + self.top.min(self.rows.len().saturating_sub(1))) / PAGE_ROWS;
-        page.min(self.chain.len() - 1)
+        if self.outdated {
+            return 0;
+        }
+        let last = (self.first_page() * PAGE_ROWS + self.rows.len()).saturating_sub(1);
+        (self.depth().0.min(last) / PAGE_ROWS).min(self.chain.len() - 1)
+    }
+
+    /// There are pages behind the held ones, as far as is known.
+    fn has_further(&self) -> bool {
+        let last = self.pages.back().map_or(0, |(i, _)| *i);
+        last + 1 < self.chain.len()
     }
 
     /// The page next to the loaded ones that the viewport is about to need.
@@ -141,12 +186,21 @@ impl<T: Row> ListState<T> {
         let (Some((first, _)), Some((last, _))) = (self.pages.front(), self.pages.back()) else {
             return self.error.is_none().then_some(0);
         };
+        if self.outdated {
+            return None;
+        }
         let (first, last) = (*first, *last);
-        if self.top < EDGE_ROWS && first > 0 {
+        let near_top = self.top < EDGE_ROWS;
+        let near_bottom = self.top + self.height + EDGE_ROWS > self.rows.len();
+        let (near_first, near_last) = if self.from_end {
+            (near_bottom, near_top)
+        } else {
+            (near_top, near_bottom)
+        };
+        if near_first && first > 0 {
             return Some(first - 1);
         }
-        let near_end = self.top + self.height + EDGE_ROWS > self.rows.len();
-        (near_end && last + 1 < self.chain.len() && self.more).then_some(last + 1)
+        (near_last && self.has_further()).then_some(last + 1)
     }
 
     /// Takes in page `index`.
@@ -158,22 +212,23 @@ impl<T: Row> ListState<T> {
             total: page.total,
             missing: page.missing,
         });
-        let visible_end = self.base + self.top + self.height;
-        if index == 0 {
+        let renewed = std::mem::take(&mut self.outdated);
+        let held = if renewed { None } else { Some(self.depth()) };
+        if renewed {
+            self.pages.clear();
+        } else if index == 0 {
             // A new ranking: what was loaded behind it belongs to the old one.
+            let visible_end = self.depth().1;
             self.pages
                 .retain(|(i, _)| *i != 0 && i * PAGE_ROWS < visible_end);
             self.chain.truncate(1);
         }
-        self.chain.truncate(index + 2);
+        self.chain.truncate(index + 1);
         if let Some(next) = page.next.filter(|_| index + 1 < CHAIN_MAX) {
-            self.chain.truncate(index + 1);
             self.chain.push(Some(next));
         } else {
-            self.chain.truncate(index + 1);
             self.pages.retain(|(i, _)| *i <= index);
         }
-        self.more = self.chain.len() > index + 1;
         self.pages.retain(|(i, _)| *i != index);
         let place = self
             .pages
@@ -182,22 +237,16 @@ impl<T: Row> ListState<T> {
             .unwrap_or(self.pages.len());
         self.pages.insert(place, (index, page.items));
         self.drop_far_pages(index);
-        self.rebuild();
+        self.rebuild(held.map(|depth| depth.0));
     }
 
     /// Whether page `index` follows visibly on one that was just renewed.
     pub(crate) fn shows_page(&self, index: usize) -> bool {
-        index < self.chain.len() && index * PAGE_ROWS < self.base + self.top + self.height
+        index < self.chain.len() && index * PAGE_ROWS < self.depth().1
     }
 
-    /// The cursor of a page is no longer kept by the server: start again at the top.
+    /// The cursor of a page is no longer kept by the server: start again where the pages begin.
     pub(crate) fn expire(&mut self) {
-        self.chain.truncate(1);
-        self.pages.clear();
-        self.rows.clear();
-        self.base = 0;
-        self.more = false;
-        self.top = 0;
         self.held = false;
         self.ask_anew();
     }
@@ -211,8 +260,11 @@ impl<T: Row> ListState<T> {
             total: total as u64,
             missing: Vec::new(),
         });
+        let depth = (!self.outdated).then(|| self.depth().0);
+        self.outdated = false;
+        self.whole = true;
         self.pages = VecDeque::from([(0, rows)]);
-        self.rebuild();
+        self.rebuild(depth);
     }
 
     fn drop_far_pages(&mut self, keep: usize) {
@@ -227,24 +279,16 @@ impl<T: Row> ListState<T> {
         }
     }
 
-    /// Joins the pages; cursor and viewport follow the ids they were on.
-    fn rebuild(&mut self) {
-        // Only pages next to each other make a window.
-        let top_page = (self.base + self.top) / PAGE_ROWS;
-        let mut run: Vec<usize> = Vec::new();
-        for (i, _) in &self.pages {
-            if run.last().is_some_and(|last| last + 1 != *i) {
-                if run.contains(&top_page) {
-                    break;
-                }
-                run.clear();
-            }
-            run.push(*i);
-        }
-        self.pages.retain(|(i, _)| run.contains(i));
-        let old_base = self.base;
-        let old_top = self.base + self.top;
-        self.base = self.pages.front().map_or(0, |(i, _)| i * PAGE_ROWS);
+    /// Joins the pages; cursor and viewport follow the ids they were on. `depth`: how far the
+    /// viewport is from where the questions begin; `None`: it goes there.
+    fn rebuild(&mut self, depth: Option<usize>) {
+        self.keep_one_run(depth.unwrap_or(0) / PAGE_ROWS);
+        let bottom = (self.top + self.height).min(self.rows.len());
+        let from_edge = match (depth, self.from_end) {
+            (None, _) => 0,
+            (Some(_), true) => bottom.saturating_sub(self.at + 1),
+            (Some(_), false) => self.at.saturating_sub(self.top),
+        };
         let mut seen = HashSet::new();
         self.rows = self
             .pages
@@ -253,16 +297,61 @@ impl<T: Row> ListState<T> {
             .filter(|row| seen.insert(row.key()))
             .cloned()
             .collect();
+        if self.from_end {
+            self.rows.reverse();
+        }
+        self.base = self.count_base();
         for row in &self.rows {
             if let Some(mark) = self.marks.get_mut(&row.key()) {
                 *mark = row.clone();
             }
         }
+        let depth = depth.unwrap_or(0).saturating_sub(self.first_page() * PAGE_ROWS);
         let held = self.cursor.as_ref().filter(|_| self.held);
         let found = held.and_then(|id| self.rows.iter().position(|r| r.key() == *id));
-        self.at = found.unwrap_or_else(|| (old_base + self.at).saturating_sub(self.base));
-        self.top = old_top.saturating_sub(self.base);
+        if self.from_end {
+            let bottom = self.rows.len().saturating_sub(depth);
+            self.top = bottom.saturating_sub(self.height);
+            self.at = found.unwrap_or_else(|| bottom.saturating_sub(1 + from_edge));
+        } else {
+            self.top = depth;
+            self.at = found.unwrap_or(depth + from_edge);
+        }
         self.settle();
+    }
+
+    /// Only pages next to each other make a window: those around page `top` stay.
+    fn keep_one_run(&mut self, top: usize) {
+        let mut run: Vec<usize> = Vec::new();
+        for (i, _) in &self.pages {
+            if run.last().is_some_and(|last| last + 1 != *i) {
+                if run.contains(&top) {
+                    break;
+                }
+                run.clear();
+            }
+            run.push(*i);
+        }
+        self.pages.retain(|(i, _)| run.contains(i));
+    }
+
+    /// Position of the first loaded row in the whole list.
+    fn count_base(&self) -> usize {
+        let before = self.first_page() * PAGE_ROWS;
+        match (self.from_end, self.has_further()) {
+            (false, _) => before,
+            (true, false) => 0,
+            (true, true) => {
+                let matched = self.facts.as_ref().map_or(0, |f| f.matched);
+                usize::try_from(matched).unwrap_or(usize::MAX).saturating_sub(before + self.rows.len())
+            }
+        }
+    }
+
+    /// Positions of the first and the last visible row, counted from one; `None`: there is none.
+    pub(crate) fn shown_range(&self) -> Option<(usize, usize)> {
+        let last = (self.top + self.height).min(self.rows.len());
+        (last > self.top).then(|| (self.base + self.top + 1, self.base + last))
     }
 
     /// Brings cursor and viewport back into bounds.
@@ -275,19 +364,44 @@ impl<T: Row> ListState<T> {
         self.top = self.top.min(full).clamp(lowest, self.at.max(lowest));
     }
 
+    /// First and last row of the range of marks that has begun, and how many rows of it are not
+    /// loaded. Where the row that it began on is gone, its place stands for it.
+    pub(crate) fn range_span(&self) -> Option<(usize, usize, usize)> {
+        let (id, place) = self.anchor.as_ref().filter(|_| !self.rows.is_empty())?;
+        let last = self.rows.len() - 1;
+        let (begin, not_loaded) = match self.rows.iter().position(|row| row.key() == *id) {
+            Some(index) => (index, 0),
+            None if *place < self.base => (0, self.base - place),
+            None => {
+                let index = place - self.base;
+                (index.min(last), index.saturating_sub(last))
+            }
+        };
+        Some((begin.min(self.at), begin.max(self.at), not_loaded))
+    }
+
     /// The row under the cursor.
     pub(crate) fn selected(&self) -> Option<&T> {
         self.rows.get(self.at)
     }
 }
 
+/// What a range of marks came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RangeMarked {
+    /// Rows that it marked.
+    pub(crate) rows: usize,
+    /// Rows of it that are not loaded: they are not marked.
+    pub(crate) not_loaded: usize,
+}
+
 /// What can be done with a list whatever its rows are.
 pub(crate) trait AnyList {
     /// Moves the cursor by `rows`.
     fn move_by(&mut self, rows: isize);
-    /// To the first row of all.
-    fn to_top(&mut self);
-    /// To the last loaded row; whether there are more behind it.
+    /// To the first row of all; whether it must be asked for.
+    fn to_top(&mut self) -> bool;
+    /// To the last row of all; whether it must be asked for.
     fn to_end(&mut self) -> bool;
     /// Rows on the screen.
     fn set_height(&mut self, rows: usize);
@@ -299,6 +413,16 @@ pub(crate) trait AnyList {
     fn clear_marks(&mut self);
     /// Marks whatever matches the filter.
     fn mark_all(&mut self);
+    /// Begins a range of marks at the cursor.
+    fn begin_range(&mut self);
+    /// Whether a range of marks has begun.
+    fn in_range(&self) -> bool;
+    /// Ends the range: with `keep`, its rows are marked.
+    fn end_range(&mut self, keep: bool) -> RangeMarked;
+    /// See [`ListState::columns`].
+    fn columns(&self) -> Option<&[(&'static str, bool)]>;
+    /// Other columns.
+    fn set_columns(&mut self, columns: Option<Vec<(&'static str, bool)>>);
     /// Scrolls columns.
     fn scroll_columns(&mut self, right: bool);
     /// The filter in force.
@@ -330,20 +454,34 @@ impl<T: Row> AnyList for ListState<T> {
         self.settle();
     }
 
-    fn to_top(&mut self) {
-        if self.base > 0 {
-            self.expire();
+    fn to_top(&mut self) -> bool {
+        let elsewhere = self.from_end || self.base > 0;
+        if elsewhere {
+            self.from_end = false;
+            self.ask_anew();
         }
         self.at = 0;
         self.held = false;
         self.settle();
+        elsewhere
     }
 
     fn to_end(&mut self) -> bool {
+        // Of a list that is more than a page, what is loaded may be older than what came since.
+        let elsewhere = if self.from_end {
+            self.first_page() > 0
+        } else {
+            let paged = !self.whole && !self.outdated;
+            paged && (self.has_further() || self.rows.len() > PAGE_ROWS)
+        };
+        if elsewhere {
+            self.from_end = true;
+            self.ask_anew();
+        }
         self.at = self.rows.len();
-        self.held = true;
+        self.held = !self.from_end;
         self.settle();
-        self.more
+        elsewhere
     }
 
     fn set_height(&mut self, rows: usize) {
@@ -382,6 +520,40 @@ impl<T: Row> AnyList for ListState<T> {
         self.all = true;
     }
 
+    fn begin_range(&mut self) {
+        self.all = false;
+        self.held = true;
+        self.anchor = self.selected().map(|row| (row.key(), self.base + self.at));
+    }
+
+    fn in_range(&self) -> bool {
+        self.anchor.is_some()
+    }
+
+    fn end_range(&mut self, keep: bool) -> RangeMarked {
+        let span = self.range_span().filter(|_| keep);
+        self.anchor = None;
+        let Some((from, to, not_loaded)) = span else {
+            return RangeMarked::default();
+        };
+        for row in &self.rows[from..=to] {
+            self.marks.insert(row.key(), row.clone());
+        }
+        RangeMarked {
+            rows: to + 1 - from,
+            not_loaded,
+        }
+    }
+
+    fn columns(&self) -> Option<&[(&'static str, bool)]> {
+        self.columns.as_deref()
+    }
+
+    fn set_columns(&mut self, columns: Option<Vec<(&'static str, bool)>>) {
+        self.columns = columns;
+        self.skip = 0;
+    }
+
     fn scroll_columns(&mut self, right: bool) {
         self.skip = if right {
             (self.skip + 1).min(20)
@@ -398,9 +570,8 @@ impl<T: Row> AnyList for ListState<T> {
         if self.filter != filter {
             self.filter = filter.to_owned();
             self.all = false;
-            self.chain.truncate(1);
-            self.top = 0;
-            self.at = 0;
+            self.anchor = None;
+            self.from_end = false;
             self.held = false;
             self.ask_anew();
         }
@@ -408,7 +579,8 @@ impl<T: Row> AnyList for ListState<T> {
 
     fn set_sort(&mut self, column: &'static str, descending: bool) {
         self.sort = Some((column, descending));
-        self.chain.truncate(1);
+        self.anchor = None;
+        self.from_end = false;
         self.ask_anew();
     }
 

@@ -141,6 +141,7 @@ fn paint_list<T: Row>(
         column: list.sort.map(|s| s.0),
         descending: list.sort.is_some_and(|s| s.1),
     };
+    let range = list.range_span();
     let rows = list
         .rows
         .iter()
@@ -150,7 +151,9 @@ fn paint_list<T: Row>(
         .map(|(i, row)| {
             let look = RowLook {
                 selected: i == list.at,
-                marked: list.all || (!list.marks.is_empty() && list.marks.contains_key(&row.key())),
+                marked: list.all
+                    || range.is_some_and(|(from, to, _)| (from..=to).contains(&i))
+                    || (!list.marks.is_empty() && list.marks.contains_key(&row.key())),
                 stale: stale(row),
             };
             (row, look)
@@ -178,13 +181,13 @@ fn paint_list<T: Row>(
 fn paint_totals<T: Row>(model: &Model, canvas: &mut Canvas<'_>, area: Rect, list: &ListState<T>) {
     let Some(facts) = &list.facts else { return };
     let mut left = range(list, facts);
-    let marked = if list.all {
-        facts.matched
-    } else {
-        list.marks.len() as u64
-    };
-    if marked > 0 {
-        left += &format!("  {} marked", grouped(marked));
+    if list.all {
+        left += &format!("  all {} marked", grouped(facts.matched));
+    } else if !list.marks.is_empty() {
+        left += &format!("  {} marked", grouped(list.marks.len() as u64));
+    }
+    if let Some((from, to, not_loaded)) = list.range_span() {
+        left += &format!("  range of {}", grouped((to + 1 - from + not_loaded) as u64));
     }
     let used = canvas.text(
         area.x + 1,
@@ -232,16 +235,11 @@ fn paint_totals<T: Row>(model: &Model, canvas: &mut Canvas<'_>, area: Rect, list
     }
 }
 
-fn range<T>(list: &ListState<T>, facts: &Facts) -> String {
+fn range<T: Row>(list: &ListState<T>, facts: &Facts) -> String {
     let matched = grouped(facts.matched);
-    let (first, last) = (
-        list.base + list.top,
-        list.base + (list.top + list.height).min(list.rows.len()),
-    );
-    let rows = if last == first {
-        "0".to_owned()
-    } else {
-        format!("{}-{last}", first + 1)
+    let rows = match list.shown_range() {
+        None => "0".to_owned(),
+        Some((first, last)) => format!("{}-{}", grouped(first as u64), grouped(last as u64)),
     };
     if list.filter.is_empty() {
         format!("{rows} of {matched}")

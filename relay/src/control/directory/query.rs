@@ -78,14 +78,15 @@ pub(crate) enum QueryError {
     RankingGone,
 }
 
-/// Position order: by key in the direction asked for, then by id.
+/// Position order: by key, then by id, both in the direction asked for.
 #[must_use]
 pub(crate) fn position_order(
     sort: &SortSpec,
     a: (&SortKey, SessionId),
     b: (&SortKey, SessionId),
 ) -> Ordering {
-    sort.compare(a.0, b.0).then(a.1.cmp(&b.1))
+    sort.compare(a.0, b.0)
+        .then_with(|| sort.directed(a.1.cmp(&b.1)))
 }
 
 /// The key that rows are ordered by. Age is replaced by the start, so that it stands still.
@@ -122,7 +123,7 @@ impl Directory {
             }
             (Some(id), Some(after)) => match rankings.get(id, now.mono) {
                 Some(ranking) => {
-                    let after = (rank(&Key::from(&after.0), &sort), after.1);
+                    let after = (rank(&Key::from(&after.0), &sort), turned(after.1, &sort));
                     let start = ranking.start_after(after);
                     let scan = Scan::new(self, &filter, &question.realms);
                     let seen = scan.count(self, now);
@@ -183,7 +184,8 @@ impl Directory {
             positions.reserve_exact(self.entries.len());
         }
         let seen = scan.walk(self, now, |row| {
-            positions.push((rank(&row.key(field), sort), row.snapshot().id));
+            let id = turned(row.snapshot().id, sort);
+            positions.push((rank(&row.key(field), sort), id));
         });
         rankings.keep(id, positions, now.mono);
         match rankings.get(id, now.mono) {
@@ -215,7 +217,7 @@ impl Directory {
             start += positions.len();
             for (rank, id) in positions {
                 // Ended since the ranking was made.
-                let Some(row) = self.row(*id, now) else {
+                let Some(row) = self.row(turned(*id, sort), now) else {
                     continue;
                 };
                 if answer.rows.len() == limit {
@@ -236,4 +238,12 @@ fn rank(key: &Key<'_>, sort: &SortSpec) -> u64 {
         _ => 0.0,
     };
     rank_of(value, sort.direction)
+}
+
+/// The id of a position in a ranking, and back: equal values go by id in the direction of the order.
+fn turned(id: SessionId, sort: &SortSpec) -> SessionId {
+    match sort.direction {
+        Direction::Ascending => id,
+        Direction::Descending => SessionId(!id.0),
+    }
 }

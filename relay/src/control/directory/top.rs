@@ -34,11 +34,11 @@ impl<'d, 'k> Top<'d, 'k> {
     }
 
     pub(super) fn compare(&self, a: &Position<'_>, b: &Position<'_>) -> Ordering {
-        let by_key = match self.direction {
-            Direction::Ascending => a.0.compare(&b.0),
-            Direction::Descending => b.0.compare(&a.0),
-        };
-        by_key.then_with(|| a.1.cmp(&b.1))
+        let ascending = a.0.compare(&b.0).then_with(|| a.1.cmp(&b.1));
+        match self.direction {
+            Direction::Ascending => ascending,
+            Direction::Descending => ascending.reverse(),
+        }
     }
 
     pub(super) fn offer(&mut self, key: Key<'k>, id: SessionId, row: Row<'d>) {

@@ -168,5 +168,6 @@ impl<T: Row> ListOf<'_, T> {
 }
 
 fn order(sort: &SortSpec, a: (&SortKey, &String), b: (&SortKey, &String)) -> Ordering {
-    sort.compare(a.0, b.0).then_with(|| a.1.cmp(b.1))
+    sort.compare(a.0, b.0)
+        .then_with(|| sort.directed(a.1.cmp(b.1)))
 }

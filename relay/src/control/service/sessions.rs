@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_nodes_are_merged_by_value_then_id() {
+    fn pages_of_nodes_are_merged_by_value_then_id_in_one_direction() {
         let query = ListQuery {
             sort: Some("rate:desc".into()),
             limit: Some(3),
@@ -300,7 +300,7 @@ mod tests {
         ];
         let page = merge(parts, Vec::new(), &parsed);
         let ids: Vec<_> = page.items.iter().map(|row| row.id.0).collect();
-        assert_eq!(ids, [1, 4, 2]);
+        assert_eq!(ids, [4, 1, 3]);
         assert_eq!((page.matched, page.total), (4, 20));
         let again = ListQuery {
             cursor: page.next,
@@ -309,7 +309,7 @@ mod tests {
         let next = parse(&again).unwrap();
         assert_eq!(
             next.question.after,
-            Some((SortKey::Number(50.0), SessionId(2)))
+            Some((SortKey::Number(50.0), SessionId(3)))
         );
         assert_eq!(next.question.ranking, parsed.question.ranking);
     }

@@ -7,7 +7,7 @@ use shared::api::{
     JobState, JobView, ListQuery, MissingNode, NodeView, Page, RealmView, RedirectView,
     RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
 };
-use shared::filter::{Column, Filter, Row, SESSION_COLUMNS, SortSpec};
+use shared::filter::{Column, Direction, Filter, Row, SESSION_COLUMNS, SortSpec};
 
 use super::data::{self, START_MS};
 use super::fleet;
@@ -161,7 +161,11 @@ impl State {
         let mut rows_left: Vec<&T> = rows.iter().filter(|row| filter.matches(*row)).collect();
         if let Some(sort) = &query.sort {
             let sort = SortSpec::parse(sort, columns).map_err(|e| bad_request(e.to_string()))?;
-            rows_left.sort_by(|a, b| -> Ordering { sort.compare(&sort.key(*a), &sort.key(*b)) });
+            // The opposite order is the same list from its end, equal keys included.
+            rows_left.sort_by(|a, b| -> Ordering { sort.key(*b).cmp(&sort.key(*a)) });
+            if sort.direction == Direction::Ascending {
+                rows_left.reverse();
+            }
         }
         let start: usize = query
             .cursor

@@ -88,6 +88,43 @@ fn scrolling_loads_further_pages() {
 }
 
 #[test]
+fn capital_g_goes_to_the_real_last_row_and_up_from_there() {
+    let mut rig = Rig::new(1_000, (80, 24));
+    rig.keys("3G");
+    assert!(
+        rig.screen().contains("983-1,000 of 1,000"),
+        "{}",
+        rig.screen()
+    );
+    let asked = rig.called("sessions").pop().unwrap();
+    assert!(asked.contains("sort=rate:asc"), "{asked}");
+    let slowest = rig.model.lists.sessions.rows.last().unwrap().rate_bps();
+    assert!(rig.model.lists.sessions.rows[0].rate_bps() >= slowest);
+    for _ in 0..60 {
+        rig.press(KeyCode::PageUp);
+    }
+    assert!(rig.screen().contains("1-18 of 1,000"), "{}", rig.screen());
+    rig.keys("Gg");
+    assert!(rig.screen().contains("1-18 of 1,000"), "{}", rig.screen());
+    assert!(!rig.model.lists.sessions.from_end);
+}
+
+#[test]
+fn a_range_of_marks_is_told_while_it_grows_and_dropped_by_esc() {
+    let mut rig = Rig::new(40, (80, 24));
+    rig.keys("3jvjjj");
+    let screen = rig.screen();
+    assert!(screen.contains("range of 4"), "{screen}");
+    assert_eq!(screen.lines().filter(|l| l.starts_with("+ ")).count(), 4);
+    rig.press(KeyCode::Esc);
+    assert!(rig.model.lists.sessions.marks.is_empty());
+    rig.keys("vkkv");
+    assert_eq!(rig.model.lists.sessions.marks.len(), 3);
+    rig.keys("a");
+    assert!(rig.screen().contains("all 40 marked"), "{}", rig.screen());
+}
+
+#[test]
 fn the_cursor_keeps_its_session_while_rates_move() {
     let mut rig = Rig::new(30, (80, 24));
     rig.keys("3jjj");

@@ -271,7 +271,7 @@ fn refused(model: &mut Model, question: Question, error: ApiError) {
                 model.lists.paged_mut(kind).start_again();
                 model.say(
                     Tone::Warn,
-                    "the node has ranked the list anew: back at its top",
+                    "the node has ranked the list anew: back where it begins",
                 );
                 return;
             }

@@ -3,6 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use shared::api::AlertView;
 use shared::filter::equals;
+use shared::units::grouped;
 
 use super::super::keymap::{Binding, Intent, Views, lookup};
 use super::super::message::{Effect, Question, Slot};
@@ -112,7 +113,7 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
     }
     match binding.intent {
         I::Up | I::Down | I::Top | I::End | I::HalfUp | I::HalfDown | I::PageUp | I::PageDown => {
-            movement(model, binding.intent);
+            movement(model, binding.intent, effects);
         }
         I::ColumnsLeft | I::ColumnsRight => {
             if let Some(list) = model.list() {
@@ -146,7 +147,7 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
                 ask_list_again(model, effects);
             }
         }
-        I::Mark | I::ClearMarks | I::MarkAll => marks(model, binding.intent),
+        I::Mark | I::Range | I::ClearMarks | I::MarkAll => marks(model, binding.intent),
         I::Follow => {
             model.follow = !model.follow;
             model.select_events();
@@ -174,7 +175,7 @@ fn set_refresh(model: &mut Model, index: usize) {
     );
 }
 
-fn movement(model: &mut Model, intent: Intent) {
+fn movement(model: &mut Model, intent: Intent, effects: &mut Vec<Effect>) {
     let following = *model.place() == Place::Events;
     let place = model.place().clone();
     let last = match place {
@@ -204,9 +205,10 @@ fn movement(model: &mut Model, intent: Intent) {
         *row = scroll((*row).min(last), intent).min(last);
         return;
     }
+    let paused = model.paused;
     let Some(list) = model.list() else { return };
     let page = list.height().max(1) as isize;
-    let mut more = false;
+    let mut elsewhere = false;
     match intent {
         Intent::Up => list.move_by(-1),
         Intent::Down => list.move_by(1),
@@ -214,18 +216,18 @@ fn movement(model: &mut Model, intent: Intent) {
         Intent::HalfDown => list.move_by((page / 2).max(1)),
         Intent::PageUp => list.move_by(-page),
         Intent::PageDown => list.move_by(page),
-        Intent::Top => list.to_top(),
-        _ => more = list.to_end(),
+        // What is frozen is only moved about in.
+        Intent::Top if paused => list.move_by(isize::MIN),
+        Intent::End if paused => list.move_by(isize::MAX),
+        Intent::Top => elsewhere = list.to_top(),
+        _ => elsewhere = list.to_end(),
     }
     if following {
         let rows = model.lists.events.rows.len();
         model.follow = model.lists.events.at + 1 >= rows && intent != Intent::Up;
     }
-    if more {
-        model.say(
-            Tone::Normal,
-            "there is more: it loads as you go; o turns the order round",
-        );
+    if elsewhere {
+        ask_list_again(model, effects);
     }
 }
 
@@ -375,8 +377,12 @@ pub(crate) fn about(alert: &AlertView) -> (Place, String) {
     }
 }
 
-/// Esc clears the filter first, then goes back.
+/// Esc drops a range of marks that has begun, else clears the filter, else goes back.
 fn leave(model: &mut Model, effects: &mut Vec<Effect>) {
+    if let Some(list) = model.list().filter(|list| list.in_range()) {
+        list.end_range(false);
+        return;
+    }
     // A filter that the way here brought along is part of the place, not something typed.
     let typed = model.list().is_some_and(|l| !l.filter().is_empty());
     let brought = model
@@ -410,6 +416,23 @@ fn marks(model: &mut Model, intent: Intent) {
     }
     let list: &mut dyn super::AnyList = &mut model.lists.sessions;
     match intent {
+        Intent::Mark | Intent::Range if list.in_range() => {
+            let marked = list.end_range(true);
+            let text = match marked.not_loaded {
+                0 => format!("{} rows marked", grouped(marked.rows as u64)),
+                more => format!(
+                    "{} rows marked; {} of the range are not loaded and stay unmarked",
+                    grouped(marked.rows as u64),
+                    grouped(more as u64)
+                ),
+            };
+            let tone = if marked.not_loaded == 0 { Tone::Normal } else { Tone::Warn };
+            model.say(tone, text);
+        }
+        Intent::Range => {
+            list.begin_range();
+            model.say(Tone::Normal, "range: move, then v marks it and esc drops it");
+        }
         Intent::Mark => list.toggle_mark(),
         Intent::ClearMarks => list.clear_marks(),
         _ => list.mark_all(),
