@@ -306,7 +306,9 @@ impl<T: Row> ListState<T> {
                 *mark = row.clone();
             }
         }
-        let depth = depth.unwrap_or(0).saturating_sub(self.first_page() * PAGE_ROWS);
+        let depth = depth
+            .unwrap_or(0)
+            .saturating_sub(self.first_page() * PAGE_ROWS);
         let held = self.cursor.as_ref().filter(|_| self.held);
         let found = held.and_then(|id| self.rows.iter().position(|r| r.key() == *id));
         if self.from_end {
@@ -343,7 +345,9 @@ impl<T: Row> ListState<T> {
             (true, false) => 0,
             (true, true) => {
                 let matched = self.facts.as_ref().map_or(0, |f| f.matched);
-                usize::try_from(matched).unwrap_or(usize::MAX).saturating_sub(before + self.rows.len())
+                usize::try_from(matched)
+                    .unwrap_or(usize::MAX)
+                    .saturating_sub(before + self.rows.len())
             }
         }
     }

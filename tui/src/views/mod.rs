@@ -187,7 +187,10 @@ fn paint_totals<T: Row>(model: &Model, canvas: &mut Canvas<'_>, area: Rect, list
         left += &format!("  {} marked", grouped(list.marks.len() as u64));
     }
     if let Some((from, to, not_loaded)) = list.range_span() {
-        left += &format!("  range of {}", grouped((to + 1 - from + not_loaded) as u64));
+        left += &format!(
+            "  range of {}",
+            grouped((to + 1 - from + not_loaded) as u64)
+        );
     }
     let used = canvas.text(
         area.x + 1,

@@ -115,7 +115,13 @@ impl Server {
         let start = query.cursor.as_deref().map_or(0, |cursor| {
             let (value, id) = cursor.split_once(':').unwrap();
             let after = (value.parse().unwrap(), id.parse().unwrap());
-            rows.partition_point(|row| if descending { *row >= after } else { *row <= after })
+            rows.partition_point(|row| {
+                if descending {
+                    *row >= after
+                } else {
+                    *row <= after
+                }
+            })
         });
         let items: Vec<Item> = rows[start..]
             .iter()
@@ -123,7 +129,10 @@ impl Server {
             .map(|(value, id)| Item(*value, *id))
             .collect();
         let more = start + items.len() < rows.len();
-        let next = items.last().filter(|_| more).map(|i| format!("{}:{}", i.0, i.1));
+        let next = items
+            .last()
+            .filter(|_| more)
+            .map(|i| format!("{}:{}", i.0, i.1));
         Page {
             schema: "items/1".to_owned(),
             as_of_ms: 1,
@@ -143,7 +152,9 @@ impl Server {
     /// Answers whatever the viewport wants.
     fn settle(&self, list: &mut ListState<Item>) {
         for _ in 0..50 {
-            let Some(page) = list.wanted_page() else { return };
+            let Some(page) = list.wanted_page() else {
+                return;
+            };
             self.take_in(list, Some(page));
         }
         panic!("it never has enough");
@@ -229,7 +240,10 @@ fn a_range_marks_what_lies_between_and_says_what_is_not_loaded() {
     list.move_by(4);
     assert_eq!(list.range_span(), Some((3, 7, 0)));
     let marked = list.end_range(true);
-    assert_eq!((marked.rows, marked.not_loaded, list.marks.len()), (5, 0, 5));
+    assert_eq!(
+        (marked.rows, marked.not_loaded, list.marks.len()),
+        (5, 0, 5)
+    );
     list.begin_range();
     for _ in 0..70 {
         list.move_by(20);

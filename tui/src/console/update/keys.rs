@@ -426,12 +426,19 @@ fn marks(model: &mut Model, intent: Intent) {
                     grouped(more as u64)
                 ),
             };
-            let tone = if marked.not_loaded == 0 { Tone::Normal } else { Tone::Warn };
+            let tone = if marked.not_loaded == 0 {
+                Tone::Normal
+            } else {
+                Tone::Warn
+            };
             model.say(tone, text);
         }
         Intent::Range => {
             list.begin_range();
-            model.say(Tone::Normal, "range: move, then v marks it and esc drops it");
+            model.say(
+                Tone::Normal,
+                "range: move, then v marks it and esc drops it",
+            );
         }
         Intent::Mark => list.toggle_mark(),
         Intent::ClearMarks => list.clear_marks(),
