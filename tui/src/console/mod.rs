@@ -14,6 +14,7 @@ pub(crate) mod list;
 mod message;
 pub(crate) mod model;
 mod panels;
+pub(crate) mod pickers;
 mod place;
 pub(crate) mod pulse;
 pub(crate) mod purpose;

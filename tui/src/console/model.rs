@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::list::{AnyList, ListState};
 use super::message::{Kind, Slot};
 use super::panels::Panels;
+use super::pickers::ColumnPicker;
 pub(crate) use super::place::{Place, Visit};
 use super::pulse::Focus;
 use super::purpose::Purpose;
@@ -80,6 +81,8 @@ pub(crate) enum Dialog {
     Help(usize),
     /// The columns to sort by; the chosen one.
     Sort(usize),
+    /// The columns of the list.
+    Columns(Box<ColumnPicker>),
     /// Something to fill in or confirm.
     Form(Box<Form>, Box<Purpose>),
     /// A job and its results.

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 use shared::api::{ItemOutcome, JobState, MissingNode};
 
-use super::{column_help, sort_columns};
+use super::{columns_of, pickers, sort_columns};
 use crate::console::command::COMMANDS;
 use crate::console::keymap::BINDINGS;
 use crate::console::model::{Dialog, JobDialog, Model};
@@ -18,10 +18,11 @@ pub(super) fn paint(model: &Model, dialog: &Dialog, canvas: &mut Canvas<'_>, are
         Dialog::Help(top) => help(model, canvas, area, *top),
         Dialog::Sort(chosen) => sort(model, canvas, area, *chosen),
         Dialog::Job(job) => paint_job(canvas, area, job),
+        Dialog::Columns(picker) => pickers::columns(model, canvas, area, picker),
     }
 }
 
-fn centred(area: Rect, width: u16, height: u16) -> Rect {
+pub(super) fn centred(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     Rect {
         x: area.x + (area.width - width) / 2,
@@ -51,13 +52,13 @@ fn help(model: &Model, canvas: &mut Canvas<'_>, area: Rect, top: usize) {
         ));
     }
     lines.push((String::new(), String::new()));
-    let columns = column_help(model.place());
+    let columns = columns_of(model, model.place());
     if !columns.is_empty() {
         lines.push(("columns".to_owned(), String::new()));
         lines.extend(
             columns
                 .iter()
-                .map(|(title, help)| (format!("  {title}"), (*help).to_owned())),
+                .map(|c| (format!("  {}", c.title), c.help.to_owned())),
         );
         lines.push((String::new(), String::new()));
     }
@@ -90,7 +91,7 @@ fn help(model: &Model, canvas: &mut Canvas<'_>, area: Rect, top: usize) {
 }
 
 fn sort(model: &Model, canvas: &mut Canvas<'_>, area: Rect, chosen: usize) {
-    let columns = sort_columns(model.place());
+    let columns = sort_columns(model);
     let outer = centred(area, 28, columns.len() as u16 + 2);
     canvas.blank(outer);
     let inner = canvas.panel(outer, "Sort by");

@@ -240,6 +240,13 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         (Some(_), _) => &[("enter", "apply"), ("tab", "complete"), ("esc", "cancel")],
         (None, Some(Dialog::Help(_))) => &[("j/k", "scroll"), ("esc", "close")],
         (None, Some(Dialog::Sort(_))) => &[("j/k", "choose"), ("enter", "sort"), ("esc", "cancel")],
+        (None, Some(Dialog::Columns(_))) => &[
+            ("space", "show"),
+            ("J/K", "move"),
+            ("enter", "keep"),
+            ("r", "reset"),
+            ("esc", "undo"),
+        ],
         (None, Some(Dialog::Form(..))) => &[
             ("tab", "field"),
             ("y", "confirm on a button"),

@@ -10,6 +10,7 @@ mod frame;
 mod groups;
 mod nodes;
 mod panels;
+mod pickers;
 mod pulse;
 mod realm;
 mod realms;
@@ -73,55 +74,61 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
     }
 }
 
-/// Columns of a place that can be sorted by: title, the server's name, whether the largest comes
-/// first at first.
-pub(crate) fn sort_columns(place: &Place) -> Vec<(&'static str, &'static str, bool)> {
-    match place {
-        Place::Nodes => sortable(nodes::COLUMNS),
-        Place::Sessions => sortable(&sessions::COLUMNS),
-        Place::Users => sortable(users::COLUMNS),
-        Place::Realms => sortable(realms::COLUMNS),
-        Place::Audit => sortable(audit::COLUMNS),
-        Place::Refusals => sortable(refusals::COLUMNS),
-        Place::Alerts => sortable(alerts::COLUMNS),
-        Place::Redirects => sortable(redirects::COLUMNS),
-        Place::Groups(_) => sortable(groups::COLUMNS),
-        Place::Pulse
-        | Place::Session(_)
-        | Place::Realm(_)
-        | Place::Events
-        | Place::Config(_)
-        | Place::Contexts => Vec::new(),
-    }
+/// What is known of a column without its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ColumnInfo {
+    /// The title.
+    pub(crate) title: &'static str,
+    /// What it shows.
+    pub(crate) help: &'static str,
+    /// The server's name, where it can be sorted by.
+    pub(crate) sort: Option<&'static str>,
+    /// It holds figures: the largest comes first at first.
+    pub(crate) figures: bool,
+    /// It is on the screen now.
+    pub(crate) shown: bool,
 }
 
-/// Titles of the columns of a place and what they mean, for the help.
-pub(crate) fn column_help(place: &Place) -> Vec<(&'static str, &'static str)> {
+/// All columns of a place at a width, in their order on the screen.
+pub(crate) fn columns_of(model: &Model, place: &Place) -> Vec<ColumnInfo> {
+    let lists = &model.lists;
+    let width = model.size.0;
     match place {
-        Place::Nodes => helps(nodes::COLUMNS),
-        Place::Sessions => helps(&sessions::COLUMNS),
-        Place::Users => helps(users::COLUMNS),
-        Place::Realms => helps(realms::COLUMNS),
-        Place::Events => helps(events::COLUMNS),
-        Place::Audit => helps(audit::COLUMNS),
-        Place::Refusals => helps(refusals::COLUMNS),
-        Place::Alerts => helps(alerts::COLUMNS),
-        Place::Redirects => helps(redirects::COLUMNS),
-        Place::Config(_) => helps(config::COLUMNS),
-        Place::Groups(_) => helps(groups::COLUMNS),
-        Place::Contexts => helps(contexts::COLUMNS),
+        Place::Nodes => infos(nodes::COLUMNS, width, &lists.nodes),
+        Place::Sessions => infos(&sessions::columns(width), width, &lists.sessions),
+        Place::Users => infos(users::COLUMNS, width, &lists.users),
+        Place::Realms => infos(realms::COLUMNS, width, &lists.realms),
+        Place::Events => infos(events::COLUMNS, width, &lists.events),
+        Place::Audit => infos(audit::COLUMNS, width, &lists.audit),
+        Place::Refusals => infos(refusals::COLUMNS, width, &lists.refusals),
+        Place::Alerts => infos(alerts::COLUMNS, width, &lists.alerts),
+        Place::Redirects => infos(redirects::COLUMNS, width, &lists.redirects),
+        Place::Config(_) => infos(config::COLUMNS, width, &lists.config),
+        Place::Groups(_) => infos(groups::COLUMNS, width, &lists.groups),
+        Place::Contexts => infos(contexts::COLUMNS, width, &lists.contexts),
         Place::Pulse | Place::Session(_) | Place::Realm(_) => Vec::new(),
     }
 }
 
-fn helps<T, C>(columns: &[Column<T, C>]) -> Vec<(&'static str, &'static str)> {
-    columns.iter().map(|c| (c.title, c.help)).collect()
+fn infos<T, C>(columns: &[Column<T, C>], width: u16, list: &ListState<T>) -> Vec<ColumnInfo> {
+    let shown = grid::plan(columns, width, list.skip, list.columns.as_deref());
+    grid::order(columns, list.columns.as_deref())
+        .into_iter()
+        .map(|i| ColumnInfo {
+            title: columns[i].title,
+            help: columns[i].help,
+            sort: columns[i].sort,
+            figures: columns[i].align == Align::Right,
+            shown: shown.iter().any(|(at, _)| *at == i),
+        })
+        .collect()
 }
 
-fn sortable<T, C>(columns: &[Column<T, C>]) -> Vec<(&'static str, &'static str, bool)> {
-    columns
+/// Columns of the place that can be sorted by.
+pub(crate) fn sort_columns(model: &Model) -> Vec<(&'static str, &'static str, bool)> {
+    columns_of(model, model.place())
         .iter()
-        .filter_map(|c| c.sort.map(|sort| (c.title, sort, c.align == Align::Right)))
+        .filter_map(|c| c.sort.map(|sort| (c.title, sort, c.figures)))
         .collect()
 }
 
@@ -136,7 +143,7 @@ fn paint_list<T: Row>(
 ) -> Rect {
     let (totals, area, panel) = layout::list_areas(model.place(), body, model.size.1);
     paint_totals(model, canvas, totals, list);
-    let plan = grid::plan(columns, area.width, list.skip);
+    let plan = grid::plan(columns, area.width, list.skip, list.columns.as_deref());
     let sort = SortSign {
         column: list.sort.map(|s| s.0),
         descending: list.sort.is_some_and(|s| s.1),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratatui::layout::Rect;
 use shared::api::SessionView;
-use shared::units::{age, short_number};
+use shared::units::{age, byte_count, short_number};
 
 use super::paint_list;
 use super::panels::{self, Traffic, event_panel, halves, split};
@@ -22,7 +22,7 @@ const WIDE: u16 = 100;
 type SessionColumn = Column<SessionView, Model>;
 
 /// Columns, the ones that stay on narrow screens with the lowest rank.
-pub(super) const COLUMNS: [SessionColumn; 16] = [
+const COLUMNS: [SessionColumn; 24] = [
     Column {
         title: "ID",
         help: "session id; the first half is the same for all sessions of one start of a node",
@@ -146,7 +146,7 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
     Column {
         title: "PEERS",
         help: "peers with a permission, at most eight",
-        sort: Some("peers"),
+        sort: None,
         width: 21,
         most: 46,
         align: Left,
@@ -183,7 +183,96 @@ pub(super) const COLUMNS: [SessionColumn; 16] = [
         rank: 13,
         cell: |s, _| Cell::new(s.secret_id.as_deref().unwrap_or("-")),
     },
+    Column {
+        title: "PERMS",
+        help: "permissions: peers that it may talk to",
+        sort: Some("peers"),
+        width: 5,
+        most: 5,
+        align: Right,
+        rank: 14,
+        cell: |s, _| Cell::new(short_number(u64::from(s.peer_count))),
+    },
+    Column {
+        title: "NEWPEER",
+        help: "peers permitted for the first time, per second: a scan shows here",
+        sort: Some("newpeers"),
+        width: 7,
+        most: 7,
+        align: Right,
+        rank: 15,
+        cell: |s, _| new_peers(s.new_peers_per_sec),
+    },
+    Column {
+        title: "MAXRATE",
+        help: "limit of each direction, bits per second",
+        sort: Some("maxrate"),
+        width: 7,
+        most: 7,
+        align: Right,
+        rank: 16,
+        cell: |s, _| Cell::new(s.max_rate_bps.map_or_else(|| "-".to_owned(), short_number)),
+    },
+    Column {
+        title: "IN B",
+        help: "payload bytes from the client",
+        sort: Some("in_bytes"),
+        width: 7,
+        most: 8,
+        align: Right,
+        rank: 17,
+        cell: |s, _| Cell::new(byte_count(s.in_bytes)),
+    },
+    Column {
+        title: "OUT B",
+        help: "payload bytes to the client",
+        sort: Some("out_bytes"),
+        width: 7,
+        most: 8,
+        align: Right,
+        rank: 18,
+        cell: |s, _| Cell::new(byte_count(s.out_bytes)),
+    },
+    Column {
+        title: "WORKER",
+        help: "worker thread in the node",
+        sort: Some("worker"),
+        width: 6,
+        most: 6,
+        align: Right,
+        rank: 19,
+        cell: |s, _| Cell::new(s.worker.to_string()),
+    },
+    Column {
+        title: "SERVER",
+        help: "listener's address",
+        sort: Some("server"),
+        width: 21,
+        most: 24,
+        align: Left,
+        rank: 20,
+        cell: |s, _| Cell::new(s.server.to_string()),
+    },
+    Column {
+        title: "USERNAME",
+        help: "the full STUN username, with the expiry of a time-limited one",
+        sort: Some("username"),
+        width: 20,
+        most: 48,
+        align: Left,
+        rank: 21,
+        cell: |s, _| Cell::new(&s.username),
+    },
 ];
+
+fn new_peers(per_sec: f64) -> Cell {
+    let tone = if per_sec == 0.0 {
+        Tone::Faint
+    } else {
+        Tone::Normal
+    };
+    Cell::new(format!("{per_sec:.1}")).tone(tone)
+}
 
 /// All sessions of one start of a node share their first half: a short id shows its end too.
 fn id(session: &SessionView, model: &Model) -> Cell {
@@ -212,15 +301,21 @@ fn drops(drops: u64) -> Cell {
     Cell::new(short_number(drops)).tone(tone)
 }
 
-/// Paints the list, and the selected session below it where there is room.
-pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
-    let list = &model.lists.sessions;
+/// The columns on a screen of that width.
+pub(super) fn columns(width: u16) -> [SessionColumn; 24] {
     let mut columns = COLUMNS;
-    if model.size.0 >= WIDE {
+    if width >= WIDE {
         (columns[0].width, columns[0].most) = (16, 16);
         columns[2].width = 14;
         columns[5].width = 21;
     }
+    columns
+}
+
+/// Paints the list, and the selected session below it where there is room.
+pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
+    let list = &model.lists.sessions;
+    let columns = columns(model.size.0);
     let panel = paint_list(model, canvas, body, list, &columns, |s| s.stale);
     let Some(session) = list.selected().filter(|_| panel.height > 0) else {
         return;
@@ -270,9 +365,9 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
         ),
         format!(
             "in {} / {} packets   out {} / {} packets   drops {}",
-            shared::units::byte_count(session.in_bytes),
+            byte_count(session.in_bytes),
             short_number(session.in_packets),
-            shared::units::byte_count(session.out_bytes),
+            byte_count(session.out_bytes),
             short_number(session.out_packets),
             session.drops
         ),

@@ -73,19 +73,49 @@ pub(crate) struct SortSign {
 /// Columns left of the first one: the cursor's sign and the mark.
 const GUTTER: u16 = 2;
 
+/// Columns that an operator chose, in their order, and whether each is shown.
+pub(crate) type Choice = [(&'static str, bool)];
+
+/// All columns in the order chosen; ones that the choice does not know come last.
+pub(crate) fn order<T, C>(columns: &[Column<T, C>], choice: Option<&Choice>) -> Vec<usize> {
+    let place = |i: &usize| {
+        let title = columns[*i].title;
+        choice.map_or(*i, |choice| {
+            let known = choice.iter().position(|(chosen, _)| *chosen == title);
+            known.unwrap_or(choice.len() + i)
+        })
+    };
+    let mut order: Vec<usize> = (0..columns.len()).collect();
+    order.sort_by_key(place);
+    order
+}
+
 /// Chooses columns and widths for `room`: `skip` columns behind the first are scrolled away, then
-/// the highest ranks go until the rest fits, then what is left is given out in the order of rank.
-pub(crate) fn plan<T, C>(columns: &[Column<T, C>], room: u16, skip: usize) -> Vec<(usize, u16)> {
+/// columns go until the rest fits (the highest ranks first; of columns that were chosen, the last
+/// ones), then what is left is given out in the order of rank.
+pub(crate) fn plan<T, C>(
+    columns: &[Column<T, C>],
+    room: u16,
+    skip: usize,
+    choice: Option<&Choice>,
+) -> Vec<(usize, u16)> {
     let room = room.saturating_sub(GUTTER);
-    let mut chosen: Vec<usize> = (0..columns.len())
-        .filter(|&i| i == 0 || i > skip || columns[i].rank == 0)
-        .collect();
+    let mut chosen = match choice {
+        None => (0..columns.len())
+            .filter(|&i| i == 0 || i > skip || columns[i].rank == 0)
+            .collect(),
+        Some(choice) => chosen_columns(columns, choice, skip),
+    };
+    let rank = |i: usize, place: usize| match choice {
+        None => usize::from(columns[i].rank),
+        Some(_) => place,
+    };
     let need = |chosen: &[usize]| chosen.iter().map(|&i| columns[i].width + 1).sum::<u16>();
     while need(&chosen) > room + 1 {
-        let Some(worst) = (0..chosen.len()).max_by_key(|&k| (columns[chosen[k]].rank, k)) else {
+        let Some(worst) = (0..chosen.len()).max_by_key(|&k| (rank(chosen[k], k), k)) else {
             break;
         };
-        if columns[chosen[worst]].rank == 0 {
+        if rank(chosen[worst], worst) == 0 {
             break;
         }
         chosen.remove(worst);
@@ -101,6 +131,23 @@ pub(crate) fn plan<T, C>(columns: &[Column<T, C>], room: u16, skip: usize) -> Ve
         spare -= more;
     }
     widths
+}
+
+/// Columns that are shown by choice, without the `skip` ones behind the first.
+fn chosen_columns<T, C>(columns: &[Column<T, C>], choice: &Choice, skip: usize) -> Vec<usize> {
+    let shown = |i: &usize| choice.contains(&(columns[*i].title, true));
+    let mut chosen: Vec<usize> = order(columns, Some(choice))
+        .into_iter()
+        .filter(shown)
+        .collect();
+    let last = chosen.len().saturating_sub(1);
+    if last > 0 {
+        chosen.drain(1..=skip.min(last - 1));
+    }
+    if chosen.is_empty() {
+        chosen.push(0);
+    }
+    chosen
 }
 
 /// Paints the titles and the visible rows.
@@ -194,7 +241,7 @@ mod tests {
             column("C", 6, 6, 0),
         ];
         let names = |room| {
-            plan(&columns, room, 0)
+            plan(&columns, room, 0, None)
                 .iter()
                 .map(|&(i, _)| columns[i].title)
                 .collect::<Vec<_>>()
@@ -202,7 +249,7 @@ mod tests {
         assert_eq!(names(80), ["ID", "A", "B", "C"]);
         assert_eq!(names(30), ["ID", "B", "C"]);
         assert_eq!(names(10), ["ID", "C"]);
-        assert_eq!(plan(&columns, 80, 0)[0].1, 16);
+        assert_eq!(plan(&columns, 80, 0, None)[0].1, 16);
     }
 
     #[test]
@@ -212,7 +259,34 @@ mod tests {
             column("A", 10, 10, 2),
             column("B", 10, 10, 1),
         ];
-        let shown: Vec<_> = plan(&columns, 80, 1).iter().map(|&(i, _)| i).collect();
+        let shown: Vec<_> = plan(&columns, 80, 1, None)
+            .iter()
+            .map(|&(i, _)| i)
+            .collect();
         assert_eq!(shown, [0, 2]);
+    }
+
+    #[test]
+    fn chosen_columns_keep_their_order_and_the_last_go_first() {
+        let columns = [
+            column("ID", 8, 8, 0),
+            column("A", 10, 10, 0),
+            column("B", 10, 10, 9),
+            column("C", 10, 10, 1),
+        ];
+        let choice = [("ID", true), ("B", true), ("A", true), ("C", false)];
+        let names = |room, skip| {
+            plan(&columns, room, skip, Some(&choice))
+                .iter()
+                .map(|&(i, _)| columns[i].title)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(80, 0), ["ID", "B", "A"]);
+        assert_eq!(names(24, 0), ["ID", "B"]);
+        assert_eq!(names(5, 0), ["ID"]);
+        assert_eq!(names(80, 1), ["ID", "A"]);
+        assert_eq!(names(80, 9), ["ID", "A"]);
+        let none = [("ID", false), ("A", false), ("B", false), ("C", false)];
+        assert_eq!(plan(&columns, 80, 0, Some(&none)), [(0, 8)]);
     }
 }

@@ -3,6 +3,7 @@
 mod behaviour;
 mod changes;
 mod panels;
+mod pickers;
 mod runtime;
 mod screens;
 

@@ -11,10 +11,9 @@ use super::super::model::{Dialog, Mode, Model, Place, PromptKind, REFRESH_SECS};
 use super::super::pulse;
 use super::super::theme::Tone;
 use super::{
-    ask, ask_list_again, ask_view, change, enter, jobs, jump, prompt, realm, set_filter, set_trail,
-    travel,
+    ask, ask_list_again, ask_view, change, enter, jobs, jump, pickers, prompt, realm, set_filter,
+    set_trail, travel,
 };
-use crate::views::sort_columns;
 use crate::widgets::form::FormAnswer;
 
 /// Two ^c within this time leave.
@@ -66,7 +65,8 @@ fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
             }
             return;
         }
-        Some(Dialog::Sort(_)) => return sort_key(model, event, effects),
+        Some(Dialog::Sort(_)) => return pickers::sort_key(model, event, effects),
+        Some(Dialog::Columns(_)) => return pickers::columns_key(model, event),
         Some(Dialog::Job(_)) => return jobs::key(model, event, effects),
         Some(Dialog::Form(form, _)) => form.key(event),
     };
@@ -80,29 +80,6 @@ fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
                 ask_view(model, effects);
             }
         }
-    }
-}
-
-fn sort_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
-    let columns = sort_columns(model.place());
-    let Some(Dialog::Sort(chosen)) = &mut model.dialog else {
-        return;
-    };
-    match event.code {
-        KeyCode::Down | KeyCode::Char('j') => {
-            *chosen = (*chosen + 1).min(columns.len().saturating_sub(1))
-        }
-        KeyCode::Up | KeyCode::Char('k') => *chosen = chosen.saturating_sub(1),
-        KeyCode::Esc | KeyCode::Char('q' | 's') => model.dialog = None,
-        KeyCode::Enter => {
-            let column = columns.get(*chosen).copied();
-            model.dialog = None;
-            if let (Some((_, name, figures)), Some(list)) = (column, model.list()) {
-                list.set_sort(name, figures);
-                ask_list_again(model, effects);
-            }
-        }
-        _ => {}
     }
 }
 
@@ -131,14 +108,11 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
         | I::Go(_) => navigate(model, binding.intent, effects),
         I::Command => prompt::open(model, PromptKind::Command),
         I::Filter => prompt::open(model, PromptKind::Filter),
-        I::Sort => {
-            let current = model.list().and_then(|l| l.sort());
-            let columns = sort_columns(model.place());
-            let chosen = columns
-                .iter()
-                .position(|(_, name, _)| current.is_some_and(|c| c.0 == *name));
-            model.dialog = Some(Dialog::Sort(chosen.unwrap_or(0)));
+        I::Sort => pickers::open_sort(model),
+        I::SortLeft | I::SortRight => {
+            pickers::move_sort(model, binding.intent == I::SortRight, effects);
         }
+        I::Columns => pickers::open_columns(model),
         I::Reverse => {
             if let Some(list) = model.list()
                 && let Some((column, descending)) = list.sort()

@@ -6,6 +6,7 @@ pub(crate) use change::BULK_MAX;
 mod jobs;
 mod keys;
 pub(crate) use keys::about;
+mod pickers;
 mod prompt;
 mod realm;
 mod watch;
