@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 use shared::api::SessionView;
-use shared::filter::{Filter, LabelledSession, SESSION_COLUMNS, SortKey, SortSpec};
+use shared::filter::{Direction, Filter, LabelledSession, SESSION_COLUMNS, SortKey, SortSpec};
 use shared::{Realm, SessionId};
 
 use super::Directory;
