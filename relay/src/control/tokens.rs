@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::clock::Moment;
 use super::hub::Hub;
 use super::keys;
-use crate::store::StoredToken;
+use crate::store::{StoreError, StoredToken};
 
 /// How often the store's tokens are compared, so that a lost message heals.
 const COMPARE: Duration = Duration::from_secs(10);
@@ -30,6 +30,7 @@ pub(super) struct Tokens {
     used: Mutex<HashMap<String, u64>>,
     /// Wakes the task that reads them again.
     pub stale: Notify,
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl Tokens {
@@ -41,6 +42,7 @@ impl Tokens {
             known: ArcSwap::default(),
             used: Mutex::default(),
             stale: Notify::new(),
+            refreshing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -56,7 +58,7 @@ impl Tokens {
     }
 
     /// Takes the store's tokens over, and caches them on disk if they changed.
-    pub(super) fn replace(&self, mut tokens: Vec<StoredToken>) {
+    fn replace(&self, mut tokens: Vec<StoredToken>) {
         tokens.truncate(MAX_TOKENS);
         tokens.sort_by(|a, b| a.view.id.cmp(&b.view.id));
         if **self.known.load() == tokens {
@@ -139,6 +141,18 @@ fn write_private(path: &Path, tokens: &[StoredToken]) -> std::io::Result<()> {
     std::fs::rename(temporary, path)
 }
 
+/// Reads them from the store.
+///
+/// # Errors
+/// What the store said; what was known is kept then.
+pub(super) async fn refresh(hub: &Hub) -> Result<(), StoreError> {
+    // One at a time: an older reading never overwrites a newer one.
+    let _turn = hub.tokens.refreshing.lock().await;
+    let tokens = hub.noted(hub.store.tokens().await)?;
+    hub.tokens.replace(tokens);
+    Ok(())
+}
+
 /// Keeps the tokens current until the node stops. A relay without the gateway role has no business
 /// with them.
 pub(super) async fn keep_current(hub: Arc<Hub>) {
@@ -146,8 +160,8 @@ pub(super) async fn keep_current(hub: Arc<Hub>) {
         return;
     }
     loop {
-        if let Ok(tokens) = hub.noted(hub.store.tokens().await) {
-            hub.tokens.replace(tokens);
+        if let Err(error) = refresh(&hub).await {
+            tracing::debug!(%error, "the tokens stay as they were");
         }
         tokio::select! {
             () = hub.cancel.cancelled() => return,

@@ -4,7 +4,7 @@ use shared::api::{
     ApiError, EventKind, Page, Role, Severity, TokenCreate, TokenCreated, TokenView,
 };
 
-use super::{Caller, MAX_TEXT, Service, bad, need, need_all_realms, not_found};
+use super::{Caller, MAX_TEXT, Service, bad, need, need_all_realms, not_found, store_error};
 use crate::control::clock::Moment;
 use crate::control::tokens::{self, MAX_TOKENS};
 use crate::store::StoredToken;
@@ -140,9 +140,8 @@ impl Service {
     }
 
     async fn reload_tokens(&self) -> Result<(), ApiError> {
-        let stored = self.store(self.hub.store.tokens().await)?;
-        self.hub.tokens.replace(stored);
-        Ok(())
+        let read = tokens::refresh(&self.hub).await;
+        read.map_err(|error| store_error(&error))
     }
 
     fn token_event(&self, caller: &Caller, id: &str, word: &str) {
