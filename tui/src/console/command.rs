@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Top,
     /// The settings of a node.
     Config,
+    /// What differs between two nodes.
+    Diff,
     /// The sessions of a node.
     Node,
     /// The sessions of a user.
@@ -88,6 +90,24 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "sessions by group",
     ),
     (Command::Config, &["config"], "[NODE]", "settings of a node"),
+    (
+        Command::Diff,
+        &["diff"],
+        "NODE NODE",
+        "what differs between the settings of two nodes",
+    ),
+    (
+        Command::Place(Place::AlertRules),
+        &["alert-rules", "rules"],
+        "",
+        "conditions with their thresholds",
+    ),
+    (
+        Command::Place(Place::RefusalCounts),
+        &["refusal-counts", "rc"],
+        "[filter]",
+        "refusals since the start, by reason",
+    ),
     (Command::Node, &["node"], "NODE", "sessions of a node"),
     (Command::User, &["user"], "USER", "sessions of a user"),
     (Command::Realm, &["realm"], "REALM", "sessions of a realm"),
@@ -134,7 +154,7 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
             .collect();
     };
     let known: Vec<&str> = match find(word) {
-        Some(Command::Node | Command::Config) => {
+        Some(Command::Node | Command::Config | Command::Diff) => {
             model.cluster.iter().map(|n| n.id.as_str()).collect()
         }
         Some(Command::Realm) => model

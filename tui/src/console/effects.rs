@@ -49,6 +49,7 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
             Kind::Realms => Answer::Realms(api.realms(query).await?),
             Kind::Audit => Answer::Audit(api.audit(query).await?),
             Kind::Refusals => Answer::Refusals(api.recent_refusals(query).await?),
+            Kind::RefusalCounts => Answer::RefusalCounts(api.refusals(query).await?),
             Kind::Alerts => Answer::Alerts(api.alerts(query).await?),
             Kind::Redirects => Answer::Redirects(api.redirects(query).await?),
         },
@@ -70,6 +71,15 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         Question::History(of) => Answer::History(Box::new(api.history(of).await?)),
         Question::TopAlerts(query) => Answer::Alerts(api.alerts(query).await?),
         Question::PanelConfig(node) => Answer::Config(Box::new(api.config(node).await?)),
+        Question::EditSetting(node, _) => Answer::Config(Box::new(api.config(node).await?)),
+        Question::Overrides(scope) => {
+            Answer::Overrides(Box::new(api.config_overrides(scope).await?))
+        }
+        Question::Diff(left, right) => {
+            let (left, right) = tokio::try_join!(api.config(left), api.config(right))?;
+            Answer::Diff(Box::new(left), Box::new(right))
+        }
+        Question::AlertRules => Answer::AlertRules(api.alert_rules().await?),
         Question::Secrets(realm) => Answer::Secrets(api.secrets(realm).await?),
         Question::TopUsers(_, query) => Answer::Groups(api.groups(query).await?),
     })
@@ -126,6 +136,20 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
         }
         Action::DeleteUser(realm, user, reason) => {
             api.delete_user(realm, user, reason).await?;
+            Outcome::Done
+        }
+        Action::PatchConfig(scope, revision, patch) => {
+            Outcome::Config(Box::new(api.patch_config(scope, *revision, patch).await?))
+        }
+        Action::PatchRule(name, revision, patch) => {
+            Outcome::Rules(api.patch_alert_rule(name, *revision, patch).await?)
+        }
+        Action::CreateRedirect(create) => {
+            api.create_redirect(create).await?;
+            Outcome::Done
+        }
+        Action::DeleteRedirect(id, reason) => {
+            api.delete_redirect(id, reason).await?;
             Outcome::Done
         }
         Action::PutRealm(realm, revision, put) => {

@@ -23,14 +23,28 @@ impl Views {
     pub(crate) const GROUPS: Self = Self(1 << 12);
     pub(crate) const CONTEXTS: Self = Self(1 << 13);
     pub(crate) const REALM: Self = Self(1 << 14);
-    const ALL: Self = Self(0x7fff);
+    pub(crate) const REFUSAL_COUNTS: Self = Self(1 << 15);
+    pub(crate) const ALERT_RULES: Self = Self(1 << 16);
+    pub(crate) const DIFF: Self = Self(1 << 17);
+    const ALL: Self = Self(0x3ffff);
     /// Views with several panels, or two lists.
-    const TABS: Self = Self::PULSE;
+    const TABS: Self = Self::PULSE
+        .and(Self::REFUSALS)
+        .and(Self::REFUSAL_COUNTS)
+        .and(Self::ALERTS)
+        .and(Self::ALERT_RULES);
+    /// Views whose rows can be filtered.
+    const FILTERED: Self = Self::PAGED
+        .and(Self::EVENTS)
+        .and(Self::CONFIG)
+        .and(Self::GROUPS);
     /// Views that are one list.
     const LISTS: Self = Self::PAGED
         .and(Self::EVENTS)
         .and(Self::CONFIG)
         .and(Self::GROUPS)
+        .and(Self::ALERT_RULES)
+        .and(Self::DIFF)
         .and(Self::CONTEXTS);
     /// Lists that the nodes filter, sort and page.
     const PAGED: Self = Self::NODES
@@ -39,6 +53,7 @@ impl Views {
         .and(Self::REALMS)
         .and(Self::AUDIT)
         .and(Self::REFUSALS)
+        .and(Self::REFUSAL_COUNTS)
         .and(Self::ALERTS)
         .and(Self::REDIRECTS);
 
@@ -97,6 +112,9 @@ pub(crate) enum Intent {
     Follow,
     NextPanel,
     LastPanel,
+    OnlyChanged,
+    Settings,
+    LogLevel,
     Kill,
     Block,
     Edit,
@@ -234,6 +252,22 @@ pub(crate) static BINDINGS: &[Binding] = &[
         Role::Operator,
     ),
     change(
+        &[key('X')],
+        I::Kill,
+        Views::REDIRECTS,
+        "remove",
+        "remove the redirect; asks first",
+        Role::Admin,
+    ),
+    change(
+        &[key('L')],
+        I::LogLevel,
+        Views::NODES,
+        "log level",
+        "change how much the node logs",
+        Role::Admin,
+    ),
+    change(
         &[key('B')],
         I::Block,
         Views::SESSIONS.and(Views::SESSION).and(Views::USERS),
@@ -244,17 +278,20 @@ pub(crate) static BINDINGS: &[Binding] = &[
     change(
         &[key('E')],
         I::Edit,
-        Views::USERS.and(Views::REALMS),
+        Views::USERS
+            .and(Views::REALMS)
+            .and(Views::CONFIG)
+            .and(Views::ALERT_RULES),
         "edit",
-        "edit the user's or the realm's limits",
+        "edit the user, the realm, the setting or the rule",
         Role::Admin,
     ),
     change(
         &[key('N')],
         I::New,
-        Views::USERS.and(Views::REALMS),
+        Views::USERS.and(Views::REALMS).and(Views::REDIRECTS),
         "new",
-        "add a user or a realm",
+        "add a user, a realm or a redirect",
         Role::Admin,
     ),
     change(
@@ -276,7 +313,7 @@ pub(crate) static BINDINGS: &[Binding] = &[
     bind(
         &[key('/')],
         I::Filter,
-        Views::LISTS,
+        Views::FILTERED,
         "filter",
         "filter; esc clears it",
     ),
@@ -300,6 +337,20 @@ pub(crate) static BINDINGS: &[Binding] = &[
         Views::PAGED.and(Views::GROUPS),
         "sort",
         "choose the column to sort by",
+    ),
+    bind(
+        &[key('d')],
+        I::OnlyChanged,
+        Views::CONFIG,
+        "changed",
+        "show only what is not at its default, or all",
+    ),
+    bind(
+        &[key('c')],
+        I::Settings,
+        Views::NODES,
+        "settings",
+        "settings of the node",
     ),
     bind(
         &[key('f')],

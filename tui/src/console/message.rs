@@ -2,14 +2,15 @@
 
 use crossterm::event::KeyEvent;
 use shared::api::{
-    AlertView, ApiError, AuditView, BlockRequest, ConfigView, EventView, GroupQuery, GroupView,
-    HistoryView, JobView, KillRequest, KillResult, ListQuery, NodeView, Overview, Page, RealmPut,
-    RealmView, RedirectView, RefusalView, SecretView, SessionDetail, SessionView, SessionsKill,
-    UserPatch, UserPut, UserView, WhoAmI,
+    AlertRulePatch, AlertRules, AlertView, ApiError, AuditView, BlockRequest, ConfigOverrides,
+    ConfigPatch, ConfigResult, ConfigView, EventView, GroupQuery, GroupView, HistoryView, JobView,
+    KillRequest, KillResult, ListQuery, NodeView, Overview, Page, RealmPut, RealmView,
+    RedirectCreate, RedirectView, RefusalCount, RefusalView, SecretView, SessionDetail,
+    SessionView, SessionsKill, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
-use crate::client::HistoryOf;
+use crate::client::{ConfigScope, HistoryOf};
 
 /// Something that happened.
 pub(crate) enum Message {
@@ -74,6 +75,8 @@ pub(crate) enum Kind {
     Audit,
     /// The latest refusals.
     Refusals,
+    /// Refusals since the start, by reason.
+    RefusalCounts,
     /// Alerts.
     Alerts,
     /// Redirects.
@@ -126,6 +129,14 @@ pub(crate) enum Question {
     TopAlerts(ListQuery),
     /// The settings of the node under the cursor.
     PanelConfig(NodeId),
+    /// The settings of a node, one of which is to be edited.
+    EditSetting(NodeId, &'static str),
+    /// Overrides as they are after a lost compare-and-set.
+    Overrides(ConfigScope),
+    /// The settings of two nodes.
+    Diff(NodeId, NodeId),
+    /// All alert rules.
+    AlertRules,
     /// The secrets of a realm.
     Secrets(Realm),
     /// The users of a realm with the most traffic.
@@ -164,6 +175,10 @@ impl Question {
             Self::Groups(_) => "groups",
             Self::TopAlerts(_) => "top-alerts",
             Self::PanelConfig(_) => "panel-config",
+            Self::EditSetting(..) => "edit-setting",
+            Self::Overrides(_) => "overrides",
+            Self::Diff(..) => "diff",
+            Self::AlertRules => "alert-rules",
             Self::Secrets(_) => "secrets",
             Self::TopUsers(..) => "top-users",
         })
@@ -210,6 +225,14 @@ pub(crate) enum Answer {
     History(Box<HistoryView>),
     /// To [`Question::Secrets`].
     Secrets(Page<SecretView>),
+    /// To [`Question::Overrides`].
+    Overrides(Box<ConfigOverrides>),
+    /// To [`Question::Diff`].
+    Diff(Box<ConfigView>, Box<ConfigView>),
+    /// To [`Question::AlertRules`].
+    AlertRules(AlertRules),
+    /// Counters of refusals.
+    RefusalCounts(Page<RefusalCount>),
 }
 
 /// A change. No `Debug`: it may carry a password.
@@ -233,6 +256,14 @@ pub(crate) enum Action {
     DeleteUser(Realm, String, String),
     /// Write a realm document over this revision.
     PutRealm(Realm, u64, Box<RealmPut>),
+    /// Change overrides over this revision, or only tell what would change.
+    PatchConfig(ConfigScope, u64, Box<ConfigPatch>),
+    /// Change an alert rule over this revision of the rules.
+    PatchRule(String, u64, Box<AlertRulePatch>),
+    /// Add a redirect.
+    CreateRedirect(Box<RedirectCreate>),
+    /// Remove a redirect, for a reason.
+    DeleteRedirect(String, String),
 }
 
 /// What came of a change.
@@ -243,6 +274,10 @@ pub(crate) enum Outcome {
     Job(JobView),
     /// The realm as it is now.
     Realm(Box<RealmView>),
+    /// What a change of settings did, or would do.
+    Config(Box<ConfigResult>),
+    /// The alert rules as they are now.
+    Rules(AlertRules),
     /// It was done.
     Done,
 }

@@ -7,6 +7,7 @@
 pub(crate) mod command;
 mod connection;
 mod effects;
+pub(crate) mod fleet_forms;
 pub(crate) mod history;
 pub(crate) mod keymap;
 pub(crate) mod layout;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use jiff::tz::TimeZone;
 use shared::NodeId;
 use shared::api::{
-    AlertView, AuditView, ConfigView, EventView, GroupView, JobView, NodeView, Overview, RealmView,
-    RedirectView, RefusalView, Role, SessionDetail, SessionView, SettingView, UserView, WhoAmI,
+    AlertRule, AlertRules, AlertView, AuditView, ConfigView, EventView, GroupView, JobView,
+    NodeView, Overview, RealmView, RedirectView, RefusalCount, RefusalView, Role, SessionDetail,
+    SessionView, SettingSource, SettingView, UserView, WhoAmI,
 };
 use shared::filter::{self, Filter};
 use tui_input::Input;
@@ -19,7 +20,7 @@ use super::pickers::ColumnPicker;
 pub(crate) use super::place::{Place, Visit};
 use super::pulse::Focus;
 use super::purpose::Purpose;
-use super::rows::ContextRow;
+use super::rows::{ContextRow, DiffRow};
 use super::theme::{Theme, Tone};
 use crate::widgets::form::Form;
 
@@ -160,9 +161,12 @@ pub(crate) struct Lists {
     pub(crate) events: ListState<EventView>,
     pub(crate) audit: ListState<AuditView>,
     pub(crate) refusals: ListState<RefusalView>,
+    pub(crate) refusal_counts: ListState<RefusalCount>,
     pub(crate) alerts: ListState<AlertView>,
+    pub(crate) rules: ListState<AlertRule>,
     pub(crate) redirects: ListState<RedirectView>,
     pub(crate) config: ListState<SettingView>,
+    pub(crate) diff: ListState<DiffRow>,
     pub(crate) groups: ListState<GroupView>,
     pub(crate) contexts: ListState<ContextRow>,
 }
@@ -177,9 +181,12 @@ impl Lists {
             events: ListState::default(),
             audit: ListState::sorted("time", true),
             refusals: ListState::sorted("time", true),
+            refusal_counts: ListState::sorted("count", true),
             alerts: ListState::sorted("severity", true),
+            rules: ListState::default(),
             redirects: ListState::sorted("transport", false),
             config: ListState::default(),
+            diff: ListState::default(),
             groups: ListState::sorted("rate", true),
             contexts: ListState::default(),
         }
@@ -195,7 +202,10 @@ impl Lists {
             Place::Events => &self.events,
             Place::Audit => &self.audit,
             Place::Refusals => &self.refusals,
+            Place::RefusalCounts => &self.refusal_counts,
             Place::Alerts => &self.alerts,
+            Place::AlertRules => &self.rules,
+            Place::Diff(..) => &self.diff,
             Place::Redirects => &self.redirects,
             Place::Config(_) => &self.config,
             Place::Groups(_) => &self.groups,
@@ -208,6 +218,8 @@ impl Lists {
     pub(crate) fn of_mut(&mut self, place: &Place) -> Option<&mut dyn AnyList> {
         Some(match place {
             Place::Config(_) => &mut self.config,
+            Place::AlertRules => &mut self.rules,
+            Place::Diff(..) => &mut self.diff,
             Place::Groups(_) => &mut self.groups,
             Place::Contexts => &mut self.contexts,
             Place::Events => &mut self.events,
@@ -225,6 +237,7 @@ impl Lists {
             Kind::Realms => &self.realms,
             Kind::Audit => &self.audit,
             Kind::Refusals => &self.refusals,
+            Kind::RefusalCounts => &self.refusal_counts,
             Kind::Alerts => &self.alerts,
             Kind::Redirects => &self.redirects,
         }
@@ -239,6 +252,7 @@ impl Lists {
             Kind::Realms => &mut self.realms,
             Kind::Audit => &mut self.audit,
             Kind::Refusals => &mut self.refusals,
+            Kind::RefusalCounts => &mut self.refusal_counts,
             Kind::Alerts => &mut self.alerts,
             Kind::Redirects => &mut self.redirects,
         }
@@ -301,6 +315,10 @@ pub(crate) struct Model {
     pub(crate) top_realms: Vec<RealmView>,
     /// Settings of the node that is looked at.
     pub(crate) config: Option<ConfigView>,
+    /// Only settings that are not at their default are shown.
+    pub(crate) only_changed: bool,
+    /// The alert rules.
+    pub(crate) rules: Option<AlertRules>,
     /// What stands beside the lists.
     pub(crate) panels: Panels,
     /// Newest events, oldest first.
@@ -368,6 +386,8 @@ impl Model {
             node_trend: BTreeMap::new(),
             top_realms: Vec::new(),
             config: None,
+            only_changed: false,
+            rules: None,
             panels: Panels::default(),
             events: VecDeque::new(),
             unshown_events: false,
@@ -501,14 +521,35 @@ impl Model {
         let Some(config) = &self.config else { return };
         let list = &mut self.lists.config;
         let filter = Filter::parse(&list.filter, filter::SETTING_COLUMNS).ok();
-        let matches = |s: &&SettingView| filter.as_ref().is_none_or(|f| f.matches(*s));
+        let all = !self.only_changed;
+        let matches = |s: &&SettingView| {
+            (all || s.source != SettingSource::Default || s.pending.is_some())
+                && filter.as_ref().is_none_or(|f| f.matches(*s))
+        };
         let rows = config.settings.iter().filter(matches).cloned().collect();
         list.error = None;
         list.set_rows(rows, config.settings.len(), config.as_of_ms);
     }
 
+    /// Shows the alert rules that are known.
+    pub(crate) fn select_rules(&mut self) {
+        let Some(rules) = &self.rules else { return };
+        let list = &mut self.lists.rules;
+        list.error = None;
+        list.set_rows(rules.rules.clone(), rules.rules.len(), self.now_ms);
+    }
+
+    /// A moment with its day, as in `2026-11-21 12:04:31`.
+    pub(crate) fn moment(&self, at_ms: u64) -> String {
+        self.formatted(at_ms, "%Y-%m-%d %H:%M:%S")
+    }
+
     /// The time of day of a moment, as in `12:04:31`.
     pub(crate) fn clock(&self, at_ms: u64) -> String {
+        self.formatted(at_ms, "%H:%M:%S")
+    }
+
+    fn formatted(&self, at_ms: u64, format: &str) -> String {
         let moment = i64::try_from(at_ms)
             .ok()
             .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
@@ -517,7 +558,7 @@ impl Model {
         };
         moment
             .to_zoned(self.zone.clone())
-            .strftime("%H:%M:%S")
+            .strftime(format)
             .to_string()
     }
 }

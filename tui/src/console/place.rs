@@ -30,12 +30,18 @@ pub(crate) enum Place {
     Audit,
     /// The latest refusals.
     Refusals,
+    /// Refusals since the start, by reason.
+    RefusalCounts,
     /// Conditions that hold.
     Alerts,
+    /// All conditions with their thresholds.
+    AlertRules,
     /// Where clients are sent instead.
     Redirects,
     /// Settings of a node.
     Config(NodeId),
+    /// What differs between the settings of two nodes.
+    Diff(NodeId, NodeId),
     /// Sessions by group.
     Groups(GroupBy),
     /// Contexts of the configuration file.
@@ -66,7 +72,10 @@ impl Place {
             Self::Events => Views::EVENTS,
             Self::Audit => Views::AUDIT,
             Self::Refusals => Views::REFUSALS,
+            Self::RefusalCounts => Views::REFUSAL_COUNTS,
             Self::Alerts => Views::ALERTS,
+            Self::AlertRules => Views::ALERT_RULES,
+            Self::Diff(..) => Views::DIFF,
             Self::Redirects => Views::REDIRECTS,
             Self::Config(_) => Views::CONFIG,
             Self::Groups(_) => Views::GROUPS,
@@ -87,7 +96,10 @@ impl Place {
             Self::Events => "Events".to_owned(),
             Self::Audit => "Audit".to_owned(),
             Self::Refusals => "Refusals".to_owned(),
+            Self::RefusalCounts => "Refusals by reason".to_owned(),
             Self::Alerts => "Alerts".to_owned(),
+            Self::AlertRules => "Alert rules".to_owned(),
+            Self::Diff(left, right) => format!("Config {left} against {right}"),
             Self::Redirects => "Redirects".to_owned(),
             Self::Config(node) => format!("Config {node}"),
             Self::Groups(by) => format!("Sessions by {by}"),
@@ -104,13 +116,16 @@ impl Place {
             Self::Realms => Some(Kind::Realms),
             Self::Audit => Some(Kind::Audit),
             Self::Refusals => Some(Kind::Refusals),
+            Self::RefusalCounts => Some(Kind::RefusalCounts),
             Self::Alerts => Some(Kind::Alerts),
             Self::Redirects => Some(Kind::Redirects),
             Self::Pulse
             | Self::Session(_)
             | Self::Realm(_)
             | Self::Events
+            | Self::AlertRules
             | Self::Config(_)
+            | Self::Diff(..)
             | Self::Groups(_)
             | Self::Contexts => None,
         }
@@ -126,12 +141,18 @@ impl Place {
             Self::Events => Some(filter::EVENT_COLUMNS),
             Self::Audit => Some(filter::AUDIT_COLUMNS),
             Self::Refusals => Some(filter::RECENT_REFUSAL_COLUMNS),
+            Self::RefusalCounts => Some(filter::REFUSAL_COLUMNS),
             Self::Alerts => Some(filter::ALERT_COLUMNS),
             Self::Redirects => Some(filter::REDIRECT_COLUMNS),
             Self::Config(_) => Some(filter::SETTING_COLUMNS),
             // Sessions are chosen first, then grouped.
             Self::Groups(_) => Some(filter::SESSION_COLUMNS),
-            Self::Pulse | Self::Session(_) | Self::Realm(_) | Self::Contexts => None,
+            Self::Pulse
+            | Self::Session(_)
+            | Self::Realm(_)
+            | Self::AlertRules
+            | Self::Diff(..)
+            | Self::Contexts => None,
         }
     }
 }

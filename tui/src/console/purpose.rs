@@ -7,6 +7,7 @@ use shared::api::{
 use shared::units::{parse_duration, parse_number};
 use shared::{IpRange, Realm, SessionId, Username};
 
+use super::fleet_forms::{RuleEdit, SettingEdit, redirect};
 use super::message::Action;
 use crate::widgets::form::Form;
 
@@ -35,6 +36,20 @@ pub(crate) enum Purpose {
     RealmApply(Box<RealmBase>, Box<RealmDraft>, Box<Form>),
     /// Somebody else was faster: theirs, and our form.
     RealmConflict(Box<RealmView>, Box<Form>),
+    /// Nothing: it only tells.
+    Look,
+    /// Fill in the value of a setting.
+    ConfigForm(Box<SettingEdit>),
+    /// Confirm what it would do.
+    ConfigApply(Box<SettingEdit>, Box<Form>),
+    /// Somebody else was faster: the edit over theirs, and our form.
+    ConfigConflict(Box<SettingEdit>, Box<Form>),
+    /// Change an alert rule.
+    EditRule(Box<RuleEdit>),
+    /// Add a redirect.
+    NewRedirect,
+    /// Remove the one with this id.
+    RemoveRedirect(String),
 }
 
 /// The document that an edit starts from.
@@ -255,9 +270,34 @@ impl Purpose {
                     reason: draft.reason.clone(),
                 }),
             ),
-            Self::RealmForm(_) | Self::RealmConflict(..) => {
-                return Err("nothing to do yet".to_owned());
+            Self::RealmForm(_)
+            | Self::RealmConflict(..)
+            | Self::ConfigConflict(..)
+            | Self::Look => return Err("nothing to do yet".to_owned()),
+            fleet => return fleet.fleet_action(form),
+        })
+    }
+
+    /// The changes of the fleet as a whole.
+    fn fleet_action(&self, form: &Form) -> Result<Action, String> {
+        Ok(match self {
+            Self::ConfigForm(edit) => {
+                let (scope, revision) = edit.scope(form);
+                Action::PatchConfig(scope, revision, Box::new(edit.patch(form, true)?))
             }
+            Self::ConfigApply(edit, form) => {
+                let (scope, revision) = edit.scope(form);
+                Action::PatchConfig(scope, revision, Box::new(edit.patch(form, false)?))
+            }
+            Self::EditRule(edit) => {
+                let name = edit.rule.name.clone();
+                Action::PatchRule(name, edit.revision, Box::new(edit.patch(form)?))
+            }
+            Self::NewRedirect => Action::CreateRedirect(Box::new(redirect(form)?)),
+            Self::RemoveRedirect(id) => {
+                Action::DeleteRedirect(id.clone(), form.value("reason").to_owned())
+            }
+            _ => return Err("nothing to do".to_owned()),
         })
     }
 }

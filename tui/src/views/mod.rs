@@ -1,10 +1,12 @@
 //! What is on the screen: pure functions from the model to cells.
 
+mod alert_rules;
 mod alerts;
 mod audit;
 mod config;
 mod contexts;
 mod dialogs;
+mod diff;
 mod events;
 mod frame;
 mod groups;
@@ -15,6 +17,7 @@ mod pulse;
 mod realm;
 mod realms;
 mod redirects;
+mod refusal_counts;
 mod refusals;
 mod session;
 mod sessions;
@@ -54,7 +57,10 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
         Place::Events => events::paint(model, canvas, regions.body),
         Place::Audit => audit::paint(model, canvas, regions.body),
         Place::Refusals => refusals::paint(model, canvas, regions.body),
+        Place::RefusalCounts => refusal_counts::paint(model, canvas, regions.body),
         Place::Alerts => alerts::paint(model, canvas, regions.body),
+        Place::AlertRules => alert_rules::paint(model, canvas, regions.body),
+        Place::Diff(..) => diff::paint(model, canvas, regions.body),
         Place::Redirects => redirects::paint(model, canvas, regions.body),
         Place::Config(_) => config::paint(model, canvas, regions.body),
         Place::Groups(_) => groups::paint(model, canvas, regions.body),
@@ -101,7 +107,10 @@ pub(crate) fn columns_of(model: &Model, place: &Place) -> Vec<ColumnInfo> {
         Place::Events => infos(events::COLUMNS, width, &lists.events),
         Place::Audit => infos(audit::COLUMNS, width, &lists.audit),
         Place::Refusals => infos(refusals::COLUMNS, width, &lists.refusals),
+        Place::RefusalCounts => infos(refusal_counts::COLUMNS, width, &lists.refusal_counts),
         Place::Alerts => infos(alerts::COLUMNS, width, &lists.alerts),
+        Place::AlertRules => infos(alert_rules::COLUMNS, width, &lists.rules),
+        Place::Diff(..) => infos(diff::COLUMNS, width, &lists.diff),
         Place::Redirects => infos(redirects::COLUMNS, width, &lists.redirects),
         Place::Config(_) => infos(config::COLUMNS, width, &lists.config),
         Place::Groups(_) => infos(groups::COLUMNS, width, &lists.groups),

@@ -268,11 +268,16 @@ fn cells(detail: &SessionDetail, permission: &PermissionView) -> [String; 7] {
         (None, Some(port)) => std::net::SocketAddr::new(permission.peer, port).to_string(),
         (None, None) => permission.peer.to_string(),
     };
+    let known = detail.permission_rates_ms.is_some();
+    let rate = |bps| match known {
+        true => short_number(bps),
+        false => "-".to_owned(),
+    };
     [
         peer,
         channel.map_or_else(|| "-".to_owned(), |c| format!("0x{:04X}", c.number)),
-        short_number(permission.rate_in_bps),
-        short_number(permission.rate_out_bps),
+        rate(permission.rate_in_bps),
+        rate(permission.rate_out_bps),
         byte_count(permission.in_bytes),
         byte_count(permission.out_bytes),
         format!("{}s", permission.ttl_secs),

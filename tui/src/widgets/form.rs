@@ -139,6 +139,11 @@ impl Form {
         }
     }
 
+    /// A dialog that only tells something.
+    pub(crate) fn message(title: impl Into<String>) -> Self {
+        Self::new(title, "", Vec::new())
+    }
+
     /// The same with the focus on its first field: what it does is confirmed later, or is no danger.
     pub(crate) fn focus_first(self) -> Self {
         Self { focus: 0, ..self }
@@ -180,7 +185,13 @@ impl Form {
     }
 
     fn buttons(&self) -> Vec<(FormAnswer, String)> {
-        let mut buttons = vec![(FormAnswer::Cancel, "Cancel".to_owned())];
+        // A form that does nothing but tell has nothing to cancel.
+        let close = if self.confirm.is_empty() && self.fields.is_empty() {
+            "Close"
+        } else {
+            "Cancel"
+        };
+        let mut buttons = vec![(FormAnswer::Cancel, close.to_owned())];
         buttons.extend(
             self.middle
                 .map(|label| (FormAnswer::Middle, label.to_owned())),

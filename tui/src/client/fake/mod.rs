@@ -11,7 +11,8 @@ mod state;
 use std::sync::{Mutex, MutexGuard};
 
 use shared::api::{
-    ApiError, ErrorKind, EventView, MissingNode, NodeView, RefusalView, Role, SessionView,
+    ApiError, AuditView, ErrorKind, EventView, MissingNode, NodeView, RefusalView, Role,
+    SessionView,
 };
 
 use self::data::START_MS;
@@ -125,6 +126,11 @@ impl FakeAdmin {
     /// Changes the latest refusals at will.
     pub fn edit_recent_refusals(&self, edit: impl FnOnce(&mut Vec<RefusalView>)) {
         edit(&mut self.state().recent_refusals);
+    }
+
+    /// Changes the audit record at will.
+    pub fn edit_audit(&self, edit: impl FnOnce(&mut Vec<AuditView>)) {
+        edit(&mut self.state().audit);
     }
 
     /// Something happens.

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod changes;
+mod fleet;
 mod panels;
 mod pickers;
 mod runtime;
@@ -27,7 +28,7 @@ pub(super) struct Rig {
     pub(super) model: Model,
     pub(super) copied: Vec<String>,
     pub(super) left: bool,
-    runtime: tokio::runtime::Runtime,
+    pub(super) runtime: tokio::runtime::Runtime,
 }
 
 impl Rig {

@@ -65,6 +65,28 @@ fn events() {
 }
 
 #[test]
+fn lists_behind_commands() {
+    for (name, line) in [
+        ("audit", ":audit"),
+        ("refusals", ":refusals"),
+        ("refusal_counts", ":refusal-counts"),
+        ("alerts", ":alerts"),
+        ("alert_rules", ":alert-rules"),
+        ("redirects", ":redirects"),
+        ("config", ":config fra1"),
+        ("diff", ":diff fra1 lon1"),
+        ("groups", ":top user"),
+    ] {
+        for size in SIZES {
+            let mut rig = Rig::new(412, size);
+            rig.line(line);
+            rig.second();
+            assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), rig.screen());
+        }
+    }
+}
+
+#[test]
 fn sessions_in_ascii_without_colours() {
     let mut rig = Rig::themed(
         412,

@@ -5,8 +5,9 @@ use shared::api::{ApiError, ConfigView, ErrorKind, EventView, Page, RealmView, S
 use super::super::list::{ListState, Row};
 use super::super::message::{Answer, Effect, Failure, Kind, Question};
 use super::super::model::{Dialog, Mode, Model, Place};
+use super::super::rows::DiffRow;
 use super::super::theme::Tone;
-use super::{ask, ask_page, change, frozen, realm};
+use super::{ask, ask_page, change, config, fleet, frozen, realm};
 use shared::api::Role;
 
 /// Takes in an answer, or the lack of one.
@@ -34,7 +35,11 @@ pub(super) fn answered(
         Err(Failure::Unreachable(why)) => {
             if matches!(
                 question,
-                Question::KillTarget(_) | Question::Targets(_) | Question::Realm(_)
+                Question::KillTarget(_)
+                    | Question::Targets(_)
+                    | Question::Realm(_)
+                    | Question::EditSetting(..)
+                    | Question::Overrides(_)
             ) {
                 model.say(Tone::Bad, why.clone());
             }
@@ -122,17 +127,24 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
 
 /// What stands beside the lists.
 fn take_panel(model: &mut Model, question: Question, answer: Answer) {
-    let panels = &mut model.panels;
     match (question, answer) {
         (Question::History(of), Answer::History(view)) => {
-            panels.histories.take(of, *view, model.now_ms);
+            model.panels.histories.take(of, *view, model.now_ms);
         }
-        (Question::TopAlerts(_), Answer::Alerts(page)) => panels.alerts = Some(page),
-        (Question::PanelConfig(_), Answer::Config(view)) => panels.config = Some(*view),
+        (Question::TopAlerts(_), Answer::Alerts(page)) => model.panels.alerts = Some(page),
+        (Question::PanelConfig(_), Answer::Config(view)) => model.panels.config = Some(*view),
         (Question::Secrets(realm), Answer::Secrets(page)) => {
-            panels.secrets = Some((realm, page.items));
+            model.panels.secrets = Some((realm, page.items));
         }
-        (Question::TopUsers(realm, _), Answer::Groups(page)) => panels.users = Some((realm, page)),
+        (Question::EditSetting(_, key), Answer::Config(view)) => {
+            config::edit_key(model, &view, key);
+        }
+        (_, Answer::Overrides(theirs)) => config::conflict(model, &theirs),
+        (Question::Diff(..), Answer::Diff(left, right)) => take_diff(model, &left, &right),
+        (_, Answer::AlertRules(rules)) if !model.paused => fleet::take_rules(model, rules),
+        (Question::TopUsers(realm, _), Answer::Groups(page)) => {
+            model.panels.users = Some((realm, page));
+        }
         _ => {}
     }
 }
@@ -200,6 +212,7 @@ fn take_page(
         Answer::Realms(rows) => take(&mut lists.realms, page, generation, rows),
         Answer::Audit(rows) => take(&mut lists.audit, page, generation, rows),
         Answer::Refusals(rows) => take(&mut lists.refusals, page, generation, rows),
+        Answer::RefusalCounts(rows) => take(&mut lists.refusal_counts, page, generation, rows),
         Answer::Alerts(rows) => take(&mut lists.alerts, page, generation, rows),
         Answer::Redirects(rows) => take(&mut lists.redirects, page, generation, rows),
         _ => None,
@@ -215,6 +228,17 @@ fn take_config(model: &mut Model, view: ConfigView) {
     }
     model.config = Some(view);
     model.select_settings();
+}
+
+fn take_diff(model: &mut Model, left: &ConfigView, right: &ConfigView) {
+    let place = Place::Diff(left.node.clone(), right.node.clone());
+    if frozen(model) || *model.place() != place {
+        return;
+    }
+    let rows = DiffRow::between(left, right);
+    let (total, as_of_ms) = (left.settings.len(), left.as_of_ms.min(right.as_of_ms));
+    model.lists.diff.error = None;
+    model.lists.diff.set_rows(rows, total, as_of_ms);
 }
 
 fn take_sheet(model: &mut Model, view: RealmView) {
@@ -285,6 +309,8 @@ fn refused(model: &mut Model, question: Question, error: ApiError) {
         }
         Question::Config(_) => model.lists.config.error = Some(error.message),
         Question::Groups(_) => model.lists.groups.error = Some(error.message),
+        Question::Diff(..) => model.lists.diff.error = Some(error.message),
+        Question::AlertRules => model.lists.rules.error = Some(error.message),
         Question::OneRealm(_) => model.sheet.error = Some(error.message),
         // A panel less; the list is there.
         Question::History(_)

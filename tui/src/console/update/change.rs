@@ -13,7 +13,7 @@ use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, realm};
+use super::{answers, config, fleet, realm};
 use crate::widgets::form::{Field, Form};
 
 /// Sessions in one bulk kill at most: as many as a job reports one by one.
@@ -28,7 +28,12 @@ pub(super) fn begin(model: &mut Model, binding: &Binding, effects: &mut Vec<Effe
         return;
     }
     match binding.intent {
+        Intent::Kill if *model.place() == Place::Redirects => fleet::remove_redirect(model),
         Intent::Kill => kill(model, effects),
+        Intent::LogLevel => config::log_level(model, effects),
+        Intent::Edit if matches!(model.place(), Place::Config(_)) => config::edit(model),
+        Intent::Edit if *model.place() == Place::AlertRules => fleet::edit_rule(model),
+        Intent::New if *model.place() == Place::Redirects => fleet::new_redirect(model),
         Intent::Block => block(model),
         Intent::Edit if *model.place() == Place::Realms => realm::edit(model),
         Intent::Edit => with_user(model, edit_user),

@@ -7,7 +7,7 @@ use super::super::message::{Action, Effect, Failure, Outcome, Question};
 use super::super::model::{Dialog, JobDialog, Model};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, ask_view};
+use super::{answers, ask_view, config, fleet};
 
 /// Takes in what came of a change.
 pub(super) fn acted(
@@ -28,10 +28,17 @@ pub(super) fn acted(
 }
 
 fn succeeded(model: &mut Model, action: Action, outcome: Outcome) {
-    if let Outcome::Job(job) = outcome {
-        watch(model, job);
-        return;
+    match (&action, outcome) {
+        (_, Outcome::Job(job)) => watch(model, job),
+        (Action::PatchConfig(scope, _, patch), Outcome::Config(result)) if patch.dry_run => {
+            config::previewed(model, scope, patch, &result);
+        }
+        (_, outcome) => done(model, action, outcome),
     }
+}
+
+/// Closes the dialog of a change that was made, and says so.
+fn done(model: &mut Model, action: Action, outcome: Outcome) {
     if matches!(&model.dialog, Some(Dialog::Form(form, _)) if form.busy) {
         model.dialog = None;
     }
@@ -42,6 +49,27 @@ fn succeeded(model: &mut Model, action: Action, outcome: Outcome) {
             super::realm::learn(model, *view);
             text
         }
+        (_, Outcome::Config(result)) => {
+            let count = result
+                .changes
+                .iter()
+                .filter(|c| c.hidden_by.is_none())
+                .count();
+            let revision = result.overrides.revision;
+            format!("settings are at revision {revision} now; it changes on {count} nodes")
+        }
+        (Action::PatchRule(name, ..), Outcome::Rules(rules)) => {
+            let revision = rules.revision;
+            fleet::take_rules(model, rules);
+            format!("alert rule {name} changed, revision {revision}")
+        }
+        (Action::CreateRedirect(create), _) => {
+            format!(
+                "{} clients are sent to {} now",
+                create.transport, create.target
+            )
+        }
+        (Action::DeleteRedirect(id, _), _) => format!("redirect {id} removed"),
         (Action::Block(realm, user, request), _) => {
             format!("{user} in {realm} is refused for {} s", request.secs)
         }
@@ -100,6 +128,12 @@ fn failed(model: &mut Model, action: &Action, failure: Failure, effects: &mut Ve
             if let (true, Action::PutRealm(name, ..)) = (lost, action) {
                 answers::ask_for_dialog(model, Question::Realm(name.clone()), effects);
             }
+            if let (true, Action::PatchConfig(scope, ..)) = (lost, action) {
+                answers::ask_for_dialog(model, Question::Overrides(scope.clone()), effects);
+            }
+            if let (true, Action::PatchRule(..)) = (lost, action) {
+                answers::ask_for_dialog(model, Question::AlertRules, effects);
+            }
         }
     }
     match &mut model.dialog {
@@ -122,6 +156,10 @@ pub(super) fn submit(model: &mut Model, effects: &mut Vec<Effect>) {
         Purpose::RealmForm(_) | Purpose::RealmConflict(..)
     ) {
         super::realm::next_step(model);
+        return;
+    }
+    if matches!(**purpose, Purpose::ConfigConflict(..)) {
+        config::edit_again(model);
         return;
     }
     if !model.connection.is_up() {

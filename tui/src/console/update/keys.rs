@@ -7,12 +7,12 @@ use shared::units::grouped;
 
 use super::super::keymap::{Binding, Intent, Views, lookup};
 use super::super::message::{Effect, Question, Slot};
-use super::super::model::{Dialog, Mode, Model, Place, PromptKind, REFRESH_SECS};
+use super::super::model::{Dialog, Mode, Model, Place, PromptKind, REFRESH_SECS, Visit};
 use super::super::pulse;
 use super::super::theme::Tone;
 use super::{
-    ask, ask_list_again, ask_view, change, enter, jobs, jump, pickers, prompt, realm, set_filter,
-    set_trail, travel,
+    ask, ask_list_again, ask_view, change, config, enter, fleet, jobs, jump, pickers, prompt,
+    realm, set_filter, set_trail, travel,
 };
 use crate::widgets::form::FormAnswer;
 
@@ -72,8 +72,10 @@ fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
     };
     match answer {
         FormAnswer::Stay => {}
+        FormAnswer::Middle if config::edit_again(model) => {}
         FormAnswer::Middle => realm::edit_again(model),
         FormAnswer::Confirm => jobs::submit(model, effects),
+        FormAnswer::Cancel if config::cancelled(model) => {}
         FormAnswer::Cancel => {
             if realm::cancelled(model) == FormAnswer::Cancel {
                 model.dialog = None;
@@ -127,6 +129,12 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
             model.select_events();
         }
         I::NextPanel | I::LastPanel => next_panel(model, binding.intent == I::NextPanel),
+        I::OnlyChanged => config::only_changed(model),
+        I::Settings => {
+            if let Some(node) = model.lists.nodes.selected().map(|n| n.id.clone()) {
+                enter(model, Place::Config(node), "");
+            }
+        }
         I::Pause => {
             model.paused = !model.paused;
             ask_view(model, effects);
@@ -222,6 +230,14 @@ fn next_panel(model: &mut Model, forward: bool) {
     if *model.place() == Place::Pulse {
         model.pulse.panel = model.pulse.panel.next(forward);
         model.pulse.row = 0;
+    } else if let Some(other) = fleet::other_side(model.place()) {
+        let mut trail = model.trail.clone();
+        trail.pop();
+        trail.push(Visit {
+            place: other,
+            filter: String::new(),
+        });
+        travel(model, trail);
     }
 }
 
@@ -329,15 +345,21 @@ fn open(model: &mut Model) {
             Some(group) => (Place::Sessions, group.filter.clone()),
             None => return,
         },
-        Place::Refusals => match lists.refusals.selected().and_then(|r| r.session) {
-            Some(id) => (Place::Session(id), String::new()),
+        Place::Refusals => match fleet::refused_whom(model) {
+            Some(target) => target,
             None => return,
         },
+        Place::RefusalCounts => match fleet::counted_what(model) {
+            Some(target) => target,
+            None => return,
+        },
+        Place::Audit => return fleet::show_record(model),
+        Place::Config(_) => return config::open(model),
         Place::Alerts => match lists.alerts.selected() {
             Some(alert) => about(alert),
             None => return,
         },
-        Place::Audit | Place::Redirects | Place::Config(_) | Place::Contexts => return,
+        Place::AlertRules | Place::Redirects | Place::Diff(..) | Place::Contexts => return,
     };
     enter(model, place, &filter);
 }
@@ -433,7 +455,10 @@ fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
         Place::Events => lists.events.selected().map(|e| e.text.clone()),
         Place::Audit => lists.audit.selected().map(|a| a.target.clone()),
         Place::Refusals => lists.refusals.selected().map(|r| r.source.to_string()),
+        Place::RefusalCounts => lists.refusal_counts.selected().map(|r| r.reason.clone()),
         Place::Alerts => lists.alerts.selected().map(|a| a.text.clone()),
+        Place::AlertRules => lists.rules.selected().map(|r| r.name.clone()),
+        Place::Diff(..) => lists.diff.selected().map(|d| d.key.clone()),
         Place::Redirects => lists.redirects.selected().map(|r| r.target.to_string()),
         Place::Config(_) => lists.config.selected().map(|s| s.value_text()),
         Place::Groups(_) => lists.groups.selected().map(|g| g.key.clone()),

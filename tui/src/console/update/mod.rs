@@ -2,6 +2,8 @@
 
 mod answers;
 mod change;
+mod config;
+mod fleet;
 pub(crate) use change::BULK_MAX;
 mod jobs;
 mod keys;
@@ -163,6 +165,8 @@ fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
             };
             ask(model, Question::Groups(query), effects);
         }
+        Place::Diff(left, right) => ask(model, Question::Diff(left, right), effects),
+        Place::AlertRules => ask(model, Question::AlertRules, effects),
         Place::Realm(name) => ask(model, Question::OneRealm(name), effects),
         Place::Contexts => {}
         place => {
@@ -311,6 +315,7 @@ fn select_local(model: &mut Model) {
     match model.place() {
         Place::Events => model.select_events(),
         Place::Config(_) => model.select_settings(),
+        Place::AlertRules => model.select_rules(),
         _ => {}
     }
 }

@@ -135,6 +135,10 @@ fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), S
             let node = config_node(model, rest)?;
             jump(model, Place::Config(node), "");
         }
+        Command::Diff => {
+            let nodes = two_nodes(rest)?;
+            jump(model, Place::Diff(nodes.0, nodes.1), "");
+        }
         Command::Node => {
             needs("the name of a node")?;
             jump(model, Place::Sessions, &equals("node", rest));
@@ -158,6 +162,13 @@ fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), S
         Command::Quit => effects.push(Effect::Quit),
     }
     Ok(())
+}
+
+/// The arguments of `:diff`.
+fn two_nodes(names: &str) -> Result<(NodeId, NodeId), String> {
+    let (left, right) = names.split_once(' ').ok_or(":diff needs two nodes")?;
+    let name = |name: &str| name.trim().parse::<NodeId>().map_err(|e| format!("{e}"));
+    Ok((name(left)?, name(right)?))
 }
 
 /// The node that is named, else the one under the cursor, else the one that answers.
