@@ -270,7 +270,8 @@ fn redirects_are_added_and_removed() {
     rig.keys("y");
     assert_eq!(rig.called("create_redirect").len(), 1, "{}", rig.screen());
     rig.second();
-    rig.keys("gX");
+    rig.line("/id=00c0ffee");
+    rig.keys("X");
     rig.press(KeyCode::Enter);
     assert!(
         rig.called("delete_redirect").is_empty(),
