@@ -11,7 +11,7 @@ use crate::control::hub::Hub;
 /// What a node's part and the merged page have in common.
 fn list(rows: Vec<RefusalView>, query: &ListQuery) -> ListOf<'_, RefusalView> {
     ListOf {
-        schema: "recent_refusals/1",
+        schema: "refusals-recent/1",
         columns: RECENT_REFUSAL_COLUMNS,
         default_sort: "time:desc",
         rows,
