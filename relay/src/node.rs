@@ -13,15 +13,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use turn_proto::ServerConfig;
 
-use crate::config::{Args, Config, RedisConfig, StoreConfig, cluster_key, reload_diff};
+use crate::config::{Args, Config, RedisConfig, StoreConfig, cluster_key};
 use crate::control::{
     ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, RunningWorkers, Service,
-    WorkerSide, prepare,
+    WorkerSide, at_start, prepare,
 };
 use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
-use crate::telemetry::log::Log;
+use crate::telemetry::log::{Log, LogLevel};
 use crate::udp::socket::bind_listener_group;
 use crate::udp::{interfaces, sys};
 use crate::worker::ports::{self, PortPool};
@@ -63,7 +63,15 @@ impl Node {
     /// # Errors
     /// Whatever keeps the node from serving, with the remedy. A Redis out of reach does not.
     pub async fn start(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
-        let config = Arc::new(config);
+        Self::start_with_log(config, store, None).await
+    }
+
+    /// Like [`start`](Self::start), for the node that may change the level of the process's log.
+    async fn start_with_log(
+        config: Config,
+        store: Option<Arc<dyn Store>>,
+        log: Option<LogLevel>,
+    ) -> anyhow::Result<Self> {
         prepare_state_dir(&config)?;
         let id = node_id(&config)?;
         let key = cluster_key::load_or_create(&config)?;
@@ -71,6 +79,10 @@ impl Node {
             Some(store) => store,
             None => open_store(&config)?,
         };
+        let config = Arc::new(at_start(config, &*store, &id).await);
+        if let Some(log) = &log {
+            log.set(&config.log.level).context("log.level")?;
+        }
         let groups = bind_listeners(&config)?;
         let servers = Servers::bind(&config).await?;
         let pool = PortPool::new(relay_addresses(&config, &groups), &config.relay_ports);
@@ -87,6 +99,7 @@ impl Node {
             listener_realms: listener_realms(&groups),
             relays: pool.addresses().to_vec(),
             services: services(&config, &servers).await,
+            log,
         })
         .await;
         let (side, threads) = start_workers(&config, session_base, &prepared, groups, pool)?;
@@ -358,10 +371,6 @@ fn start_workers(
     let setup = WorkerSetup {
         server: ServerConfig {
             session_base,
-            software: config.software.clone(),
-            nonce_lifetime: config.nonce_lifetime,
-            permission_lifetime: config.permission_lifetime,
-            channel_lifetime: config.channel_lifetime,
             ..ServerConfig::default()
         },
         policy: prepared.policy(),
@@ -399,14 +408,12 @@ async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Res
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let started = config.clone();
-    let mut current = config.clone();
-    let node = Box::pin(Node::start(config, None)).await?;
+    let node = Box::pin(Node::start_with_log(config, None, Some(log.level()))).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&node, args, log, &started, &mut current).await,
+            _ = hangup.recv() => reload(&node, args).await,
         }
     }
     tracing::info!("Stopping; a second signal ends the node at once.");
@@ -418,10 +425,19 @@ async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Res
 }
 
 /// An invalid configuration changes nothing and is reported in full. What waits for a restart is told
-/// at every reload until the file says again what the node was `started` with.
-async fn reload(node: &Node, args: &Args, log: &Log, started: &Config, current: &mut Config) {
-    let config = match Config::load(args) {
-        Ok(config) => config,
+/// at every reload until the layers say again what the node was started with.
+async fn reload(node: &Node, args: &Args) {
+    let reloaded = match Config::load(args) {
+        Ok(config) => {
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
+            }
+            node.service().reload_config(&config).await
+        }
+        Err(errors) => Err(errors),
+    };
+    let change = match reloaded {
+        Ok(change) => change,
         Err(errors) => {
             for error in errors.as_slice() {
                 tracing::error!("{error}");
@@ -430,20 +446,11 @@ async fn reload(node: &Node, args: &Args, log: &Log, started: &Config, current: 
             return;
         }
     };
-    let diff = reload_diff(started, current, &config);
-    for key in &diff.restart {
+    for key in &change.restart {
         tracing::warn!(
             key,
             "Differs from what runs, and takes effect at the next start only."
         );
     }
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    if let Err(error) = log.set_level(&config.log.level) {
-        tracing::warn!(%error, "The log level stays.");
-    }
-    node.service().reload_config(config.clone()).await;
-    *current = config;
-    tracing::info!(changed = ?diff.live, "Configuration reloaded.");
+    tracing::info!(changed = ?change.live, "Configuration reloaded.");
 }

@@ -7,4 +7,5 @@ mod history;
 mod live;
 mod lookups;
 mod redirects;
+mod settings;
 mod sockets;

@@ -41,6 +41,8 @@ pub struct NodeOptions {
     pub max_sessions_per_user: Option<u32>,
     /// Peers that the node allows whatever its realms say; `None`: nobody.
     pub allowed_peers: Option<&'static str>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
     /// More lines for the top of the file.
     pub top: String,
     /// More sections for the end of the file.
@@ -56,6 +58,7 @@ impl Default for NodeOptions {
             cluster_key: None,
             max_sessions_per_user: None,
             allowed_peers: Some("127.0.0.0/8"),
+            environment: Vec::new(),
             top: String::new(),
             end: String::new(),
         }
@@ -120,6 +123,7 @@ impl Node {
     pub fn launch(&mut self) {
         let mut command = Command::new(ours("relayd"));
         command.arg("--config").arg(self.config_path());
+        command.envs(self.options.environment.iter().cloned());
         self.child = Some(spawn(
             "this workspace",
             command,

@@ -14,7 +14,7 @@ use relay::worker::{News, WorkerNews, WorkerPool, WorkerSetup, WorkerThreads};
 use shared::{Realm, Secret};
 use turn_proto::ServerConfig;
 use turn_proto::policy::{
-    PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RestSecret,
+    NodeSettings, PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RestSecret,
 };
 use turn_proto::server::{Command, EndCause, Event};
 
@@ -125,6 +125,7 @@ fn policy() -> Policy {
         realms: BTreeMap::from([(name, Arc::new(realm))]),
         peers: PeerRules::default(),
         blocks: HashMap::new(),
+        settings: NodeSettings::default(),
         nonce_key: Secret::new([1; 32]),
         relay_v4: true,
         relay_v6: false,

@@ -13,8 +13,8 @@ pub mod time;
 
 pub use five_tuple::{AddressFamily, FiveTuple, RelayId, ReservationToken};
 pub use policy::{
-    PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Redirect, RelayEndpoint,
-    RestSecret,
+    NodeSettings, PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Redirect,
+    RelayEndpoint, RestSecret,
 };
 pub use server::*;
 pub use time::Now;

@@ -5,7 +5,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use shared::api::route;
 
 use super::Api;
-use super::handlers::{cluster, event, history, realm, redirect, session, token, user};
+use super::handlers::{cluster, config, event, history, realm, redirect, session, token, user};
 
 /// The OpenAPI document, answered as it is.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -43,6 +43,11 @@ pub(super) fn all() -> Vec<Endpoint> {
         get NODE cluster::node;
         delete NODE cluster::forget_node;
         get NODE_HISTORY history::node;
+        get NODE_CONFIG config::of_node;
+        patch NODE_CONFIG config::patch_node;
+        get NODE_CONFIG_OVERRIDES config::node_overrides;
+        get CONFIG config::overrides;
+        patch CONFIG config::patch;
         get SESSIONS session::list;
         get SESSION session::get;
         get SESSION_HISTORY history::session;

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, Command};
 use super::keys::{Flag, KEYS, Kind};
 
 /// What the process was told. Kept whole, so that a reload reads the same flags again.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Args {
     /// What to do.
     pub task: Task,
@@ -22,9 +22,10 @@ pub struct Args {
 }
 
 /// What `relayd` is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Task {
     /// Relay until told to stop.
+    #[default]
     Run,
     /// Only say whether the configuration is valid.
     CheckConfig,

@@ -15,6 +15,10 @@ pub enum Origin {
         /// The line.
         line: usize,
     },
+    /// The store's override for all nodes.
+    ClusterOverride,
+    /// The store's override for this node.
+    NodeOverride,
     /// A flag, with its dashes.
     Flag(String),
     /// A variable of the environment.
@@ -40,6 +44,8 @@ impl fmt::Display for Origin {
             Self::File { path, line } => {
                 write!(f, "{}:{line}", display_safe(&path.to_string_lossy()))
             }
+            Self::ClusterOverride => f.write_str("override for all nodes"),
+            Self::NodeOverride => f.write_str("override for this node"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Default => f.write_str("default"),
@@ -73,9 +79,11 @@ impl ConfigErrors {
         }
         errors.sort_by_key(|error| match &error.origin {
             Origin::File { line, .. } => (0, *line),
-            Origin::Flag(_) => (1, 0),
-            Origin::Environment(_) => (2, 0),
-            Origin::Default => (3, 0),
+            Origin::ClusterOverride => (1, 0),
+            Origin::NodeOverride => (2, 0),
+            Origin::Flag(_) => (3, 0),
+            Origin::Environment(_) => (4, 0),
+            Origin::Default => (5, 0),
         });
         Err(Self(errors))
     }

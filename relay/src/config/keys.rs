@@ -1,5 +1,7 @@
 //! The one table of settings: flags, environment, file keys and reload rules all follow from it.
 
+use shared::api::Applies;
+
 /// A setting.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -9,6 +11,8 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// Whether there is a flag; secrets have none, since arguments are visible to everybody.
     pub(super) flag: Flag,
+    /// When a change of it applies; [`Applies::File`]: the store cannot override it.
+    pub(super) applies: Applies,
     /// For `--help`.
     pub(super) help: &'static str,
 }
@@ -38,6 +42,12 @@ pub(super) enum Kind {
 }
 
 impl Key {
+    /// Whether the store may hold a value for it. It may not for what a node must know before it
+    /// reaches the store, nor for what decides who may change anything.
+    pub(super) fn can_be_overridden(&self) -> bool {
+        self.applies != Applies::File
+    }
+
     /// The flag, without dashes.
     pub(super) fn flag_name(&self) -> String {
         self.name.replace(['.', '_'], "-")
@@ -57,39 +67,56 @@ const fn key(name: &'static str, kind: Kind, help: &'static str) -> Key {
         name,
         kind,
         flag: Flag::Yes,
+        applies: Applies::Restart,
         help,
+    }
+}
+
+/// A setting that applies at once.
+const fn live(name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key {
+        applies: Applies::Live,
+        ..key(name, kind, help)
+    }
+}
+
+/// A setting that the store cannot override.
+const fn fixed(name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key {
+        applies: Applies::File,
+        ..key(name, kind, help)
     }
 }
 
 /// All settings but those of `[[realm]]`.
 pub(super) const KEYS: &[Key] = &[
-    key(
+    fixed(
         "node_id",
         Kind::Text,
         "Id of this node; default: generated once and kept",
     ),
-    key(
+    live(
         "cluster",
         Kind::Text,
         "Name of the cluster, shown to operators",
     ),
-    key(
+    fixed(
         "roles",
         Kind::List,
         "What this node does: relay, gateway or both (the default)",
     ),
-    key(
+    live(
         "labels",
         Kind::Table,
         "Label of this node as name=value, as in region=eu",
     ),
-    key("state_dir", Kind::Text, "Where this node keeps its files"),
+    fixed("state_dir", Kind::Text, "Where this node keeps its files"),
     key(
         "workers",
         Kind::Integer,
         "Worker threads; default: one per core",
     ),
-    key(
+    fixed(
         "cluster_key_file",
         Kind::Text,
         "File with the key that all nodes of the cluster share",
@@ -114,94 +141,95 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "Ports to relay on, as first-last; default 49152-65535",
     ),
-    key(
+    live(
         "default_realm",
         Kind::Text,
         "Realm of listeners that name none",
     ),
-    key(
+    live(
         "max_sessions_per_user",
         Kind::Integer,
         "Sessions per user in realms of the file that set none",
     ),
-    key(
+    live(
         "software",
         Kind::Text,
         "SOFTWARE attribute in answers; default: not sent",
     ),
-    key(
+    live(
         "nonce_lifetime",
         Kind::Text,
         "How long a nonce is good, 1m to 1d; default 1h",
     ),
-    key(
+    live(
         "permission_lifetime",
         Kind::Text,
         "How long a permission lasts, 30s to 1h; default 5m",
     ),
-    key(
+    live(
         "channel_lifetime",
         Kind::Text,
         "How long a channel binding lasts, 30s to 2h; default 10m",
     ),
-    key(
+    live(
         "peers.allowed",
         Kind::List,
         "Peers allowed although something denies them: address, CIDR, first-last",
     ),
-    key(
+    live(
         "peers.denied",
         Kind::List,
         "Peers denied besides the special-use ranges: address, CIDR, first-last",
     ),
-    key(
+    fixed(
         "store.url",
         Kind::Text,
         "sqlite, redis://[user@]host[:port][/db] or rediss://...; default sqlite",
     ),
-    key(
+    fixed(
         "store.turndb",
         Kind::Text,
         "SQLite file with coturn's tables; default: turndb in the state directory",
     ),
-    key("store.username", Kind::Text, "ACL user of Redis"),
+    fixed("store.username", Kind::Text, "ACL user of Redis"),
     Key {
         name: "store.password",
         kind: Kind::Text,
         flag: Flag::No,
+        applies: Applies::File,
         help: "Password of Redis",
     },
-    key(
+    fixed(
         "store.password_file",
         Kind::Text,
         "File with the password of Redis",
     ),
-    key(
+    fixed(
         "store.ca_file",
         Kind::Text,
         "PEM file of the authority that signed Redis's certificate",
     ),
-    key(
+    fixed(
         "store.insecure",
         Kind::Boolean,
         "Speak plaintext to a Redis on another host",
     ),
-    key(
+    fixed(
         "admin.socket",
         Kind::Text,
         "Unix socket of the admin API; default: relayd.sock in the state directory",
     ),
-    key(
+    fixed(
         "admin.listen",
         Kind::Text,
         "Serve the admin API on TCP too, with bearer tokens",
     ),
-    key(
+    fixed(
         "admin.tls_certificate",
         Kind::Text,
         "PEM certificate chain for admin.listen",
     ),
-    key(
+    fixed(
         "admin.tls_key",
         Kind::Text,
         "PEM private key for admin.listen",
@@ -211,12 +239,12 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "Where /metrics, /healthz and /readyz listen, or off; default 127.0.0.1:9641",
     ),
-    key(
+    live(
         "log.level",
         Kind::Text,
         "error, warn, info, debug, trace, or a filter; default info",
     ),
-    key("log.format", Kind::Text, "text or json; default text"),
+    fixed("log.format", Kind::Text, "text or json; default text"),
 ];
 
 /// The keys of a `[[realm]]`.

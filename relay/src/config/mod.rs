@@ -1,6 +1,7 @@
 //! The configuration of a node: `relayd.toml`, flags and environment, resolved into one [`Config`].
 //!
-//! Flags win over the environment, the environment over the file, the file over defaults. All
+//! Flags win over the environment, the environment over the store's overrides, these over the file, the
+//! file over defaults. All
 //! errors are reported at once, each with where it is, which key, and what to write instead.
 
 pub mod args;
@@ -8,11 +9,12 @@ pub mod cluster_key;
 mod error;
 mod file;
 mod keys;
+mod layers;
 mod realm;
-mod reload;
 mod resolve;
 mod source;
 mod store;
+mod view;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -27,7 +29,8 @@ use crate::store::StoredKey;
 
 pub use args::{Args, Task};
 pub use error::{ConfigError, ConfigErrors, Origin};
-pub use reload::{ReloadDiff, reload_diff};
+pub use layers::{OverrideLayer, Overrides, Provenance, override_value};
+pub use view::{Difference, changed, compare, settings};
 
 /// Everything a node needs to know before it starts. Valid as it is: whoever holds one needs no
 /// further checks of ranges or combinations.
@@ -66,6 +69,8 @@ pub struct Config {
     pub default_realm: Realm,
     /// Realms of the file, the default realm among them.
     pub realms: Vec<ConfigRealm>,
+    /// Sessions per user in realms of the file that set none.
+    pub max_sessions_per_user: Option<u32>,
     /// Peer rules of the node, judged besides those of the realm.
     pub peers: PeerConfig,
     /// The SOFTWARE attribute (RFC 8489 §14.14); `None`: not sent.
@@ -80,6 +85,8 @@ pub struct Config {
     pub log: LogConfig,
     /// What is legal but unwise, in words for an operator; to be logged after every load.
     pub warnings: Vec<String>,
+    /// Where the values come from.
+    pub provenance: Provenance,
 }
 
 /// A TURN listener.
@@ -129,8 +136,14 @@ pub struct RedisConfig {
     pub username: Option<String>,
     /// The password, wherever it came from.
     pub password: Option<Secret<String>>,
+    /// The file that the password came from, if it did.
+    pub password_file: Option<PathBuf>,
+    /// The number of the database.
+    pub database: u32,
     /// Whether TLS is spoken (`rediss://`).
     pub tls: bool,
+    /// Plain text to another host is allowed.
+    pub insecure: bool,
     /// PEM file of the authority to trust; `None`: the system's.
     pub ca_file: Option<PathBuf>,
 }

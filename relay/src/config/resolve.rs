@@ -6,14 +6,16 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::Realm;
 use shared::api::{NodeRole, RealmDocument};
 
 use super::args::Args;
-use super::error::{ConfigErrors, Origin};
+use super::error::{ConfigError, ConfigErrors, Origin};
 use super::file::{Item, Value};
+use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig, LogFormat, PeerConfig,
@@ -34,21 +36,37 @@ const MAX_LISTENERS: usize = 64;
 const RANGE: &str = "an address, address/prefix or first-last, as in \"10.0.0.0/8\"";
 
 pub(super) fn load(args: &Args) -> Result<Config, ConfigErrors> {
-    let mut reader = Reader::new(args);
+    let mut errors = Vec::new();
+    let layers = Arc::new(Layers::read(args, &mut errors));
+    let (config, wrong) = over(&layers, &Overrides::default());
+    errors.extend(wrong);
+    ConfigErrors::check(errors)?;
+    Ok(config)
+}
+
+/// What these layers and overrides say, and what is wrong with them.
+pub(super) fn over(layers: &Arc<Layers>, overrides: &Overrides) -> (Config, Vec<ConfigError>) {
+    let mut reader = Reader::new(layers, overrides);
     let config = resolve(&mut reader);
     reader.reject_unknown();
-    ConfigErrors::check(std::mem::take(&mut reader.errors))?;
-    Ok(Config {
+    let config = Config {
+        provenance: Provenance {
+            layers: Arc::clone(layers),
+            sources: reader.sources(),
+            overrides: overrides.clone(),
+        },
         warnings: reader.warnings,
         ..config
-    })
+    };
+    (config, reader.errors)
 }
 
 /// Reads every setting; what is wrong becomes an error and a default.
 fn resolve(reader: &mut Reader<'_>) -> Config {
     let state_dir = state_dir(reader);
     let roles = roles(reader);
-    let (default_realm, realms) = realms(reader);
+    let max_sessions_per_user = max_sessions_per_user(reader);
+    let (default_realm, realms) = realms(reader, max_sessions_per_user);
     let listeners = listeners(reader, &roles);
     let relay_ports = relay_ports(reader, &listeners);
     let fallback = StoreConfig::Sqlite {
@@ -74,6 +92,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         metrics: metrics(reader),
         default_realm,
         realms,
+        max_sessions_per_user,
         peers: PeerConfig {
             allowed: reader.parsed_list("peers.allowed", RANGE),
             denied: reader.parsed_list("peers.denied", RANGE),
@@ -85,6 +104,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         log: log(reader),
         state_dir,
         warnings: Vec::new(),
+        provenance: Provenance::default(),
     }
 }
 
@@ -476,11 +496,14 @@ fn metrics(reader: &mut Reader<'_>) -> Option<SocketAddr> {
     address
 }
 
-fn realms(reader: &mut Reader<'_>) -> (Realm, Vec<ConfigRealm>) {
-    let per_user = reader
+fn max_sessions_per_user(reader: &mut Reader<'_>) -> Option<u32> {
+    reader
         .integer("max_sessions_per_user", 1..=i64::from(u32::MAX))
         .and_then(|limit| u32::try_from(limit).ok())
-        .or(RealmDocument::default().max_sessions_per_user);
+        .or(RealmDocument::default().max_sessions_per_user)
+}
+
+fn realms(reader: &mut Reader<'_>, per_user: Option<u32>) -> (Realm, Vec<ConfigRealm>) {
     let mut realms = realm::resolve(reader, per_user);
     let wanted = "1 to 127 bytes of text without '/', '\"' or control characters";
     let default_realm = reader

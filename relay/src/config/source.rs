@@ -1,20 +1,23 @@
-//! One lookup over flags, environment and file, and typed reading with collected errors.
+//! One lookup over flags, environment, overrides and file, and typed reading with collected errors.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use shared::api::SettingSource;
 use shared::units;
 
 use super::args::Args;
 use super::error::{ConfigError, Origin};
-use super::file::{self, Item, Value};
+use super::file::{Item, Value};
 use super::keys::{self, Key, Kind};
+use super::layers::{Layers, Overrides};
 
 /// Reads settings and collects what is wrong with them.
 pub(super) struct Reader<'a> {
     args: &'a Args,
+    overrides: &'a Overrides,
     file: BTreeMap<String, Item>,
     /// What is wrong so far.
     pub(super) errors: Vec<ConfigError>,
@@ -23,17 +26,13 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the file, if there is one.
-    pub(super) fn new(args: &'a Args) -> Self {
-        let mut errors = Vec::new();
-        let file = args
-            .file()
-            .map(|path| file::read(&path, &mut errors))
-            .unwrap_or_default();
+    /// Over these layers.
+    pub(super) fn new(layers: &'a Layers, overrides: &'a Overrides) -> Self {
         Self {
-            args,
-            file,
-            errors,
+            args: &layers.args,
+            overrides,
+            file: layers.file.clone(),
+            errors: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -149,10 +148,22 @@ impl<'a> Reader<'a> {
 
     /// The value of `name` that wins, in the type the key has where that is possible.
     fn find(&self, name: &str) -> Option<Item> {
+        self.find_with_source(name).map(|(item, _)| item)
+    }
+
+    /// The layer that each setting comes from.
+    pub(super) fn sources(&self) -> BTreeMap<&'static str, SettingSource> {
+        let names = keys::KEYS.iter().map(|key| key.name);
+        names
+            .filter_map(|name| Some((name, self.find_with_source(name)?.1)))
+            .collect()
+    }
+
+    fn find_with_source(&self, name: &str) -> Option<(Item, SettingSource)> {
         let key = keys::find(name).expect("settings are read by names of the table");
         if let Some(values) = self.args.flags.get(name) {
             let origin = Origin::Flag(format!("--{}", key.flag_name()));
-            return Some(from_text(key, &origin, values));
+            return Some((from_text(key, &origin, values), SettingSource::Flag));
         }
         let variable = key.variable();
         if let Some(value) = self.variable(&variable) {
@@ -163,15 +174,23 @@ impl<'a> Reader<'a> {
                     .collect(),
                 Kind::Text | Kind::Integer | Kind::Boolean => vec![value.to_owned()],
             };
-            return Some(from_text(key, &Origin::Environment(variable), &values));
+            let item = from_text(key, &Origin::Environment(variable), &values);
+            return Some((item, SettingSource::Environment));
         }
-        match name.split_once('.') {
+        if let Some(item) = self.overrides.node.get(key, Origin::NodeOverride) {
+            return Some((item, SettingSource::Node));
+        }
+        if let Some(item) = self.overrides.cluster.get(key, Origin::ClusterOverride) {
+            return Some((item, SettingSource::Cluster));
+        }
+        let of_file = match name.split_once('.') {
             None => self.file.get(name).cloned(),
             Some((section, inner)) => match &self.file.get(section)?.value {
                 Value::Table(table) => table.get(inner).cloned(),
                 _ => None,
             },
-        }
+        };
+        of_file.map(|item| (item, SettingSource::File))
     }
 
     fn wrong_type(&mut self, name: &str, item: &Item, wanted: &str) {
@@ -313,7 +332,7 @@ impl<'a> Reader<'a> {
 
 /// What a flag or a variable says, in the type of its key; text where it is none of that type, so
 /// that reading it reports the error.
-fn from_text(key: &Key, origin: &Origin, values: &[String]) -> Item {
+pub(super) fn from_text(key: &Key, origin: &Origin, values: &[String]) -> Item {
     let item = |value| Item {
         origin: origin.clone(),
         value,

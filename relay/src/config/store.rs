@@ -112,7 +112,12 @@ fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<Redi
         port: url.port,
         username,
         password,
+        password_file: reader
+            .text("store.password_file")
+            .map(|(path, _)| path.into()),
+        database: url.database,
         tls: url.tls,
+        insecure,
         ca_file: ca_file.map(|(path, _)| path.into()),
     })
 }

@@ -1,6 +1,7 @@
 //! The documents of the store, as this node last read them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,9 +26,9 @@ pub(super) struct Documents {
     /// Counts the readings that found something new.
     changed: watch::Sender<u64>,
     refreshing: tokio::sync::Mutex<()>,
+    read: AtomicBool,
 }
 
-#[allow(dead_code, reason = "documents are read by what each of them is for")]
 impl Documents {
     /// Those of a node, none of them read yet.
     #[must_use]
@@ -39,6 +40,7 @@ impl Documents {
             stale: Notify::new(),
             changed: watch::Sender::new(0),
             refreshing: tokio::sync::Mutex::default(),
+            read: AtomicBool::new(false),
         }
     }
 
@@ -47,6 +49,12 @@ impl Documents {
     pub(super) fn get(&self, name: &str) -> Option<Arc<StoredDocument>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(name).cloned()
+    }
+
+    /// Whether they were all read at least once: a document that is absent is then none.
+    #[must_use]
+    pub(super) fn were_read(&self) -> bool {
+        self.read.load(Ordering::Acquire)
     }
 
     /// Tells when any of them changes.
@@ -78,9 +86,13 @@ pub(super) async fn refresh(hub: &Hub) {
         match hub.noted(hub.store.document(name).await) {
             Ok(document) => hub.documents.learn(name, document),
             Err(StoreError::Unavailable(_)) => return,
-            Err(error) => tracing::warn!(name, %error, "a document stays as it was"),
+            Err(error) => {
+                // Said where the document is missed; every five seconds would be too often.
+                tracing::debug!(name, %error, "a document stays as it was");
+            }
         }
     }
+    hub.documents.read.store(true, Ordering::Release);
 }
 
 /// Keeps them current until the node stops.

@@ -25,6 +25,7 @@ use super::refusals::RecentRefusals;
 use super::service::events::LiveTail;
 use super::service::jobs::Jobs;
 use super::service::users::UserIndex;
+use super::settings::Settings;
 use super::tokens::Tokens;
 use super::waiters::Waiters;
 use super::workers::Workers;
@@ -80,6 +81,8 @@ pub(super) struct Hub {
     pub history: History,
     /// Kill jobs.
     pub jobs: Jobs,
+    /// The configuration and the store's overrides of it.
+    pub settings: Settings,
     /// Documents of the store.
     pub documents: Documents,
     /// Redirects.
@@ -132,6 +135,7 @@ impl Hub {
             cluster: Cluster::default(),
             history: History::default(),
             jobs: Jobs::default(),
+            settings: Settings::new(&parts.config, parts.log.clone()),
             documents: Documents::new(&parts.node),
             redirects: Redirects::new(&parts),
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),

@@ -18,9 +18,11 @@ use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
 use crate::control::{
-    cluster, credentials, documents, history, mirror, pump, recorder, redirects, service, tokens,
+    cluster, credentials, documents, history, mirror, pump, recorder, redirects, service, settings,
+    tokens,
 };
 use crate::store::Store;
+use crate::telemetry::log::LogLevel;
 use crate::worker::WorkerNews;
 use crate::worker::ports::RelayAddress;
 
@@ -51,6 +53,8 @@ pub struct ControlParts {
     /// Admin, metrics and store endpoints: no peer may be one of them. Listeners are added by
     /// the control plane.
     pub services: Vec<SocketAddr>,
+    /// The level of the process's log, if this node may change it.
+    pub log: Option<LogLevel>,
 }
 
 /// The workers' side, once they run.
@@ -139,6 +143,7 @@ impl Prepared {
         tasks.spawn(documents::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::run_probes(Arc::clone(&hub)));
+        tasks.spawn(settings::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.close();
         ControlHandle { hub, tasks }

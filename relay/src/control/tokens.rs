@@ -1,8 +1,7 @@
 //! Bearer tokens: verified from memory, kept on disk so that a dead store locks nobody out.
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::clock::Moment;
 use super::hub::Hub;
-use super::keys;
+use super::{files, keys};
 use crate::store::{StoreError, StoredToken};
 
 /// How often the store's tokens are compared, so that a lost message heals.
@@ -48,12 +47,8 @@ impl Tokens {
 
     /// Reads the cache of an earlier run.
     pub(super) fn load(&self) {
-        let Ok(text) = std::fs::read(&self.file) else {
-            return;
-        };
-        match serde_json::from_slice(&text) {
-            Ok(tokens) => self.known.store(Arc::new(tokens)),
-            Err(error) => tracing::warn!(%error, "the token cache is unreadable and ignored"),
+        if let Some(tokens) = files::read_json(&self.file) {
+            self.known.store(Arc::new(tokens));
         }
     }
 
@@ -66,7 +61,7 @@ impl Tokens {
         }
         self.used()
             .retain(|id, _| tokens.iter().any(|token| token.view.id == *id));
-        if let Err(error) = write_private(&self.file, &tokens) {
+        if let Err(error) = files::write_private(&self.file, &tokens) {
             tracing::warn!(%error, "the token cache cannot be written");
         }
         self.known.store(Arc::new(tokens));
@@ -120,25 +115,6 @@ pub(super) fn generate() -> (String, Secret<String>, String) {
     let hash = keys::sha256_hex(secret.as_bytes());
     let token = format!("{PREFIX}{id}_{secret}");
     (id, Secret::new(token), hash)
-}
-
-/// Writes a file that only its owner can read, as a whole or not at all.
-fn write_private(path: &Path, tokens: &[StoredToken]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    let text = serde_json::to_vec_pretty(tokens)?;
-    // A name of its own: two writers may meet here, and each must rename what it wrote.
-    let temporary = path.with_extension(keys::hex(&keys::random::<8>()));
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    std::fs::rename(temporary, path)
 }
 
 /// Reads them from the store.

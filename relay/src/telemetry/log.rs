@@ -53,10 +53,25 @@ fn filter(level: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder().parse(level)
 }
 
+/// Changes level or filter of the log while the process runs.
+#[derive(Clone, Debug)]
+pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
+
+impl LogLevel {
+    /// Changes level or filter.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn set(&self, level: &str) -> io::Result<()> {
+        let filter = filter(level).map_err(io::Error::other)?;
+        self.0.reload(filter).map_err(io::Error::other)
+    }
+}
+
 /// Keeps the log alive; dropping it writes out what waits, for at most a second.
 #[derive(Debug)]
 pub struct Log {
-    level: reload::Handle<EnvFilter, Registry>,
+    level: LogLevel,
     queue: Option<SyncSender<Message>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -98,19 +113,16 @@ impl Log {
             .map_err(io::Error::other)?;
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         Ok(Self {
-            level,
+            level: LogLevel(level),
             queue: Some(queue),
             writer: Some(writer),
         })
     }
 
-    /// Changes level or filter.
-    ///
-    /// # Errors
-    /// It is neither.
-    pub fn set_level(&self, level: &str) -> io::Result<()> {
-        let filter = filter(level).map_err(io::Error::other)?;
-        self.level.reload(filter).map_err(io::Error::other)
+    /// What changes its level.
+    #[must_use]
+    pub fn level(&self) -> LogLevel {
+        self.level.clone()
     }
 }
 

@@ -104,8 +104,8 @@ pub enum SettingKind {
     Table,
 }
 
-/// The layer that a value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The layer that a value comes from, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SettingSource {
     /// Built in.
@@ -218,9 +218,9 @@ pub struct ConfigChange {
     pub node: NodeId,
     /// The setting.
     pub key: String,
-    /// The value in force before.
+    /// The value in force before; of a setting that applies at a restart, the one of the next start.
     pub old: serde_json::Value,
-    /// The value in force afterwards.
+    /// The same afterwards.
     pub new: serde_json::Value,
     /// When it applies.
     pub applies: Applies,

@@ -83,6 +83,10 @@ pub enum EventKind {
     StoreChanged,
     /// A bulk job started or ended.
     Job,
+    /// Overrides of the configuration, or rules of alerts, changed or did not fit.
+    ConfigChanged,
+    /// An alert was raised, changed its severity or cleared.
+    Alert,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,
@@ -104,6 +108,8 @@ impl EventKind {
             Self::NodeChanged => "node-changed",
             Self::StoreChanged => "store-changed",
             Self::Job => "job",
+            Self::ConfigChanged => "config-changed",
+            Self::Alert => "alert",
             Self::Other => "other",
         }
     }

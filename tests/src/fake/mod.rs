@@ -116,6 +116,7 @@ impl FakeCluster {
                 external: address.into(),
             }],
             services: Vec::new(),
+            log: None,
         };
         let prepared = prepare(parts).await;
         let (sender, news) = mpsc::channel(65_536);

@@ -44,6 +44,11 @@ impl NonceMint {
         }
     }
 
+    /// Judges all nonces by another lifetime from now on, cut like that of [`new`](Self::new).
+    pub fn set_lifetime(&mut self, lifetime: Duration) {
+        self.lifetime = lifetime.as_secs().min(PERIOD);
+    }
+
     /// Uses another cluster key from now on.
     pub fn set_master(&mut self, master: &Secret<[u8; 32]>) {
         if self.master != *master {

@@ -9,6 +9,7 @@ pub mod special_use;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::{Realm, Secret};
 
@@ -33,6 +34,8 @@ pub struct Policy {
     pub peers: PeerRules,
     /// Users that are refused, by realm and user (not username), until a Unix second.
     pub blocks: HashMap<(Realm, Box<str>), u64>,
+    /// Lifetimes and what else applies to all realms.
+    pub settings: NodeSettings,
     /// The key nonces are made with; the same on every node of the cluster.
     pub nonce_key: Secret<[u8; 32]>,
     /// Whether the node can relay IPv4.
@@ -43,4 +46,28 @@ pub struct Policy {
     pub redirects: Vec<Redirect>,
     /// Whether new allocations are taken; 508 otherwise.
     pub accepting: bool,
+}
+
+/// What applies to all realms of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// SOFTWARE in Allocate and Refresh answers.
+    pub software: Option<String>,
+    /// How long a nonce is good for; an hour at most.
+    pub nonce_lifetime: Duration,
+    /// How long a permission lasts (RFC 8656 §9: 300 s). One that exists keeps its end.
+    pub permission_lifetime: Duration,
+    /// How long a channel binding lasts (RFC 8656 §12: 600 s). One that exists keeps its end.
+    pub channel_lifetime: Duration,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self {
+            software: None,
+            nonce_lifetime: Duration::from_secs(600),
+            permission_lifetime: Duration::from_secs(300),
+            channel_lifetime: Duration::from_secs(600),
+        }
+    }
 }

@@ -214,7 +214,7 @@ impl Server {
 
     /// SOFTWARE, where it is configured.
     pub(super) fn with_software(&self, answer: MessageBuilder) -> MessageBuilder {
-        match &self.config.software {
+        match &self.policy.settings.software {
             Some(name) => answer.attribute(AttributeType::SOFTWARE, name.as_bytes()),
             None => answer,
         }

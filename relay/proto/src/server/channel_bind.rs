@@ -45,15 +45,17 @@ impl Server {
         if allocation.permissions.len_with(&[peer.ip()]) > limits.permissions_per_session {
             return Err(Rejection::of_peer(RefusalReason::TooManyPermissions, peer));
         }
-        let expires = now.mono + self.config.permission_lifetime;
+        let expires = now.mono + self.policy.settings.permission_lifetime;
         let new = allocation
             .permissions
             .install(peer.ip(), expires, &self.policy, realm);
         allocation.counters.new_peers += u64::from(new);
         allocation.channels.purge(now.mono);
-        allocation
-            .channels
-            .bind(number, peer, now.mono + self.config.channel_lifetime);
+        allocation.channels.bind(
+            number,
+            peer,
+            now.mono + self.policy.settings.channel_lifetime,
+        );
         self.reschedule(relay);
         self.respond(exchange, exchange.success());
         self.describe(relay);

@@ -51,6 +51,8 @@ impl Server {
     fn set_policy(&mut self, now: Now, policy: Arc<Policy>) {
         self.policy = policy;
         self.nonces.set_master(&self.policy.nonce_key);
+        let lifetime = self.policy.settings.nonce_lifetime;
+        self.nonces.set_lifetime(lifetime);
         for allocation in self.table.iter_mut() {
             allocation.adopt(&self.policy, now.mono);
         }

@@ -15,14 +15,6 @@ pub struct ServerConfig {
     pub session_first: u32,
     /// The step between session ids: the number of workers, so that no two count the same.
     pub session_step: u32,
-    /// SOFTWARE in Allocate and Refresh answers.
-    pub software: Option<String>,
-    /// How long a nonce is good for; an hour at most.
-    pub nonce_lifetime: Duration,
-    /// How long a permission lasts (RFC 8656 §9: 300 s).
-    pub permission_lifetime: Duration,
-    /// How long a channel binding lasts (RFC 8656 §12: 600 s).
-    pub channel_lifetime: Duration,
     /// How long a request waits for the store before it is answered 500.
     pub park_deadline: Duration,
     /// Bounds of tables.
@@ -36,10 +28,6 @@ impl Default for ServerConfig {
             session_base: 0,
             session_first: 0,
             session_step: 1,
-            software: None,
-            nonce_lifetime: Duration::from_secs(600),
-            permission_lifetime: Duration::from_secs(300),
-            channel_lifetime: Duration::from_secs(600),
             park_deadline: Duration::from_secs(2),
             limits: ServerLimits::default(),
         }

@@ -48,7 +48,7 @@ impl Server {
         if allocation.permissions.len_with(&peers) > limit {
             return Err(about(RefusalReason::TooManyPermissions, peers[0]));
         }
-        let expires = now.mono + self.config.permission_lifetime;
+        let expires = now.mono + self.policy.settings.permission_lifetime;
         for peer in peers {
             let new = allocation
                 .permissions

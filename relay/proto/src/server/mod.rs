@@ -76,7 +76,7 @@ impl Server {
     #[must_use]
     pub fn new(config: ServerConfig, policy: Arc<Policy>, quota: Arc<dyn Quota>) -> Self {
         Self {
-            nonces: NonceMint::new(&policy.nonce_key, config.nonce_lifetime),
+            nonces: NonceMint::new(&policy.nonce_key, policy.settings.nonce_lifetime),
             credentials: CredentialCache::new(config.limits.cached_credentials),
             parking: ParkingLot::new(config.limits.parked_requests),
             table: AllocationTable::default(),

@@ -4,9 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::kit::*;
 use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
-use turn_proto::{
-    AddressFamily, Event, OpenError, PortRequest, RelayOpened, ReservationToken, ServerConfig,
-};
+use turn_proto::{AddressFamily, Event, OpenError, PortRequest, RelayOpened, ReservationToken};
 
 fn code_of(build: impl Fn(MessageBuilder) -> MessageBuilder) -> u16 {
     let mut net = Net::new();
@@ -20,11 +18,9 @@ fn udp(request: MessageBuilder) -> MessageBuilder {
 
 #[test]
 fn success_names_relayed_and_mapped_address_and_lifetime_and_is_signed() {
-    let config = ServerConfig {
-        software: Some("relayd".into()),
-        ..ServerConfig::default()
-    };
-    let mut net = Net::with(config, policy(vec![realm_policy(REALM)]));
+    let mut policy = policy(vec![realm_policy(REALM)]);
+    policy.settings.software = Some("relayd".into());
+    let mut net = Net::with_policy(policy);
     let alice = Client::alice().greet(&mut net);
     let answer = alice.ask(&mut net, allocate()).unwrap();
     let message = answer.message();

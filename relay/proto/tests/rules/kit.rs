@@ -10,9 +10,9 @@ use shared::{Realm, Secret, Transport};
 use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, UserCredential};
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 use turn_proto::{
-    Command, Event, FiveTuple, Forward, Now, OpenError, Output, PeerRules, Policy, PortRequest,
-    Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId, RelayOpened, RelayRequest,
-    ReservationToken, RestSecret, Server, ServerConfig,
+    Command, Event, FiveTuple, Forward, NodeSettings, Now, OpenError, Output, PeerRules, Policy,
+    PortRequest, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId, RelayOpened,
+    RelayRequest, ReservationToken, RestSecret, Server, ServerConfig,
 };
 
 pub(crate) const UNIX: u64 = 1_800_000_000;
@@ -85,6 +85,7 @@ pub(crate) fn policy(realms: Vec<RealmPolicy>) -> Policy {
             .collect::<BTreeMap<_, _>>(),
         peers: PeerRules::default(),
         blocks: HashMap::new(),
+        settings: NodeSettings::default(),
         nonce_key: Secret::new([7; 32]),
         relay_v4: true,
         relay_v6: true,

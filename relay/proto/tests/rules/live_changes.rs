@@ -1,6 +1,7 @@
 //! What the control plane changes while sessions run, and what it is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::kit::*;
 use turn_proto::{Command, Event, Policy, RealmPolicy, ServerConfig};
@@ -156,4 +157,23 @@ fn a_new_nonce_key_makes_old_nonces_stale() {
     next.nonce_key = shared::Secret::new([8; 32]);
     net.command(Command::SetPolicy(next.into()));
     assert_eq!(alice.code(&mut net, allocate()), 438);
+}
+
+#[test]
+fn another_lifetime_counts_from_the_next_request_and_ends_nothing_that_exists() {
+    let mut net = Net::new();
+    let (alice, relay) = Client::allocated(&mut net);
+    let peer = PEER;
+    assert_eq!(alice.permit(&mut net, peer), 0);
+    let mut next: Policy = policy(vec![realm_policy(REALM)]);
+    next.revision = 2;
+    next.settings.permission_lifetime = Duration::from_secs(30);
+    next.settings.software = Some("other".into());
+    net.command(Command::SetPolicy(Arc::new(next)));
+    let passes = |net: &mut Net| net.peer(relay, peer, b"x").is_some();
+    net.advance(100.0);
+    assert!(passes(&mut net), "it keeps the end that it was given");
+    assert_eq!(alice.permit(&mut net, peer), 0);
+    net.advance(31.0);
+    assert!(!passes(&mut net), "the next one is of the new length");
 }

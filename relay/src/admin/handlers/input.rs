@@ -83,7 +83,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Expected {
 }
 
 fn revision(headers: &HeaderMap) -> Result<Expected, Failure> {
-    const FORM: &str = "send the revision that you read as If-Match: <number>; 0 to create a realm";
+    const FORM: &str =
+        "send the revision that you read as If-Match: <number>; 0 where there is none yet";
     let Some(value) = headers.get(IF_MATCH) else {
         return Err(Failure::bad_request(format!("If-Match is missing: {FORM}")));
     };

@@ -1,5 +1,6 @@
 //! What configurations mean, and what wrong ones are told.
 
+mod overrides;
 mod wrong;
 
 use std::collections::BTreeMap;
@@ -396,22 +397,6 @@ fn hostile_strings_in_a_file_reach_no_terminal() {
     let errors = Setup::new("\"\\u001b[2J\" = 1\nnode_id = \"\\u001b]0;x\\u0007\"").errors();
     assert_eq!(errors.len(), 2);
     assert!(!errors.concat().contains('\u{1b}'), "{errors:?}");
-}
-
-#[test]
-fn a_reload_tells_what_is_live_and_what_waits() {
-    let old =
-        Setup::new("workers = 1\n[peers]\ndenied = [\"192.0.2.0/24\"]").flag("--state-dir=/s");
-    let new = Setup::new("workers = 2\n[log]\nlevel = \"debug\"").flag("--state-dir=/s");
-    let (old, new) = (old.load(), new.load());
-    let diff = reload_diff(&old, &old, &new);
-    assert_eq!(diff.live, ["peers", "log.level"]);
-    assert_eq!(diff.restart, ["workers"]);
-    assert_eq!(reload_diff(&old, &old, &old), ReloadDiff::default());
-    let again = reload_diff(&old, &new, &new);
-    assert!(again.live.is_empty(), "applied by the reload before");
-    assert_eq!(again.restart, ["workers"], "still waits for a restart");
-    assert!(reload_diff(&old, &new, &old).restart.is_empty());
 }
 
 #[test]

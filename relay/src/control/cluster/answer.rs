@@ -17,6 +17,7 @@ use crate::control::preview;
 use crate::control::redirects;
 use crate::control::service::Caller;
 use crate::control::service::refusals::own_page;
+use crate::control::settings;
 use crate::control::waiters::News;
 
 /// How long a worker has to describe a session.
@@ -72,6 +73,21 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);
             NodeAnswer::Jobs(jobs)
         }
+        NodeQuestion::Config | NodeQuestion::ConfigPreview { .. } if !realms.is_empty() => {
+            let message = "settings concern all realms; the caller is confined to some";
+            NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message))
+        }
+        NodeQuestion::Config => NodeAnswer::Config(Box::new(settings::view(hub))),
+        NodeQuestion::ConfigPreview {
+            own,
+            settings,
+            keys,
+        } => match settings::preview(hub, own, &settings, &keys) {
+            Ok(changes) => NodeAnswer::ConfigPreview(changes),
+            Err(errors) => {
+                NodeAnswer::Failed(ApiError::new(ErrorKind::BadRequest, errors.to_string()))
+            }
+        },
         NodeQuestion::StopJob { id } => {
             let mut jobs = hub.jobs.views(Some(&id));
             jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);

@@ -213,7 +213,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         realm_revisions: revisions
             .map(|r| (r.name.as_str().to_owned(), r.revision))
             .collect(),
-        config_revision: 0,
+        config_revision: hub.settings.revisions().0,
         refusals: by_code,
         refusals_per_sec: per_sec,
         control_overflows: hub.workers.overflows(),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shared::api::{
-    ApiError, ItemOutcome, JobView, ListQuery, Page, RealmDocument, RedirectHealth, RefusalCount,
-    RefusalView, Role, SessionDetail,
+    ApiError, ConfigChange, ConfigView, ItemOutcome, JobView, ListQuery, Page, RealmDocument,
+    RedirectHealth, RefusalCount, RefusalView, Role, SessionDetail,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -76,6 +76,17 @@ pub(crate) enum NodeQuestion {
         /// Which.
         id: Option<String>,
     },
+    /// Its settings.
+    Config,
+    /// What its settings would be with other overrides.
+    ConfigPreview {
+        /// Whether these are the overrides for it alone, and not those for all nodes.
+        own: bool,
+        /// The overrides.
+        settings: BTreeMap<String, serde_json::Value>,
+        /// The settings to compare.
+        keys: Vec<String>,
+    },
     /// Stop one of its jobs.
     StopJob {
         /// Which.
@@ -98,7 +109,7 @@ impl NodeQuestion {
     pub(crate) fn needs(&self) -> Role {
         match self {
             Self::Kill { .. } | Self::StopJob { .. } => Role::Operator,
-            Self::Preview { .. } => Role::Admin,
+            Self::Preview { .. } | Self::ConfigPreview { .. } => Role::Admin,
             _ => Role::Viewer,
         }
     }
@@ -120,6 +131,8 @@ impl NodeQuestion {
             Self::StopJob { .. } => "stop_job",
             Self::History(_) => "history",
             Self::Preview { .. } => "preview",
+            Self::Config => "config",
+            Self::ConfigPreview { .. } => "config_preview",
         }
     }
 }
@@ -162,6 +175,10 @@ pub(crate) enum NodeAnswer {
     History(Box<History>),
     /// What a document would do.
     Preview(Box<Effect>),
+    /// Its settings.
+    Config(Box<ConfigView>),
+    /// What would change, or be hidden.
+    ConfigPreview(Vec<ConfigChange>),
     /// It cannot or will not.
     Failed(ApiError),
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::Realm;
-use turn_proto::policy::{PeerRules, Policy, RealmPolicy, Redirect, RelayEndpoint, RestSecret};
+use turn_proto::policy::{
+    NodeSettings, PeerRules, Policy, RealmPolicy, Redirect, RelayEndpoint, RestSecret,
+};
 
 use super::{RealmEntry, Sources};
 use crate::config::{Config, PeerConfig};
@@ -66,6 +68,7 @@ pub(super) struct Inputs {
     realms: Vec<RealmEntry>,
     blocks: BTreeMap<(Realm, String), u64>,
     peers: PeerConfig,
+    settings: NodeSettings,
     services: Vec<SocketAddr>,
     relays: Vec<RelayEndpoint>,
     redirects: Vec<Redirect>,
@@ -89,6 +92,12 @@ impl Inputs {
                 .map(|block| ((block.realm, block.user), block.until_ms.div_ceil(1000)))
                 .collect(),
             peers: config.peers.clone(),
+            settings: NodeSettings {
+                software: config.software.clone(),
+                nonce_lifetime: config.nonce_lifetime,
+                permission_lifetime: config.permission_lifetime,
+                channel_lifetime: config.channel_lifetime,
+            },
             services,
             relays,
             redirects: sources.redirects.clone(),
@@ -142,6 +151,7 @@ pub(super) fn policy(
             external_to_local: own.external_to_local.clone(),
         },
         blocks: blocks.collect(),
+        settings: inputs.settings.clone(),
         nonce_key: key.nonce_key(),
         relay_v4: own.relay_v4,
         relay_v6: own.relay_v6,

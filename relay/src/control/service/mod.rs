@@ -3,6 +3,7 @@
 
 mod audit;
 mod blocks;
+pub(super) mod config;
 pub(super) mod events;
 mod history;
 pub(super) mod jobs;
@@ -33,8 +34,8 @@ use super::cluster::mailbox::{self, ANSWER_DEADLINE};
 use super::cluster::message::{NodeAnswer, NodeQuestion};
 use super::cluster::{Answers, answer};
 use super::hub::Hub;
-use super::policy;
-use crate::config::Config;
+use super::settings::{self, SettingsChange};
+use crate::config::{Config, ConfigErrors};
 use crate::store::StoreError;
 
 pub use events::EventStream;
@@ -120,29 +121,13 @@ impl Service {
         Readiness { ready, reasons }
     }
 
-    /// Applies what can be applied of a changed configuration while the node runs: realms with
-    /// their users and secrets, peer rules, the default realm, labels. The rest waits for a restart.
-    pub async fn reload_config(&self, config: Config) {
-        let old = self.hub.config();
-        let new_users = old.realms != config.realms;
-        let in_force = Config {
-            realms: config.realms,
-            default_realm: config.default_realm,
-            peers: config.peers,
-            labels: config.labels,
-            log: config.log,
-            warnings: config.warnings,
-            ..Config::clone(&old)
-        };
-        self.hub.books().set_labels(in_force.labels.clone());
-        self.hub.keeper.set_config(Arc::new(in_force));
-        if new_users {
-            self.hub.keeper.want_forgetting();
-        }
-        self.hub.user_index.forget();
-        if !policy::refresh(&self.hub).await {
-            self.hub.policy_stale.notify_one();
-        }
+    /// Applies what can be applied of a changed configuration while the node runs. The rest waits
+    /// for a restart. The store's overrides stay between the layers of the new one.
+    ///
+    /// # Errors
+    /// What does not fit with the overrides; nothing was changed then.
+    pub async fn reload_config(&self, config: &Config) -> Result<SettingsChange, ConfigErrors> {
+        settings::reload(&self.hub, config).await
     }
 
     /// Passes a store answer on, noting what it says about the store.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use shared::api::{NodeRole, RealmDocument, Role, SessionView};
-use shared::{NodeId, Realm, Secret, SessionId, Transport, WorkerId};
+use shared::api::{NodeRole, Role, SessionView};
+use shared::{NodeId, Realm, SessionId, Transport, WorkerId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use turn_proto::auth::credential::CredentialAnswer;
@@ -23,9 +23,7 @@ use super::keys::ClusterKey;
 use super::parts::{ControlHandle, ControlParts, WorkerSide, prepare};
 use super::service::{Caller, Service};
 use super::workers::Workers;
-use crate::config::{
-    AdminConfig, Config, ConfigRealm, LogConfig, LogFormat, PeerConfig, StoreConfig,
-};
+use crate::config::{Args, Config};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::worker::WorkerNews;
@@ -265,47 +263,40 @@ pub(super) fn store(dir: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(&dir.join("turndb"), &dir.join("relayd.db")).unwrap())
 }
 
-/// A configuration with the realm `acme` and one secret in it.
+/// A configuration with the realm `acme` and one secret in it, all of it from a file.
 pub(super) fn config(dir: &Path, roles: &[NodeRole]) -> Config {
+    config_with(dir, roles, BTreeMap::new())
+}
+
+/// The same with an environment.
+pub(super) fn config_with(
+    dir: &Path,
+    roles: &[NodeRole],
+    environment: BTreeMap<String, String>,
+) -> Config {
+    let roles: Vec<_> = roles
+        .iter()
+        .map(|role| serde_json::to_string(role).unwrap())
+        .collect();
+    let name = roles.join("-").replace('"', "");
+    let (roles, state) = (roles.join(", "), dir.display());
+    let text = format!(
+        "cluster = \"test\"\nroles = [{roles}]\nstate_dir = \"{state}\"\nworkers = 1\n\
+         relay_ports = \"50000-50099\"\nnonce_lifetime = \"10m\"\nlabels = {{ region = \"fra\" }}\n\
+         admin.socket = \"{state}/admin.sock\"\nmetrics.listen = \"off\"\n\
+         [[realm]]\nname = \"acme\"\nsecrets = [\"a-secret-of-the-file\"]\n"
+    );
+    let file = dir.join(format!("{name}.toml"));
+    std::fs::write(&file, text).unwrap();
+    let arguments = [
+        "relayd".to_owned(),
+        "-c".to_owned(),
+        file.display().to_string(),
+    ];
+    let loaded = Config::load(&Args::new(arguments, environment).unwrap());
     Config {
-        node_id: None,
-        cluster: "test".to_owned(),
-        roles: roles.to_vec(),
-        labels: BTreeMap::from([("region".to_owned(), "fra".to_owned())]),
-        state_dir: dir.to_owned(),
-        workers: 1,
         listeners: Vec::new(),
-        relay_addresses: Vec::new(),
-        external_ips: Vec::new(),
-        relay_ports: 50_000..=50_099,
-        store: StoreConfig::Sqlite {
-            turndb: dir.join("turndb"),
-            db: dir.join("relayd.db"),
-        },
-        cluster_key_file: None,
-        admin: AdminConfig {
-            socket: dir.join("admin.sock"),
-            listen: None,
-            tls: None,
-        },
-        metrics: None,
-        default_realm: realm("acme"),
-        realms: vec![ConfigRealm {
-            name: realm("acme"),
-            document: RealmDocument::default(),
-            users: Vec::new(),
-            secrets: vec![Secret::new("a-secret-of-the-file".to_owned())],
-        }],
-        peers: PeerConfig::default(),
-        software: None,
-        nonce_lifetime: Duration::from_secs(600),
-        permission_lifetime: Duration::from_secs(300),
-        channel_lifetime: Duration::from_secs(600),
-        log: LogConfig {
-            level: "info".to_owned(),
-            format: LogFormat::Text,
-        },
-        warnings: Vec::new(),
+        ..loaded.unwrap_or_else(|errors| panic!("{errors}"))
     }
 }
 
@@ -323,6 +314,7 @@ pub(super) fn parts(config: Config, node: &str, base: u32, store: Arc<dyn Store>
             external: "192.0.2.1".parse().unwrap(),
         }],
         services: Vec::new(),
+        log: None,
     }
 }
 

@@ -1,5 +1,6 @@
 mod audit;
 mod away;
+mod config;
 mod history;
 mod preview;
 mod redirects;
@@ -597,7 +598,7 @@ async fn a_reload_changes_realms_and_labels_and_nothing_that_needs_a_restart() {
     let mut changed = config(dir.path(), &[NodeRole::Relay]);
     changed.realms[0].document.max_sessions = Some(3);
     changed.labels.insert("region".to_owned(), "ams".to_owned());
-    node.service.reload_config(changed).await;
+    node.service.reload_config(&changed).await.unwrap();
     let policy = node.workers.policy().unwrap();
     assert_eq!(policy.realms[&realm("acme")].max_sessions, Some(3));
     let view = node.service.node(&admin(), &node.id).await.unwrap();
