@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kit::redis::RedisServer;
+use kit::wait::wait_for_async;
 use relay::store::redis::{RedisOptions, RedisStore};
 use relay::store::{Change, Mailbox, Store, StoreError, StoredSecret};
 use shared::Secret;
@@ -94,6 +95,25 @@ async fn a_relay_does_its_work() {
         [b"answer"]
     );
     relay.events(None, 10).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_reads_the_origins_that_other_tools_give_to_realms() {
+    let Roles {
+        gateway,
+        relay,
+        server,
+    } = roles();
+    gateway.ping().await.unwrap();
+    server.cli(&["SET", "turn/origin/http://only.example:80", "west.gov"]);
+    let stored = wait_for_async("the realm at the relay", Duration::from_secs(5), || async {
+        let realms = relay.realms().await.unwrap();
+        realms
+            .into_iter()
+            .find(|realm| realm.name.as_str() == "west.gov")
+    })
+    .await;
+    assert_eq!(stored.document.origins, ["http://only.example"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
