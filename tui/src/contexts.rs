@@ -206,7 +206,7 @@ impl Contexts {
             reason,
         };
         // The message of a TOML error quotes the line, which can be the one with the token.
-        let table: Table = toml::from_str(&text).map_err(|e| wrong(e.message().to_owned()))?;
+        let table: Table = toml::from_str(&text).map_err(|e| wrong(with_line(&text, &e)))?;
         let current = match table.get("current") {
             None => None,
             Some(Value::String(name)) => Some(name.clone()),
@@ -480,7 +480,8 @@ impl Context {
     }
 }
 
-fn read(path: &Path) -> Result<String, ContextError> {
+/// Reads a file of reasonable size.
+pub(crate) fn read(path: &Path) -> Result<String, ContextError> {
     let fail = |error| ContextError::File {
         path: path.to_owned(),
         error,
@@ -493,6 +494,17 @@ fn read(path: &Path) -> Result<String, ContextError> {
         });
     }
     fs::read_to_string(path).map_err(fail)
+}
+
+/// The message of an error with its line, which is not quoted.
+fn with_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let lines = before.map(|before| before.bytes().filter(|byte| *byte == b'\n').count() + 1);
+    let message = error.message();
+    lines.map_or_else(
+        || message.to_owned(),
+        |line| format!("line {line}: {message}"),
+    )
 }
 
 /// Refuses a file with a token that others can read.

@@ -2,9 +2,9 @@
 
 pub mod cli;
 pub mod client;
+pub mod configuration;
 pub mod console;
 pub mod contexts;
-
 pub mod guardrails;
 pub mod realm_document;
 pub mod settings;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use relayctl::client::{Address, AdminApi, ConnectOptions, HttpAdmin};
+use relayctl::configuration::{Configuration, Looks};
 use relayctl::console::ConsoleOptions;
 use shared::api::ListQuery;
 
@@ -142,12 +143,15 @@ fn admin(nodes: &Nodes) -> anyhow::Result<HttpAdmin> {
 
 /// Runs the console.
 async fn console(admin: HttpAdmin) -> anyhow::Result<()> {
+    let settings = Configuration::default();
+    let looks = Looks::new(&settings, None, false, &|name| std::env::var_os(name))
+        .map_err(anyhow::Error::msg)?;
     let options = ConsoleOptions {
         api: Arc::new(admin),
         context: "demo".to_owned(),
         rw: false,
-        ascii: false,
-        mono: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+        settings,
+        looks,
         confirm_typed: false,
     };
     Ok(relayctl::console::run(options).await?)

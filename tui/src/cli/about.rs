@@ -1,18 +1,17 @@
-//! `relayctl overview`, `whoami`, `check`, `info` and `snapshot`.
+//! `relayctl overview`, `whoami`, `check` and `snapshot`.
 
 use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
 
+use super::App;
 use super::app::describe_missing;
 use super::args::Global;
 use super::exit::Failure;
 use super::output::Format;
 use super::terminal::Terminal;
-use super::{App, config_path, resolve};
 use crate::console::SnapshotView;
-use crate::contexts::{Environment, usual_sockets};
 
 /// Options of `snapshot`.
 #[derive(Args, Debug)]
@@ -75,41 +74,8 @@ pub(super) async fn check(app: &mut App<'_, '_>) -> Result<(), Failure> {
     describe_missing(&overview.missing).map_or(Ok(()), |text| Err(Failure::Partial(text)))
 }
 
-/// Never fails for want of a node: it is what one asks when nothing works.
-pub(super) fn info(
-    global: &Global,
-    env: Environment<'_>,
-    terminal: &mut Terminal<'_>,
-) -> Result<(), Failure> {
-    let config = config_path(global, env);
-    let (context, address, token) = match resolve(global, env) {
-        Ok(resolved) => {
-            let token = resolved.options.token.is_some();
-            (
-                json!(resolved.name),
-                json!(resolved.address.to_string()),
-                json!(token),
-            )
-        }
-        Err(failure) => (json!(null), json!(failure.to_string()), json!(false)),
-    };
-    let sockets: Vec<_> = usual_sockets(env)
-        .iter()
-        .map(|p| p.display().to_string())
-        .collect();
-    let report = [
-        ("version", json!(env!("CARGO_PKG_VERSION"))),
-        ("config", json!(config.display().to_string())),
-        ("config_exists", json!(config.exists())),
-        ("context", context),
-        ("address", address),
-        ("has_token", token),
-        ("usual_sockets", json!(sockets)),
-    ];
-    write_pairs(terminal, global, "info/1", &report)
-}
-
-fn write_pairs(
+/// Writes one object, or a line for each of its fields.
+pub(super) fn write_pairs(
     terminal: &mut Terminal<'_>,
     global: &Global,
     schema: &str,

@@ -9,7 +9,7 @@ use shared::filter::{AUDIT_COLUMNS, Column};
 
 use super::output::Format;
 use super::{
-    about, alert, config, context, credential, event, history, job, node, realm, redirect,
+    about, alert, config, context, credential, event, history, info, job, node, realm, redirect,
     refusals, secret, session, token, user,
 };
 
@@ -59,6 +59,9 @@ pub struct Global {
     /// Draw with ASCII only
     #[arg(long, global = true)]
     pub ascii: bool,
+    /// Theme of the console, as in dark
+    #[arg(long, global = true, env = "RELAYCTL_THEME", value_name = "NAME")]
+    pub theme: Option<String>,
     /// Form of the output
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub output: Format,
@@ -165,8 +168,8 @@ pub enum Command {
     Whoami,
     /// Try the connection
     Check,
-    /// Paths, versions, context
-    Info,
+    /// Paths, versions, context, terminal, theme, keys
+    Info(info::InfoArgs),
     /// One frame of a console's view as text
     Snapshot(about::SnapshotArgs),
 }

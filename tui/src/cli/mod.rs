@@ -13,6 +13,7 @@ pub mod credential;
 pub mod event;
 pub mod exit;
 pub mod history;
+pub mod info;
 pub mod job;
 mod kill;
 pub mod node;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{HttpAdmin, Prompting};
+use crate::configuration::{Configuration, Looks};
 use crate::console::ConsoleOptions;
 use crate::contexts::{self, Confirm, Contexts, Environment, Resolved};
 
@@ -101,8 +103,8 @@ async fn dispatch(
     if let Command::Context(command) = command {
         return context::run(&command, global, env, terminal);
     }
-    if matches!(command, Command::Info) {
-        return about::info(global, env, terminal);
+    if let Command::Info(args) = &command {
+        return info::run(args, global, env, terminal);
     }
     let mut resolved = resolve(global, env)?;
     let guardrails = std::mem::take(&mut resolved.guardrails);
@@ -141,6 +143,8 @@ async fn open_console(
         let what = "the console needs a terminal; `relayctl --help` lists what works without one";
         return Err(Failure::Usage(what.to_owned()));
     }
+    let settings = Configuration::load(&config_path(global, env))?;
+    let looks = looks(&settings, global, env)?;
     let resolved = resolve(global, env)?;
     let (context, rw) = (resolved.name.clone(), global.rw || resolved.rw);
     let confirm_typed = resolved.confirm == Confirm::Type;
@@ -149,18 +153,26 @@ async fn open_console(
         // The console starts anyway and keeps trying.
         terminal.note(&error.to_string());
     }
-    let set = |name| env(name).is_some_and(|value| !value.is_empty());
     let options = ConsoleOptions {
         api: Arc::new(api),
         context,
         rw,
-        ascii: global.ascii || env("TERM").is_some_and(|term| term == "linux"),
-        mono: set("NO_COLOR"),
+        settings,
+        looks,
         confirm_typed,
     };
     crate::console::run(options)
         .await
         .map_err(|error| Failure::Other(error.to_string()))
+}
+
+/// How to paint, as the options, the environment and the configuration have it.
+fn looks(
+    settings: &Configuration,
+    global: &Global,
+    env: Environment<'_>,
+) -> Result<Looks, Failure> {
+    Looks::new(settings, global.theme.as_deref(), global.ascii, env).map_err(Failure::Usage)
 }
 
 /// Runs `command` against the node of `app`.
@@ -185,6 +197,6 @@ async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure
         Command::Whoami => about::whoami(app).await,
         Command::Check => about::check(app).await,
         Command::Snapshot(args) => about::snapshot(app, &args).await,
-        Command::Context(_) | Command::Info => Ok(()),
+        Command::Context(_) | Command::Info(_) => Ok(()),
     }
 }

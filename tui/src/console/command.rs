@@ -3,6 +3,7 @@
 use shared::api::GroupBy;
 
 use super::model::{Model, Place, PromptKind};
+use super::update::looks;
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub(crate) enum Command {
     ReadWrite,
     /// Forbid them.
     ReadOnly,
+    /// Another theme.
+    Theme,
+    /// An option of the console.
+    Set,
     /// Help.
     Help,
     /// Leave.
@@ -125,6 +130,18 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "allow changes as far as the role reaches",
     ),
     (Command::ReadOnly, &["ro"], "", "forbid changes"),
+    (
+        Command::Theme,
+        &["theme"],
+        "[NAME]",
+        "paint in another theme",
+    ),
+    (
+        Command::Set,
+        &["set"],
+        "theme|rate|mouse|ascii VALUE",
+        "an option of the console",
+    ),
     (Command::Help, &["help", "h"], "", "keys and commands"),
     (Command::Quit, &["q", "quit"], "", "leave the console"),
 ];
@@ -153,6 +170,11 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
             .map(str::to_owned)
             .collect();
     };
+    if find(word) == Some(Command::Set) {
+        let lines = looks::completions(model, rest).into_iter();
+        let fitting = lines.filter(|line| line.starts_with(rest));
+        return fitting.map(|line| format!("{word} {line}")).collect();
+    }
     let known: Vec<&str> = match find(word) {
         Some(Command::Node | Command::Config | Command::Diff) => {
             model.cluster.iter().map(|n| n.id.as_str()).collect()
@@ -170,6 +192,7 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
             .iter()
             .map(|u| u.name.as_str())
             .collect(),
+        Some(Command::Theme) => model.themes.names().collect(),
         Some(Command::Kill) => vec!["marked"],
         Some(Command::Top) => GroupBy::ALL.iter().map(|by| by.as_str()).collect(),
         _ => Vec::new(),

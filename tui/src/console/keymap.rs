@@ -1,7 +1,20 @@
-//! The one table of keys: what they do, where, and who may. Hints and help are made from it.
+//! The one table of actions: their keys unless the configuration says otherwise, what they do,
+//! where, and who may. The keymap in force is made from it, hints and help from that.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+mod chord;
+mod force;
+mod names;
+#[cfg(test)]
+mod tests;
+
+use crossterm::event::KeyCode;
 use shared::api::Role;
+
+pub(crate) use chord::Chord;
+#[cfg(test)]
+pub(crate) use force::Bound;
+pub(crate) use force::Keymap;
+pub(crate) use names::Group;
 
 /// A set of views, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +74,9 @@ impl Views {
         Self(self.0 | other.0)
     }
 
-    /// Whether `one` is among them.
-    pub(crate) fn has(self, one: Self) -> bool {
-        self.0 & one.0 != 0
+    /// Whether the two meet.
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 
@@ -123,60 +136,23 @@ pub(crate) enum Intent {
     Delete,
 }
 
-/// A key with or without Ctrl.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Chord {
-    code: KeyCode,
-    ctrl: bool,
-}
-
 const fn key(c: char) -> Chord {
-    Chord {
-        code: KeyCode::Char(c),
-        ctrl: false,
-    }
+    Chord::key(c)
 }
 
 const fn ctrl(c: char) -> Chord {
-    Chord {
-        code: KeyCode::Char(c),
-        ctrl: true,
-    }
+    Chord::ctrl(c)
 }
 
 const fn code(code: KeyCode) -> Chord {
-    Chord { code, ctrl: false }
-}
-
-impl std::fmt::Display for Chord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = match self.code {
-            KeyCode::Char(' ') => "space",
-            KeyCode::Char(c) if self.ctrl => return write!(f, "^{c}"),
-            KeyCode::Char(c) => return write!(f, "{c}"),
-            KeyCode::Enter => "enter",
-            KeyCode::Esc => "esc",
-            KeyCode::Up => "up",
-            KeyCode::Down => "down",
-            KeyCode::Left => "left",
-            KeyCode::Right => "right",
-            KeyCode::PageUp => "pgup",
-            KeyCode::PageDown => "pgdn",
-            KeyCode::Home => "home",
-            KeyCode::End => "end",
-            KeyCode::Tab => "tab",
-            KeyCode::BackTab => "shift-tab",
-            _ => "?",
-        };
-        f.write_str(name)
-    }
+    Chord::code(code)
 }
 
 /// One line of the table.
 #[derive(Debug)]
 pub(crate) struct Binding {
-    /// The keys, the one shown in hints first.
-    pub(crate) keys: &'static [Chord],
+    /// The keys unless the configuration gives others, the one shown in hints first.
+    defaults: &'static [Chord],
     /// What they mean.
     pub(crate) intent: Intent,
     /// Where.
@@ -190,14 +166,14 @@ pub(crate) struct Binding {
 }
 
 const fn bind(
-    keys: &'static [Chord],
+    defaults: &'static [Chord],
     intent: Intent,
     views: Views,
     hint: &'static str,
     help: &'static str,
 ) -> Binding {
     Binding {
-        keys,
+        defaults,
         intent,
         views,
         hint,
@@ -207,7 +183,7 @@ const fn bind(
 }
 
 const fn change(
-    keys: &'static [Chord],
+    defaults: &'static [Chord],
     intent: Intent,
     views: Views,
     hint: &'static str,
@@ -215,7 +191,7 @@ const fn change(
     needs: Role,
 ) -> Binding {
     Binding {
-        keys,
+        defaults,
         intent,
         views,
         hint,
@@ -227,7 +203,7 @@ const fn change(
 use Intent as I;
 
 /// Every key, in the order in which hints are kept when the line is short: first come, first kept.
-pub(crate) static BINDINGS: &[Binding] = &[
+static BINDINGS: &[Binding] = &[
     bind(&[key('?')], I::Help, Views::ALL, "help", "this help"),
     bind(
         &[key('q')],
@@ -567,54 +543,3 @@ pub(crate) static BINDINGS: &[Binding] = &[
         "cancel; twice within a second leaves",
     ),
 ];
-
-/// The binding of a key event in a view.
-pub(crate) fn lookup(event: KeyEvent, view: Views) -> Option<&'static Binding> {
-    let pressed = Chord {
-        code: event.code,
-        ctrl: event.modifiers.contains(KeyModifiers::CONTROL),
-    };
-    BINDINGS
-        .iter()
-        .find(|b| b.views.has(view) && b.keys.contains(&pressed))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-
-    #[test]
-    fn a_key_means_one_thing_everywhere() {
-        let mut meanings = HashMap::new();
-        for binding in BINDINGS {
-            for chord in binding.keys {
-                let known = *meanings.entry(*chord).or_insert(binding.intent);
-                assert_eq!(known, binding.intent, "{chord} means two things");
-            }
-        }
-    }
-
-    #[test]
-    fn keys_that_change_something_are_capitals_without_ctrl() {
-        for binding in BINDINGS.iter().filter(|b| b.needs.is_some()) {
-            for chord in binding.keys {
-                let KeyCode::Char(c) = chord.code else {
-                    panic!("{chord}")
-                };
-                assert!(c.is_ascii_uppercase() && !chord.ctrl, "{chord}");
-            }
-        }
-    }
-
-    #[test]
-    fn shift_does_not_hide_a_capital() {
-        let event = KeyEvent::new(KeyCode::Char('X'), KeyModifiers::SHIFT);
-        assert_eq!(
-            lookup(event, Views::SESSIONS).map(|b| b.intent),
-            Some(Intent::Kill)
-        );
-        assert!(lookup(event, Views::PULSE).is_none());
-    }
-}

@@ -67,6 +67,11 @@ pub(crate) fn regions(size: (u16, u16)) -> Option<Regions> {
     })
 }
 
+/// What a view paints; nothing where the screen is too small.
+pub(crate) fn body(size: (u16, u16)) -> Rect {
+    regions(size).map_or(Rect::ZERO, |regions| regions.body)
+}
+
 /// Rows of the panels below a list, frames included; 0: no room.
 fn panel_rows(place: &Place, (width, height): (u16, u16)) -> u16 {
     let chart = if height >= CHARTS_FROM { CHART_ROWS } else { 0 };

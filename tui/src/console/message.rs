@@ -52,6 +52,8 @@ pub(crate) enum Effect {
     Follow(Option<String>),
     /// Put a text on the terminal's clipboard.
     Copy(String),
+    /// Have the terminal tell of clicks and the wheel, or not.
+    Mouse(bool),
     /// Paint everything anew.
     Redraw,
     /// Hand the terminal back to the shell until it continues us.

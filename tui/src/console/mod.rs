@@ -41,9 +41,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::AdminApi;
-use model::Model;
+use crate::configuration::{Configuration, Looks};
+use crate::contexts::Confirm;
+use model::{Model, REFRESH_SECS};
 use runtime::{Ended, Input, Runtime, unix_ms};
-use theme::Theme;
 
 pub use snapshot::{SnapshotView, snapshot};
 
@@ -56,10 +57,10 @@ pub struct ConsoleOptions {
     pub context: String,
     /// Allow changes from the start, as far as the role reaches.
     pub rw: bool,
-    /// Paint with ASCII only.
-    pub ascii: bool,
-    /// Paint without colours (`NO_COLOR`).
-    pub mono: bool,
+    /// Keys, aliases and the rest of the configuration.
+    pub settings: Configuration,
+    /// How to paint.
+    pub looks: Looks,
     /// The context's name must be typed before anything is killed or deleted.
     pub confirm_typed: bool,
 }
@@ -91,11 +92,8 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(1_000);
 /// # Errors
 /// When the terminal cannot be taken, or no longer be written to or read from.
 pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
-    let theme = Theme {
-        ascii: options.ascii,
-        mono: options.mono,
-    };
-    let mut guard = Some(terminal::Guard::enter()?);
+    let mouse = options.settings.console.mouse;
+    let mut guard = Some(terminal::Guard::enter_with(mouse)?);
     let stop = CancellationToken::new();
     watch_signals(&stop)?;
     let _watch = watch_terminal(&stop);
@@ -103,15 +101,7 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     // panic over a dead one.
     let mut screen = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
     let size = screen.size()?;
-    let mut model = Model::new(
-        &options.context,
-        theme,
-        (size.width, size.height),
-        unix_ms(),
-    );
-    model.zone = TimeZone::system();
-    model.wants_rw = options.rw;
-    model.confirm_typed = options.confirm_typed;
+    let mut model = model_of(&options, (size.width, size.height));
     let mut runtime = Runtime::new(options.api);
     loop {
         let input: Input = Box::pin(EventStream::new());
@@ -121,7 +111,7 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
                 // The reader of keys is gone by now: the shell gets every byte.
                 drop(guard.take());
                 terminal::stop_until_continued().await?;
-                guard = Some(terminal::Guard::enter()?);
+                guard = Some(terminal::Guard::enter_with(model.mouse)?);
                 terminal::repaint(&mut screen)?;
                 let size = screen.size()?;
                 model.size = (size.width, size.height);
@@ -131,6 +121,26 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     }
     drop(guard);
     Ok(())
+}
+
+/// A console as the configuration wants it, which knows nothing yet.
+fn model_of(options: &ConsoleOptions, size: (u16, u16)) -> Model {
+    let (settings, looks) = (&options.settings, &options.looks);
+    // Looks name no theme that they do not have.
+    let theme = looks.theme().unwrap_or_default();
+    let mut model = Model::new(&options.context, theme, size, unix_ms());
+    model.theme_name.clone_from(&looks.theme);
+    model.themes = looks.themes.clone();
+    model.keymap = settings.keymap.clone();
+    model.aliases = settings.aliases.clone();
+    model.mouse = settings.console.mouse;
+    let rate = settings.console.rate;
+    let index = REFRESH_SECS.iter().position(|secs| Some(*secs) == rate);
+    model.refresh = index.unwrap_or(0);
+    model.zone = TimeZone::system();
+    model.wants_rw = options.rw;
+    model.confirm_typed = options.confirm_typed || settings.console.confirm == Confirm::Type;
+    model
 }
 
 /// SIGTERM and SIGHUP end the console; the terminal is given back on the way out.

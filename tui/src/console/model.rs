@@ -13,6 +13,7 @@ use shared::filter::{self, Filter};
 use tui_input::Input;
 
 use super::connection::Connection;
+use super::keymap::Keymap;
 use super::list::{AnyList, ListState};
 use super::message::{Kind, Slot};
 use super::panels::Panels;
@@ -21,7 +22,7 @@ pub(crate) use super::place::{Place, Visit};
 use super::pulse::Focus;
 use super::purpose::Purpose;
 use super::rows::{ContextRow, DiffRow};
-use super::theme::{Theme, Tone};
+use super::theme::{DEFAULT, Theme, Themes, Tone};
 use crate::widgets::form::Form;
 
 /// Samples kept of figures that are drawn over time.
@@ -78,8 +79,8 @@ pub(crate) struct Toast {
 
 /// What lies over the view.
 pub(crate) enum Dialog {
-    /// All keys; scrolled by so many lines.
-    Help(usize),
+    /// All keys, columns and commands.
+    Help(Box<HelpDialog>),
     /// The columns to sort by; the chosen one.
     Sort(usize),
     /// The columns of the list.
@@ -88,6 +89,17 @@ pub(crate) enum Dialog {
     Form(Box<Form>, Box<Purpose>),
     /// A job and its results.
     Job(Box<JobDialog>),
+}
+
+/// The help while it is open.
+#[derive(Default)]
+pub(crate) struct HelpDialog {
+    /// First shown line.
+    pub(crate) top: usize,
+    /// What is looked for.
+    pub(crate) query: Input,
+    /// The query is being typed.
+    pub(crate) typing: bool,
 }
 
 /// A job that is watched.
@@ -267,6 +279,16 @@ pub(crate) struct Model {
     pub(crate) size: (u16, u16),
     /// How it is painted.
     pub(crate) theme: Theme,
+    /// The name of that theme.
+    pub(crate) theme_name: String,
+    /// The themes that can be chosen.
+    pub(crate) themes: Themes,
+    /// Clicks and the wheel act.
+    pub(crate) mouse: bool,
+    /// Commands of the configuration and what they stand for.
+    pub(crate) aliases: BTreeMap<String, String>,
+    /// What keys do.
+    pub(crate) keymap: Keymap,
     /// For times of day.
     pub(crate) zone: TimeZone,
     /// Unix milliseconds at the last tick.
@@ -348,6 +370,11 @@ impl Model {
             context: context.to_owned(),
             size,
             theme,
+            theme_name: DEFAULT.to_owned(),
+            themes: Themes::default(),
+            mouse: false,
+            aliases: BTreeMap::new(),
+            keymap: Keymap::default(),
             zone: TimeZone::UTC,
             now_ms,
             mode: Mode::ReadOnly,

@@ -200,6 +200,7 @@ impl Runtime {
                 Effect::Copy(text) => {
                     crossterm::execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
                 }
+                Effect::Mouse(on) => terminal.backend_mut().set_mouse(on)?,
                 Effect::Redraw => terminal::repaint(terminal)?,
                 Effect::Suspend => return Ok(Some(Ended::Suspend)),
                 Effect::Quit => return Ok(Some(Ended::Quit)),

@@ -69,10 +69,7 @@ pub async fn snapshot(
     which: SnapshotView,
     size: (u16, u16),
 ) -> Result<String, ClientError> {
-    let theme = Theme {
-        ascii: false,
-        mono: true,
-    };
+    let theme = Theme::plain(false, true);
     let mut model = Model::new(context, theme, size, unix_ms());
     let index = SnapshotView::ALL
         .iter()

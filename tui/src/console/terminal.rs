@@ -13,12 +13,18 @@ use crossterm::terminal::{
 use crossterm::{execute, queue};
 use ratatui::backend::{Backend, ClearType, CrosstermBackend, TestBackend};
 
+/// Buttons and the wheel (1000) in a form without limits (1006), but never every motion (1003).
+const MOUSE_ON: &str = "\u{1b}[?1000h\u{1b}[?1006h";
+const MOUSE_OFF: &str = "\u{1b}[?1006l\u{1b}[?1000l";
+
 /// A backend that can say where a frame begins and ends.
 pub(crate) trait Surface: Backend {
     /// What is written from here on belongs to one frame.
     fn begin_frame(&mut self) -> io::Result<()>;
     /// The frame is complete.
     fn end_frame(&mut self) -> io::Result<()>;
+    /// Has the terminal tell of clicks and the wheel, or not.
+    fn set_mouse(&mut self, on: bool) -> io::Result<()>;
 }
 
 impl<W: Write> Surface for CrosstermBackend<W> {
@@ -30,6 +36,10 @@ impl<W: Write> Surface for CrosstermBackend<W> {
         queue!(self, EndSynchronizedUpdate)?;
         Write::flush(self)
     }
+
+    fn set_mouse(&mut self, on: bool) -> io::Result<()> {
+        write_mouse(self, on)
+    }
 }
 
 impl Surface for TestBackend {
@@ -40,6 +50,16 @@ impl Surface for TestBackend {
     fn end_frame(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    fn set_mouse(&mut self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_mouse(to: &mut impl Write, on: bool) -> io::Result<()> {
+    MOUSE.store(on, Ordering::SeqCst);
+    to.write_all(if on { MOUSE_ON } else { MOUSE_OFF }.as_bytes())?;
+    to.flush()
 }
 
 /// Paints one frame between the marks of a synchronized update; the end mark is written whatever
@@ -82,6 +102,8 @@ pub(crate) fn repaint<B: Surface>(terminal: &mut ratatui::Terminal<B>) -> io::Re
 
 /// Whether the terminal is ours now.
 static ENTERED: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal tells of the mouse.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 /// What a panic outside of the main task said, for when the terminal is given back.
 static LATE_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
@@ -106,6 +128,15 @@ impl Guard {
         )?;
         Ok(guard)
     }
+
+    /// Takes the terminal, the mouse included.
+    pub(crate) fn enter_with(mouse: bool) -> io::Result<Self> {
+        let guard = Self::enter()?;
+        if mouse {
+            write_mouse(&mut io::stdout(), true)?;
+        }
+        Ok(guard)
+    }
 }
 
 impl Drop for Guard {
@@ -123,6 +154,9 @@ impl Drop for Guard {
 /// Gives the terminal back. Safe to call more than once; errors mean that it is gone.
 fn restore() {
     if ENTERED.swap(false, Ordering::SeqCst) {
+        if MOUSE.swap(false, Ordering::SeqCst) {
+            let _ = write_mouse(&mut io::stdout(), false);
+        }
         let _ = execute!(
             io::stdout(),
             EndSynchronizedUpdate,

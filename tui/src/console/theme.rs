@@ -1,6 +1,19 @@
-//! Colours and glyphs: 16 colours over the terminal's own background, monochrome, and ASCII.
+//! Colours and glyphs: palettes over the terminal's own background or one of their own,
+//! monochrome, and ASCII.
 
-use ratatui::style::{Color, Modifier, Style};
+mod built_in;
+mod colour;
+mod style;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use ratatui::style::{Modifier, Style};
+
+pub(crate) use built_in::DEFAULT;
+pub(crate) use colour::Depth;
+pub(crate) use style::parse_style;
 
 /// What a piece of text is, as far as its looks are concerned. Meaning never hangs on colour
 /// alone: every tone goes with a word, a sign or a modifier.
@@ -25,37 +38,90 @@ pub(crate) enum Tone {
     Selected,
 }
 
+impl Tone {
+    /// All, in the order of [`Palette`].
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Normal,
+        Self::Faint,
+        Self::Title,
+        Self::Accent,
+        Self::Good,
+        Self::Warn,
+        Self::Bad,
+        Self::Selected,
+    ];
+
+    /// Its name in `[themes]` of the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Faint => "faint",
+            Self::Title => "title",
+            Self::Accent => "accent",
+            Self::Good => "good",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+            Self::Selected => "selected",
+        }
+    }
+}
+
+/// The looks of every tone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Palette([Style; Tone::ALL.len()]);
+
+impl Palette {
+    /// The style of a tone.
+    pub(crate) fn style(&self, tone: Tone) -> Style {
+        self.0[tone as usize]
+    }
+
+    /// Gives a tone another style.
+    pub(crate) fn set(&mut self, tone: Tone, style: Style) {
+        self.0[tone as usize] = style;
+    }
+
+    /// Whether the row under the cursor differs from the others.
+    pub(crate) fn shows_cursor(&self) -> bool {
+        let (normal, selected) = (self.style(Tone::Normal), self.style(Tone::Selected));
+        selected.add_modifier.contains(Modifier::REVERSED)
+            || (selected.bg.is_some() && selected.bg != normal.bg)
+    }
+}
+
 /// How this terminal is painted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Theme {
     /// Only ASCII leaves the program as chrome.
     pub(crate) ascii: bool,
     /// Only modifiers, no colours (`NO_COLOR`).
     pub(crate) mono: bool,
+    /// The looks of every tone, as far as this terminal has colours.
+    pub(crate) palette: Palette,
+}
+
+impl Default for Theme {
+    fn default() -> Self {
+        Self::plain(false, false)
+    }
 }
 
 impl Theme {
+    /// The default colours, or none.
+    pub(crate) const fn plain(ascii: bool, mono: bool) -> Self {
+        Self {
+            ascii,
+            mono,
+            palette: built_in::SIXTEEN,
+        }
+    }
+
     /// The style of a tone.
     pub(crate) fn style(self, tone: Tone) -> Style {
-        let plain = Style::new();
         if self.mono {
-            return match tone {
-                Tone::Normal | Tone::Good => plain,
-                Tone::Faint => plain.add_modifier(Modifier::DIM),
-                Tone::Title | Tone::Accent | Tone::Warn => plain.add_modifier(Modifier::BOLD),
-                Tone::Bad => plain.add_modifier(Modifier::BOLD.union(Modifier::UNDERLINED)),
-                Tone::Selected => plain.add_modifier(Modifier::REVERSED),
-            };
-        }
-        match tone {
-            Tone::Normal => plain,
-            Tone::Faint => plain.fg(Color::DarkGray),
-            Tone::Title => plain.add_modifier(Modifier::BOLD),
-            Tone::Accent => plain.fg(Color::Cyan),
-            Tone::Good => plain.fg(Color::Green),
-            Tone::Warn => plain.fg(Color::Yellow),
-            Tone::Bad => plain.fg(Color::Red).add_modifier(Modifier::BOLD),
-            Tone::Selected => plain.add_modifier(Modifier::REVERSED),
+            built_in::MONO.style(tone)
+        } else {
+            self.palette.style(tone)
         }
     }
 
@@ -112,4 +178,63 @@ impl Theme {
             (false, false) => '▲',
         }
     }
+}
+
+/// The themes that can be chosen: ours and those of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Themes {
+    /// What colours the terminal has.
+    pub(crate) depth: Depth,
+    /// Those of the configuration.
+    own: BTreeMap<String, Palette>,
+}
+
+impl Default for Themes {
+    fn default() -> Self {
+        Self::new(Depth::True, BTreeMap::new())
+    }
+}
+
+impl Themes {
+    /// Ours and `own`, on a terminal with these colours.
+    pub(crate) fn new(depth: Depth, own: BTreeMap<String, Palette>) -> Self {
+        Self { depth, own }
+    }
+
+    /// All names, ours first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let own = self.own.keys().map(String::as_str);
+        let ours = built_in_names().map(|name| -> &str { name });
+        ours.chain(own.filter(|name| built_in::find(name).is_none()))
+    }
+
+    /// The theme called `name`, in the colours that the terminal has.
+    ///
+    /// # Errors
+    /// There is none; names the nearest.
+    pub(crate) fn get(&self, name: &str, ascii: bool) -> Result<Theme, String> {
+        let found = self.own.get(name).copied().or_else(|| built_in::find(name));
+        let Some(palette) = found else {
+            let near = shared::filter::nearest(name, self.names())
+                .map(|near| format!("; did you mean '{near}'?"))
+                .unwrap_or_default();
+            let name = shared::display_safe(name);
+            return Err(format!("there is no theme '{name}'{near}"));
+        };
+        Ok(Theme {
+            ascii,
+            mono: self.depth == Depth::Mono || palette == built_in::MONO,
+            palette: self.depth.fit(palette),
+        })
+    }
+}
+
+/// The palette of ours called `name`.
+pub(crate) fn built_in(name: &str) -> Option<Palette> {
+    built_in::find(name)
+}
+
+/// The names of ours.
+pub(crate) fn built_in_names() -> impl Iterator<Item = &'static str> {
+    built_in::ALL.iter().map(|entry| entry.0)
 }

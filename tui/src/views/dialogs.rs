@@ -3,9 +3,7 @@
 use ratatui::layout::Rect;
 use shared::api::{ItemOutcome, JobState, MissingNode};
 
-use super::{columns_of, pickers, sort_columns};
-use crate::console::command::COMMANDS;
-use crate::console::keymap::BINDINGS;
+use super::{help, pickers, sort_columns};
 use crate::console::model::{Dialog, JobDialog, Model};
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
@@ -15,13 +13,14 @@ use crate::widgets::text::Align;
 pub(super) fn paint(model: &Model, dialog: &Dialog, canvas: &mut Canvas<'_>, area: Rect) {
     match dialog {
         Dialog::Form(form, _) => form.paint(canvas, area),
-        Dialog::Help(top) => help(model, canvas, area, *top),
+        Dialog::Help(dialog) => help::paint(model, canvas, area, dialog),
         Dialog::Sort(chosen) => sort(model, canvas, area, *chosen),
         Dialog::Job(job) => paint_job(canvas, area, job),
         Dialog::Columns(picker) => pickers::columns(model, canvas, area, picker),
     }
 }
 
+/// The middle of `area`.
 pub(super) fn centred(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     Rect {
@@ -29,64 +28,6 @@ pub(super) fn centred(area: Rect, width: u16, height: u16) -> Rect {
         y: area.y + (area.height - height) / 2,
         width,
         height,
-    }
-}
-
-/// All keys of this view and all commands, made from the tables that handle them.
-fn help(model: &Model, canvas: &mut Canvas<'_>, area: Rect, top: usize) {
-    let views = model.place().views();
-    let mut lines: Vec<(String, String)> = BINDINGS
-        .iter()
-        .filter(|b| b.views.has(views) && model.shows(b.needs))
-        .map(|b| {
-            let keys: Vec<String> = b.keys.iter().map(ToString::to_string).collect();
-            (keys.join(" "), b.help.to_owned())
-        })
-        .collect();
-    lines.push((String::new(), String::new()));
-    for (_, names, arguments, what) in COMMANDS {
-        let names: Vec<String> = names.iter().map(|n| format!(":{n}")).collect();
-        lines.push((
-            format!("{} {arguments}", names.join(" ")),
-            (*what).to_owned(),
-        ));
-    }
-    lines.push((String::new(), String::new()));
-    let columns = columns_of(model, model.place());
-    if !columns.is_empty() {
-        lines.push(("columns".to_owned(), String::new()));
-        lines.extend(
-            columns
-                .iter()
-                .map(|c| (format!("  {}", c.title), c.help.to_owned())),
-        );
-        lines.push((String::new(), String::new()));
-    }
-    if let Some(columns) = model.place().filter_columns() {
-        lines.push((
-            "/ filter".to_owned(),
-            "name=value  name~part  !name=value  rate>2M  age<10m  a=x|y".to_owned(),
-        ));
-        lines.extend(
-            columns
-                .iter()
-                .map(|c| (format!("  {}", c.name), c.help.to_owned())),
-        );
-    }
-    let outer = centred(area, 78, area.height);
-    canvas.blank(outer);
-    let inner = canvas.panel(outer, "Help: j and k scroll, esc closes");
-    let top = top.min(lines.len().saturating_sub(usize::from(inner.height)));
-    for (y, (key, what)) in (inner.y..inner.bottom()).zip(lines.iter().skip(top)) {
-        let wide = if key.len() > 16 { 26 } else { 16 };
-        canvas.cell(inner.x, y, wide, key, Align::Left, Tone::Accent);
-        canvas.text(
-            inner.x + wide + 1,
-            y,
-            inner.width.saturating_sub(wide + 1),
-            what,
-            Tone::Normal,
-        );
     }
 }
 

@@ -5,7 +5,7 @@ use shared::api::{NodeState, Severity};
 use shared::units::{bit_rate, grouped, short_number};
 
 use super::{filter_of, list_error, pulse};
-use crate::console::keymap::{BINDINGS, Intent};
+use crate::console::keymap::Intent;
 use crate::console::layout::{Regions, WIDE};
 use crate::console::model::{Dialog, Mode, Model, Prompt, PromptKind};
 use crate::console::theme::Tone;
@@ -185,9 +185,11 @@ fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             .connection
             .age_ms(model.now_ms)
             .map(|ms| format!(" Data is {} s old.", ms / 1000));
+        let now = model.keymap.key_of(Intent::Reconnect);
         let text = format!(
-            "!! {error}.{} Retry {attempt} soon (<R> now)",
-            age.unwrap_or_default()
+            "!! {error}.{} Retry {attempt} soon{}",
+            age.unwrap_or_default(),
+            now.map(|key| format!(" (<{key}> now)")).unwrap_or_default()
         );
         canvas.text(x, area.y, room, &text, Tone::Bad);
     } else if let Some(error) = list_error(model) {
@@ -238,7 +240,10 @@ fn paint_prompt(canvas: &mut Canvas<'_>, area: Rect, prompt: &Prompt) {
 fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let fixed: &[(&str, &str)] = match (&model.prompt, &model.dialog) {
         (Some(_), _) => &[("enter", "apply"), ("tab", "complete"), ("esc", "cancel")],
-        (None, Some(Dialog::Help(_))) => &[("j/k", "scroll"), ("esc", "close")],
+        (None, Some(Dialog::Help(help))) if help.typing => {
+            &[("enter", "search"), ("esc", "all again")]
+        }
+        (None, Some(Dialog::Help(_))) => return help_hints(model, canvas, area),
         (None, Some(Dialog::Sort(_))) => &[("j/k", "choose"), ("enter", "sort"), ("esc", "cancel")],
         (None, Some(Dialog::Columns(_))) => &[
             ("space", "show"),
@@ -266,24 +271,25 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let views = model.place().views();
     let mut room = area.width.saturating_sub(1);
     let mut last = Vec::new();
-    for binding in BINDINGS
-        .iter()
-        .filter(|b| b.views.has(views) && !b.hint.is_empty())
-    {
-        if !model.shows(binding.needs) {
+    for bound in model.keymap.of(views) {
+        let action = bound.action;
+        let (Some(key), false) = (bound.keys.first(), action.hint.is_empty()) else {
+            continue;
+        };
+        if !model.shows(action.needs) {
             continue;
         }
-        let hint = match binding.intent {
+        let hint = match action.intent {
             Intent::Quit if model.trail.len() > 1 => "back",
-            _ => binding.hint,
+            _ => action.hint,
         };
-        let key = binding.keys[0].to_string();
+        let key = key.to_string();
         let wide = (key.len() + hint.len() + 3) as u16;
         if wide > room {
             break;
         }
         room -= wide;
-        if matches!(binding.intent, Intent::Help | Intent::Quit) {
+        if matches!(action.intent, Intent::Help | Intent::Quit) {
             last.push((key, hint));
         } else {
             x = hint_at(canvas, x, area.y, right, &key, hint);
@@ -291,6 +297,22 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     }
     for (key, hint) in last {
         x = hint_at(canvas, x, area.y, right, &key, hint);
+    }
+}
+
+/// The help is scrolled and searched with the keys of lists.
+fn help_hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    let hints = [
+        (Intent::Down, "down"),
+        (Intent::Up, "up"),
+        (Intent::Filter, "search"),
+        (Intent::Leave, "close"),
+    ];
+    let mut x = area.x + 1;
+    for (intent, hint) in hints {
+        if let Some(key) = model.keymap.key_of(intent) {
+            x = hint_at(canvas, x, area.y, area.right(), &key.to_string(), hint);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod diff;
 mod events;
 mod frame;
 mod groups;
+pub(crate) mod help;
 mod nodes;
 mod panels;
 mod pickers;
@@ -39,6 +40,7 @@ use crate::widgets::text::Align;
 pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
     let area = frame.area();
     let mut canvas = Canvas::new(frame.buffer_mut(), model.theme);
+    canvas.blank(area);
     let Some(regions) = layout::regions((area.width, area.height)) else {
         let (columns, rows) = layout::SMALLEST;
         let text = format!("terminal too small (need {columns}x{rows})");

@@ -85,9 +85,11 @@ impl<'a> Canvas<'a> {
     /// Blanks `area`.
     pub(crate) fn blank(&mut self, area: Rect) {
         let area = area.intersection(self.buffer.area);
+        let style = self.theme.style(Tone::Normal);
         for y in area.top()..area.bottom() {
             for x in area.left()..area.right() {
                 self.buffer[(x, y)].reset();
+                self.buffer[(x, y)].set_style(style);
             }
         }
     }
@@ -167,10 +169,7 @@ mod tests {
 
     #[test]
     fn a_sparkline_shows_the_newest_values_on_the_right() {
-        let ascii = Theme {
-            ascii: true,
-            mono: true,
-        };
+        let ascii = Theme::plain(true, true);
         let values = [0_u64, 50, 100];
         assert_eq!(spark(ascii, values.iter().copied(), 5), "  .+#");
         assert_eq!(spark(ascii, values.iter().copied(), 2), "+#");

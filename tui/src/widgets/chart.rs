@@ -180,10 +180,7 @@ mod tests {
 
     use super::*;
 
-    const ASCII: Theme = Theme {
-        ascii: true,
-        mono: true,
-    };
+    const ASCII: Theme = Theme::plain(true, true);
 
     fn painted(chart: Chart<'_>, width: u16, height: u16) -> String {
         let area = Rect::new(0, 0, width, height);

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod changes;
+mod configured;
 mod fleet;
 mod panels;
 mod pickers;
@@ -28,6 +29,8 @@ pub(super) struct Rig {
     pub(super) model: Model,
     pub(super) copied: Vec<String>,
     pub(super) left: bool,
+    /// The terminal was told to tell of the mouse.
+    pub(super) mouse: bool,
     pub(super) runtime: tokio::runtime::Runtime,
 }
 
@@ -50,6 +53,7 @@ impl Rig {
             model,
             copied: Vec::new(),
             left: false,
+            mouse: false,
             runtime,
         };
         rig.second();
@@ -91,6 +95,7 @@ impl Rig {
             Effect::Act(action) => self.runtime.block_on(effects::act(api, action, to)),
             Effect::Copy(text) => self.copied.push(text),
             Effect::Quit => self.left = true,
+            Effect::Mouse(on) => self.mouse = on,
             Effect::Follow(_) | Effect::Redraw | Effect::Suspend => {}
         }
         from.try_recv().ok()

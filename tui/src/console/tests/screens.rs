@@ -88,14 +88,7 @@ fn lists_behind_commands() {
 
 #[test]
 fn sessions_in_ascii_without_colours() {
-    let mut rig = Rig::themed(
-        412,
-        (80, 24),
-        Theme {
-            ascii: true,
-            mono: true,
-        },
-    );
+    let mut rig = Rig::themed(412, (80, 24), Theme::plain(true, true));
     rig.keys("3  k");
     let screen = rig.screen();
     assert!(screen.is_ascii());
@@ -125,14 +118,7 @@ fn a_missing_node_is_named() {
 
 #[test]
 fn the_selected_row_is_inverted_even_without_colours() {
-    let mut rig = Rig::themed(
-        12,
-        (80, 24),
-        Theme {
-            ascii: false,
-            mono: true,
-        },
-    );
+    let mut rig = Rig::themed(12, (80, 24), Theme::plain(false, true));
     rig.keys("3");
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
     terminal.draw(|frame| view(&rig.model, frame)).unwrap();

@@ -1,17 +1,17 @@
 //! What keys do.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent};
 use shared::api::AlertView;
 use shared::filter::equals;
 use shared::units::grouped;
 
-use super::super::keymap::{Binding, Intent, Views, lookup};
+use super::super::keymap::{Binding, Intent, Views};
 use super::super::message::{Effect, Question, Slot};
 use super::super::model::{Dialog, Mode, Model, Place, PromptKind, REFRESH_SECS, Visit};
 use super::super::pulse;
 use super::super::theme::Tone;
 use super::{
-    ask, ask_list_again, ask_view, change, config, enter, fleet, jobs, jump, pickers, prompt,
+    ask, ask_list_again, ask_view, change, config, enter, fleet, help, jobs, jump, pickers, prompt,
     realm, set_filter, set_trail, travel,
 };
 use crate::widgets::form::FormAnswer;
@@ -22,19 +22,25 @@ const INTERRUPT_MS: u64 = 1_000;
 /// Handles a key: the topmost layer gets it.
 pub(super) fn key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
     model.dirty = true;
-    let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
-    match event.code {
-        KeyCode::Char('c') if ctrl => return interrupt(model, effects),
-        KeyCode::Char('z') if ctrl => return effects.push(Effect::Suspend),
-        KeyCode::Char('l') if ctrl => return effects.push(Effect::Redraw),
-        _ => {}
+    if let Some(intent) = model.keymap.lookup_anywhere(event) {
+        return anywhere(model, intent, effects);
     }
     if model.prompt.is_some() {
         prompt::key(model, event, effects);
     } else if model.dialog.is_some() {
         dialog_key(model, event, effects);
-    } else if let Some(binding) = lookup(event, model.place().views()) {
+    } else if let Some(binding) = model.keymap.lookup(event, model.place().views()) {
         act(model, binding, effects);
+    }
+}
+
+/// What works even where one types.
+fn anywhere(model: &mut Model, intent: Intent, effects: &mut Vec<Effect>) {
+    match intent {
+        Intent::Interrupt => interrupt(model, effects),
+        Intent::Suspend => effects.push(Effect::Suspend),
+        Intent::Redraw => effects.push(Effect::Redraw),
+        _ => {}
     }
 }
 
@@ -54,17 +60,7 @@ fn interrupt(model: &mut Model, effects: &mut Vec<Effect>) {
 fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
     let answer = match &mut model.dialog {
         None => return,
-        Some(Dialog::Help(top)) => {
-            match event.code {
-                KeyCode::Down | KeyCode::Char('j') => *top += 1,
-                KeyCode::Up | KeyCode::Char('k') => *top = top.saturating_sub(1),
-                KeyCode::PageDown | KeyCode::Char(' ') => *top += 10,
-                KeyCode::PageUp => *top = top.saturating_sub(10),
-                KeyCode::Esc | KeyCode::Char('q' | '?') | KeyCode::Enter => model.dialog = None,
-                _ => {}
-            }
-            return;
-        }
+        Some(Dialog::Help(_)) => return help::key(model, event),
         Some(Dialog::Sort(_)) => return pickers::sort_key(model, event, effects),
         Some(Dialog::Columns(_)) => return pickers::columns_key(model, event),
         Some(Dialog::Job(_)) => return jobs::key(model, event, effects),
@@ -143,8 +139,8 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
         I::Slower => set_refresh(model, model.refresh + 1),
         I::Copy => copy(model, effects),
         I::Reconnect => reconnect(model, effects),
-        I::Help => model.dialog = Some(Dialog::Help(0)),
-        _ => {}
+        I::Help => help::open(model),
+        other => anywhere(model, other, effects),
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::command::{self, Command};
 use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place, Prompt, PromptKind};
 use super::super::theme::Tone;
-use super::{answers, change, jump, keys, set_filter};
+use super::{answers, change, help, jump, keys, looks, set_filter};
 use crate::widgets::form::edit_request;
 
 /// Begins a line.
@@ -98,6 +98,11 @@ fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), S
         return Ok(());
     }
     let Some(command) = command::find(word) else {
+        if let Some(stands_for) = model.aliases.get(word) {
+            // The configuration makes sure that it begins with a command.
+            let line = format!("{stands_for} {rest}");
+            return run(model, line.trim_end(), effects);
+        }
         let near = nearest(word, command::names());
         let hint = near
             .map(|n| format!("; did you mean :{n}?"))
@@ -112,19 +117,8 @@ fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), S
         }
     };
     match command {
-        Command::View(index) => {
-            let place = Place::NUMBERED[index].clone();
-            if let Some(columns) = place.filter_columns() {
-                Filter::parse(rest, columns).map_err(|e| e.to_string())?;
-            }
-            jump(model, place, rest);
-        }
-        Command::Place(place) => {
-            if let Some(columns) = place.filter_columns() {
-                Filter::parse(rest, columns).map_err(|e| e.to_string())?;
-            }
-            jump(model, place, rest);
-        }
+        Command::View(index) => visit(model, Place::NUMBERED[index].clone(), rest)?,
+        Command::Place(place) => visit(model, place, rest)?,
         Command::Top => {
             let (by, filter) = rest.split_once(' ').unwrap_or((rest, ""));
             let by: GroupBy = by.parse().map_err(|e: GroupByError| e.to_string())?;
@@ -158,7 +152,9 @@ fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), S
         Command::Kill => kill(model, rest, effects)?,
         Command::ReadWrite => answers::allow_changes(model),
         Command::ReadOnly => keys::read_only(model),
-        Command::Help => model.dialog = Some(Dialog::Help(0)),
+        Command::Theme => looks::theme(model, rest)?,
+        Command::Set => looks::set(model, rest, effects)?,
+        Command::Help => help::open(model),
         Command::Quit => effects.push(Effect::Quit),
     }
     Ok(())
@@ -169,6 +165,15 @@ fn two_nodes(names: &str) -> Result<(NodeId, NodeId), String> {
     let (left, right) = names.split_once(' ').ok_or(":diff needs two nodes")?;
     let name = |name: &str| name.trim().parse::<NodeId>().map_err(|e| format!("{e}"));
     Ok((name(left)?, name(right)?))
+}
+
+/// Goes to a view with a filter.
+fn visit(model: &mut Model, place: Place, filter: &str) -> Result<(), String> {
+    if let Some(columns) = place.filter_columns() {
+        Filter::parse(filter, columns).map_err(|e| e.to_string())?;
+    }
+    jump(model, place, filter);
+    Ok(())
 }
 
 /// The node that is named, else the one under the cursor, else the one that answers.
