@@ -15,8 +15,9 @@ use std::path::Path;
 
 use crate::console::keymap::{Chord, Keymap};
 use crate::console::model::REFRESH_SECS;
+use crate::console::rows::ContextRow;
 use crate::console::theme::{self, Depth, Palette, Theme, Themes, Tone, parse_style};
-use crate::contexts::{Confirm, ContextError, Contexts, Environment};
+use crate::contexts::{Confirm, Context, ContextError, Contexts, Environment};
 use read::{Document, Entry, Section};
 
 /// Everything at the top of the file.
@@ -39,6 +40,8 @@ pub struct Configuration {
     pub(crate) keymap: Keymap,
     /// `[aliases]`: commands and what they stand for.
     pub(crate) aliases: BTreeMap<String, String>,
+    /// The contexts, as the console lists them.
+    pub(crate) contexts: Vec<ContextRow>,
     /// `[themes]`.
     pub(crate) themes: BTreeMap<String, Palette>,
 }
@@ -73,12 +76,14 @@ impl Configuration {
     /// The file cannot be read, or says something that makes no sense; names the line.
     pub fn load(path: &Path) -> Result<Self, ContextError> {
         // What is wrong with contexts is told in the same words as everywhere.
-        Contexts::load(path)?;
+        let contexts = Contexts::load(path)?;
         let text = match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             _ => crate::contexts::read(path)?,
         };
-        Self::parse(path, &text)
+        let mut configuration = Self::parse(path, &text)?;
+        configuration.contexts = rows(&contexts);
+        Ok(configuration)
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ContextError> {
@@ -100,6 +105,17 @@ impl Configuration {
         }
         Ok(settings)
     }
+}
+
+fn rows(contexts: &Contexts) -> Vec<ContextRow> {
+    let row = |(name, context): (&String, &Context)| ContextRow {
+        name: name.clone(),
+        address: context.address.clone(),
+        current: false,
+        rw: context.rw,
+        confirm_typed: context.confirm == Confirm::Type,
+    };
+    contexts.contexts.iter().map(row).collect()
 }
 
 fn console(

@@ -143,14 +143,14 @@ fn admin(nodes: &Nodes) -> anyhow::Result<HttpAdmin> {
 
 /// Runs the console.
 async fn console(admin: HttpAdmin) -> anyhow::Result<()> {
-    let settings = Configuration::default();
-    let looks = Looks::new(&settings, None, false, &|name| std::env::var_os(name))
+    let configuration = Configuration::default();
+    let looks = Looks::new(&configuration, None, false, &|name| std::env::var_os(name))
         .map_err(anyhow::Error::msg)?;
     let options = ConsoleOptions {
         api: Arc::new(admin),
         context: "demo".to_owned(),
         rw: false,
-        settings,
+        configuration,
         looks,
         confirm_typed: false,
     };

@@ -1,8 +1,7 @@
-//! `relayctl overview`, `whoami`, `check` and `snapshot`.
+//! `relayctl overview`, `whoami` and `check`.
 
 use std::time::Instant;
 
-use clap::Args;
 use serde_json::json;
 
 use super::App;
@@ -11,36 +10,6 @@ use super::args::Global;
 use super::exit::Failure;
 use super::output::Format;
 use super::terminal::Terminal;
-use crate::console::SnapshotView;
-
-/// Options of `snapshot`.
-#[derive(Args, Debug)]
-pub struct SnapshotArgs {
-    /// pulse, nodes, sessions, users, realms or events
-    #[arg(default_value = "pulse")]
-    view: SnapshotView,
-    /// Columns and rows
-    #[arg(long, default_value = "80x24", value_parser = size, value_name = "COLSxROWS")]
-    size: (u16, u16),
-}
-
-fn size(text: &str) -> Result<(u16, u16), String> {
-    let number = |part: &str| part.parse().ok().filter(|n| (1..=1000).contains(n));
-    let (columns, rows) = text.split_once('x').ok_or("as in 80x24")?;
-    number(columns)
-        .zip(number(rows))
-        .ok_or_else(|| "as in 80x24, at most 1000x1000".to_owned())
-}
-
-pub(super) async fn snapshot(app: &mut App<'_, '_>, args: &SnapshotArgs) -> Result<(), Failure> {
-    let address = app.api.address();
-    let context = app.global.named().unwrap_or(&address);
-    let frame = Box::pin(crate::console::snapshot(
-        app.api, context, args.view, args.size,
-    ))
-    .await?;
-    Ok(app.terminal.out.write_all(frame.as_bytes())?)
-}
 
 pub(super) async fn overview(app: &mut App<'_, '_>) -> Result<(), Failure> {
     let overview = app.api.overview().await?;

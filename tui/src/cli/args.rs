@@ -9,8 +9,8 @@ use shared::filter::{AUDIT_COLUMNS, Column};
 
 use super::output::Format;
 use super::{
-    about, alert, config, context, credential, event, history, info, job, node, realm, redirect,
-    refusals, secret, session, token, user,
+    alert, config, context, credential, event, generate, history, info, job, node, realm, redirect,
+    refusals, secret, session, snapshot, token, user,
 };
 
 /// Console and command line for clusters of relayd.
@@ -171,7 +171,11 @@ pub enum Command {
     /// Paths, versions, context, terminal, theme, keys
     Info(info::InfoArgs),
     /// One frame of a console's view as text
-    Snapshot(about::SnapshotArgs),
+    Snapshot(snapshot::SnapshotArgs),
+    /// A script that completes commands and options in a shell
+    Completion(generate::CompletionArgs),
+    /// The manual
+    Man(generate::ManArgs),
 }
 
 /// What a list can be filtered and sorted by, for its help.

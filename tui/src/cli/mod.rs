@@ -12,6 +12,7 @@ pub mod context;
 pub mod credential;
 pub mod event;
 pub mod exit;
+pub mod generate;
 pub mod history;
 pub mod info;
 pub mod job;
@@ -24,6 +25,7 @@ pub mod redirect;
 pub mod refusals;
 pub mod secret;
 pub mod session;
+pub mod snapshot;
 pub mod terminal;
 pub mod token;
 pub mod user;
@@ -103,14 +105,22 @@ async fn dispatch(
     if let Command::Context(command) = command {
         return context::run(&command, global, env, terminal);
     }
-    if let Command::Info(args) = &command {
-        return info::run(args, global, env, terminal);
+    match &command {
+        Command::Info(args) => return info::run(args, global, env, terminal),
+        Command::Completion(args) => return generate::completion(args, terminal),
+        Command::Man(args) => return generate::man(args, terminal),
+        _ => {}
     }
     let mut resolved = resolve(global, env)?;
     let guardrails = std::mem::take(&mut resolved.guardrails);
     let api = connect(resolved, terminal)?;
     api.open().await?;
     let app = &mut App::new(&api, global, guardrails, terminal);
+    if let Command::Snapshot(args) = &command {
+        let configuration = Configuration::load(&config_path(global, env))?;
+        let looks = looks(&configuration, global, env)?;
+        return snapshot::run(app, args, &configuration, &looks).await;
+    }
     run_with(command, app).await
 }
 
@@ -143,8 +153,8 @@ async fn open_console(
         let what = "the console needs a terminal; `relayctl --help` lists what works without one";
         return Err(Failure::Usage(what.to_owned()));
     }
-    let settings = Configuration::load(&config_path(global, env))?;
-    let looks = looks(&settings, global, env)?;
+    let configuration = Configuration::load(&config_path(global, env))?;
+    let looks = looks(&configuration, global, env)?;
     let resolved = resolve(global, env)?;
     let (context, rw) = (resolved.name.clone(), global.rw || resolved.rw);
     let confirm_typed = resolved.confirm == Confirm::Type;
@@ -157,7 +167,7 @@ async fn open_console(
         api: Arc::new(api),
         context,
         rw,
-        settings,
+        configuration,
         looks,
         confirm_typed,
     };
@@ -168,11 +178,11 @@ async fn open_console(
 
 /// How to paint, as the options, the environment and the configuration have it.
 fn looks(
-    settings: &Configuration,
+    configuration: &Configuration,
     global: &Global,
     env: Environment<'_>,
 ) -> Result<Looks, Failure> {
-    Looks::new(settings, global.theme.as_deref(), global.ascii, env).map_err(Failure::Usage)
+    Looks::new(configuration, global.theme.as_deref(), global.ascii, env).map_err(Failure::Usage)
 }
 
 /// Runs `command` against the node of `app`.
@@ -196,7 +206,10 @@ async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure
         Command::Overview => about::overview(app).await,
         Command::Whoami => about::whoami(app).await,
         Command::Check => about::check(app).await,
-        Command::Snapshot(args) => about::snapshot(app, &args).await,
-        Command::Context(_) | Command::Info(_) => Ok(()),
+        Command::Context(_)
+        | Command::Info(_)
+        | Command::Snapshot(_)
+        | Command::Completion(_)
+        | Command::Man(_) => Ok(()),
     }
 }

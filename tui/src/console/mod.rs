@@ -46,7 +46,7 @@ use crate::contexts::Confirm;
 use model::{Model, REFRESH_SECS};
 use runtime::{Ended, Input, Runtime, unix_ms};
 
-pub use snapshot::{SnapshotView, snapshot};
+pub use snapshot::{SnapshotError, SnapshotOptions, snapshot, snapshot_views};
 
 /// How the console is to run.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ pub struct ConsoleOptions {
     /// Allow changes from the start, as far as the role reaches.
     pub rw: bool,
     /// Keys, aliases and the rest of the configuration.
-    pub settings: Configuration,
+    pub configuration: Configuration,
     /// How to paint.
     pub looks: Looks,
     /// The context's name must be typed before anything is killed or deleted.
@@ -92,7 +92,7 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(1_000);
 /// # Errors
 /// When the terminal cannot be taken, or no longer be written to or read from.
 pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
-    let mouse = options.settings.console.mouse;
+    let mouse = options.configuration.console.mouse;
     let mut guard = Some(terminal::Guard::enter_with(mouse)?);
     let stop = CancellationToken::new();
     watch_signals(&stop)?;
@@ -101,7 +101,15 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     // panic over a dead one.
     let mut screen = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?);
     let size = screen.size()?;
-    let mut model = model_of(&options, (size.width, size.height));
+    let size = (size.width, size.height);
+    let mut model = model_of(
+        &options.context,
+        &options.configuration,
+        &options.looks,
+        size,
+    );
+    model.wants_rw = options.rw;
+    model.confirm_typed |= options.confirm_typed;
     let mut runtime = Runtime::new(options.api);
     loop {
         let input: Input = Box::pin(EventStream::new());
@@ -124,22 +132,34 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
 }
 
 /// A console as the configuration wants it, which knows nothing yet.
-fn model_of(options: &ConsoleOptions, size: (u16, u16)) -> Model {
-    let (settings, looks) = (&options.settings, &options.looks);
+fn model_of(
+    context: &str,
+    configuration: &Configuration,
+    looks: &Looks,
+    size: (u16, u16),
+) -> Model {
+    let file = &configuration.console;
     // Looks name no theme that they do not have.
     let theme = looks.theme().unwrap_or_default();
-    let mut model = Model::new(&options.context, theme, size, unix_ms());
+    let mut model = Model::new(context, theme, size, unix_ms());
     model.theme_name.clone_from(&looks.theme);
     model.themes = looks.themes.clone();
-    model.keymap = settings.keymap.clone();
-    model.aliases = settings.aliases.clone();
-    model.mouse = settings.console.mouse;
-    let rate = settings.console.rate;
-    let index = REFRESH_SECS.iter().position(|secs| Some(*secs) == rate);
+    model.keymap = configuration.keymap.clone();
+    model.aliases = configuration.aliases.clone();
+    model.mouse = file.mouse;
+    let mut contexts = configuration.contexts.clone();
+    for row in &mut contexts {
+        row.current = row.name == context;
+    }
+    let total = contexts.len();
+    let now_ms = model.now_ms;
+    model.lists.contexts.set_rows(contexts, total, now_ms);
+    let index = REFRESH_SECS
+        .iter()
+        .position(|secs| Some(*secs) == file.rate);
     model.refresh = index.unwrap_or(0);
     model.zone = TimeZone::system();
-    model.wants_rw = options.rw;
-    model.confirm_typed = options.confirm_typed || settings.console.confirm == Confirm::Type;
+    model.confirm_typed = file.confirm == Confirm::Type;
     model
 }
 

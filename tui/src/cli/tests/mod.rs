@@ -3,6 +3,7 @@
 mod contract;
 mod credentials;
 mod fleet;
+mod generated;
 mod guardrails;
 mod kill;
 mod lists;
@@ -92,7 +93,15 @@ async fn run_as(api: &FakeAdmin, script: &mut Script, args: &[&str]) -> Ran {
     };
     let command = cli.command.expect("a command");
     let mut app = App::new(api, &cli.global, rails, &mut terminal);
-    let result = run_with(command, &mut app).await;
+    let result = match &command {
+        Command::Snapshot(args) => {
+            let configuration = Configuration::default();
+            let env = |name: &str| (name == "COLORTERM").then(|| "truecolor".into());
+            let looks = looks(&configuration, &cli.global, &env).expect("the default theme");
+            snapshot::run(&mut app, args, &configuration, &looks).await
+        }
+        _ => run_with(command, &mut app).await,
+    };
     let code = finish(result, &mut terminal);
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Ran {

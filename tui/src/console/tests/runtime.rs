@@ -11,9 +11,11 @@ use ratatui::backend::TestBackend;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::fake::FakeAdmin;
+use crate::configuration::{Configuration, Looks};
 use crate::console::model::Model;
 use crate::console::runtime::{Ended, Input, Runtime, unix_ms};
 use crate::console::theme::Theme;
+use crate::console::{SnapshotOptions, snapshot};
 
 /// Keys that are pressed one after the other, and then silence.
 fn keys_after(text: &'static str, end: KeyCode) -> Input {
@@ -31,7 +33,7 @@ async fn run(input: Input, stop: CancellationToken) -> (io::Result<Ended>, Strin
     let ended = tokio::time::timeout(Duration::from_secs(10), running)
         .await
         .expect("it ends");
-    (ended, crate::console::snapshot::render(&model))
+    (ended, snapshot::render(&model))
 }
 
 #[tokio::test]
@@ -71,15 +73,19 @@ async fn a_terminal_that_ends_or_fails_is_fatal() {
 #[tokio::test]
 async fn a_snapshot_needs_no_terminal() {
     let api = FakeAdmin::with_sessions(30);
-    let view = "sessions".parse().unwrap();
-    let text = crate::console::snapshot(&api, "prod-eu", view, (80, 24))
-        .await
-        .unwrap();
+    let configuration = Configuration::default();
+    let looks = Looks::new(&configuration, None, false, &|_| None).unwrap();
+    let options = SnapshotOptions {
+        context: "prod-eu",
+        view: "sessions",
+        rest: "",
+        size: (80, 24),
+        color: false,
+        configuration: &configuration,
+        looks: &looks,
+    };
+    let text = snapshot(&api, &options).await.unwrap();
     assert!(text.contains("1-18 of 30"), "{text}");
     api.set_unreachable(true);
-    assert!(
-        crate::console::snapshot(&api, "prod-eu", view, (80, 24))
-            .await
-            .is_err()
-    );
+    assert!(snapshot(&api, &options).await.is_err());
 }

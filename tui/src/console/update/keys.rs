@@ -1,6 +1,6 @@
 //! What keys do.
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::KeyEvent;
 use shared::api::AlertView;
 use shared::filter::equals;
 use shared::units::grouped;

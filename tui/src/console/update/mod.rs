@@ -334,7 +334,10 @@ fn set_filter(model: &mut Model, filter: &str, effects: &mut Vec<Effect>) {
     ask_list_again(model, effects);
 }
 
-/// Goes to a view at once, without history.
-pub(crate) fn open_view(model: &mut Model, place: Place) {
-    jump(model, place, "");
+/// Runs the command that stands on `line`. Its questions are asked by the next tick.
+///
+/// # Errors
+/// There is no such command, or it cannot be run like that.
+pub(crate) fn run_command(model: &mut Model, line: &str) -> Result<(), String> {
+    prompt::run(model, line, &mut Vec::new())
 }

@@ -91,7 +91,8 @@ fn filter(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<()
     Ok(())
 }
 
-fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+/// Runs a command.
+pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     let rest = rest.trim();
     if word.is_empty() {
