@@ -7,7 +7,9 @@ use kit::cluster::Cluster;
 use kit::coturn::Peer;
 use kit::node::{REALM, rest_login, stored_login};
 use kit::wait::{wait_for, wait_until};
+use relayctl::client::{AdminApi as _, FleetApi as _};
 use serde_json::Value;
+use shared::api::{GroupBy, GroupQuery, ListQuery};
 
 /// What the admin API promises for a change anywhere in the cluster.
 const SOON: Duration = Duration::from_secs(1);
@@ -133,4 +135,29 @@ fn a_nodes_death_is_named_and_its_sessions_are_marked() {
             .any(|row| row["node"] == "fra1" && row["stale"] != true),
         "{rows:?}"
     );
+}
+
+#[test]
+fn sessions_of_a_user_are_one_group_over_nodes_and_its_filter_selects_them() {
+    let (cluster, peer) = (Cluster::start(), Peer::start());
+    let (_one, _) = session(&cluster, 0, &peer);
+    let (_other, _) = session(&cluster, 1, &peer);
+    let admin = cluster.nodes[2].admin();
+    let by_user = GroupQuery::new(GroupBy::User);
+    let group = wait_for("both sessions in one group", EVENTUALLY, || {
+        let page = admin.call(|api| api.groups(&by_user)).unwrap();
+        page.items.into_iter().find(|group| group.sessions == 2)
+    });
+    assert_eq!(group.key, stored_login().username);
+    assert_eq!(group.realm.as_ref().map(shared::Realm::as_str), Some(REALM));
+    let of_group = ListQuery {
+        filter: Some(group.filter),
+        ..ListQuery::default()
+    };
+    let page = admin.call(|api| api.sessions(&of_group)).unwrap();
+    assert_eq!((page.matched, page.total), (2, 2));
+    let by_peer = GroupQuery::new(GroupBy::Peer);
+    let page = admin.call(|api| api.groups(&by_peer)).unwrap();
+    let net = &page.items[0];
+    assert!(net.key.ends_with("/24") && net.sessions == 2, "{net:?}");
 }

@@ -49,6 +49,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         get CONFIG config::overrides;
         patch CONFIG config::patch;
         get SESSIONS session::list;
+        get SESSION_GROUPS session::groups;
         get SESSION session::get;
         get SESSION_HISTORY history::session;
         delete SESSION session::kill;

@@ -130,6 +130,11 @@ pub struct GroupView {
     pub drops: u64,
     /// Refusals among the last that the nodes keep (see [`RefusalView`](super::RefusalView)).
     pub refusals: u64,
-    /// An expression over the columns of sessions that selects this group.
+    /// Whether some node told of its largest groups only, and this was not one of them: the figures
+    /// are at least these.
+    #[serde(default)]
+    pub approximate: bool,
+    /// An expression over the columns of sessions that selects this group, within the filter that was
+    /// asked for.
     pub filter: String,
 }

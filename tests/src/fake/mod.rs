@@ -2,6 +2,7 @@
 //! generated sessions. What is measured on it is `relayd`'s own list, filter and sort code.
 
 mod generate;
+mod store;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use generate::{Generator, REALMS};
+use store::ForgetfulStore;
 use workers::PaperWorkers;
 
 pub use generate::realm_name;
@@ -77,7 +79,7 @@ impl FakeCluster {
             &folder.path().join("turndb"),
             &folder.path().join("relayd.db"),
         )?;
-        let store: Arc<dyn Store> = Arc::new(store);
+        let store: Arc<dyn Store> = Arc::new(ForgetfulStore::new(Arc::new(store)));
         let mut cluster = Self {
             nodes: Vec::new(),
             tasks: TaskTracker::new(),

@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use shared::api::{
-    JobView, KillRequest, KillResult, ListQuery, Page, SessionDetail, SessionView, SessionsKill,
+    GroupQuery, GroupView, JobView, KillRequest, KillResult, ListQuery, Page, SessionDetail,
+    SessionView, SessionsKill,
 };
 
 use super::input::{Asked, Body, Named};
@@ -17,6 +18,14 @@ pub(in crate::admin) async fn list(
     Asked(query): Asked<ListQuery>,
 ) -> Answer<Page<SessionView>> {
     Ok(Json(service.sessions(&caller, &query).await?))
+}
+
+pub(in crate::admin) async fn groups(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Asked(query): Asked<GroupQuery>,
+) -> Answer<Page<GroupView>> {
+    Ok(Json(service.session_groups(&caller, &query).await?))
 }
 
 pub(in crate::admin) async fn get(

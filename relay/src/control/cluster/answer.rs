@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::api::{ApiError, ErrorKind, ItemOutcome, RefusalCount, SessionDetail, SessionView};
+use shared::api::{
+    ApiError, ErrorKind, GroupQuery, ItemOutcome, RefusalCount, RefusalView, SessionDetail,
+    SessionView,
+};
 use shared::{Realm, SessionId, SessionIdPrefix, WorkerId};
 use turn_proto::server::{Command, EndCause};
 
@@ -52,6 +55,7 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
                 Err(error) => NodeAnswer::Failed(query_error(&error)),
             }
         }
+        NodeQuestion::Groups(query) => groups(hub, caller, &query),
         NodeQuestion::Session { prefix, rates } => describe(hub, &prefix, realms, rates).await,
         NodeQuestion::Kill { ids } => kill(hub, &ids, realms).await,
         NodeQuestion::Users { limit } => {
@@ -139,6 +143,20 @@ fn history(hub: &Hub, caller: &Caller, of: HistoryOf, now: Moment) -> History {
             })
         }
         HistoryOf::Realm(_) | HistoryOf::User(..) => History::None,
+    }
+}
+
+fn groups(hub: &Hub, caller: &Caller, query: &GroupQuery) -> NodeAnswer {
+    let seen = |row: &&RefusalView| {
+        caller.realms.is_empty() || row.realm.as_ref().is_some_and(|realm| caller.sees(realm))
+    };
+    let refused: Vec<_> = hub.refusals().rows().filter(seen).cloned().collect();
+    let groups = hub
+        .books()
+        .groups(query, &caller.realms, &refused, Moment::now());
+    match groups {
+        Ok(groups) => NodeAnswer::Groups(groups),
+        Err(error) => NodeAnswer::Failed(query_error(&error)),
     }
 }
 

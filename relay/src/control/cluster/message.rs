@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shared::api::{
-    ApiError, ConfigChange, ConfigView, ItemOutcome, JobView, ListQuery, Page, RealmDocument,
-    RedirectHealth, RefusalCount, RefusalView, Role, SessionDetail,
+    ApiError, ConfigChange, ConfigView, GroupQuery, ItemOutcome, JobView, ListQuery, Page,
+    RealmDocument, RedirectHealth, RefusalCount, RefusalView, Role, SessionDetail,
 };
 use shared::{NodeId, Realm, SessionId};
 
 use crate::control::clock::Moment;
 use crate::control::directory::aggregate::{RealmLoad, UserLoad};
+use crate::control::directory::groups::GroupAnswer;
 use crate::control::directory::query::{SessionAnswer, SessionQuestion};
 use crate::control::history::{HistoryOf, Share};
 use crate::control::keys;
@@ -40,6 +41,8 @@ pub(crate) const MAX_KILLS: usize = 500;
 pub(crate) enum NodeQuestion {
     /// A page of its sessions.
     Sessions(SessionQuestion),
+    /// Its sessions in groups.
+    Groups(GroupQuery),
     /// One of its sessions, by id or prefix.
     Session {
         /// 6 to 16 hex digits.
@@ -119,6 +122,7 @@ impl NodeQuestion {
     pub(crate) fn op(&self) -> &'static str {
         match self {
             Self::Sessions(_) => "sessions",
+            Self::Groups(_) => "groups",
             Self::Session { .. } => "session",
             Self::Kill { .. } => "kill",
             Self::Users { .. } => "users",
@@ -143,6 +147,8 @@ impl NodeQuestion {
 pub(crate) enum NodeAnswer {
     /// A page.
     Sessions(SessionAnswer),
+    /// Groups of sessions.
+    Groups(GroupAnswer),
     /// The session, when exactly one matches; and how many match.
     Session {
         /// Everything about it.

@@ -7,6 +7,7 @@
 pub(super) mod aggregate;
 mod entry;
 mod field;
+pub(super) mod groups;
 mod new_peers;
 pub(super) mod query;
 mod ranking;

@@ -5,6 +5,7 @@ mod audit;
 mod blocks;
 pub(super) mod config;
 pub(super) mod events;
+mod groups;
 mod history;
 pub(super) mod jobs;
 mod kill;

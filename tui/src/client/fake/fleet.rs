@@ -326,6 +326,7 @@ impl FleetApi for FakeAdmin {
                     out_bytes: 0,
                     drops: 0,
                     refusals: 0,
+                    approximate: false,
                 });
                 groups.len() - 1
             });

@@ -1,6 +1,7 @@
 mod audit;
 mod away;
 mod config;
+mod groups;
 mod history;
 mod preview;
 mod redirects;
