@@ -16,5 +16,6 @@ pub mod pty;
 pub mod redis;
 pub mod ssh;
 pub mod tmux;
+pub mod tour;
 pub mod traffic;
 pub mod wait;

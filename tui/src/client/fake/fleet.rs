@@ -43,6 +43,35 @@ pub(super) fn recent_refusals() -> Vec<RefusalView> {
     ]
 }
 
+/// Oldest first.
+pub(super) fn audit() -> Vec<AuditView> {
+    let record = |i: u64, action: &str, target: &str, reason: &str, result: &str| AuditView {
+        id: format!("{i:06}"),
+        at_ms: START_MS - 60_000 + i * 1000,
+        node: data::node_id("fra1"),
+        actor: if i == 2 {
+            "token:cafe0001".into()
+        } else {
+            "unix:0".into()
+        },
+        action: action.into(),
+        target: target.into(),
+        reason: reason.into(),
+        result: result.into(),
+    };
+    vec![
+        record(1, "user.put", "acme/bob", "new laptop", "ok"),
+        record(
+            2,
+            "sessions.kill",
+            "214 sessions",
+            "abuse ticket 4411",
+            "214 sessions match, not 12",
+        ),
+        record(3, "realm.put", "acme", "lower the limit", "ok"),
+    ]
+}
+
 pub(super) fn alerts() -> Vec<AlertView> {
     vec![AlertView {
         id: "node-capacity/lon1".into(),

@@ -6,6 +6,7 @@
 mod calls;
 pub mod data;
 mod fleet;
+pub mod poison;
 mod state;
 
 use std::sync::{Mutex, MutexGuard};

@@ -52,7 +52,7 @@ impl State {
             blocks: Vec::new(),
             tokens: Vec::new(),
             events: data::events(),
-            audit: Vec::new(),
+            audit: fleet::audit(),
             jobs: Vec::new(),
             recent_refusals: fleet::recent_refusals(),
             overrides: Vec::new(),
