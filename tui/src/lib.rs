@@ -5,6 +5,7 @@ pub mod client;
 pub mod configuration;
 pub mod console;
 pub mod contexts;
+mod editor;
 pub mod guardrails;
 pub mod realm_document;
 pub mod settings;

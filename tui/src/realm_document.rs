@@ -227,7 +227,7 @@ pub(crate) fn diff(before: &RealmDocument, after: &RealmDocument) -> Vec<String>
 pub(crate) fn effects(preview: &RealmPreview, document: &RealmDocument) -> Vec<String> {
     let sessions = grouped(preview.sessions);
     let mut lines = vec![format!(
-        "new allocations follow it at once on {} nodes; {sessions} sessions exist",
+        "new sessions: at once on {} nodes; {sessions} exist now",
         preview.nodes
     )];
     if preview.sessions_over_rate > 0 {

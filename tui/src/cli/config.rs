@@ -198,7 +198,7 @@ pub(super) async fn apply(
     patch: ConfigPatch,
 ) -> Result<(), Failure> {
     let scope = how.scope();
-    let deed = Deed::of_node("config.patch", how.node.as_ref());
+    let deed = Deed::of_node("config.set", how.node.as_ref());
     let expected = match how.if_rev {
         Some(revision) => revision,
         None => app.api.config_overrides(&scope).await?.revision,

@@ -155,7 +155,8 @@ async fn open_console(
     }
     let configuration = Configuration::load(&config_path(global, env))?;
     let looks = looks(&configuration, global, env)?;
-    let resolved = resolve(global, env)?;
+    let mut resolved = resolve(global, env)?;
+    let guardrails = std::mem::take(&mut resolved.guardrails);
     let (context, rw) = (resolved.name.clone(), global.rw || resolved.rw);
     let confirm_typed = resolved.confirm == Confirm::Type;
     let api = connect(resolved, terminal)?;
@@ -170,6 +171,7 @@ async fn open_console(
         configuration,
         looks,
         confirm_typed,
+        guardrails,
     };
     crate::console::run(options)
         .await

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Read as _, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use shared::{Secret, display_safe};
 
 use super::exit::Failure;
+use crate::editor;
 
 /// The longest password or secret that is read, in bytes.
 const MAX_SECRET: usize = 4096;
@@ -162,29 +163,17 @@ impl Asked for Person {
     }
 
     fn edit(&mut self, text: &str) -> io::Result<String> {
-        let variable = |name| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
-        let editor = variable("VISUAL")
-            .or_else(|| variable("EDITOR"))
-            .unwrap_or("vi".to_owned());
-        let mut file = tempfile::Builder::new()
-            .prefix("realm-")
-            .suffix(".toml")
-            .tempfile()?;
-        file.write_all(text.as_bytes())?;
-        file.flush()?;
-        // An editor is a command line, as in `code --wait`, so a shell splits it.
-        let status = Command::new("sh")
-            .arg("-c")
-            .arg(format!("{editor} \"$1\""))
-            .arg("sh")
-            .arg(file.path())
-            .stdin(Stdio::inherit())
-            .status()?;
+        let file = editor::new_file(text)?;
+        let status = editor::command(&file).stdin(Stdio::inherit()).status()?;
         if !status.success() {
-            return Err(io::Error::other(format!("the editor ended with {status}")));
+            let file = file.display();
+            let what = format!("the editor ended with {status}; its text is in {file}");
+            return Err(io::Error::other(what));
         }
-        // By name: many editors write a new file and rename it.
-        std::fs::read_to_string(file.path())
+        let text = editor::read(&file)?;
+        // What was typed is with the caller now, who keeps it if it cannot be applied.
+        let _ = std::fs::remove_file(file);
+        Ok(text)
     }
 }
 

@@ -80,7 +80,12 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
             Answer::Diff(Box::new(left), Box::new(right))
         }
         Question::AlertRules => Answer::AlertRules(api.alert_rules().await?),
-        Question::Secrets(realm) => Answer::Secrets(api.secrets(realm).await?),
+        Question::Secrets(realm) | Question::RotateSecrets(realm) => {
+            Answer::Secrets(api.secrets(realm).await?)
+        }
+        Question::Preview(realm, put) => {
+            Answer::Preview(Box::new(api.preview_realm(realm, put).await?))
+        }
         Question::TopUsers(_, query) => Answer::Groups(api.groups(query).await?),
     })
 }
@@ -150,6 +155,13 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
         }
         Action::DeleteRedirect(id, reason) => {
             api.delete_redirect(id, reason).await?;
+            Outcome::Done
+        }
+        Action::CreateSecret(realm, create) => {
+            Outcome::Secret(api.create_secret(realm, create).await?)
+        }
+        Action::DeleteSecret(realm, id, reason) => {
+            api.delete_secret(realm, id, reason).await?;
             Outcome::Done
         }
         Action::PutRealm(realm, revision, put) => {

@@ -134,6 +134,8 @@ pub(crate) enum Intent {
     New,
     Password,
     Delete,
+    Editor,
+    Secrets,
 }
 
 const fn key(c: char) -> Chord {
@@ -256,6 +258,7 @@ static BINDINGS: &[Binding] = &[
         I::Edit,
         Views::USERS
             .and(Views::REALMS)
+            .and(Views::REALM)
             .and(Views::CONFIG)
             .and(Views::ALERT_RULES),
         "edit",
@@ -284,6 +287,22 @@ static BINDINGS: &[Binding] = &[
         Views::USERS,
         "delete",
         "delete the user",
+        Role::Admin,
+    ),
+    change(
+        &[key('V')],
+        I::Editor,
+        Views::REALMS.and(Views::REALM),
+        "editor",
+        "edit the realm's document in $VISUAL, $EDITOR or vi",
+        Role::Admin,
+    ),
+    change(
+        &[key('S')],
+        I::Secrets,
+        Views::REALMS.and(Views::REALM),
+        "secrets",
+        "rotate the realm's secrets",
         Role::Admin,
     ),
     bind(

@@ -1,12 +1,15 @@
 //! What comes into the model and what it wants done.
 
+use std::path::PathBuf;
+
 use crossterm::event::KeyEvent;
 use shared::api::{
     AlertRulePatch, AlertRules, AlertView, ApiError, AuditView, BlockRequest, ConfigOverrides,
     ConfigPatch, ConfigResult, ConfigView, EventView, GroupQuery, GroupView, HistoryView, JobView,
-    KillRequest, KillResult, ListQuery, NodeView, Overview, Page, RealmPut, RealmView,
-    RedirectCreate, RedirectView, RefusalCount, RefusalView, SecretView, SessionDetail,
-    SessionView, SessionsKill, UserPatch, UserPut, UserView, WhoAmI,
+    KillRequest, KillResult, ListQuery, NodeView, Overview, Page, RealmPreview, RealmPut,
+    RealmView, RedirectCreate, RedirectView, RefusalCount, RefusalView, SecretCreate,
+    SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill, UserPatch, UserPut,
+    UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -40,6 +43,20 @@ pub(crate) enum Message {
     Event(Box<EventView>),
     /// The stream of events ended.
     StreamEnded,
+    /// An editor came back with a text, or could not be run.
+    Edited(Result<Written, String>),
+    /// A text was written into this file, or not.
+    Saved(Result<PathBuf, String>),
+}
+
+/// A text as an editor left it.
+pub(crate) struct Written {
+    /// The text.
+    pub(crate) text: String,
+    /// The file that holds it.
+    pub(crate) file: PathBuf,
+    /// The editor ended well.
+    pub(crate) saved: bool,
 }
 
 /// Something to be done outside.
@@ -54,6 +71,17 @@ pub(crate) enum Effect {
     Copy(String),
     /// Have the terminal tell of clicks and the wheel, or not.
     Mouse(bool),
+    /// Hand the terminal to the operator's editor with this text, and post what comes back.
+    Edit {
+        /// The text.
+        text: String,
+        /// The file that has it already.
+        file: Option<PathBuf>,
+    },
+    /// Remove a file of an editor.
+    Discard(PathBuf),
+    /// Write a text into a new private file whose name begins so, and post its path.
+    Save(&'static str, String),
     /// Paint everything anew.
     Redraw,
     /// Hand the terminal back to the shell until it continues us.
@@ -86,7 +114,7 @@ pub(crate) enum Kind {
 }
 
 /// A question to the node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Question {
     /// Who are we?
     WhoAmI,
@@ -115,6 +143,10 @@ pub(crate) enum Question {
     Targets(String),
     /// One realm, as it is after a lost compare-and-set.
     Realm(Realm),
+    /// What a realm document would do.
+    Preview(Realm, Box<RealmPut>),
+    /// The secrets of a realm, of which one is to be added or deleted.
+    RotateSecrets(Realm),
     /// The realm whose sheet is open.
     OneRealm(Realm),
     /// Newest events.
@@ -170,6 +202,8 @@ impl Question {
             Self::KillTarget(_) => "kill",
             Self::Targets(_) => "targets",
             Self::Realm(_) => "realm",
+            Self::Preview(..) => "preview",
+            Self::RotateSecrets(_) => "rotate-secrets",
             Self::OneRealm(_) => "one-realm",
             Self::Events(_) => "events",
             Self::Job(_) => "job",
@@ -225,7 +259,9 @@ pub(crate) enum Answer {
     Groups(Page<GroupView>),
     /// To [`Question::History`].
     History(Box<HistoryView>),
-    /// To [`Question::Secrets`].
+    /// To [`Question::Preview`].
+    Preview(Box<RealmPreview>),
+    /// To [`Question::Secrets`] and [`Question::RotateSecrets`].
     Secrets(Page<SecretView>),
     /// To [`Question::Overrides`].
     Overrides(Box<ConfigOverrides>),
@@ -266,6 +302,10 @@ pub(crate) enum Action {
     CreateRedirect(Box<RedirectCreate>),
     /// Remove a redirect, for a reason.
     DeleteRedirect(String, String),
+    /// Add a secret to a realm.
+    CreateSecret(Realm, SecretCreate),
+    /// Delete one, for a reason.
+    DeleteSecret(Realm, String, String),
 }
 
 /// What came of a change.
@@ -280,6 +320,8 @@ pub(crate) enum Outcome {
     Config(Box<ConfigResult>),
     /// The alert rules as they are now.
     Rules(AlertRules),
+    /// A secret; a generated one with its value, this once.
+    Secret(SecretCreated),
     /// It was done.
     Done,
 }

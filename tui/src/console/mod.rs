@@ -6,6 +6,7 @@
 
 pub(crate) mod command;
 mod connection;
+mod editing;
 mod effects;
 pub(crate) mod fleet_forms;
 pub(crate) mod history;
@@ -43,6 +44,8 @@ use tokio_util::sync::CancellationToken;
 use crate::client::AdminApi;
 use crate::configuration::{Configuration, Looks};
 use crate::contexts::Confirm;
+use crate::guardrails::Guardrails;
+use message::Message;
 use model::{Model, REFRESH_SECS};
 use runtime::{Ended, Input, Runtime, unix_ms};
 
@@ -63,6 +66,8 @@ pub struct ConsoleOptions {
     pub looks: Looks,
     /// The context's name must be typed before anything is killed or deleted.
     pub confirm_typed: bool,
+    /// The rules for changes.
+    pub guardrails: Guardrails,
 }
 
 impl fmt::Debug for ConsoleOptions {
@@ -110,6 +115,7 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     );
     model.wants_rw = options.rw;
     model.confirm_typed |= options.confirm_typed;
+    model.guardrails = options.guardrails;
     let mut runtime = Runtime::new(options.api);
     loop {
         let input: Input = Box::pin(EventStream::new());
@@ -119,13 +125,21 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
                 // The reader of keys is gone by now: the shell gets every byte.
                 drop(guard.take());
                 terminal::stop_until_continued().await?;
-                guard = Some(terminal::Guard::enter_with(model.mouse)?);
-                terminal::repaint(&mut screen)?;
-                let size = screen.size()?;
-                model.size = (size.width, size.height);
-                model.dirty = true;
+            }
+            Ended::Edit(text, file) => {
+                // And so does the editor.
+                drop(guard.take());
+                let Some(result) = editing::edit(&text, file, &stop).await else {
+                    break;
+                };
+                runtime.first(Message::Edited(result));
             }
         }
+        guard = Some(terminal::Guard::enter_with(model.mouse)?);
+        terminal::repaint(&mut screen)?;
+        let size = screen.size()?;
+        model.size = (size.width, size.height);
+        model.dirty = true;
     }
     drop(guard);
     Ok(())
@@ -167,11 +181,16 @@ fn model_of(
 fn watch_signals(stop: &CancellationToken) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = hangup.recv() => break,
+                // While an editor has the terminal its ^c is sent to us too, and means the editor.
+                _ = interrupt.recv() => if terminal::is_entered() { break },
+            }
         }
         stop.cancel();
     });

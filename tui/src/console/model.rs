@@ -20,9 +20,10 @@ use super::panels::Panels;
 use super::pickers::ColumnPicker;
 pub(crate) use super::place::{Place, Visit};
 use super::pulse::Focus;
-use super::purpose::Purpose;
+use super::purpose::{Editing, Purpose};
 use super::rows::{ContextRow, DiffRow};
 use super::theme::{DEFAULT, Theme, Themes, Tone};
+use crate::guardrails::Guardrails;
 use crate::widgets::form::Form;
 
 /// Samples kept of figures that are drawn over time.
@@ -299,6 +300,10 @@ pub(crate) struct Model {
     pub(crate) wants_rw: bool,
     /// The context's name must be typed before anything is killed.
     pub(crate) confirm_typed: bool,
+    /// The rules for changes.
+    pub(crate) guardrails: Guardrails,
+    /// A realm is in an editor, or was.
+    pub(crate) editing: Option<Editing>,
     /// Who we are.
     pub(crate) whoami: Option<WhoAmI>,
     /// The connection.
@@ -380,6 +385,11 @@ impl Model {
             mode: Mode::ReadOnly,
             wants_rw: false,
             confirm_typed: false,
+            guardrails: Guardrails {
+                context: context.to_owned(),
+                rules: Vec::new(),
+            },
+            editing: None,
             whoami: None,
             connection: Connection::new(now_ms),
             refresh: 0,

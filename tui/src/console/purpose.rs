@@ -1,11 +1,13 @@
 //! What a dialog is for, and the change that its fields amount to.
 
+use std::path::PathBuf;
+
 use shared::api::{
-    BlockRequest, KillRequest, RealmDocument, RealmPut, RealmView, SessionsKill, UserPatch,
-    UserPut, UserView,
+    BlockRequest, KillRequest, RealmDocument, RealmPut, RealmView, SecretCreate, SecretView,
+    SessionsKill, UserPatch, UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
-use shared::{IpRange, Realm, SessionId, Username};
+use shared::{IpRange, Realm, Secret, SessionId, Username};
 
 use super::fleet_forms::{RuleEdit, SettingEdit, redirect};
 use super::message::Action;
@@ -33,9 +35,9 @@ pub(crate) enum Purpose {
     /// Fill in a realm document.
     RealmForm(Box<RealmBase>),
     /// Confirm what was filled in.
-    RealmApply(Box<RealmBase>, Box<RealmDraft>, Box<Form>),
-    /// Somebody else was faster: theirs, and our form.
-    RealmConflict(Box<RealmView>, Box<Form>),
+    RealmApply(Box<RealmBase>, Box<RealmDraft>, Source),
+    /// Somebody else was faster: theirs, and where ours came from.
+    RealmConflict(Box<Conflict>, Source),
     /// Nothing: it only tells.
     Look,
     /// Fill in the value of a setting.
@@ -50,6 +52,44 @@ pub(crate) enum Purpose {
     NewRedirect,
     /// Remove the one with this id.
     RemoveRedirect(String),
+    /// Choose what to do with the secrets of a realm.
+    Secrets(Realm, Vec<SecretView>),
+    /// Add one.
+    NewSecret(Realm),
+    /// Delete the one with this id.
+    DeleteSecret(Realm, String),
+    /// Show a new one, this once.
+    SecretShown(Secret<String>),
+}
+
+/// Where a realm document comes from, so that it can be edited again.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// A form.
+    Form(Box<Form>),
+    /// An editor, with this text.
+    Text(String),
+}
+
+/// Three documents of a realm.
+#[derive(Clone)]
+pub(crate) struct Conflict {
+    /// The one that we started from.
+    pub(crate) before: RealmDocument,
+    /// Ours.
+    pub(crate) mine: RealmDocument,
+    /// The one that is there now.
+    pub(crate) theirs: RealmView,
+}
+
+/// A realm that is in an editor, or was.
+pub(crate) struct Editing {
+    /// What it started from.
+    pub(crate) base: RealmBase,
+    /// What the editor was given.
+    pub(crate) given: String,
+    /// The file with the text.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// The document that an edit starts from.
@@ -75,7 +115,7 @@ pub(crate) struct RealmDraft {
 }
 
 /// Names, labels and units of the fields of a realm document, in the order of the form.
-pub(crate) const REALM_FIELDS: [(&str, &str); 9] = [
+pub(crate) const REALM_FIELDS: [(&str, &str); 10] = [
     ("max_sessions", "sessions per node; empty: no limit"),
     (
         "max_sessions_per_user",
@@ -86,6 +126,7 @@ pub(crate) const REALM_FIELDS: [(&str, &str); 9] = [
     ("max_lifetime_secs", "seconds"),
     ("allowed_peers", "addresses, CIDR, first-last"),
     ("denied_peers", "addresses, CIDR, first-last"),
+    ("origins", "web origins, separated by commas"),
     ("rest_separator", "in time-limited usernames"),
     ("note", "for operators"),
 ];
@@ -107,6 +148,7 @@ pub(crate) fn realm_field(document: &RealmDocument, name: &str) -> String {
         "max_lifetime_secs" => document.max_lifetime_secs.to_string(),
         "allowed_peers" => ranges(&document.allowed_peers),
         "denied_peers" => ranges(&document.denied_peers),
+        "origins" => document.origins.join(", "),
         "rest_separator" => document.rest_separator.to_string(),
         _ => document.note.clone(),
     }
@@ -146,6 +188,11 @@ pub(crate) fn realm_draft(base: &RealmBase, form: &Form) -> Result<RealmDraft, S
     document.max_lifetime_secs = required(form, "max_lifetime_secs")?;
     document.allowed_peers = peers(form, "allowed_peers")?;
     document.denied_peers = peers(form, "denied_peers")?;
+    let origins = form.value("origins").split([',', ' ']).map(str::trim);
+    document.origins = origins
+        .filter(|origin| !origin.is_empty())
+        .map(str::to_owned)
+        .collect();
     let mut separator = form.raw("rest_separator").chars();
     document.rest_separator = match (separator.next(), separator.next()) {
         (Some(c), None) => c,
@@ -219,16 +266,7 @@ impl Purpose {
                     block_secs: block_secs(form)?,
                 },
             ),
-            Self::KillMany(ids) => Action::KillMany(SessionsKill {
-                ids: ids.clone(),
-                expected: ids.len() as u64,
-                rate: small(form.value("rate"))
-                    .filter(|rate| (1..=10_000).contains(rate))
-                    .ok_or("rate: kills per second and node, 1 to 10,000")?,
-                reason,
-                block_secs: block_secs(form)?,
-                ..SessionsKill::default()
-            }),
+            Self::KillMany(ids) => Action::KillMany(kill_many(ids, form, reason)?),
             Self::Block(realm, user) => {
                 let secs = block_secs(form)?.ok_or("block: for how long, as in 10m or 1h")?;
                 Action::Block(realm.clone(), user.clone(), BlockRequest { secs, reason })
@@ -249,30 +287,32 @@ impl Purpose {
                 Action::PutUser(realm.clone(), user.clone(), password(form, reason)?)
             }
             Self::EditUser(before) => {
-                let limit = optional(form, "max_sessions", small)?;
-                let (disabled, note) = (form.value("disabled") == "yes", form.value("note"));
-                let patch = UserPatch {
-                    disabled: (disabled != before.disabled).then_some(disabled),
-                    max_sessions: (limit != before.max_sessions).then_some(limit.unwrap_or(0)),
-                    note: (note != before.note).then(|| note.to_owned()),
-                    reason,
-                };
+                let patch = user_patch(before, form, reason)?;
                 Action::PatchUser(before.realm.clone(), before.name.clone(), patch)
             }
             Self::DeleteUser(realm, user) => {
                 Action::DeleteUser(realm.clone(), user.clone(), reason)
             }
-            Self::RealmApply(base, draft, _) => Action::PutRealm(
-                draft.name.clone(),
-                base.revision,
-                Box::new(RealmPut {
-                    document: draft.document.clone(),
-                    reason: draft.reason.clone(),
-                }),
+            Self::RealmApply(base, draft, _) => {
+                let put = Box::new(realm_put(draft, reason));
+                Action::PutRealm(draft.name.clone(), base.revision, put)
+            }
+            Self::NewSecret(realm) => Action::CreateSecret(
+                realm.clone(),
+                SecretCreate {
+                    value: None,
+                    label: form.value("label").to_owned(),
+                    reason,
+                },
             ),
+            Self::DeleteSecret(realm, id) => {
+                Action::DeleteSecret(realm.clone(), id.clone(), reason)
+            }
             Self::RealmForm(_)
             | Self::RealmConflict(..)
             | Self::ConfigConflict(..)
+            | Self::Secrets(..)
+            | Self::SecretShown(_)
             | Self::Look => return Err("nothing to do yet".to_owned()),
             fleet => return fleet.fleet_action(form),
         })
@@ -299,6 +339,42 @@ impl Purpose {
             }
             _ => return Err("nothing to do".to_owned()),
         })
+    }
+}
+
+fn kill_many(ids: &[SessionId], form: &Form, reason: String) -> Result<SessionsKill, String> {
+    Ok(SessionsKill {
+        ids: ids.to_vec(),
+        expected: ids.len() as u64,
+        rate: small(form.value("rate"))
+            .filter(|rate| (1..=10_000).contains(rate))
+            .ok_or("rate: kills per second and node, 1 to 10,000")?,
+        reason,
+        block_secs: block_secs(form)?,
+        ..SessionsKill::default()
+    })
+}
+
+fn user_patch(before: &UserView, form: &Form, reason: String) -> Result<UserPatch, String> {
+    let limit = optional(form, "max_sessions", small)?;
+    let (disabled, note) = (form.value("disabled") == "yes", form.value("note"));
+    Ok(UserPatch {
+        disabled: (disabled != before.disabled).then_some(disabled),
+        max_sessions: (limit != before.max_sessions).then_some(limit.unwrap_or(0)),
+        note: (note != before.note).then(|| note.to_owned()),
+        reason,
+    })
+}
+
+fn realm_put(draft: &RealmDraft, reason: String) -> RealmPut {
+    RealmPut {
+        document: draft.document.clone(),
+        // A form has asked for it before, an editor cannot.
+        reason: if reason.is_empty() {
+            draft.reason.clone()
+        } else {
+            reason
+        },
     }
 }
 

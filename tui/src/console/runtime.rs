@@ -1,6 +1,7 @@
 //! The loop around `update` and the views: the only place of the console that waits.
 
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,6 +20,7 @@ use super::model::Model;
 use super::terminal::{self, Surface};
 use super::update::update;
 use crate::client::AdminApi;
+use crate::editor;
 use crate::views::view;
 
 /// Messages that may wait; who posts more waits too.
@@ -44,6 +46,9 @@ pub(crate) enum Ended {
     Quit,
     /// The operator suspends the process; the loop can be entered again.
     Suspend,
+    /// An editor is to have the terminal, with this text, from this file where there is one already;
+    /// the loop can be entered again.
+    Edit(String, Option<PathBuf>),
     /// Whoever runs us wants us to end.
     Stopped,
 }
@@ -54,6 +59,7 @@ pub(crate) struct Runtime {
     post: Sender<Message>,
     posted: Receiver<Message>,
     left: CancellationToken,
+    first: Option<Message>,
 }
 
 impl Runtime {
@@ -65,7 +71,13 @@ impl Runtime {
             post,
             posted,
             left: CancellationToken::new(),
+            first: None,
         }
+    }
+
+    /// Has the loop take in this message before any other.
+    pub(crate) fn first(&mut self, message: Message) {
+        self.first = Some(message);
     }
 
     /// Runs until the operator leaves or `stop` is cancelled.
@@ -79,6 +91,11 @@ impl Runtime {
         mut input: Input,
         stop: &CancellationToken,
     ) -> io::Result<Ended> {
+        if let Some(message) = self.first.take()
+            && let Some(ended) = self.take(model, terminal, message)?
+        {
+            return Ok(ended);
+        }
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut painted = Instant::now() - FRAME;
@@ -177,6 +194,8 @@ impl Runtime {
         terminal: &mut Terminal<B>,
         message: Message,
     ) -> io::Result<Option<Ended>> {
+        // All of them are performed, also those behind one that ends the loop.
+        let mut ended = None;
         for effect in update(model, message) {
             match effect {
                 Effect::Ask(question) => {
@@ -202,11 +221,23 @@ impl Runtime {
                 }
                 Effect::Mouse(on) => terminal.backend_mut().set_mouse(on)?,
                 Effect::Redraw => terminal::repaint(terminal)?,
-                Effect::Suspend => return Ok(Some(Ended::Suspend)),
-                Effect::Quit => return Ok(Some(Ended::Quit)),
+                Effect::Edit { text, file } => ended = Some(Ended::Edit(text, file)),
+                Effect::Discard(file) => {
+                    // It may be gone already; there is nothing in it that is not known.
+                    tokio::task::spawn_blocking(move || std::fs::remove_file(file));
+                }
+                Effect::Save(prefix, text) => {
+                    let post = self.post.clone();
+                    tokio::task::spawn_blocking(move || {
+                        let saved = editor::save(prefix, &text).map_err(|e| e.to_string());
+                        let _ = post.blocking_send(Message::Saved(saved));
+                    });
+                }
+                Effect::Suspend => ended = Some(Ended::Suspend),
+                Effect::Quit => ended = Some(Ended::Quit),
             }
         }
-        Ok(None)
+        Ok(ended)
     }
 }
 

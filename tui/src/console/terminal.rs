@@ -104,6 +104,12 @@ pub(crate) fn repaint<B: Surface>(terminal: &mut ratatui::Terminal<B>) -> io::Re
 static ENTERED: AtomicBool = AtomicBool::new(false);
 /// Whether the terminal tells of the mouse.
 static MOUSE: AtomicBool = AtomicBool::new(false);
+
+/// Whether the terminal is ours now, and not the shell's or an editor's.
+pub(crate) fn is_entered() -> bool {
+    ENTERED.load(Ordering::SeqCst)
+}
+
 /// What a panic outside of the main task said, for when the terminal is given back.
 static LATE_PANIC: Mutex<Option<String>> = Mutex::new(None);
 

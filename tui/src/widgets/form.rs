@@ -10,6 +10,7 @@ use tui_input::{Input, InputRequest};
 use super::canvas::Canvas;
 use super::text::{self, Align};
 use crate::console::theme::Tone;
+use crate::guardrails::Verdict;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,11 @@ impl Field {
     pub(crate) fn value(&self) -> &str {
         self.input.value()
     }
+
+    /// Gives it another value.
+    pub(crate) fn set(&mut self, value: &str) {
+        self.input = Input::new(value.to_owned());
+    }
 }
 
 /// What a key did.
@@ -114,6 +120,8 @@ pub(crate) struct Form {
     pub(crate) error: Option<String>,
     /// It was confirmed and the answer is not there yet.
     pub(crate) busy: bool,
+    /// What the guardrails say of the change that it is about.
+    pub(crate) verdict: Verdict,
     /// Fields first, then the buttons.
     focus: usize,
 }
@@ -135,6 +143,7 @@ impl Form {
             confirm: confirm.into(),
             error: None,
             busy: false,
+            verdict: Verdict::default(),
             focus,
         }
     }
@@ -147,6 +156,19 @@ impl Form {
     /// The same with the focus on its first field: what it does is confirmed later, or is no danger.
     pub(crate) fn focus_first(self) -> Self {
         Self { focus: 0, ..self }
+    }
+
+    /// Adds a field below the others; the focus stays where it is.
+    pub(crate) fn add(&mut self, field: Field) {
+        if self.focus >= self.fields.len() {
+            self.focus += 1;
+        }
+        self.fields.push(field);
+    }
+
+    /// The field called `name`, to be changed.
+    pub(crate) fn field_mut(&mut self, name: &str) -> Option<&mut Field> {
+        self.fields.iter_mut().find(|field| field.name == name)
     }
 
     /// Adds a fact.

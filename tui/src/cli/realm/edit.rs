@@ -15,12 +15,32 @@ use crate::realm_document::{diff, from_toml, rebase, to_toml};
 const MAX_ROUNDS: u32 = 20;
 
 pub(super) async fn run(app: &mut App<'_, '_>, name: &Realm) -> Result<(), Failure> {
+    let mut typed = None;
+    let result = Box::pin(rounds(app, name, &mut typed)).await;
+    if let (Err(_), Some(text)) = (&result, typed) {
+        // Whatever went wrong, what was typed is not lost.
+        match crate::editor::new_file(&text) {
+            Ok(file) => app
+                .terminal
+                .note(&format!("your text is in {}", file.display())),
+            Err(error) => app.terminal.note(&format!("your text is lost: {error}")),
+        }
+    }
+    result
+}
+
+async fn rounds(
+    app: &mut App<'_, '_>,
+    name: &Realm,
+    typed: &mut Option<String>,
+) -> Result<(), Failure> {
     let deed = Deed::of_realm("realm.put", name);
     app.judge(&deed)?;
     let mut base = app.api.realm(name).await?;
     let mut text = to_toml(&title(&base), &base.document).map_err(Failure::Other)?;
     for _ in 0..MAX_ROUNDS {
         text = app.terminal.asked.edit(&text)?;
+        *typed = Some(text.clone());
         let document = match from_toml(&text, &base.document) {
             Ok(document) => document,
             Err(error) => {

@@ -98,6 +98,8 @@ impl Intent {
             Self::New => ("new", G::Change),
             Self::Password => ("password", G::Change),
             Self::Delete => ("delete", G::Change),
+            Self::Editor => ("editor", G::Change),
+            Self::Secrets => ("secrets", G::Change),
             Self::Command => ("command", G::Global),
             Self::Help => ("help", G::Global),
             Self::Quit => ("quit", G::Global),

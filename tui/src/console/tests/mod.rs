@@ -7,13 +7,16 @@ mod fleet;
 mod panels;
 mod pickers;
 mod runtime;
+mod safety;
 mod screens;
 
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::message::{Effect, Message};
+use super::message::{Effect, Message, Written};
 use super::model::Model;
 use super::theme::Theme;
 use super::update::update;
@@ -23,6 +26,9 @@ use crate::client::fake::FakeAdmin;
 /// Rounds of effects after a message; more would be a loop.
 const ROUNDS: usize = 20;
 
+/// What the operator does in the editor; an error: it cannot be run.
+pub(super) type Edit = Box<dyn FnOnce(&str) -> Result<String, String>>;
+
 /// A console on a double.
 pub(super) struct Rig {
     pub(super) api: Arc<FakeAdmin>,
@@ -31,6 +37,9 @@ pub(super) struct Rig {
     pub(super) left: bool,
     /// The terminal was told to tell of the mouse.
     pub(super) mouse: bool,
+    pub(super) edits: VecDeque<Edit>,
+    pub(super) discarded: Vec<PathBuf>,
+    pub(super) saved: Vec<String>,
     pub(super) runtime: tokio::runtime::Runtime,
 }
 
@@ -54,6 +63,9 @@ impl Rig {
             copied: Vec::new(),
             left: false,
             mouse: false,
+            edits: VecDeque::new(),
+            discarded: Vec::new(),
+            saved: Vec::new(),
             runtime,
         };
         rig.second();
@@ -96,6 +108,23 @@ impl Rig {
             Effect::Copy(text) => self.copied.push(text),
             Effect::Quit => self.left = true,
             Effect::Mouse(on) => self.mouse = on,
+            Effect::Edit { text, .. } => {
+                let edit = self
+                    .edits
+                    .pop_front()
+                    .expect("the editor opens once too often");
+                let result = edit(&text).map(|text| Written {
+                    text,
+                    file: "realm.toml".into(),
+                    saved: true,
+                });
+                return Some(Message::Edited(result));
+            }
+            Effect::Discard(file) => self.discarded.push(file),
+            Effect::Save(_, text) => {
+                self.saved.push(text);
+                return Some(Message::Saved(Ok("saved.txt".into())));
+            }
             Effect::Follow(_) | Effect::Redraw | Effect::Suspend => {}
         }
         from.try_recv().ok()

@@ -7,7 +7,7 @@ use super::super::message::{Answer, Effect, Failure, Kind, Question};
 use super::super::model::{Dialog, Mode, Model, Place};
 use super::super::rows::DiffRow;
 use super::super::theme::Tone;
-use super::{ask, ask_page, change, config, fleet, frozen, realm};
+use super::{ask, ask_page, change, config, fleet, frozen, realm, secrets};
 use shared::api::Role;
 
 /// Takes in an answer, or the lack of one.
@@ -40,8 +40,12 @@ pub(super) fn answered(
                     | Question::Realm(_)
                     | Question::EditSetting(..)
                     | Question::Overrides(_)
+                    | Question::RotateSecrets(_)
             ) {
                 model.say(Tone::Bad, why.clone());
+            }
+            if let Question::Preview(name, _) = &question {
+                realm::not_previewed(model, name, &why);
             }
             model.connection.failed(model.now_ms, why);
         }
@@ -97,7 +101,15 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
             change::kill_one(model, &detail.session);
         }
         (_, Answer::Session(detail)) => take_session(model, *detail),
-        (_, Answer::Targets(sessions, matched)) => change::kill_many(model, sessions, matched),
+        (Question::Targets(filter), Answer::Targets(sessions, matched)) => {
+            change::kill_many(model, Some(&filter), sessions, matched);
+        }
+        (Question::Preview(name, put), Answer::Preview(preview)) => {
+            realm::previewed(model, &name, &put, &preview);
+        }
+        (Question::RotateSecrets(realm), Answer::Secrets(page)) => {
+            secrets::show(model, realm, page.items);
+        }
         (Question::OneRealm(_), Answer::Realm(view)) => take_sheet(model, *view),
         (_, Answer::Realm(view)) => realm::take(model, *view),
         (_, Answer::Events(page)) => take_events(model, page),
@@ -312,6 +324,7 @@ fn refused(model: &mut Model, question: Question, error: ApiError) {
         Question::Diff(..) => model.lists.diff.error = Some(error.message),
         Question::AlertRules => model.lists.rules.error = Some(error.message),
         Question::OneRealm(_) => model.sheet.error = Some(error.message),
+        Question::Preview(name, _) => realm::not_previewed(model, &name, &error.message),
         // A panel less; the list is there.
         Question::History(_)
         | Question::TopAlerts(_)

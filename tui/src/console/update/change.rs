@@ -10,10 +10,11 @@ use shared::{Realm, SessionId};
 
 use super::super::keymap::{Binding, Intent};
 use super::super::message::{Effect, Question};
-use super::super::model::{Dialog, Model, Place};
+use super::super::model::{Model, Place};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, config, fleet, realm};
+use super::{answers, config, editor, fleet, guard, realm, secrets};
+use crate::guardrails::{Deed, Names};
 use crate::widgets::form::{Field, Form};
 
 /// Sessions in one bulk kill at most: as many as a job reports one by one.
@@ -35,8 +36,12 @@ pub(super) fn begin(model: &mut Model, binding: &Binding, effects: &mut Vec<Effe
         Intent::Edit if *model.place() == Place::AlertRules => fleet::edit_rule(model),
         Intent::New if *model.place() == Place::Redirects => fleet::new_redirect(model),
         Intent::Block => block(model),
-        Intent::Edit if *model.place() == Place::Realms => realm::edit(model),
+        Intent::Edit if matches!(model.place(), Place::Realms | Place::Realm(_)) => {
+            realm::edit(model);
+        }
         Intent::Edit => with_user(model, edit_user),
+        Intent::Editor => editor::begin(model, effects),
+        Intent::Secrets => secrets::begin(model, effects),
         Intent::New if *model.place() == Place::Realms => realm::create(model),
         Intent::New => new_user(model),
         Intent::Password => with_user(model, password),
@@ -52,9 +57,7 @@ pub(super) fn reason_field() -> Field {
 
 /// Opens a form.
 pub(super) fn open(model: &mut Model, form: Form, purpose: Purpose) {
-    model.dialog = Some(Dialog::Form(Box::new(form), Box::new(purpose)));
-    model.toast = None;
-    model.dirty = true;
+    guard::open(model, form, purpose);
 }
 
 /// `X`: the marked sessions, else the one under the cursor; in the user list all of the user's.
@@ -83,7 +86,7 @@ pub(super) fn kill(model: &mut Model, effects: &mut Vec<Effect>) {
         _ if !model.lists.sessions.marks.is_empty() => {
             let marked: Vec<_> = model.lists.sessions.marks.values().cloned().collect();
             let count = marked.len() as u64;
-            kill_many(model, marked, count);
+            kill_many(model, None, marked, count);
         }
         _ => {
             if let Some(session) = model.lists.sessions.selected().cloned() {
@@ -115,7 +118,7 @@ pub(super) fn kill_one(model: &mut Model, session: &SessionView) {
         return;
     }
     let rate = session.rate_in_bps.saturating_add(session.rate_out_bps);
-    let mut fields = vec![
+    let fields = vec![
         reason_field(),
         Field::text(
             "block",
@@ -124,12 +127,6 @@ pub(super) fn kill_one(model: &mut Model, session: &SessionView) {
             "for how long, as in 10m; empty: no",
         ),
     ];
-    if model.confirm_typed {
-        fields.push(Field::typed(
-            &format!("type {}", model.context),
-            &model.context,
-        ));
-    }
     let form = Form::new(format!("Kill session {}", session.id), "Kill (y)", fields)
         .fact("user", format!("{} in {}", session.user, session.realm))
         .fact(
@@ -149,11 +146,20 @@ pub(super) fn kill_one(model: &mut Model, session: &SessionView) {
             ),
         )
         .note("The client will come back at once unless its user is blocked for a while.");
-    open(model, form, Purpose::KillOne(session.id));
+    let deed = Deed {
+        realms: Names::one(&session.realm),
+        ..Deed::of_node("session.kill", Some(&session.node))
+    };
+    guard::open_for(model, form, Purpose::KillOne(session.id), &deed);
 }
 
 /// Opens the dialog for a frozen list of sessions.
-pub(super) fn kill_many(model: &mut Model, sessions: Vec<SessionView>, matched: u64) {
+pub(super) fn kill_many(
+    model: &mut Model,
+    filter: Option<&str>,
+    sessions: Vec<SessionView>,
+    matched: u64,
+) {
     model.toast = None;
     if let Err(why) = model.may(Role::Operator) {
         model.say(Tone::Warn, why);
@@ -176,7 +182,7 @@ pub(super) fn kill_many(model: &mut Model, sessions: Vec<SessionView>, matched: 
         return;
     }
     let count = sessions.len().to_string();
-    let mut fields = vec![
+    let fields = vec![
         reason_field(),
         Field::text("rate", "rate", "50", "kills per second and node"),
         Field::text(
@@ -187,25 +193,26 @@ pub(super) fn kill_many(model: &mut Model, sessions: Vec<SessionView>, matched: 
         ),
         Field::typed(&format!("type {count}"), &count),
     ];
-    if model.confirm_typed {
-        fields.push(Field::typed(
-            &format!("type {}", model.context),
-            &model.context,
-        ));
-    }
     let form = Form::new(
         format!("Kill {count} sessions"),
         format!("Kill {count} (y)"),
         fields,
     );
-    let form = describe(form, model, &sessions)
-        .note("Clients will come back at once unless their users are blocked for a while.");
+    let form = describe(form, model, filter, &sessions).note(
+        "Clients come back at once unless their users are blocked. alt-d: ids to a file, no kill.",
+    );
     let ids: Vec<SessionId> = sessions.iter().map(|s| s.id).collect();
-    open(model, form, Purpose::KillMany(ids));
+    let deed = Deed {
+        action: "sessions.kill",
+        realms: Names::all(sessions.iter().map(|s| &s.realm)),
+        nodes: Names::all(sessions.iter().map(|s| &s.node)),
+        count: ids.len() as u64,
+    };
+    guard::open_for(model, form, Purpose::KillMany(ids), &deed);
 }
 
 /// Says what a bulk kill will end.
-fn describe(form: Form, model: &Model, sessions: &[SessionView]) -> Form {
+fn describe(form: Form, model: &Model, filter: Option<&str>, sessions: &[SessionView]) -> Form {
     let mut spread: BTreeMap<&str, usize> = BTreeMap::new();
     let mut users = BTreeSet::new();
     let mut rate = 0_u64;
@@ -227,11 +234,16 @@ fn describe(form: Form, model: &Model, sessions: &[SessionView]) -> Form {
         .take(3)
         .map(|s| format!("{} {}", s.id, s.user))
         .collect();
+    let what = match filter {
+        None => "the marked ones",
+        Some("") => "all sessions",
+        Some(filter) => filter,
+    };
     let more = if sessions.len() > 3 { ", ..." } else { "" };
     form.fact("context", model.context.clone())
         .fact(
-            "frozen",
-            format!("as seen at {}", model.clock(model.now_ms)),
+            "matching",
+            format!("{what} as resolved at {}", model.clock(model.now_ms)),
         )
         .fact("spread", nodes.join("  "))
         .fact(
@@ -363,13 +375,7 @@ fn edit_user(model: &mut Model, user: UserView) {
 }
 
 fn delete_user(model: &mut Model, user: UserView) {
-    let mut fields = vec![reason_field()];
-    if model.confirm_typed {
-        fields.push(Field::typed(
-            &format!("type {}", model.context),
-            &model.context,
-        ));
-    }
+    let fields = vec![reason_field()];
     let form = Form::new(format!("Delete {}", user.name), "Delete (y)", fields)
         .fact("realm", user.realm.to_string())
         .fact("sessions", user.sessions.to_string())

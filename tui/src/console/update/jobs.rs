@@ -7,7 +7,7 @@ use super::super::message::{Action, Effect, Failure, Outcome, Question};
 use super::super::model::{Dialog, JobDialog, Model};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, ask_view, config, fleet};
+use super::{answers, ask_view, config, editor, fleet, guard, secrets};
 
 /// Takes in what came of a change.
 pub(super) fn acted(
@@ -20,25 +20,25 @@ pub(super) fn acted(
     match result {
         Ok(outcome) => {
             model.connection.answered(model.now_ms);
-            succeeded(model, action, outcome);
+            succeeded(model, action, outcome, effects);
             ask_view(model, effects);
         }
         Err(failure) => failed(model, &action, failure, effects),
     }
 }
 
-fn succeeded(model: &mut Model, action: Action, outcome: Outcome) {
+fn succeeded(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<Effect>) {
     match (&action, outcome) {
         (_, Outcome::Job(job)) => watch(model, job),
         (Action::PatchConfig(scope, _, patch), Outcome::Config(result)) if patch.dry_run => {
             config::previewed(model, scope, patch, &result);
         }
-        (_, outcome) => done(model, action, outcome),
+        (_, outcome) => done(model, action, outcome, effects),
     }
 }
 
 /// Closes the dialog of a change that was made, and says so.
-fn done(model: &mut Model, action: Action, outcome: Outcome) {
+fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<Effect>) {
     if matches!(&model.dialog, Some(Dialog::Form(form, _)) if form.busy) {
         model.dialog = None;
     }
@@ -46,6 +46,7 @@ fn done(model: &mut Model, action: Action, outcome: Outcome) {
         (_, Outcome::Killed(result)) => killed(model, &result),
         (_, Outcome::Realm(view)) => {
             let text = format!("realm {} is at revision {} now", view.name, view.revision);
+            editor::forget(model, effects);
             super::realm::learn(model, *view);
             text
         }
@@ -76,6 +77,13 @@ fn done(model: &mut Model, action: Action, outcome: Outcome) {
         (Action::Unblock(realm, user, _), _) => format!("{user} in {realm} is admitted again"),
         (Action::PutUser(realm, user, _), _) => format!("{user} in {realm}: password set"),
         (Action::PatchUser(realm, user, _), _) => format!("{user} in {realm}: changed"),
+        (_, Outcome::Secret(created)) => {
+            let (id, realm) = (&created.secret.id, &created.secret.realm);
+            let text = format!("secret {id} of {realm} signs credentials now");
+            secrets::shown(model, created);
+            text
+        }
+        (Action::DeleteSecret(realm, id, _), _) => format!("secret {id} of {realm}: deleted"),
         (Action::DeleteUser(realm, user, _), _) => format!("{user} in {realm}: deleted"),
         _ => "done".to_owned(),
     };
@@ -136,6 +144,9 @@ fn failed(model: &mut Model, action: &Action, failure: Failure, effects: &mut Ve
             }
         }
     }
+    if let Some(remark) = editor::remark(model) {
+        text = format!("{text}; {remark}");
+    }
     match &mut model.dialog {
         Some(Dialog::Form(form, _)) if form.busy => {
             form.busy = false;
@@ -151,11 +162,19 @@ pub(super) fn submit(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(Dialog::Form(form, purpose)) = &mut model.dialog else {
         return;
     };
+    if let Err(why) = guard::check(form) {
+        form.error = Some(why);
+        return;
+    }
     if matches!(
         **purpose,
         Purpose::RealmForm(_) | Purpose::RealmConflict(..)
     ) {
-        super::realm::next_step(model);
+        super::realm::next_step(model, effects);
+        return;
+    }
+    if matches!(**purpose, Purpose::Secrets(..)) {
+        secrets::next_step(model);
         return;
     }
     if matches!(**purpose, Purpose::ConfigConflict(..)) {

@@ -1,6 +1,6 @@
 //! What keys do.
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use shared::api::AlertView;
 use shared::filter::equals;
 use shared::units::grouped;
@@ -9,10 +9,11 @@ use super::super::keymap::{Binding, Intent, Views};
 use super::super::message::{Effect, Question, Slot};
 use super::super::model::{Dialog, Mode, Model, Place, PromptKind, REFRESH_SECS, Visit};
 use super::super::pulse;
+use super::super::purpose::Purpose;
 use super::super::theme::Tone;
 use super::{
     ask, ask_list_again, ask_view, change, config, enter, fleet, help, jobs, jump, pickers, prompt,
-    realm, set_filter, set_trail, travel,
+    realm, secrets, set_filter, set_trail, travel,
 };
 use crate::widgets::form::FormAnswer;
 
@@ -58,6 +59,9 @@ fn interrupt(model: &mut Model, effects: &mut Vec<Effect>) {
 }
 
 fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
+    if dry_run(model, event, effects) {
+        return;
+    }
     let answer = match &mut model.dialog {
         None => return,
         Some(Dialog::Help(_)) => return help::key(model, event),
@@ -69,16 +73,41 @@ fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
     match answer {
         FormAnswer::Stay => {}
         FormAnswer::Middle if config::edit_again(model) => {}
-        FormAnswer::Middle => realm::edit_again(model),
+        FormAnswer::Middle => {
+            realm::edit_again(model, effects);
+            secrets::copy(model, effects);
+        }
         FormAnswer::Confirm => jobs::submit(model, effects),
         FormAnswer::Cancel if config::cancelled(model) => {}
         FormAnswer::Cancel => {
-            if realm::cancelled(model) == FormAnswer::Cancel {
+            if realm::cancelled(model, effects) == FormAnswer::Cancel {
                 model.dialog = None;
                 ask_view(model, effects);
             }
         }
     }
+}
+
+/// alt-d in a dialog that kills: what it would kill goes into a file, and nothing else happens.
+fn dry_run(model: &Model, event: KeyEvent, effects: &mut Vec<Effect>) -> bool {
+    let alt_d = event.code == KeyCode::Char('d') && event.modifiers.contains(KeyModifiers::ALT);
+    let Some(Dialog::Form(form, purpose)) = model.dialog.as_ref().filter(|_| alt_d) else {
+        return false;
+    };
+    let ids = match &**purpose {
+        Purpose::KillOne(id) => std::slice::from_ref(id),
+        Purpose::KillMany(ids) => ids.as_slice(),
+        _ => return false,
+    };
+    let mut text = format!("# {}: a dry run, nothing was killed\n", form.title);
+    for (label, value) in &form.facts {
+        text.push_str(&format!("# {label}: {}\n", shared::display_safe(value)));
+    }
+    for id in ids {
+        text.push_str(&format!("{id}\n"));
+    }
+    effects.push(Effect::Save("relayctl-kill-", text));
+    true
 }
 
 fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {

@@ -3,7 +3,9 @@
 mod answers;
 mod change;
 mod config;
+mod editor;
 mod fleet;
+mod guard;
 pub(crate) use change::BULK_MAX;
 mod help;
 mod jobs;
@@ -13,6 +15,7 @@ pub(crate) mod looks;
 mod pickers;
 mod prompt;
 mod realm;
+mod secrets;
 mod watch;
 
 use shared::api::{GroupQuery, JobState, ListQuery};
@@ -21,6 +24,7 @@ use super::layout;
 use super::list::AnyList;
 use super::message::{Effect, Kind, Message, Question, Slot};
 use super::model::{Detail, Dialog, Model, Place, Stream, Visit};
+use super::theme::Tone;
 
 /// A question that was not answered for so long may be asked again.
 const LOST_MS: u64 = 20_000;
@@ -50,6 +54,12 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             model.keep_event(*event);
             model.dirty |= *model.place() == Place::Pulse;
         }
+        Message::Edited(result) => editor::done(model, result, &mut effects),
+        Message::Saved(Ok(path)) => {
+            let text = format!("written to {}; nothing was changed", path.display());
+            model.say(Tone::Good, text);
+        }
+        Message::Saved(Err(why)) => model.say(Tone::Bad, format!("not written: {why}")),
         Message::StreamEnded => {
             model.stream = Stream::Closed {
                 retry_ms: model.now_ms + 5_000,
