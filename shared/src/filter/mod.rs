@@ -298,6 +298,19 @@ impl Filter {
         parse::parse(text, columns).map(|terms| Self { terms })
     }
 
+    /// Each term as a filter of its own.
+    pub fn parts(&self) -> impl Iterator<Item = Self> + '_ {
+        self.terms.iter().map(|term| Self {
+            terms: vec![term.clone()],
+        })
+    }
+
+    /// The column that the first term looks at; `None`: there is none, or it is a word alone.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        self.terms.first().and_then(|term| term.column.as_deref())
+    }
+
     /// Whether every row matches.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The commands behind `:` and what Tab makes of a line.
 
 use shared::api::GroupBy;
+use shared::filter::{Column, SESSION_COLUMNS};
 
 use super::model::{Model, Place, PromptKind};
 use super::update::looks;
@@ -36,6 +37,14 @@ pub(crate) enum Command {
     Theme,
     /// An option of the console.
     Set,
+    /// A filter in front of all lists.
+    Scope,
+    /// Words that stand for commands.
+    Alias,
+    /// Who we are and what we may.
+    WhoAmI,
+    /// Ask again now.
+    Reload,
     /// Help.
     Help,
     /// Leave.
@@ -137,11 +146,30 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "paint in another theme",
     ),
     (
+        Command::Scope,
+        &["scope"],
+        "[filter]",
+        "a filter in front of all lists; alone, none",
+    ),
+    (
         Command::Set,
         &["set"],
         "theme|rate|mouse|ascii VALUE",
         "an option of the console",
     ),
+    (
+        Command::Alias,
+        &["alias"],
+        "",
+        "words that stand for commands",
+    ),
+    (
+        Command::WhoAmI,
+        &["whoami", "can-i"],
+        "",
+        "who the node takes us for, and what we may",
+    ),
+    (Command::Reload, &["reload"], "", "ask for everything now"),
     (Command::Help, &["help", "h"], "", "keys and commands"),
     (Command::Quit, &["q", "quit"], "", "leave the console"),
 ];
@@ -162,18 +190,21 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// Whole lines that `line` can become.
 pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<String> {
     if kind == PromptKind::Filter {
-        return filter_completions(model, line);
+        let columns = model.place().filter_columns().unwrap_or_default();
+        return filter_completions(columns, line);
     }
     let Some((word, rest)) = line.split_once(' ') else {
-        return names()
-            .filter(|n| n.starts_with(line))
-            .map(str::to_owned)
-            .collect();
+        let words = names().map(str::to_owned);
+        return fuzzy(words.chain(model.aliases.keys().cloned()), line);
     };
     if find(word) == Some(Command::Set) {
         let lines = looks::completions(model, rest).into_iter();
         let fitting = lines.filter(|line| line.starts_with(rest));
         return fitting.map(|line| format!("{word} {line}")).collect();
+    }
+    if find(word) == Some(Command::Scope) {
+        let lines = filter_completions(SESSION_COLUMNS, rest);
+        return lines.iter().map(|l| format!("{word} {l}")).collect();
     }
     let known: Vec<&str> = match find(word) {
         Some(Command::Node | Command::Config | Command::Diff) => {
@@ -197,21 +228,52 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
         Some(Command::Top) => GroupBy::ALL.iter().map(|by| by.as_str()).collect(),
         _ => Vec::new(),
     };
-    let mut lines: Vec<String> = known
-        .into_iter()
-        .filter(|k| k.starts_with(rest))
-        .map(|k| format!("{word} {k}"))
-        .collect();
-    lines.sort();
-    lines.dedup();
-    lines
+    let mut known: Vec<String> = known.into_iter().map(str::to_owned).collect();
+    known.sort();
+    known.dedup();
+    let lines = fuzzy(known.into_iter(), rest);
+    lines.iter().map(|k| format!("{word} {k}")).collect()
+}
+
+/// Words that begin with `typed`, then those that have its characters in this order.
+fn fuzzy(words: impl Iterator<Item = String>, typed: &str) -> Vec<String> {
+    let mut begin = Vec::new();
+    let mut hold = Vec::new();
+    for word in words {
+        let mut rest = word.chars().flat_map(char::to_lowercase);
+        if word.starts_with(typed) {
+            begin.push(word);
+        } else if typed
+            .chars()
+            .flat_map(char::to_lowercase)
+            .all(|c| rest.any(|r| r == c))
+        {
+            hold.push(word);
+        }
+    }
+    begin.extend(hold);
+    begin
+}
+
+/// What would complete the line at its end, shown faintly: from the lines typed before, else from
+/// what Tab would make of it.
+pub(crate) fn ghost(model: &Model, kind: PromptKind, line: &str) -> Option<String> {
+    if line.is_empty() {
+        return None;
+    }
+    let known = model.desk.lines(kind).iter().rev();
+    let recalled = known
+        .filter_map(|l| l.strip_prefix(line))
+        .find(|rest| !rest.is_empty());
+    recalled.map(str::to_owned).or_else(|| {
+        let found = completions(model, kind, line);
+        let rest = found.first()?.strip_prefix(line)?;
+        (!rest.is_empty()).then(|| rest.to_owned())
+    })
 }
 
 /// Completes the name of a column in the last term.
-fn filter_completions(model: &Model, line: &str) -> Vec<String> {
-    let Some(columns) = model.place().filter_columns() else {
-        return Vec::new();
-    };
+fn filter_completions(columns: &[Column], line: &str) -> Vec<String> {
     let (before, term) = line.rfind(' ').map_or(("", line), |i| line.split_at(i + 1));
     let (sign, name) = term
         .strip_prefix('!')

@@ -7,7 +7,7 @@ use shared::api::{ApiError, ErrorKind, ListQuery, SessionView};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Action, Answer, Failure, Kind, Message, Outcome, Question};
+use super::message::{Action, Answer, Failure, JsonOf, Kind, Message, Outcome, Question};
 use crate::client::{AdminApi, ClientError, ClientResult};
 
 /// Rows asked for at once when a set is frozen.
@@ -68,6 +68,7 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         Question::Job(id) => Answer::Job(api.job(id).await?),
         Question::Config(node) => Answer::Config(Box::new(api.config(node).await?)),
         Question::Groups(query) => Answer::Groups(api.groups(query).await?),
+        Question::Json(of) => Answer::Json(json(api, of).await?),
         Question::History(of) => Answer::History(Box::new(api.history(of).await?)),
         Question::TopAlerts(query) => Answer::Alerts(api.alerts(query).await?),
         Question::PanelConfig(node) => Answer::Config(Box::new(api.config(node).await?)),
@@ -88,6 +89,19 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         }
         Question::TopUsers(_, query) => Answer::Groups(api.groups(query).await?),
     })
+}
+
+/// A thing as the API tells it.
+async fn json(api: &dyn AdminApi, of: &JsonOf) -> ClientResult<String> {
+    fn text<T: serde::Serialize>(value: &T) -> ClientResult<String> {
+        serde_json::to_string_pretty(value).map_err(|e| ClientError::Protocol(e.to_string()))
+    }
+    match of {
+        JsonOf::Session(id) => text(&api.session(&id.to_string()).await?),
+        JsonOf::Node(id) => text(&api.node(id).await?),
+        JsonOf::User(realm, name) => text(&api.user(realm, name).await?),
+        JsonOf::Realm(name) => text(&api.realm(name).await?),
+    }
 }
 
 /// Collects everything that matches a filter. More than can be killed at once is not collected:

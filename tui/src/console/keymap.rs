@@ -70,6 +70,12 @@ impl Views {
         .and(Self::ALERTS)
         .and(Self::REDIRECTS);
 
+    /// Lists with a panel below them.
+    const PREVIEWED: Self = Self::NODES
+        .and(Self::SESSIONS)
+        .and(Self::USERS)
+        .and(Self::REALMS);
+
     const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -116,6 +122,9 @@ pub(crate) enum Intent {
     Faster,
     Slower,
     Copy,
+    Json,
+    Preview,
+    Group,
     Reconnect,
     Help,
     Redraw,
@@ -380,7 +389,7 @@ static BINDINGS: &[Binding] = &[
         I::Copy,
         Views::LISTS.and(Views::SESSION).and(Views::REALM),
         "copy",
-        "copy the id or name to the terminal's clipboard",
+        "copy of the row: its id, cells, a filter that finds it, JSON",
     ),
     bind(
         &[key('u')],
@@ -430,6 +439,27 @@ static BINDINGS: &[Binding] = &[
         Views::PAGED.and(Views::GROUPS),
         "",
         "sort by the column to the right",
+    ),
+    bind(
+        &[key('J')],
+        I::Json,
+        Views::LISTS.and(Views::SESSION).and(Views::REALM),
+        "json",
+        "all that the API tells of it, to read and search",
+    ),
+    bind(
+        &[key('P')],
+        I::Preview,
+        Views::PREVIEWED,
+        "preview",
+        "open or close the panel below the list",
+    ),
+    bind(
+        &[key('t')],
+        I::Group,
+        Views::SESSIONS.and(Views::GROUPS),
+        "top",
+        "these sessions by user; again: by realm, client, peer, node",
     ),
     bind(
         &[key('a')],

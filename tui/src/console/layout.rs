@@ -87,21 +87,41 @@ fn panel_rows(place: &Place, (width, height): (u16, u16)) -> u16 {
     }
 }
 
+/// Rows of the panel that was asked for on a screen that has no room for it by itself: the list
+/// keeps a row and its titles.
+fn previewed_rows(place: &Place, body: u16) -> u16 {
+    let rows = match place {
+        Place::Nodes => NODE_ROWS,
+        Place::Realms => REALM_ROWS,
+        Place::Sessions => SESSION_ROWS,
+        Place::Users => CHART_ROWS,
+        _ => 0,
+    };
+    rows.min(body.saturating_sub(3))
+}
+
 /// Whether the view has a chart of what the cursor is on.
 pub(crate) fn has_chart(model: &Model) -> bool {
     let (width, height) = model.size;
     match model.place() {
-        Place::Nodes | Place::Realms => height >= CHARTS_FROM,
-        Place::Users => height >= 36,
-        Place::Sessions => height >= CHARTS_FROM || (height >= 36 && width >= SIDE_BY_SIDE),
         Place::Session(_) | Place::Realm(_) => true,
+        _ if model.desk.preview == Some(false) => false,
+        Place::Nodes | Place::Realms => height >= CHARTS_FROM,
+        Place::Users => height >= 36 || model.desk.preview == Some(true),
+        Place::Sessions => height >= CHARTS_FROM || (height >= 36 && width >= SIDE_BY_SIDE),
         _ => false,
     }
 }
 
 /// Totals line, list with its titles, and the panel below.
-pub(crate) fn list_areas(place: &Place, body: Rect, height: u16) -> (Rect, Rect, Rect) {
-    let panel = panel_rows(place, (body.width, height));
+pub(crate) fn list_areas(model: &Model, body: Rect) -> (Rect, Rect, Rect) {
+    let size = (body.width, model.size.1);
+    let room = panel_rows(model.place(), size);
+    let panel = match model.desk.preview {
+        Some(false) => 0,
+        Some(true) if room == 0 => previewed_rows(model.place(), body.height),
+        _ => room,
+    };
     let totals = Rect { height: 1, ..body };
     let list = Rect {
         y: body.y + 1,
@@ -121,6 +141,6 @@ pub(crate) fn list_rows(model: &Model) -> usize {
     let Some(regions) = regions(model.size) else {
         return 1;
     };
-    let (_, list, _) = list_areas(model.place(), regions.body, model.size.1);
+    let (_, list, _) = list_areas(model, regions.body);
     usize::from(list.height.saturating_sub(1)).max(1)
 }

@@ -2,9 +2,13 @@
 //!
 //! The cursor and the marks are ids, never positions: rows that are sorted by a live value move.
 
+mod any;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use shared::api::{ListQuery, MissingNode, Page};
+
+pub(crate) use any::AnyList;
 
 /// Rows asked for at once.
 pub(crate) const PAGE_ROWS: usize = 200;
@@ -12,6 +16,8 @@ pub(crate) const PAGE_ROWS: usize = 200;
 const PAGES_HELD: usize = 4;
 /// How near to the edge of what is loaded the viewport may come before more is asked for.
 const EDGE_ROWS: usize = 40;
+/// Pages that are gone through again to come back to where the viewport was.
+const WALK_MAX: usize = 60;
 /// Pages a cursor is remembered for: 2 million rows.
 const CHAIN_MAX: usize = 10_000;
 
@@ -41,6 +47,8 @@ pub(crate) struct ListState<T> {
     pub(crate) generation: u64,
     /// The filter in force.
     pub(crate) filter: String,
+    /// What is put in front of the filter of every list.
+    pub(crate) scope: String,
     /// Column and whether the largest comes first; `None`: the server's default.
     pub(crate) sort: Option<(&'static str, bool)>,
     /// What the server said last.
@@ -79,6 +87,8 @@ pub(crate) struct ListState<T> {
     outdated: bool,
     /// The rows are not paged: all there are is held.
     whole: bool,
+    /// The order was made anew: pages before this one are gone through for their cursors only.
+    walk: Option<usize>,
     /// `chain[i]` is the cursor of page `i`.
     chain: Vec<Option<String>>,
     /// The columns chosen, in order, and whether each is shown; `None`: as many as there is room for.
@@ -90,6 +100,7 @@ impl<T> Default for ListState<T> {
         Self {
             generation: 0,
             filter: String::new(),
+            scope: String::new(),
             sort: None,
             facts: None,
             error: None,
@@ -108,6 +119,7 @@ impl<T> Default for ListState<T> {
             pages: VecDeque::new(),
             outdated: false,
             whole: false,
+            walk: None,
             chain: vec![None],
             columns: None,
         }
@@ -129,7 +141,14 @@ impl<T: Row> ListState<T> {
         self.generation += 1;
         self.error = None;
         self.outdated = true;
+        self.walk = None;
         self.chain.truncate(1);
+    }
+
+    /// The filter behind the scope: what the node is asked for.
+    pub(crate) fn whole_filter(&self) -> String {
+        let parts = [self.scope.as_str(), self.filter.as_str()];
+        parts.join(" ").trim().to_owned()
     }
 
     /// The query of page `index`.
@@ -139,7 +158,7 @@ impl<T: Row> ListState<T> {
             format!("{column}:{}", if descending { "desc" } else { "asc" })
         });
         ListQuery {
-            filter: (!self.filter.is_empty()).then(|| self.filter.clone()),
+            filter: Some(self.whole_filter()).filter(|filter| !filter.is_empty()),
             sort,
             limit: Some(PAGE_ROWS as u32),
             cursor: self.chain.get(index).cloned().flatten(),
@@ -171,6 +190,9 @@ impl<T: Row> ListState<T> {
         if self.outdated {
             return 0;
         }
+        if self.walk.is_some() {
+            return self.chain.len() - 1;
+        }
         let last = (self.first_page() * PAGE_ROWS + self.rows.len()).saturating_sub(1);
         (self.depth().0.min(last) / PAGE_ROWS).min(self.chain.len() - 1)
     }
@@ -188,6 +210,9 @@ impl<T: Row> ListState<T> {
         };
         if self.outdated {
             return None;
+        }
+        if self.walk.is_some() {
+            return Some(self.chain.len() - 1);
         }
         let (first, last) = (*first, *last);
         let near_top = self.top < EDGE_ROWS;
@@ -214,6 +239,14 @@ impl<T: Row> ListState<T> {
         });
         let renewed = std::mem::take(&mut self.outdated);
         let held = if renewed { None } else { Some(self.depth()) };
+        if let Some(target) = self.walk {
+            if let Some(next) = page.next.as_ref().filter(|_| index < target) {
+                self.chain.truncate(index + 1);
+                self.chain.push(Some(next.clone()));
+                return;
+            }
+            self.walk = None;
+        }
         if renewed {
             self.pages.clear();
         } else if index == 0 {
@@ -245,10 +278,20 @@ impl<T: Row> ListState<T> {
         index < self.chain.len() && index * PAGE_ROWS < self.depth().1
     }
 
-    /// The cursor of a page is no longer kept by the server: start again where the pages begin.
-    pub(crate) fn expire(&mut self) {
-        self.held = false;
-        self.ask_anew();
+    /// The order that the pages belong to is no longer kept by the server. Near the beginning it is
+    /// gone through anew, with the rows staying on the screen; otherwise the list starts again,
+    /// which is what it answers.
+    pub(crate) fn expire(&mut self) -> bool {
+        let page = self.depth().0 / PAGE_ROWS;
+        if self.walk.is_some() || self.outdated || !(1..=WALK_MAX).contains(&page) {
+            self.held = false;
+            self.ask_anew();
+            return true;
+        }
+        self.generation += 1;
+        self.chain.truncate(1);
+        self.walk = Some(page);
+        false
     }
 
     /// Replaces all rows by ones that are not paged.
@@ -387,234 +430,6 @@ impl<T: Row> ListState<T> {
     /// The row under the cursor.
     pub(crate) fn selected(&self) -> Option<&T> {
         self.rows.get(self.at)
-    }
-}
-
-/// What a range of marks came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RangeMarked {
-    /// Rows that it marked.
-    pub(crate) rows: usize,
-    /// Rows of it that are not loaded: they are not marked.
-    pub(crate) not_loaded: usize,
-}
-
-/// What can be done with a list whatever its rows are.
-pub(crate) trait AnyList {
-    /// Moves the cursor by `rows`.
-    fn move_by(&mut self, rows: isize);
-    /// To the first row of all; whether it must be asked for.
-    fn to_top(&mut self) -> bool;
-    /// To the last row of all; whether it must be asked for.
-    fn to_end(&mut self) -> bool;
-    /// Rows on the screen.
-    fn set_height(&mut self, rows: usize);
-    /// See [`ListState::height`].
-    fn height(&self) -> usize;
-    /// Marks or unmarks the row under the cursor and goes on to the next.
-    fn toggle_mark(&mut self);
-    /// Clears all marks.
-    fn clear_marks(&mut self);
-    /// Marks whatever matches the filter.
-    fn mark_all(&mut self);
-    /// Begins a range of marks at the cursor.
-    fn begin_range(&mut self);
-    /// Whether a range of marks has begun.
-    fn in_range(&self) -> bool;
-    /// Ends the range: with `keep`, its rows are marked.
-    fn end_range(&mut self, keep: bool) -> RangeMarked;
-    /// See [`ListState::columns`].
-    fn columns(&self) -> Option<&[(&'static str, bool)]>;
-    /// Other columns.
-    fn set_columns(&mut self, columns: Option<Vec<(&'static str, bool)>>);
-    /// Scrolls columns.
-    fn scroll_columns(&mut self, right: bool);
-    /// The filter in force.
-    fn filter(&self) -> &str;
-    /// Another filter.
-    fn set_filter(&mut self, filter: &str);
-    /// Another order.
-    fn set_sort(&mut self, column: &'static str, descending: bool);
-    /// The order.
-    fn sort(&self) -> Option<(&'static str, bool)>;
-    /// See [`ListState::generation`].
-    fn generation(&self) -> u64;
-    /// Number and query of a page; `None`: the first visible one.
-    fn page_query(&self, page: Option<usize>) -> (usize, ListQuery);
-    /// See [`ListState::wanted_page`].
-    fn wanted(&self) -> Option<usize>;
-    /// See [`ListState::expire`].
-    fn start_again(&mut self);
-    /// Why the last question was refused.
-    fn error(&self) -> Option<&str>;
-    /// The last question was refused.
-    fn set_error(&mut self, error: String);
-}
-
-impl<T: Row> AnyList for ListState<T> {
-    fn move_by(&mut self, rows: isize) {
-        self.held = true;
-        self.at = self.at.saturating_add_signed(rows);
-        self.settle();
-    }
-
-    fn to_top(&mut self) -> bool {
-        let elsewhere = self.from_end || self.base > 0;
-        if elsewhere {
-            self.from_end = false;
-            self.ask_anew();
-        }
-        self.at = 0;
-        self.held = false;
-        self.settle();
-        elsewhere
-    }
-
-    fn to_end(&mut self) -> bool {
-        // Of a list that is more than a page, what is loaded may be older than what came since.
-        let elsewhere = if self.from_end {
-            self.first_page() > 0
-        } else {
-            let paged = !self.whole && !self.outdated;
-            paged && (self.has_further() || self.rows.len() > PAGE_ROWS)
-        };
-        if elsewhere {
-            self.from_end = true;
-            self.ask_anew();
-        }
-        self.at = self.rows.len();
-        self.held = !self.from_end;
-        self.settle();
-        elsewhere
-    }
-
-    fn set_height(&mut self, rows: usize) {
-        if self.height != rows {
-            self.height = rows;
-            self.settle();
-        }
-    }
-
-    fn height(&self) -> usize {
-        self.height
-    }
-
-    fn toggle_mark(&mut self) {
-        if self.all {
-            self.all = false;
-            return;
-        }
-        let Some(row) = self.rows.get(self.at) else {
-            return;
-        };
-        let key = row.key();
-        if self.marks.remove(&key).is_none() {
-            self.marks.insert(key, row.clone());
-        }
-        self.move_by(1);
-    }
-
-    fn clear_marks(&mut self) {
-        self.marks.clear();
-        self.all = false;
-    }
-
-    fn mark_all(&mut self) {
-        self.marks.clear();
-        self.all = true;
-    }
-
-    fn begin_range(&mut self) {
-        self.all = false;
-        self.held = true;
-        self.anchor = self.selected().map(|row| (row.key(), self.base + self.at));
-    }
-
-    fn in_range(&self) -> bool {
-        self.anchor.is_some()
-    }
-
-    fn end_range(&mut self, keep: bool) -> RangeMarked {
-        let span = self.range_span().filter(|_| keep);
-        self.anchor = None;
-        let Some((from, to, not_loaded)) = span else {
-            return RangeMarked::default();
-        };
-        for row in &self.rows[from..=to] {
-            self.marks.insert(row.key(), row.clone());
-        }
-        RangeMarked {
-            rows: to + 1 - from,
-            not_loaded,
-        }
-    }
-
-    fn columns(&self) -> Option<&[(&'static str, bool)]> {
-        self.columns.as_deref()
-    }
-
-    fn set_columns(&mut self, columns: Option<Vec<(&'static str, bool)>>) {
-        self.columns = columns;
-        self.skip = 0;
-    }
-
-    fn scroll_columns(&mut self, right: bool) {
-        self.skip = if right {
-            (self.skip + 1).min(20)
-        } else {
-            self.skip.saturating_sub(1)
-        };
-    }
-
-    fn filter(&self) -> &str {
-        &self.filter
-    }
-
-    fn set_filter(&mut self, filter: &str) {
-        if self.filter != filter {
-            self.filter = filter.to_owned();
-            self.all = false;
-            self.anchor = None;
-            self.from_end = false;
-            self.held = false;
-            self.ask_anew();
-        }
-    }
-
-    fn set_sort(&mut self, column: &'static str, descending: bool) {
-        self.sort = Some((column, descending));
-        self.anchor = None;
-        self.from_end = false;
-        self.ask_anew();
-    }
-
-    fn sort(&self) -> Option<(&'static str, bool)> {
-        self.sort
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    fn page_query(&self, page: Option<usize>) -> (usize, ListQuery) {
-        let page = page.unwrap_or_else(|| self.refresh_page());
-        (page, self.query(page))
-    }
-
-    fn wanted(&self) -> Option<usize> {
-        self.wanted_page()
-    }
-
-    fn start_again(&mut self) {
-        self.expire();
-    }
-
-    fn error(&self) -> Option<&str> {
-        self.error.as_deref()
-    }
-
-    fn set_error(&mut self, error: String) {
-        self.error = Some(error);
     }
 }
 

@@ -159,6 +159,8 @@ pub(crate) enum Question {
     Groups(GroupQuery),
     /// Figures over time.
     History(HistoryOf),
+    /// One thing, to be read as JSON.
+    Json(JsonOf),
     /// The worst conditions that hold, for the header and the pulse.
     TopAlerts(ListQuery),
     /// The settings of the node under the cursor.
@@ -175,6 +177,30 @@ pub(crate) enum Question {
     Secrets(Realm),
     /// The users of a realm with the most traffic.
     TopUsers(Realm, GroupQuery),
+}
+
+/// A thing that can be read as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum JsonOf {
+    /// A session.
+    Session(SessionId),
+    /// A node.
+    Node(NodeId),
+    /// A user.
+    User(Realm, String),
+    /// A realm.
+    Realm(Realm),
+}
+
+impl std::fmt::Display for JsonOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Session(id) => write!(f, "Session {id}"),
+            Self::Node(id) => write!(f, "Node {id}"),
+            Self::User(realm, name) => write!(f, "User {name} in {realm}"),
+            Self::Realm(name) => write!(f, "Realm {name}"),
+        }
+    }
 }
 
 /// The kind of a question, of which one is under way at a time.
@@ -194,6 +220,7 @@ impl Question {
         Slot::Other(match self {
             Self::List { kind, .. } => return Slot::List(*kind),
             Self::History(of) => return Slot::History(of.clone()),
+            Self::Json(_) => "json",
             Self::WhoAmI => "whoami",
             Self::Overview => "overview",
             Self::Cluster(_) => "cluster",
@@ -257,6 +284,8 @@ pub(crate) enum Answer {
     Config(Box<ConfigView>),
     /// To [`Question::Groups`].
     Groups(Page<GroupView>),
+    /// To [`Question::Json`].
+    Json(String),
     /// To [`Question::History`].
     History(Box<HistoryView>),
     /// To [`Question::Preview`].

@@ -6,6 +6,8 @@
 
 pub(crate) mod command;
 mod connection;
+mod desk;
+pub(crate) mod document;
 mod editing;
 mod effects;
 pub(crate) mod fleet_forms;

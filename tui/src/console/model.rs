@@ -10,14 +10,18 @@ use shared::api::{
     SessionView, SettingSource, SettingView, UserView, WhoAmI,
 };
 use shared::filter::{self, Filter};
+
 use tui_input::Input;
 
 use super::connection::Connection;
+use super::desk::Desk;
+pub(crate) use super::desk::{Prompt, PromptKind};
+use super::document::Document;
 use super::keymap::Keymap;
 use super::list::{AnyList, ListState};
 use super::message::{Kind, Slot};
 use super::panels::Panels;
-use super::pickers::ColumnPicker;
+use super::pickers::{ColumnPicker, CopyMenu};
 pub(crate) use super::place::{Place, Visit};
 use super::pulse::Focus;
 use super::purpose::{Editing, Purpose};
@@ -46,27 +50,6 @@ pub(crate) enum Mode {
     ReadWrite,
 }
 
-/// A line that is being typed.
-pub(crate) struct Prompt {
-    /// What for.
-    pub(crate) kind: PromptKind,
-    /// The line.
-    pub(crate) input: Input,
-    /// What was wrong with it.
-    pub(crate) error: Option<String>,
-    /// What Tab goes through, and how far it is.
-    pub(crate) completion: Option<(Vec<String>, usize)>,
-}
-
-/// What a line is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PromptKind {
-    /// A command.
-    Command,
-    /// A filter.
-    Filter,
-}
-
 /// A short message that goes away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Toast {
@@ -86,6 +69,10 @@ pub(crate) enum Dialog {
     Sort(usize),
     /// The columns of the list.
     Columns(Box<ColumnPicker>),
+    /// What to copy of the row.
+    Copy(Box<CopyMenu>),
+    /// A text to read.
+    Document(Box<Document>),
     /// Something to fill in or confirm.
     Form(Box<Form>, Box<Purpose>),
     /// A job and its results.
@@ -356,6 +343,8 @@ pub(crate) struct Model {
     pub(crate) stream: Stream,
     /// The cursor keeps to the newest event.
     pub(crate) follow: bool,
+    /// The operator's own arrangement.
+    pub(crate) desk: Desk,
     /// The line that is being typed.
     pub(crate) prompt: Option<Prompt>,
     /// What lies over the view.
@@ -430,6 +419,7 @@ impl Model {
             unshown_events: false,
             stream: Stream::Closed { retry_ms: 0 },
             follow: true,
+            desk: Desk::default(),
             prompt: None,
             dialog: None,
             toast: None,

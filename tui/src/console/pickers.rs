@@ -1,5 +1,14 @@
 //! Small menus over a list: which columns it shows, and what to copy.
 
+/// What can be copied of a row.
+#[derive(Debug)]
+pub(crate) struct CopyMenu {
+    /// What it is, and the text.
+    pub(crate) items: Vec<(&'static str, String)>,
+    /// The chosen line.
+    pub(crate) at: usize,
+}
+
 /// The columns of a list while they are chosen.
 #[derive(Debug)]
 pub(crate) struct ColumnPicker {

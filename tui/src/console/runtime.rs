@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{Event, KeyEventKind};
 use futures_util::{FutureExt, Stream, StreamExt};
 use ratatui::Terminal;
@@ -217,7 +216,7 @@ impl Runtime {
                     tokio::spawn(effects::follow(api, after, post, self.left.clone()));
                 }
                 Effect::Copy(text) => {
-                    crossterm::execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
+                    terminal::copy(&text)?;
                 }
                 Effect::Mouse(on) => terminal.backend_mut().set_mouse(on)?,
                 Effect::Redraw => terminal::repaint(terminal)?,

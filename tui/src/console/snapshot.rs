@@ -66,6 +66,10 @@ pub fn snapshot_views() -> Vec<&'static str> {
         | Command::ReadOnly
         | Command::Theme
         | Command::Set
+        | Command::Scope
+        | Command::Alias
+        | Command::WhoAmI
+        | Command::Reload
         | Command::Quit => false,
     };
     let views = COMMANDS.iter().filter(|(command, ..)| shows(command));

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::terminal::{
@@ -16,6 +18,8 @@ use ratatui::backend::{Backend, ClearType, CrosstermBackend, TestBackend};
 /// Buttons and the wheel (1000) in a form without limits (1006), but never every motion (1003).
 const MOUSE_ON: &str = "\u{1b}[?1000h\u{1b}[?1006h";
 const MOUSE_OFF: &str = "\u{1b}[?1006l\u{1b}[?1000l";
+/// Characters that screen passes on at once.
+const SCREEN_PIECE: usize = 480;
 
 /// A backend that can say where a frame begins and ends.
 pub(crate) trait Surface: Backend {
@@ -98,6 +102,51 @@ pub(crate) fn repaint<B: Surface>(terminal: &mut ratatui::Terminal<B>) -> io::Re
     terminal
         .resize(ratatui::layout::Rect::new(0, 0, size.width, size.height))
         .map_err(other)
+}
+
+/// What stands between us and the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Multiplexer {
+    None,
+    Tmux,
+    Screen,
+}
+
+/// The sequence that puts `text` on the terminal's clipboard (OSC 52). tmux takes it for its own
+/// buffer and is asked to pass it on besides; screen passes on pieces only.
+fn clipboard_sequence(text: &str, between: Multiplexer) -> String {
+    let encoded = BASE64.encode(text);
+    let plain = format!("\x1b]52;c;{encoded}\x07");
+    match between {
+        Multiplexer::None => plain,
+        Multiplexer::Tmux => {
+            let passed = plain.replace('\x1b', "\x1b\x1b");
+            format!("{plain}\x1bPtmux;{passed}\x1b\\")
+        }
+        Multiplexer::Screen => {
+            let pieces: Vec<&str> = (0..encoded.len())
+                .step_by(SCREEN_PIECE)
+                .map(|at| &encoded[at..encoded.len().min(at + SCREEN_PIECE)])
+                .collect();
+            let joined = pieces.join("\x1b\\\x1bP");
+            format!("\x1bP\x1b]52;c;{joined}\x07\x1b\\")
+        }
+    }
+}
+
+/// Puts `text` on the terminal's clipboard.
+pub(crate) fn copy(text: &str) -> io::Result<()> {
+    let term = std::env::var("TERM").unwrap_or_default();
+    let between = if std::env::var_os("TMUX").is_some() {
+        Multiplexer::Tmux
+    } else if term.starts_with("screen") {
+        Multiplexer::Screen
+    } else {
+        Multiplexer::None
+    };
+    let mut out = io::stdout();
+    out.write_all(clipboard_sequence(text, between).as_bytes())?;
+    out.flush()
 }
 
 /// Whether the terminal is ours now.
@@ -208,4 +257,31 @@ pub(crate) async fn stop_until_continued() -> io::Result<()> {
 #[cfg(unix)]
 pub(crate) fn is_alive() -> bool {
     rustix::termios::tcgetwinsize(io::stdout()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clipboard_is_reached_through_multiplexers() {
+        let plain = "\x1b]52;c;aGk=\x07";
+        assert_eq!(clipboard_sequence("hi", Multiplexer::None), plain);
+        assert_eq!(
+            clipboard_sequence("hi", Multiplexer::Tmux),
+            format!("{plain}\x1bPtmux;\x1b\x1b]52;c;aGk=\x07\x1b\\")
+        );
+        let long = clipboard_sequence(&"x".repeat(1_000), Multiplexer::Screen);
+        let pieces: Vec<&str> = long.split("\x1b\\").collect();
+        assert_eq!(pieces.len(), 4);
+        assert!(pieces.iter().all(|piece| piece.len() < 512));
+        let whole = long
+            .replace("\x1b\\\x1bP", "")
+            .replace("\x1bP", "")
+            .replace("\x1b\\", "");
+        assert_eq!(
+            whole,
+            clipboard_sequence(&"x".repeat(1_000), Multiplexer::None)
+        );
+    }
 }

@@ -5,6 +5,7 @@ use shared::api::{NodeState, Severity};
 use shared::units::{bit_rate, grouped, short_number};
 
 use super::{filter_of, list_error, pulse};
+use crate::console::command::ghost;
 use crate::console::keymap::Intent;
 use crate::console::layout::{Regions, WIDE};
 use crate::console::model::{Dialog, Mode, Model, Prompt, PromptKind};
@@ -158,6 +159,9 @@ fn crumbs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         Tone::Title,
     );
     let mut right = Vec::new();
+    if !model.desk.scope.is_empty() {
+        right.push(format!("scope {}", model.desk.scope));
+    }
     if model.paused {
         right.push("PAUSED".to_owned());
     }
@@ -177,7 +181,8 @@ fn crumbs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let (x, room) = (area.x + 1, area.width.saturating_sub(2));
     if let Some(prompt) = &model.prompt {
-        paint_prompt(canvas, area, prompt);
+        let ghost = ghost(model, prompt.kind, prompt.input.value());
+        paint_prompt(canvas, area, prompt, ghost.as_deref().unwrap_or(""));
     } else if let Some(toast) = &model.toast {
         canvas.text(x, area.y, room, &toast.text, toast.tone);
     } else if let Some((error, attempt)) = model.connection.trouble() {
@@ -205,7 +210,7 @@ fn status(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 }
 
 /// The line that is typed, scrolled so that the cursor is on the screen.
-fn paint_prompt(canvas: &mut Canvas<'_>, area: Rect, prompt: &Prompt) {
+fn paint_prompt(canvas: &mut Canvas<'_>, area: Rect, prompt: &Prompt, ghost: &str) {
     let sign = match prompt.kind {
         PromptKind::Command => ":",
         PromptKind::Filter => "/ ",
@@ -224,9 +229,20 @@ fn paint_prompt(canvas: &mut Canvas<'_>, area: Rect, prompt: &Prompt) {
         width: 1,
         ..area
     };
+    let error = prompt.error.as_deref().unwrap_or("");
+    let at_end = prompt.input.cursor() == prompt.input.value().chars().count();
+    if error.is_empty() && at_end {
+        let x = begin + used;
+        canvas.text(
+            x,
+            area.y,
+            area.right().saturating_sub(x),
+            ghost,
+            Tone::Faint,
+        );
+    }
     canvas.invert(cursor, area.y);
     let left = begin + used + 2;
-    let error = prompt.error.as_deref().unwrap_or("");
     canvas.text(
         left,
         area.y,
@@ -245,6 +261,14 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         }
         (None, Some(Dialog::Help(_))) => return help_hints(model, canvas, area),
         (None, Some(Dialog::Sort(_))) => &[("j/k", "choose"), ("enter", "sort"), ("esc", "cancel")],
+        (None, Some(Dialog::Copy(_))) => &[("j/k", "choose"), ("y", "copy"), ("esc", "cancel")],
+        (None, Some(Dialog::Document(_))) => &[
+            ("j/k", "scroll"),
+            ("/", "find"),
+            ("n/N", "next/previous"),
+            ("y", "copy all"),
+            ("esc", "close"),
+        ],
         (None, Some(Dialog::Columns(_))) => &[
             ("space", "show"),
             ("J/K", "move"),

@@ -7,6 +7,7 @@ mod config;
 mod contexts;
 mod dialogs;
 mod diff;
+mod document;
 mod events;
 mod frame;
 mod groups;
@@ -152,7 +153,7 @@ fn paint_list<T: Row>(
     columns: &[Column<T, Model>],
     stale: fn(&T) -> bool,
 ) -> Rect {
-    let (totals, area, panel) = layout::list_areas(model.place(), body, model.size.1);
+    let (totals, area, panel) = layout::list_areas(model, body);
     paint_totals(model, canvas, totals, list);
     let plan = grid::plan(columns, area.width, list.skip, list.columns.as_deref());
     let sort = SortSign {
@@ -181,7 +182,7 @@ fn paint_list<T: Row>(
         let text = match &list.facts {
             None if model.connection.trouble().is_some() => "nothing is known yet",
             None => "loading...",
-            Some(_) if list.filter.is_empty() => "there is nothing here",
+            Some(_) if list.filter.is_empty() && list.scope.is_empty() => "there is nothing here",
             Some(_) => "nothing matches the filter",
         };
         canvas.text(
@@ -262,7 +263,7 @@ fn range<T: Row>(list: &ListState<T>, facts: &Facts) -> String {
         None => "0".to_owned(),
         Some((first, last)) => format!("{}-{}", grouped(first as u64), grouped(last as u64)),
     };
-    if list.filter.is_empty() {
+    if list.filter.is_empty() && list.scope.is_empty() {
         format!("{rows} of {matched}")
     } else {
         format!("{rows} of {matched} match ({} total)", grouped(facts.total))

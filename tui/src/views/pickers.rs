@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::columns_of;
 use super::dialogs::centred;
 use crate::console::model::Model;
-use crate::console::pickers::ColumnPicker;
+use crate::console::pickers::{ColumnPicker, CopyMenu};
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::text::Align;
@@ -26,6 +26,19 @@ pub(super) fn columns(model: &Model, canvas: &mut Canvas<'_>, area: Rect, picker
         })
         .collect();
     menu(canvas, area, "Columns", &lines, picker.at);
+}
+
+/// What can be copied of a row.
+pub(super) fn copy(canvas: &mut Canvas<'_>, area: Rect, menu: &CopyMenu) {
+    let lines: Vec<String> = menu
+        .items
+        .iter()
+        .map(|(name, text)| match *name {
+            "json" => format!("{name:<9} the whole row"),
+            name => format!("{name:<9} {text}"),
+        })
+        .collect();
+    self::menu(canvas, area, "Copy", &lines, menu.at);
 }
 
 /// Lines of which one is chosen.

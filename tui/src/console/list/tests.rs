@@ -195,6 +195,28 @@ fn the_end_of_a_long_list_is_its_real_end_and_leads_back_to_its_top() {
 }
 
 #[test]
+fn an_order_that_is_no_longer_kept_is_gone_through_anew_under_the_rows() {
+    let server = Server((0..5_000).map(|id| (id, id)).collect());
+    let mut list = items(20);
+    server.take_in(&mut list, Some(0));
+    for _ in 0..60 {
+        list.move_by(20);
+        server.settle(&mut list);
+    }
+    let (cursor, range) = (list.cursor.clone(), list.shown_range());
+    let generation = list.generation;
+    assert!(!list.expire());
+    assert!(list.generation > generation && !list.rows.is_empty());
+    server.settle(&mut list);
+    assert_eq!((list.cursor.clone(), list.shown_range()), (cursor, range));
+    list.expire();
+    // The second time before it was there: it would never end.
+    assert!(list.expire());
+    server.take_in(&mut list, None);
+    assert_eq!(list.shown_range(), Some((1, 20)));
+}
+
+#[test]
 fn the_end_is_kept_in_sight_until_the_operator_moves() {
     let mut server = Server((0..1_000).map(|id| (id, 1_000 - id)).collect());
     let mut list = items(20);

@@ -181,7 +181,7 @@ fn commands_complete_and_errors_offer_the_nearest_word() {
 #[test]
 fn copying_takes_the_whole_id() {
     let mut rig = Rig::new(12, (80, 24));
-    rig.keys("3y");
+    rig.keys("3yy");
     let id = rig.model.lists.sessions.cursor.clone().unwrap();
     assert_eq!(rig.copied, [id]);
 }

@@ -3,6 +3,7 @@
 mod behaviour;
 mod changes;
 mod configured;
+mod desk;
 mod fleet;
 mod panels;
 mod pickers;

@@ -7,7 +7,7 @@ use super::super::message::{Answer, Effect, Failure, Kind, Question};
 use super::super::model::{Dialog, Mode, Model, Place};
 use super::super::rows::DiffRow;
 use super::super::theme::Tone;
-use super::{ask, ask_page, change, config, fleet, frozen, realm, secrets};
+use super::{ask, ask_page, change, config, documents, fleet, frozen, realm, secrets};
 use shared::api::Role;
 
 /// Takes in an answer, or the lack of one.
@@ -140,6 +140,9 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
 /// What stands beside the lists.
 fn take_panel(model: &mut Model, question: Question, answer: Answer) {
     match (question, answer) {
+        (Question::Json(of), Answer::Json(text)) if model.dialog.is_none() => {
+            documents::open(model, of.to_string(), &text);
+        }
         (Question::History(of), Answer::History(view)) => {
             model.panels.histories.take(of, *view, model.now_ms);
         }
@@ -304,11 +307,12 @@ fn refused(model: &mut Model, question: Question, error: ApiError) {
                 return;
             }
             if error.error == ErrorKind::CursorExpired {
-                model.lists.paged_mut(kind).start_again();
-                model.say(
-                    Tone::Warn,
-                    "the node has ranked the list anew: back where it begins",
-                );
+                if model.lists.paged_mut(kind).start_again() {
+                    model.say(
+                        Tone::Warn,
+                        "the node has ranked the list anew: back where it begins",
+                    );
+                }
                 return;
             }
             model.lists.paged_mut(kind).set_error(error.message);

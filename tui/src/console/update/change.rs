@@ -80,7 +80,7 @@ pub(super) fn kill(model: &mut Model, effects: &mut Vec<Effect>) {
             targets(model, filter, effects);
         }
         _ if model.lists.sessions.all => {
-            let filter = model.lists.sessions.filter.clone();
+            let filter = model.lists.sessions.whole_filter();
             targets(model, filter, effects);
         }
         _ if !model.lists.sessions.marks.is_empty() => {

@@ -2,18 +2,20 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use shared::api::AlertView;
+use shared::api::GroupBy;
 use shared::filter::equals;
 use shared::units::grouped;
 
 use super::super::keymap::{Binding, Intent, Views};
+use super::super::layout;
 use super::super::message::{Effect, Question, Slot};
 use super::super::model::{Dialog, Mode, Model, Place, PromptKind, REFRESH_SECS, Visit};
 use super::super::pulse;
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
 use super::{
-    ask, ask_list_again, ask_view, change, config, enter, fleet, help, jobs, jump, pickers, prompt,
-    realm, secrets, set_filter, set_trail, travel,
+    ask, ask_list_again, ask_view, change, config, documents, enter, fleet, help, jobs, jump,
+    pickers, prompt, realm, secrets, set_filter, set_trail, travel,
 };
 use crate::widgets::form::FormAnswer;
 
@@ -66,6 +68,8 @@ fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
         None => return,
         Some(Dialog::Help(_)) => return help::key(model, event),
         Some(Dialog::Sort(_)) => return pickers::sort_key(model, event, effects),
+        Some(Dialog::Copy(_)) => return pickers::copy_key(model, event, effects),
+        Some(Dialog::Document(_)) => return documents::key(model, event, effects),
         Some(Dialog::Columns(_)) => return pickers::columns_key(model, event),
         Some(Dialog::Job(_)) => return jobs::key(model, event, effects),
         Some(Dialog::Form(form, _)) => form.key(event),
@@ -166,14 +170,17 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
         }
         I::Faster => set_refresh(model, model.refresh.saturating_sub(1)),
         I::Slower => set_refresh(model, model.refresh + 1),
-        I::Copy => copy(model, effects),
+        I::Copy => pickers::open_copy(model),
+        I::Json => documents::open_json(model, effects),
+        I::Preview => preview(model),
+        I::Group => group(model),
         I::Reconnect => reconnect(model, effects),
         I::Help => help::open(model),
         other => anywhere(model, other, effects),
     }
 }
 
-fn set_refresh(model: &mut Model, index: usize) {
+pub(super) fn set_refresh(model: &mut Model, index: usize) {
     model.refresh = index.min(REFRESH_SECS.len() - 1);
     model.next_refresh_ms = model.now_ms;
     model.say(
@@ -467,32 +474,29 @@ fn marks(model: &mut Model, intent: Intent) {
     }
 }
 
-fn copy(model: &mut Model, effects: &mut Vec<Effect>) {
-    let lists = &model.lists;
-    let text = match model.place() {
-        Place::Pulse => None,
-        Place::Nodes => lists.nodes.selected().map(|n| n.id.to_string()),
-        Place::Sessions => lists.sessions.selected().map(|s| s.id.to_string()),
-        Place::Session(id) => Some(id.to_string()),
-        Place::Users => lists.users.selected().map(|u| u.name.clone()),
-        Place::Realms => lists.realms.selected().map(|r| r.name.as_str().to_owned()),
-        Place::Realm(name) => Some(name.as_str().to_owned()),
-        Place::Events => lists.events.selected().map(|e| e.text.clone()),
-        Place::Audit => lists.audit.selected().map(|a| a.target.clone()),
-        Place::Refusals => lists.refusals.selected().map(|r| r.source.to_string()),
-        Place::RefusalCounts => lists.refusal_counts.selected().map(|r| r.reason.clone()),
-        Place::Alerts => lists.alerts.selected().map(|a| a.text.clone()),
-        Place::AlertRules => lists.rules.selected().map(|r| r.name.clone()),
-        Place::Diff(..) => lists.diff.selected().map(|d| d.key.clone()),
-        Place::Redirects => lists.redirects.selected().map(|r| r.target.to_string()),
-        Place::Config(_) => lists.config.selected().map(|s| s.value_text()),
-        Place::Groups(_) => lists.groups.selected().map(|g| g.key.clone()),
-        Place::Contexts => lists.contexts.selected().map(|c| c.address.clone()),
+/// `P`: opens or closes the panel below the list, whatever the screen has room for by itself.
+fn preview(model: &mut Model) {
+    let Some(regions) = layout::regions(model.size) else {
+        return;
     };
-    if let Some(text) = text {
-        model.say(Tone::Normal, format!("copied {text}"));
-        effects.push(Effect::Copy(text));
+    let open = layout::list_areas(model, regions.body).2.height > 0;
+    model.desk.preview = Some(!open);
+}
+
+/// `t`: sessions by group, at first by user; then by the next kind of group.
+fn group(model: &mut Model) {
+    let filter = model.shown_list().map_or("", |l| l.filter()).to_owned();
+    let Place::Groups(by) = model.place() else {
+        return enter(model, Place::Groups(GroupBy::User), &filter);
+    };
+    let at = GroupBy::ALL.iter().position(|known| known == by);
+    let next = GroupBy::ALL[at.map_or(0, |at| (at + 1) % GroupBy::ALL.len())];
+    let mut trail = model.trail.clone();
+    if let Some(visit) = trail.last_mut() {
+        visit.place = Place::Groups(next);
     }
+    travel(model, trail);
+    model.asked.remove(&Slot::Other("groups"));
 }
 
 fn reconnect(model: &mut Model, effects: &mut Vec<Effect>) {

@@ -3,6 +3,7 @@
 mod answers;
 mod change;
 mod config;
+mod documents;
 mod editor;
 mod fleet;
 mod guard;
@@ -10,6 +11,7 @@ pub(crate) use change::BULK_MAX;
 mod help;
 mod jobs;
 mod keys;
+mod lists;
 pub(crate) use keys::about;
 pub(crate) mod looks;
 mod pickers;
@@ -171,7 +173,7 @@ fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
         Place::Groups(by) => {
             let list = &model.lists.groups;
             let query = GroupQuery {
-                filter: (!list.filter.is_empty()).then(|| list.filter.clone()),
+                filter: list.query(0).filter,
                 sort: list.query(0).sort,
                 ..GroupQuery::new(by)
             };

@@ -10,7 +10,7 @@ use super::super::command::{self, Command};
 use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place, Prompt, PromptKind};
 use super::super::theme::Tone;
-use super::{answers, change, help, jump, keys, looks, set_filter};
+use super::{answers, change, documents, help, jump, keys, lists, looks, set_filter};
 use crate::widgets::form::edit_request;
 
 /// Begins a line.
@@ -27,6 +27,7 @@ pub(super) fn open(model: &mut Model, kind: PromptKind) {
         input: Input::new(text),
         error: None,
         completion: None,
+        recalled: None,
     });
 }
 
@@ -56,9 +57,12 @@ pub(super) fn key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>)
         KeyCode::Backspace if prompt.input.value().is_empty() => model.prompt = None,
         KeyCode::Enter => submit(model, effects),
         KeyCode::Tab | KeyCode::BackTab => complete(model, event.code == KeyCode::Tab),
+        KeyCode::Up | KeyCode::Down => recall(model, event.code == KeyCode::Up),
+        KeyCode::Right | KeyCode::End if at_end(prompt) => take_ghost(model),
         _ => {
             prompt.error = None;
             prompt.completion = None;
+            prompt.recalled = None;
             if let Some(request) = edit_request(event) {
                 prompt.input.handle(request);
             }
@@ -69,10 +73,14 @@ pub(super) fn key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>)
 fn submit(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(prompt) = &model.prompt else { return };
     let line = prompt.input.value().trim().to_owned();
-    let done = match prompt.kind {
+    let kind = prompt.kind;
+    let done = match kind {
         PromptKind::Filter => filter(model, &line, effects),
         PromptKind::Command => run(model, &line, effects),
     };
+    if done.is_ok() {
+        model.desk.remember(kind, &line);
+    }
     match (done, &mut model.prompt) {
         (Err(why), Some(prompt)) => prompt.error = Some(why),
         (Err(why), None) => model.say(Tone::Bad, why),
@@ -154,6 +162,10 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
         Command::ReadWrite => answers::allow_changes(model),
         Command::ReadOnly => keys::read_only(model),
         Command::Theme => looks::theme(model, rest)?,
+        Command::Scope => lists::scope(model, rest, effects)?,
+        Command::Alias => documents::aliases(model),
+        Command::WhoAmI => documents::whoami(model),
+        Command::Reload => lists::reload(model, effects),
         Command::Set => looks::set(model, rest, effects)?,
         Command::Help => help::open(model),
         Command::Quit => effects.push(Effect::Quit),
@@ -211,8 +223,51 @@ fn kill(model: &mut Model, what: &str, effects: &mut Vec<Effect>) -> Result<(), 
         return Ok(());
     }
     Filter::parse(what, SESSION_COLUMNS).map_err(|e| e.to_string())?;
-    change::targets(model, what.to_owned(), effects);
+    // What is out of scope is not killed by the way.
+    let filter = format!("{} {what}", model.lists.sessions.scope);
+    change::targets(model, filter.trim().to_owned(), effects);
     Ok(())
+}
+
+/// The cursor is behind the last character.
+fn at_end(prompt: &Prompt) -> bool {
+    prompt.input.cursor() == prompt.input.value().chars().count()
+}
+
+/// Right at the end of the line takes what is shown faintly behind it.
+fn take_ghost(model: &mut Model) {
+    let Some(prompt) = &model.prompt else { return };
+    let line = prompt.input.value().to_owned();
+    let ghost = command::ghost(model, prompt.kind, &line);
+    if let (Some(rest), Some(prompt)) = (ghost, &mut model.prompt) {
+        prompt.input = Input::new(line + &rest);
+        prompt.completion = None;
+    }
+}
+
+/// Up and down go through the lines typed before; at the lower end is what was being typed.
+fn recall(model: &mut Model, back: bool) {
+    let Some(prompt) = &mut model.prompt else {
+        return;
+    };
+    let lines = model.desk.lines(prompt.kind);
+    let (at, draft) = match prompt.recalled.take() {
+        Some((at, draft)) => (at, draft),
+        None => (0, prompt.input.value().to_owned()),
+    };
+    let at = if back {
+        (at + 1).min(lines.len())
+    } else {
+        at.saturating_sub(1)
+    };
+    let line = match at {
+        0 => draft.clone(),
+        at => lines[lines.len() - at].clone(),
+    };
+    prompt.input = Input::new(line);
+    prompt.recalled = (at > 0).then_some((at, draft));
+    prompt.completion = None;
+    prompt.error = None;
 }
 
 /// Tab goes through what the line can become.
