@@ -4,6 +4,8 @@
 use shared::filter::{Column, Filter};
 use tui_input::Input;
 
+use super::theme::Tone;
+
 /// Lines remembered of each kind.
 const LINES_KEPT: usize = 100;
 
@@ -28,6 +30,17 @@ pub(crate) enum PromptKind {
     Command,
     /// A filter.
     Filter,
+}
+
+/// A short message that goes away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Toast {
+    /// What it says.
+    pub(crate) text: String,
+    /// How it looks.
+    pub(crate) tone: Tone,
+    /// When it goes.
+    pub(crate) until_ms: u64,
 }
 
 /// The operator's own arrangement.

@@ -15,7 +15,7 @@ use tui_input::Input;
 
 use super::connection::Connection;
 use super::desk::Desk;
-pub(crate) use super::desk::{Prompt, PromptKind};
+pub(crate) use super::desk::{Prompt, PromptKind, Toast};
 use super::document::Document;
 use super::keymap::Keymap;
 use super::list::{AnyList, ListState};
@@ -48,17 +48,6 @@ pub(crate) enum Mode {
     ReadOnly,
     /// As far as the role reaches.
     ReadWrite,
-}
-
-/// A short message that goes away.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Toast {
-    /// What it says.
-    pub(crate) text: String,
-    /// How it looks.
-    pub(crate) tone: Tone,
-    /// When it goes.
-    pub(crate) until_ms: u64,
 }
 
 /// What lies over the view.
