@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod alerts;
 mod edits;
 mod history;
 mod live;

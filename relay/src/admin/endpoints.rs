@@ -5,7 +5,9 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use shared::api::route;
 
 use super::Api;
-use super::handlers::{cluster, config, event, history, realm, redirect, session, token, user};
+use super::handlers::{
+    alert, cluster, config, event, history, realm, redirect, session, token, user,
+};
 
 /// The OpenAPI document, answered as it is.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -84,6 +86,9 @@ pub(super) fn all() -> Vec<Endpoint> {
         get REDIRECTS redirect::list;
         post REDIRECTS redirect::create;
         delete REDIRECT redirect::delete;
+        get ALERTS alert::list;
+        get ALERT_RULES alert::rules;
+        patch ALERT_RULE alert::patch;
         get TOKENS token::list;
         post TOKENS token::create;
         delete TOKEN token::delete;

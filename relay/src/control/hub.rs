@@ -8,6 +8,7 @@ use shared::{NodeId, Secret};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts::Alerts;
 use super::clock::Moment;
 use super::cluster::Cluster;
 use super::credentials::Credentials;
@@ -83,6 +84,8 @@ pub(super) struct Hub {
     pub jobs: Jobs,
     /// The configuration and the store's overrides of it.
     pub settings: Settings,
+    /// Conditions that are judged.
+    pub alerts: Alerts,
     /// Documents of the store.
     pub documents: Documents,
     /// Redirects.
@@ -136,6 +139,7 @@ impl Hub {
             history: History::default(),
             jobs: Jobs::default(),
             settings: Settings::new(&parts.config, parts.log.clone()),
+            alerts: Alerts::default(),
             documents: Documents::new(&parts.node),
             redirects: Redirects::new(&parts),
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),

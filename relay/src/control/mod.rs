@@ -5,6 +5,7 @@
 //! quota), then [`Prepared::run`] once they run. Everything the admin API does is a method of
 //! [`Service`].
 
+mod alerts;
 mod clock;
 mod cluster;
 mod credentials;

@@ -18,8 +18,8 @@ use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
 use crate::control::{
-    cluster, credentials, documents, history, mirror, pump, recorder, redirects, service, settings,
-    tokens,
+    alerts, cluster, credentials, documents, history, mirror, pump, recorder, redirects, service,
+    settings, tokens,
 };
 use crate::store::Store;
 use crate::telemetry::log::LogLevel;
@@ -143,6 +143,7 @@ impl Prepared {
         tasks.spawn(documents::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::run_probes(Arc::clone(&hub)));
+        tasks.spawn(alerts::run(Arc::clone(&hub)));
         tasks.spawn(settings::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.close();

@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write};
 
-use shared::api::NodeState;
+use shared::api::{NodeState, Severity};
 use turn_proto::server::ServerCounters;
 
 use super::log;
@@ -19,7 +19,27 @@ pub(super) fn text(view: &MetricsView) -> String {
     counters(&mut page, &view.server);
     realms(&mut page, view);
     refusals(&mut page, view);
+    alerts(&mut page, view);
     page.0
+}
+
+fn alerts(page: &mut Page, view: &MetricsView) {
+    if view.alerts.is_empty() {
+        return;
+    }
+    let help = "Conditions that hold in the cluster, as this gateway judges them.";
+    page.family("relayd_alerts", "gauge", help);
+    for (rule, severity, count) in &view.alerts {
+        let severity = match severity {
+            Severity::Crit => "crit",
+            _ => "warn",
+        };
+        page.sample(
+            "relayd_alerts",
+            &[("rule", rule), ("severity", severity)],
+            count,
+        );
+    }
 }
 
 fn node(page: &mut Page, view: &MetricsView) {

@@ -72,6 +72,15 @@ pub struct NodeView {
     /// Refusals per second, per STUN error code, over the last seconds.
     #[serde(default)]
     pub refusals_per_sec: BTreeMap<String, f64>,
+    /// Wrong or expired credentials per second: refused with 401 or 441 after a user was named.
+    #[serde(default)]
+    pub auth_failures_per_sec: f64,
+    /// Packets dropped per second, all reasons.
+    #[serde(default)]
+    pub drops_per_sec: f64,
+    /// Realms that use at least half of their session limit on this node, in percent: the fullest.
+    #[serde(default)]
+    pub realm_use: BTreeMap<String, f64>,
     /// Worst packet loss in its own queues: events dropped between workers and control.
     #[serde(default)]
     pub control_overflows: u64,

@@ -1,5 +1,6 @@
 //! The heartbeat: writes this node's record each second and reads everybody's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use shared::api::{Capacity, EventKind, NodeRole, NodeState, NodeView, Severity};
 use tokio::time::MissedTickBehavior;
 use turn_proto::policy::RelayEndpoint;
+use turn_proto::server::RefusalReason;
 
 use super::registry::{Transition, show_relay};
 use crate::control::clock::Moment;
@@ -17,6 +19,8 @@ use crate::store::StoreError;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Realms near their limit that the record names.
+const MAX_FULL_REALMS: usize = 50;
 /// Heartbeats between complaints about a store that refuses them.
 const COMPLAIN_EVERY: u32 = 60;
 
@@ -146,13 +150,48 @@ fn sample(hub: &Hub) {
         ("ended".to_owned(), server.ended),
         ("packets".to_owned(), server.relayed_packets),
         ("malformed".to_owned(), server.malformed),
+        ("drops".to_owned(), server.dropped_packets),
     ]);
-    for ((_, _, code), count) in refusals {
+    for ((_, reason, code), count) in refusals {
+        if is_wrong_credential(reason) {
+            *sample.entry("auth".to_owned()).or_default() += count;
+        }
         if let Some(code) = code {
             *sample.entry(format!("code {code}")).or_default() += count;
         }
     }
     hub.cluster.sampler().add(Instant::now(), sample);
+}
+
+/// Whether a client named a user and did not get in, as guessing does; a first request without
+/// credentials is normal.
+fn is_wrong_credential(reason: RefusalReason) -> bool {
+    matches!(
+        reason,
+        RefusalReason::UnknownUser
+            | RefusalReason::WrongPassword
+            | RefusalReason::CredentialExpired
+            | RefusalReason::InvalidUsername
+            | RefusalReason::WrongUser
+    )
+}
+
+/// Realms that use at least half of their session limit here, in percent; the fullest.
+fn realm_use(hub: &Hub) -> BTreeMap<String, f64> {
+    let policy = hub.keeper.current();
+    let mut full: Vec<(String, f64)> = policy
+        .realms
+        .values()
+        .filter_map(|realm| {
+            let limit = f64::from(realm.max_sessions?.max(1));
+            let used = f64::from(hub.quota.realm_sessions(&realm.name));
+            let percent = (1000.0 * used / limit).round() / 10.0;
+            (percent >= 50.0).then(|| (realm.name.as_str().to_owned(), percent))
+        })
+        .collect();
+    full.sort_by(|a, b| b.1.total_cmp(&a.1));
+    full.truncate(MAX_FULL_REALMS);
+    full.into_iter().collect()
 }
 
 /// This node's record, as of now.
@@ -168,13 +207,13 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
     let rate = |name: &str| rates.get(name).copied().unwrap_or(0.0);
     let usage = hub.cluster.registry().own_usage;
     let config = hub.config();
-    let mut by_code = std::collections::BTreeMap::new();
+    let mut by_code = BTreeMap::new();
     for ((_, _, code), count) in refusals {
         if let Some(code) = code {
             *by_code.entry(code.to_string()).or_default() += count;
         }
     }
-    let mut per_sec: std::collections::BTreeMap<_, _> = rates
+    let mut per_sec: BTreeMap<_, _> = rates
         .iter()
         .filter_map(|(name, rate)| Some((name.strip_prefix("code ")?.to_owned(), *rate)))
         .collect();
@@ -216,6 +255,9 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         config_revision: hub.settings.revisions().0,
         refusals: by_code,
         refusals_per_sec: per_sec,
+        auth_failures_per_sec: rate("auth"),
+        drops_per_sec: rate("drops"),
+        realm_use: realm_use(hub),
         control_overflows: hub.workers.overflows(),
     }
 }

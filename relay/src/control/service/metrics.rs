@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use shared::NodeId;
-use shared::api::{NodeState, RefusalCount, StoreState};
+use shared::api::{NodeState, RefusalCount, Severity, StoreState};
 use turn_proto::server::ServerCounters;
 
 use super::Service;
@@ -59,6 +59,8 @@ pub struct MetricsView {
     pub store: StoreState,
     /// Revision of the policy in force.
     pub policy_revision: u64,
+    /// Alerts by rule and severity, as this gateway judges them.
+    pub alerts: Vec<(&'static str, Severity, u64)>,
 }
 
 /// One refusal counter.
@@ -133,6 +135,11 @@ impl Service {
             control_overflows: view.control_overflows,
             store: view.store,
             policy_revision: hub.keeper.current().revision,
+            alerts: if hub.config().is_gateway() {
+                hub.alerts.counts()
+            } else {
+                Vec::new()
+            },
         }
     }
 }

@@ -30,6 +30,9 @@ impl Service {
                 // Counted over all realms; `refusals` has those of the caller's.
                 view.refusals.clear();
                 view.refusals_per_sec.clear();
+                view.auth_failures_per_sec = 0.0;
+                view.realm_use
+                    .retain(|name, _| names.contains(&name.as_str()));
             }
         }
         views

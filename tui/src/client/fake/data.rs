@@ -70,6 +70,9 @@ pub(super) fn node(index: usize) -> NodeView {
         config_revision: 2,
         refusals: BTreeMap::from([("401".into(), 120), ("486".into(), 4)]),
         refusals_per_sec: BTreeMap::from([("401".into(), 2.0), ("486".into(), 0.1)]),
+        auth_failures_per_sec: 0.5,
+        drops_per_sec: 0.0,
+        realm_use: BTreeMap::new(),
         control_overflows: 0,
     }
 }

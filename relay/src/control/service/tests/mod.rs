@@ -1,3 +1,4 @@
+mod alerts;
 mod audit;
 mod away;
 mod config;

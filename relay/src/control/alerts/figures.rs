@@ -1,0 +1,249 @@
+//! What is judged: figures that a gateway knows anyway, with words on what to do about them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use shared::api::{NodeRole, NodeState, NodeView};
+use shared::{NodeId, Realm};
+
+use super::condition::Reading;
+use super::rules::{
+    AUTH_FAILURES, CONFIG_LAG, CONTROL_OVERFLOWS, NO_READY_NODE, NODE_CAPACITY, NODE_DROPS,
+    NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS, REALM_SESSIONS, SERVER_ERRORS, STORE_AWAY,
+};
+use crate::control::cluster::heartbeat;
+use crate::control::hub::Hub;
+use crate::store::document::CONFIG;
+
+/// How far back lost news count.
+const MINUTE_MS: u64 = 60_000;
+/// Nodes whose lost news are remembered.
+const MAX_NODES: usize = 4096;
+
+/// One figure.
+#[derive(Clone, Debug)]
+pub(super) struct Figure {
+    /// The rule that judges it.
+    pub rule: &'static str,
+    /// The node concerned.
+    pub node: Option<NodeId>,
+    /// The realm concerned.
+    pub realm: Option<Realm>,
+    /// How much.
+    pub reading: Reading,
+    /// What it means and what to do.
+    pub text: String,
+}
+
+impl Figure {
+    /// The rule and what it is about.
+    pub(super) fn id(&self) -> String {
+        let mut id = self.rule.to_owned();
+        if let Some(node) = &self.node {
+            id = format!("{id}/{node}");
+        }
+        if let Some(realm) = &self.realm {
+            id = format!("{id}/{realm}");
+        }
+        id
+    }
+}
+
+/// What has to be remembered between two readings.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// When each node had lost how many news.
+    overflows: BTreeMap<NodeId, VecDeque<(u64, u64)>>,
+}
+
+impl Memory {
+    /// News that a node lost during the last minute.
+    fn lost(&mut self, node: &NodeView, now: u64) -> u64 {
+        if !self.overflows.contains_key(&node.id) && self.overflows.len() >= MAX_NODES {
+            return 0;
+        }
+        let seen = self.overflows.entry(node.id.clone()).or_default();
+        let total = node.control_overflows;
+        if seen.back().is_some_and(|(_, last)| *last > total) {
+            // It started anew.
+            seen.clear();
+        }
+        if seen.is_empty() || seen.back().is_some_and(|(_, last)| *last != total) {
+            seen.push_back((now, total));
+        }
+        while seen.len() > 1 && seen.get(1).is_some_and(|(at, _)| at + MINUTE_MS <= now) {
+            seen.pop_front();
+        }
+        total - seen.front().map_or(total, |(_, first)| *first)
+    }
+}
+
+/// All figures of this moment. While the store is away, only this node is known.
+pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
+    let own = heartbeat::own_view(hub);
+    let mut figures = Vec::new();
+    if !own.store.connected {
+        figures.push(of_node(
+            STORE_AWAY,
+            &own,
+            seconds_since(own.store.since_ms, now),
+            format!(
+                "{} does not reach its {} store: running sessions go on, users and realms cannot \
+                 change; check the store and the network to it",
+                own.id, own.store.kind
+            ),
+        ));
+        judge_node(&mut figures, memory, &own, now);
+        return figures;
+    }
+    let mut nodes = hub.cluster.registry().views(Instant::now());
+    nodes.retain(|node| node.id != own.id);
+    nodes.push(own);
+    memory
+        .overflows
+        .retain(|id, _| nodes.iter().any(|node| node.id == *id));
+    let ready =
+        |node: &NodeView| node.state == NodeState::Ready && node.roles.contains(&NodeRole::Relay);
+    let relays = nodes
+        .iter()
+        .any(|node| node.roles.contains(&NodeRole::Relay));
+    if relays && !nodes.iter().any(ready) {
+        let text = "no relay takes new sessions: start one, or see in the list of nodes why they \
+                    do not";
+        figures.push(Figure {
+            rule: NO_READY_NODE,
+            node: None,
+            realm: None,
+            reading: Reading {
+                value: 1.0,
+                since_ms: None,
+            },
+            text: text.to_owned(),
+        });
+    }
+    let config = hub.documents.get(CONFIG);
+    for node in &nodes {
+        match node.state {
+            NodeState::Gone => continue,
+            NodeState::Stale => figures.push(silent(node, now)),
+            NodeState::Joining | NodeState::Ready | NodeState::Draining => {
+                judge_node(&mut figures, memory, node, now);
+                if let Some(config) = config.as_deref()
+                    && node.config_revision < config.revision
+                {
+                    figures.push(lagging(node, config.revision, config.changed_at_ms, now));
+                }
+            }
+        }
+    }
+    figures
+}
+
+fn seconds_since(since_ms: u64, now: u64) -> Reading {
+    Reading {
+        value: now.saturating_sub(since_ms) as f64 / 1000.0,
+        since_ms: Some(since_ms),
+    }
+}
+
+fn of_node(rule: &'static str, node: &NodeView, reading: Reading, text: String) -> Figure {
+    Figure {
+        rule,
+        node: Some(node.id.clone()),
+        realm: None,
+        reading,
+        text,
+    }
+}
+
+fn silent(node: &NodeView, now: u64) -> Figure {
+    let age = node.heartbeat_age_secs;
+    let since = now.saturating_sub(age.saturating_mul(1000));
+    let text = format!(
+        "{0} has been silent for {age} s: see whether its process and its way to the store live; \
+         relayctl node forget {0} removes it for good",
+        node.id
+    );
+    of_node(NODE_SILENT, node, seconds_since(since, now), text)
+}
+
+/// A node cannot lag longer than it runs.
+fn lagging(node: &NodeView, revision: u64, changed_at_ms: u64, now: u64) -> Figure {
+    let started = now.saturating_sub(node.uptime_secs.saturating_mul(1000));
+    let text = format!(
+        "{} applies revision {} of the configuration and not {revision}: its events and its log say \
+         what does not fit",
+        node.id, node.config_revision
+    );
+    let since = changed_at_ms.max(started);
+    of_node(CONFIG_LAG, node, seconds_since(since, now), text)
+}
+
+/// The figures of a node that speaks.
+fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, now: u64) {
+    let id = &node.id;
+    let mut add = |rule, value: f64, text: String| {
+        let reading = Reading {
+            value,
+            since_ms: None,
+        };
+        figures.push(of_node(rule, node, reading, text));
+    };
+    let capacity = &node.capacity;
+    let text = format!(
+        "{id} uses {:.1} % of its {}: send new clients elsewhere or add a node",
+        capacity.percent, capacity.bound_by
+    );
+    add(NODE_CAPACITY, capacity.percent, text);
+    let refused = |code: &str| node.refusals_per_sec.get(code).copied().unwrap_or(0.0);
+    let rate = refused("508");
+    let text =
+        format!("{id} answers 508 to {rate:.1}/s: no relay ports left, or none can be bound");
+    add(PORTS_EXHAUSTED, rate, text);
+    let rate = node.auth_failures_per_sec;
+    let text = format!(
+        "{id} sees {rate:.1}/s wrong or expired credentials: the latest refusals name users and \
+         sources"
+    );
+    add(AUTH_FAILURES, rate, text);
+    let rate = refused("486");
+    let text = format!(
+        "{id} answers 486 to {rate:.1}/s: sessions exceed the limit of a user or realm; see the \
+         latest refusals, raise the limit or block the user"
+    );
+    add(QUOTA_REFUSALS, rate, text);
+    let rate = refused("500");
+    let text =
+        format!("{id} answers 500 to {rate:.1}/s: users cannot be looked up; check the store");
+    add(SERVER_ERRORS, rate, text);
+    let rate = node.drops_per_sec;
+    let text = format!(
+        "{id} drops {rate:.0} packets/s: the sessions with most drops show whether permissions, \
+         peer rules or rate limits are why"
+    );
+    add(NODE_DROPS, rate, text);
+    let lost = memory.lost(node, now);
+    let text = format!(
+        "{id} lost {lost} news of its workers within a minute: it is overloaded; its lists may lag \
+         for a second"
+    );
+    add(CONTROL_OVERFLOWS, lost as f64, text);
+    for (realm, percent) in &node.realm_use {
+        let Ok(realm) = realm.parse::<Realm>() else {
+            continue;
+        };
+        figures.push(Figure {
+            rule: REALM_SESSIONS,
+            node: Some(id.clone()),
+            reading: Reading {
+                value: *percent,
+                since_ms: None,
+            },
+            text: format!(
+                "realm {realm} has {percent:.0} % of its sessions on {id}: raise max_sessions or \
+                 see who holds them"
+            ),
+            realm: Some(realm),
+        });
+    }
+}

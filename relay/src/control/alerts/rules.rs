@@ -1,0 +1,270 @@
+//! The fixed set of rules, and what operators changed of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use shared::api::{AlertRule, AlertRulePatch};
+
+use crate::store::StoredDocument;
+
+/// The longest time that a condition may have to hold.
+const MAX_FOR_SECS: u64 = 3600;
+
+/// A rule as it is built in.
+#[derive(Debug)]
+pub(in crate::control) struct Rule {
+    /// Its name.
+    pub name: &'static str,
+    help: &'static str,
+    unit: &'static str,
+    warn: Option<f64>,
+    crit: Option<f64>,
+    for_secs: u64,
+    /// Its figure is counted over all realms: nothing for callers who are confined to some.
+    pub all_realms: bool,
+}
+
+const fn rule(
+    name: &'static str,
+    help: &'static str,
+    unit: &'static str,
+    thresholds: [Option<f64>; 2],
+    for_secs: u64,
+) -> Rule {
+    let [warn, crit] = thresholds;
+    Rule {
+        name,
+        help,
+        unit,
+        warn,
+        crit,
+        for_secs,
+        all_realms: false,
+    }
+}
+
+/// A rule about figures of all realms.
+const fn over_realms(rule: Rule) -> Rule {
+    Rule {
+        all_realms: true,
+        ..rule
+    }
+}
+
+/// A node is silent.
+pub(super) const NODE_SILENT: &str = "node-silent";
+/// No node takes sessions.
+pub(super) const NO_READY_NODE: &str = "no-ready-node";
+/// The store is out of reach of this node.
+pub(super) const STORE_AWAY: &str = "store-away";
+/// A node is nearly full.
+pub(super) const NODE_CAPACITY: &str = "node-capacity";
+/// A realm is nearly at its limit on a node.
+pub(super) const REALM_SESSIONS: &str = "realm-sessions";
+/// Wrong credentials.
+pub(super) const AUTH_FAILURES: &str = "auth-failures";
+/// Refused by a limit of sessions.
+pub(super) const QUOTA_REFUSALS: &str = "quota-refusals";
+/// Refused for want of ports.
+pub(super) const PORTS_EXHAUSTED: &str = "ports-exhausted";
+/// Refused because a look-up failed.
+pub(super) const SERVER_ERRORS: &str = "server-errors";
+/// Packets dropped.
+pub(super) const NODE_DROPS: &str = "node-drops";
+/// Queues inside a node overflow.
+pub(super) const CONTROL_OVERFLOWS: &str = "control-overflows";
+/// A node does not apply the overrides of the configuration.
+pub(super) const CONFIG_LAG: &str = "config-lag";
+
+/// All rules, in the order of their weight.
+pub(in crate::control) const RULES: &[Rule] = &[
+    rule(
+        NO_READY_NODE,
+        "relays that take sessions are missing altogether: 1 while there is none",
+        "count",
+        [None, Some(1.0)],
+        2,
+    ),
+    rule(
+        NODE_SILENT,
+        "time since the last heartbeat of a node that did not stop cleanly",
+        "seconds",
+        [Some(5.0), Some(15.0)],
+        0,
+    ),
+    rule(
+        STORE_AWAY,
+        "time since the store is out of reach of the node that answers",
+        "seconds",
+        [Some(2.0), Some(10.0)],
+        0,
+    ),
+    rule(
+        NODE_CAPACITY,
+        "use of the limit that binds a node: ports, descriptors or CPU",
+        "percent",
+        [Some(80.0), Some(95.0)],
+        10,
+    ),
+    rule(
+        REALM_SESSIONS,
+        "use of the session limit of a realm on a node",
+        "percent",
+        [Some(90.0), Some(100.0)],
+        10,
+    ),
+    rule(
+        PORTS_EXHAUSTED,
+        "requests answered 508 on a node",
+        "per_sec",
+        [Some(0.5), Some(10.0)],
+        5,
+    ),
+    over_realms(rule(
+        AUTH_FAILURES,
+        "wrong or expired credentials on a node (401 and 441 after a user was named)",
+        "per_sec",
+        [Some(20.0), Some(200.0)],
+        10,
+    )),
+    over_realms(rule(
+        QUOTA_REFUSALS,
+        "requests answered 486 on a node",
+        "per_sec",
+        [Some(5.0), Some(50.0)],
+        10,
+    )),
+    over_realms(rule(
+        SERVER_ERRORS,
+        "requests answered 500 on a node, as when a user cannot be looked up",
+        "per_sec",
+        [Some(0.5), Some(10.0)],
+        5,
+    )),
+    rule(
+        NODE_DROPS,
+        "packets that a node dropped: no permission, denied peer, rate limit",
+        "per_sec",
+        [Some(1000.0), Some(20_000.0)],
+        10,
+    ),
+    rule(
+        CONTROL_OVERFLOWS,
+        "news of workers that were lost in a node during the last minute",
+        "count",
+        [Some(1.0), Some(100.0)],
+        0,
+    ),
+    rule(
+        CONFIG_LAG,
+        "time that a live node does not apply the overrides of the configuration",
+        "seconds",
+        [Some(10.0), Some(60.0)],
+        0,
+    ),
+];
+
+/// What an operator made of one rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::control) struct Thresholds {
+    /// From here on it warns.
+    #[serde(default)]
+    pub warn: Option<f64>,
+    /// From here on it is critical.
+    #[serde(default)]
+    pub crit: Option<f64>,
+    /// How long it must hold.
+    pub for_secs: u64,
+    /// Whether it is judged.
+    pub enabled: bool,
+}
+
+/// What operators changed, by rule: the body of the document.
+pub(in crate::control) type Changes = BTreeMap<String, Thresholds>;
+
+/// The changes in a document; one that is unreadable counts as none.
+#[must_use]
+pub(in crate::control) fn changes(document: Option<&StoredDocument>) -> Changes {
+    let body = document.map(|document| document.body.clone());
+    body.and_then(|body| serde_json::from_value(body).ok())
+        .unwrap_or_default()
+}
+
+/// The rule of that name.
+pub(in crate::control) fn find(name: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.name == name)
+}
+
+impl Rule {
+    /// As it is built in.
+    fn built_in(&self) -> Thresholds {
+        Thresholds {
+            warn: self.warn,
+            crit: self.crit,
+            for_secs: self.for_secs,
+            enabled: true,
+        }
+    }
+
+    /// As it is judged.
+    pub(in crate::control) fn in_force(&self, changes: &Changes) -> Thresholds {
+        let changed = changes.get(self.name).cloned();
+        changed.unwrap_or_else(|| self.built_in())
+    }
+
+    /// As it is shown.
+    pub(in crate::control) fn view(&self, changes: &Changes) -> AlertRule {
+        let in_force = self.in_force(changes);
+        AlertRule {
+            name: self.name.to_owned(),
+            help: self.help.to_owned(),
+            unit: self.unit.to_owned(),
+            is_default: in_force == self.built_in(),
+            warn: in_force.warn,
+            crit: in_force.crit,
+            for_secs: in_force.for_secs,
+            enabled: in_force.enabled,
+        }
+    }
+
+    /// Applies a patch to the changes.
+    ///
+    /// # Errors
+    /// Which field makes no sense, and what to write instead.
+    pub(in crate::control) fn patch(
+        &self,
+        changes: &mut Changes,
+        patch: &AlertRulePatch,
+    ) -> Result<(), String> {
+        let mut new = if patch.reset {
+            self.built_in()
+        } else {
+            self.in_force(changes)
+        };
+        new.warn = patch.warn.unwrap_or(new.warn);
+        new.crit = patch.crit.unwrap_or(new.crit);
+        new.for_secs = patch.for_secs.unwrap_or(new.for_secs);
+        new.enabled = patch.enabled.unwrap_or(new.enabled);
+        for (field, value) in [("warn", new.warn), ("crit", new.crit)] {
+            if value.is_some_and(|value| !value.is_finite() || value <= 0.0) {
+                return Err(format!("{field}: write a number above 0, or null for none"));
+            }
+        }
+        if let (Some(warn), Some(crit)) = (new.warn, new.crit)
+            && crit < warn
+        {
+            return Err(format!(
+                "crit: {crit} is below warn ({warn}); write at least that"
+            ));
+        }
+        if new.for_secs > MAX_FOR_SECS {
+            return Err(format!("for_secs: write at most {MAX_FOR_SECS}"));
+        }
+        if new == self.built_in() {
+            changes.remove(self.name);
+        } else {
+            changes.insert(self.name.to_owned(), new);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Alerts of a running cluster, and changes of their rules.
+
+use shared::api::{AlertRulePatch, AlertRules, AlertView, EventKind};
+
+use super::*;
+
+fn thresholds(warn: f64, crit: Option<f64>) -> AlertRulePatch {
+    AlertRulePatch {
+        warn: Some(Some(warn)),
+        crit: Some(crit),
+        for_secs: Some(0),
+        ..AlertRulePatch::default()
+    }
+}
+
+async fn alerts(node: &TestNode, caller: &Caller, filter: &str) -> Vec<AlertView> {
+    let query = ListQuery {
+        filter: Some(filter.to_owned()),
+        ..ListQuery::default()
+    };
+    node.service.alerts(caller, &query).await.unwrap().items
+}
+
+async fn patch(
+    node: &TestNode,
+    name: &str,
+    revision: u64,
+    patch: AlertRulePatch,
+) -> Result<AlertRules, ApiError> {
+    node.service
+        .patch_alert_rule(&admin(), name, revision, patch)
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_node_is_told_of_once_by_all_gateways_and_is_over_when_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let a = TestNode::start("a", 1, &store, dir.path()).await;
+    let b = TestNode::start("b", 2, &store, dir.path()).await;
+    patch(&a, "node-capacity", 0, thresholds(99.5, None))
+        .await
+        .unwrap();
+    let realms = RealmDocument {
+        max_sessions: Some(10),
+        ..RealmDocument::default()
+    };
+    store
+        .put_realm(&realm("acme"), &realms, 0, "t")
+        .await
+        .unwrap();
+    for count in 0..100 {
+        b.workers
+            .create(snapshot(b.session(count), "alice", "acme"));
+    }
+    b.has_sessions(100).await;
+    for node in [&a, &b] {
+        eventually("both gateways raise it", async || {
+            let found = alerts(node, &admin(), "rule=node-capacity node=b").await;
+            found.first().is_some_and(|alert| {
+                alert.id == "node-capacity/b" && alert.value >= 100.0 && alert.threshold == 99.5
+            })
+        })
+        .await;
+    }
+    let metric = |node: &TestNode| {
+        let counts = node.service.metrics().alerts;
+        counts
+            .iter()
+            .find(|(rule, ..)| *rule == "node-capacity")
+            .unwrap()
+            .2
+    };
+    assert_eq!((metric(&a), metric(&b)), (1, 1));
+    for count in 0..100 {
+        let id = b.session(count).to_string();
+        b.service
+            .kill_session(&admin(), &id, KillRequest::default())
+            .await
+            .unwrap();
+    }
+    eventually("it is over", async || {
+        alerts(&a, &admin(), "rule=node-capacity").await.is_empty()
+    })
+    .await;
+    eventually("both turns are told, once", async || {
+        let events = store.events(None, 1000).await.unwrap();
+        let of_rule = events.iter().filter(|event| {
+            event.kind == EventKind::Alert && event.text.starts_with("node-capacity/b")
+        });
+        let told: Vec<_> = of_rule
+            .map(|event| (event.node.as_str(), event.severity))
+            .collect();
+        told == [
+            ("a", shared::api::Severity::Warn),
+            ("a", shared::api::Severity::Notice),
+        ]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_falls_silent_is_told_of_and_its_absence_after_a_clean_stop_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let a = TestNode::start("a", 1, &store, dir.path()).await;
+    let silent = a.service.node(&admin(), &a.id).await.unwrap();
+    let ghost = |id: &str, state| shared::api::NodeView {
+        id: id.parse().unwrap(),
+        state,
+        ..silent.clone()
+    };
+    store
+        .heartbeat(&ghost("dead", NodeState::Ready))
+        .await
+        .unwrap();
+    store
+        .heartbeat(&ghost("stopped", NodeState::Gone))
+        .await
+        .unwrap();
+    eventually("it is told of", async || {
+        let found = alerts(&a, &admin(), "rule=node-silent").await;
+        found.len() == 1 && found[0].node == Some("dead".parse().unwrap())
+    })
+    .await;
+    let confined = caller(Role::Viewer, &["acme"]);
+    assert_eq!(alerts(&a, &confined, "").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_change_by_revision_and_keep_to_sense() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let rules = node
+        .service
+        .alert_rules(&caller(Role::Viewer, &["acme"]))
+        .await
+        .unwrap();
+    assert_eq!(rules.revision, 0);
+    assert!(rules.rules.iter().all(|rule| rule.is_default));
+    let changed = patch(&node, "node-drops", 0, thresholds(5.0, Some(6.0)))
+        .await
+        .unwrap();
+    let rule = changed
+        .rules
+        .iter()
+        .find(|rule| rule.name == "node-drops")
+        .unwrap();
+    assert_eq!(
+        (rule.warn, rule.crit, rule.is_default),
+        (Some(5.0), Some(6.0), false)
+    );
+    assert_eq!(
+        (changed.revision, changed.changed_by.as_str()),
+        (1, "unix:0")
+    );
+    let lost = patch(&node, "node-drops", 0, thresholds(1.0, None))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (lost.error, lost.current_revision),
+        (ErrorKind::RevisionConflict, Some(1))
+    );
+    let unknown = patch(&node, "node-drop", 1, thresholds(1.0, None))
+        .await
+        .unwrap_err();
+    assert!(unknown.error == ErrorKind::NotFound && unknown.message.contains("node-drops"));
+    let nonsense = [
+        (thresholds(7.0, Some(6.0)), "crit"),
+        (thresholds(f64::NAN, None), "warn"),
+        (thresholds(0.0, None), "warn"),
+        (
+            AlertRulePatch {
+                for_secs: Some(3601),
+                ..AlertRulePatch::default()
+            },
+            "for_secs",
+        ),
+    ];
+    for (patched, field) in nonsense {
+        let error = patch(&node, "node-drops", 1, patched).await.unwrap_err();
+        assert!(error.error == ErrorKind::BadRequest && error.message.contains(field));
+    }
+    let reset = AlertRulePatch {
+        reset: true,
+        ..AlertRulePatch::default()
+    };
+    let back = patch(&node, "node-drops", 1, reset).await.unwrap();
+    assert!(back.rules.iter().all(|rule| rule.is_default));
+    let operator = caller(Role::Operator, &[]);
+    let denied = node
+        .service
+        .patch_alert_rule(&operator, "node-drops", 2, thresholds(1.0, None));
+    assert_eq!(denied.await.unwrap_err().error, ErrorKind::Denied);
+    store
+        .put_document("alert-rules", &serde_json::json!([7]), 2, "hand")
+        .await
+        .unwrap();
+    let after = node.service.alert_rules(&admin()).await.unwrap();
+    assert!(after.revision == 3 && after.rules.iter().all(|rule| rule.is_default));
+}
