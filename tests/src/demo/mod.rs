@@ -15,6 +15,7 @@ use anyhow::{Context as _, bail};
 use relayctl::client::{Address, AdminApi, ConnectOptions, HttpAdmin};
 use relayctl::configuration::{Configuration, Looks};
 use relayctl::console::ConsoleOptions;
+use relayctl::guardrails::Guardrails;
 use shared::api::ListQuery;
 
 use crate::traffic::Calls;
@@ -153,6 +154,7 @@ async fn console(admin: HttpAdmin) -> anyhow::Result<()> {
         configuration,
         looks,
         confirm_typed: false,
+        guardrails: Guardrails::default(),
     };
     Ok(relayctl::console::run(options).await?)
 }
