@@ -155,6 +155,7 @@ async fn console(admin: HttpAdmin) -> anyhow::Result<()> {
         looks,
         confirm_typed: false,
         guardrails: Guardrails::default(),
+        switchboard: None,
     };
     Ok(relayctl::console::run(options).await?)
 }

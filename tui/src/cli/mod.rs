@@ -26,6 +26,7 @@ pub mod refusals;
 pub mod secret;
 pub mod session;
 pub mod snapshot;
+mod switchboard;
 pub mod terminal;
 pub mod token;
 pub mod user;
@@ -164,6 +165,7 @@ async fn open_console(
         // The console starts anyway and keeps trying.
         terminal.note(&error.to_string());
     }
+    let confirm_always = configuration.console.confirm == Confirm::Type;
     let options = ConsoleOptions {
         api: Arc::new(api),
         context,
@@ -172,6 +174,10 @@ async fn open_console(
         looks,
         confirm_typed,
         guardrails,
+        switchboard: Some(Arc::new(switchboard::FileContexts {
+            path: config_path(global, env),
+            confirm_always,
+        })),
     };
     crate::console::run(options)
         .await

@@ -13,6 +13,8 @@ pub(crate) enum Command {
     View(usize),
     /// Another view, with a filter.
     Place(Place),
+    /// Another context.
+    Context,
     /// Sessions by group.
     Top,
     /// The settings of a node.
@@ -96,6 +98,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
         &["contexts"],
         "",
         "contexts of the configuration file",
+    ),
+    (
+        Command::Context,
+        &["ctx"],
+        "[NAME]",
+        "go to another context, or list them",
     ),
     (
         Command::Top,
@@ -209,6 +217,10 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
     let known: Vec<&str> = match find(word) {
         Some(Command::Node | Command::Config | Command::Diff) => {
             model.cluster.iter().map(|n| n.id.as_str()).collect()
+        }
+        Some(Command::Context) => {
+            let rows = &model.lists.contexts.rows;
+            rows.iter().map(|c| c.name.as_str()).collect()
         }
         Some(Command::Realm) => model
             .top_realms

@@ -13,6 +13,7 @@ use shared::api::{
 };
 use shared::{NodeId, Realm, SessionId};
 
+use super::switch::Connected;
 use crate::client::{ConfigScope, HistoryOf};
 
 /// Something that happened.
@@ -43,6 +44,8 @@ pub(crate) enum Message {
     Event(Box<EventView>),
     /// The stream of events ended.
     StreamEnded,
+    /// The way to another context was found, or why not.
+    Switched(Result<Connected, String>),
     /// An editor came back with a text, or could not be run.
     Edited(Result<Written, String>),
     /// A text was written into this file, or not.
@@ -67,6 +70,8 @@ pub(crate) enum Effect {
     Act(Box<Action>),
     /// Follow events behind this id until the stream ends.
     Follow(Option<String>),
+    /// Find the way to this context, and post it.
+    Switch(String),
     /// Put a text on the terminal's clipboard.
     Copy(String),
     /// Have the terminal tell of clicks and the wheel, or not.

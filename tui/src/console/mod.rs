@@ -25,6 +25,7 @@ pub(crate) mod purpose;
 pub(crate) mod rows;
 mod runtime;
 mod snapshot;
+mod switch;
 mod terminal;
 pub(crate) mod theme;
 mod update;
@@ -52,6 +53,7 @@ use model::{Model, REFRESH_SECS};
 use runtime::{Ended, Input, Runtime, unix_ms};
 
 pub use snapshot::{SnapshotError, SnapshotOptions, snapshot, snapshot_views};
+pub use switch::{Connected, ContextEntry, Switchboard};
 
 /// How the console is to run.
 #[derive(Clone)]
@@ -70,6 +72,8 @@ pub struct ConsoleOptions {
     pub confirm_typed: bool,
     /// The rules for changes.
     pub guardrails: Guardrails,
+    /// The other contexts; none without a configuration file.
+    pub switchboard: Option<Arc<dyn Switchboard>>,
 }
 
 impl fmt::Debug for ConsoleOptions {
@@ -118,7 +122,10 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     model.wants_rw = options.rw;
     model.confirm_typed |= options.confirm_typed;
     model.guardrails = options.guardrails;
-    let mut runtime = Runtime::new(options.api);
+    if let Some(switchboard) = &options.switchboard {
+        model.set_contexts(switchboard.contexts());
+    }
+    let mut runtime = Runtime::new(options.api, options.switchboard);
     loop {
         let input: Input = Box::pin(EventStream::new());
         match runtime.run(&mut model, &mut screen, input, &stop).await? {

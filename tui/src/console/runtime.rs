@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::effects;
 use super::message::{Effect, Message};
 use super::model::Model;
+use super::switch::Switchboard;
 use super::terminal::{self, Surface};
 use super::update::update;
 use crate::client::AdminApi;
@@ -59,11 +60,12 @@ pub(crate) struct Runtime {
     posted: Receiver<Message>,
     left: CancellationToken,
     first: Option<Message>,
+    switchboard: Option<Arc<dyn Switchboard>>,
 }
 
 impl Runtime {
-    /// Links to a node.
-    pub(crate) fn new(api: Arc<dyn AdminApi>) -> Self {
+    /// Links to a node, and to other contexts.
+    pub(crate) fn new(api: Arc<dyn AdminApi>, switchboard: Option<Arc<dyn Switchboard>>) -> Self {
         let (post, posted) = mpsc::channel(MAILBOX);
         Self {
             api,
@@ -71,12 +73,32 @@ impl Runtime {
             posted,
             left: CancellationToken::new(),
             first: None,
+            switchboard,
         }
     }
 
     /// Has the loop take in this message before any other.
     pub(crate) fn first(&mut self, message: Message) {
         self.first = Some(message);
+    }
+
+    /// Links to another node. What the one before still answers reaches nobody.
+    fn relink(&mut self, api: Arc<dyn AdminApi>) {
+        self.left.cancel();
+        self.left = CancellationToken::new();
+        (self.post, self.posted) = mpsc::channel(MAILBOX);
+        self.api = api;
+    }
+
+    /// Finds the way to another context beside the loop: it reads files.
+    fn find(&self, name: String) {
+        let (switchboard, post) = (self.switchboard.clone(), self.post.clone());
+        tokio::task::spawn_blocking(move || {
+            let found = switchboard.map(|board| board.connect(&name));
+            let result = found.unwrap_or_else(|| Err("there are no contexts".to_owned()));
+            // A closed channel means that the console has left.
+            let _ = post.blocking_send(Message::Switched(result));
+        });
     }
 
     /// Runs until the operator leaves or `stop` is cancelled.
@@ -193,6 +215,9 @@ impl Runtime {
         terminal: &mut Terminal<B>,
         message: Message,
     ) -> io::Result<Option<Ended>> {
+        if let Message::Switched(Ok(connected)) = &message {
+            self.relink(Arc::clone(&connected.api));
+        }
         // All of them are performed, also those behind one that ends the loop.
         let mut ended = None;
         for effect in update(model, message) {
@@ -215,6 +240,7 @@ impl Runtime {
                     let (api, post) = (Arc::clone(&self.api), self.post.clone());
                     tokio::spawn(effects::follow(api, after, post, self.left.clone()));
                 }
+                Effect::Switch(name) => self.find(name),
                 Effect::Copy(text) => {
                     terminal::copy(&text)?;
                 }

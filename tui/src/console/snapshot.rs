@@ -59,6 +59,7 @@ pub fn snapshot_views() -> Vec<&'static str> {
         | Command::Session
         | Command::Help => true,
         Command::Node
+        | Command::Context
         | Command::User
         | Command::Realm
         | Command::Kill

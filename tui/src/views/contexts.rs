@@ -66,4 +66,14 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     paint_list(model, canvas, body, &model.lists.contexts, COLUMNS, |_| {
         false
     });
+    if model.lists.contexts.rows.is_empty() {
+        let text = "no contexts: `relayctl context add NAME ADDRESS` adds one";
+        let room = body.width.saturating_sub(2);
+        canvas.blank(Rect {
+            y: body.y + 2,
+            height: 1,
+            ..body
+        });
+        canvas.text(body.x + 2, body.y + 2, room, text, Tone::Faint);
+    }
 }

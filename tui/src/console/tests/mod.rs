@@ -4,6 +4,7 @@ mod behaviour;
 mod changes;
 mod configured;
 mod desk;
+mod contexts;
 mod fleet;
 mod panels;
 mod pickers;
@@ -41,6 +42,7 @@ pub(super) struct Rig {
     pub(super) edits: VecDeque<Edit>,
     pub(super) discarded: Vec<PathBuf>,
     pub(super) saved: Vec<String>,
+    pub(super) switched_to: Vec<String>,
     pub(super) runtime: tokio::runtime::Runtime,
 }
 
@@ -67,6 +69,7 @@ impl Rig {
             edits: VecDeque::new(),
             discarded: Vec::new(),
             saved: Vec::new(),
+            switched_to: Vec::new(),
             runtime,
         };
         rig.second();
@@ -126,6 +129,7 @@ impl Rig {
                 self.saved.push(text);
                 return Some(Message::Saved(Ok("saved.txt".into())));
             }
+            Effect::Switch(name) => self.switched_to.push(name),
             Effect::Follow(_) | Effect::Redraw | Effect::Suspend => {}
         }
         from.try_recv().ok()

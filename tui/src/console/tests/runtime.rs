@@ -28,7 +28,7 @@ async fn run(input: Input, stop: CancellationToken) -> (io::Result<Ended>, Strin
     let api = Arc::new(FakeAdmin::with_sessions(30));
     let mut model = Model::new("prod-eu", Theme::default(), (80, 24), unix_ms());
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-    let mut runtime = Runtime::new(api);
+    let mut runtime = Runtime::new(api, None);
     let running = runtime.run(&mut model, &mut terminal, input, &stop);
     let ended = tokio::time::timeout(Duration::from_secs(10), running)
         .await

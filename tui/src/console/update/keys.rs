@@ -275,6 +275,12 @@ fn next_panel(model: &mut Model, forward: bool) {
 
 fn navigate(model: &mut Model, intent: Intent, effects: &mut Vec<Effect>) {
     match intent {
+        Intent::Open if *model.place() == Place::Contexts => {
+            let name = model.lists.contexts.selected().map(|c| c.name.clone());
+            if let Some(Err(why)) = name.map(|name| super::switch(model, &name, effects)) {
+                model.say(Tone::Normal, why);
+            }
+        }
         Intent::Open => open(model),
         Intent::Leave => leave(model, effects),
         Intent::Quit if model.trail.len() > 1 => back(model),

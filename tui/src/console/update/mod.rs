@@ -21,6 +21,7 @@ mod secrets;
 mod watch;
 
 use shared::api::{GroupQuery, JobState, ListQuery};
+use shared::filter::nearest;
 
 use super::layout;
 use super::list::AnyList;
@@ -62,6 +63,8 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             model.say(Tone::Good, text);
         }
         Message::Saved(Err(why)) => model.say(Tone::Bad, format!("not written: {why}")),
+        Message::Switched(Ok(connected)) => model.switch_to(&connected),
+        Message::Switched(Err(why)) => model.say(Tone::Bad, why),
         Message::StreamEnded => {
             model.stream = Stream::Closed {
                 retry_ms: model.now_ms + 5_000,
@@ -197,6 +200,22 @@ fn all_nodes() -> ListQuery {
         limit: Some(ListQuery::MAX_LIMIT),
         ..ListQuery::default()
     }
+}
+
+/// Goes to another context.
+fn switch(model: &mut Model, name: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+    let known = &model.lists.contexts.rows;
+    if !known.iter().any(|row| row.name == name) {
+        let near = nearest(name, known.iter().map(|row| row.name.as_str()));
+        let hint = near.map_or_else(String::new, |n| format!("; did you mean {n}?"));
+        return Err(format!("no context {name}{hint}"));
+    }
+    if model.context == name {
+        return Err(format!("this is {name} already"));
+    }
+    model.say(Tone::Normal, format!("going to {name}..."));
+    effects.push(Effect::Switch(name.to_owned()));
+    Ok(())
 }
 
 /// Asks for a page of a list; `None`: the first visible one.
