@@ -3,8 +3,8 @@
 mod behaviour;
 mod changes;
 mod configured;
-mod desk;
 mod contexts;
+mod desk;
 mod fleet;
 mod panels;
 mod pickers;

@@ -202,8 +202,12 @@ fn all_nodes() -> ListQuery {
     }
 }
 
-/// Goes to another context.
+/// Goes to another context; without a name, to the list of them.
 fn switch(model: &mut Model, name: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+    if name.is_empty() {
+        jump(model, Place::Contexts, "");
+        return Ok(());
+    }
     let known = &model.lists.contexts.rows;
     if !known.iter().any(|row| row.name == name) {
         let near = nearest(name, known.iter().map(|row| row.name.as_str()));

@@ -134,7 +134,6 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
             Filter::parse(filter, SESSION_COLUMNS).map_err(|e| e.to_string())?;
             jump(model, Place::Groups(by), filter);
         }
-        Command::Context if rest.is_empty() => jump(model, Place::Contexts, ""),
         Command::Context => super::switch(model, rest, effects)?,
         Command::Config => {
             let node = config_node(model, rest)?;
