@@ -41,7 +41,7 @@ fn on_realms(node: &Node, home: &Path, script: &str) -> Pty {
 }
 
 fn limit(node: &Node) -> serde_json::Value {
-    let realm = node.ctl().json(&["realm", "get", REALM]);
+    let realm = node.ctl().json(&["realm", "show", REALM]);
     let realm = realm.get("item").unwrap_or(&realm);
     realm["document"]["max_sessions_per_user"].clone()
 }
@@ -54,12 +54,10 @@ fn what_the_editor_writes_is_previewed_and_applied() {
     let mut console = on_realms(&node, home.path(), script);
     let before = limit(&node);
     console.keys("V");
-    let screen = console.wait_text("max_sessions_per_user");
-    assert!(seen(home.path()).exists(), "{screen}");
-    let screen = console.wait("the preview", |s| {
+    console.wait("the preview", |s| {
         s.contains("-> 6") && s.contains("Cancel")
     });
-    assert!(screen.contains("Cancel"), "{screen}");
+    assert!(seen(home.path()).exists(), "no editor ran");
     // Enter is on Cancel: nothing is written.
     console.keys("\r");
     console.wait("the preview to close", |s| !s.contains("-> 6"));

@@ -27,7 +27,7 @@ pub(crate) fn at_home(command: PtyCommand, home: &std::path::Path) -> PtyCommand
 }
 
 /// A console on the node's socket.
-fn console(node: &Node, home: &std::path::Path, arguments: &[&str]) -> PtyCommand {
+pub(crate) fn console(node: &Node, home: &std::path::Path, arguments: &[&str]) -> PtyCommand {
     let address = format!("unix:{}", node.socket().display());
     let command = PtyCommand::new(&ours("relayctl"))
         .args(&["--context", &address])

@@ -75,6 +75,13 @@ impl PtyCommand {
         self
     }
 
+    /// A variable that is not there.
+    #[must_use]
+    pub fn env_remove(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
     /// The working directory.
     #[must_use]
     pub fn folder(mut self, folder: &Path) -> Self {

@@ -127,7 +127,8 @@ impl AdminApi for FakeAdmin {
 
     async fn overview(&self) -> ClientResult<Overview> {
         let state = self.enter(Role::Viewer, "overview".into())?;
-        let sum = |of: fn(&NodeView) -> u64| state.nodes.iter().map(of).sum::<u64>();
+        let sum =
+            |of: fn(&NodeView) -> u64| state.nodes.iter().map(of).fold(0, u64::saturating_add);
         Ok(Overview {
             schema: "overview/1".into(),
             as_of_ms: state.now_ms,

@@ -361,11 +361,11 @@ impl FleetApi for FakeAdmin {
             });
             let group = &mut groups[at];
             group.sessions += 1;
-            group.rate_in_bps += session.rate_in_bps;
-            group.rate_out_bps += session.rate_out_bps;
-            group.in_bytes += session.in_bytes;
-            group.out_bytes += session.out_bytes;
-            group.drops += session.drops;
+            group.rate_in_bps = group.rate_in_bps.saturating_add(session.rate_in_bps);
+            group.rate_out_bps = group.rate_out_bps.saturating_add(session.rate_out_bps);
+            group.in_bytes = group.in_bytes.saturating_add(session.in_bytes);
+            group.out_bytes = group.out_bytes.saturating_add(session.out_bytes);
+            group.drops = group.drops.saturating_add(session.drops);
         }
         let page = state.page("groups/1", &groups, GROUP_COLUMNS, &list)?;
         Ok(Page { next: None, ..page })

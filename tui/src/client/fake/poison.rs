@@ -73,6 +73,7 @@ fn keep(state: &mut State, rows: usize) {
     state.recent_refusals.truncate(rows);
     state.alerts.truncate(rows);
     state.redirects.truncate(rows);
+    state.count();
 }
 
 fn rename(state: &mut State, poison: Poison) {

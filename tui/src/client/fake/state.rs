@@ -99,7 +99,11 @@ impl State {
                 .iter()
                 .filter(|s| of(s))
                 .fold((0, 0, 0), |(n, i, o), s| {
-                    (n + 1, i + s.rate_in_bps, o + s.rate_out_bps)
+                    (
+                        n + 1,
+                        i.saturating_add(s.rate_in_bps),
+                        o.saturating_add(s.rate_out_bps),
+                    )
                 })
         }
         let sessions = &self.sessions;
