@@ -151,6 +151,9 @@ impl Config {
     /// What is wrong with the overrides. What was wrong without them (a certificate that vanished,
     /// say) is none of their fault, and nothing that a change in the store could mend.
     pub fn with_overrides(&self, overrides: &Overrides) -> Result<Self, ConfigErrors> {
+        if self.provenance.overrides == *overrides {
+            return Ok(self.clone());
+        }
         let layers = &self.provenance.layers;
         let (config, mut errors) = resolve::over(layers, overrides);
         if !errors.is_empty() {

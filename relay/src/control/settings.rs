@@ -254,12 +254,7 @@ fn refuse(hub: &Hub, overrides: Overrides, reason: &str) {
 pub(super) async fn reload(hub: &Hub, config: &Config) -> Result<SettingsChange, ConfigErrors> {
     let _turn = hub.settings.applying.lock().await;
     let overrides = hub.settings.loaded().provenance.overrides.clone();
-    let config = if config.provenance.overrides == overrides {
-        config.clone()
-    } else {
-        config.with_overrides(&overrides)?
-    };
-    Ok(put_in_force(hub, config).await)
+    Ok(put_in_force(hub, config.with_overrides(&overrides)?).await)
 }
 
 async fn put_in_force(hub: &Hub, config: Config) -> SettingsChange {

@@ -54,6 +54,8 @@ impl Figure {
 pub(super) struct Memory {
     /// When each node had lost how many news.
     overflows: BTreeMap<NodeId, VecDeque<(u64, u64)>>,
+    /// Since when each node is behind the configuration, by this node's own clock.
+    behind: BTreeMap<NodeId, u64>,
 }
 
 impl Memory {
@@ -99,9 +101,9 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
     let mut nodes = hub.cluster.registry().views(Instant::now());
     nodes.retain(|node| node.id != own.id);
     nodes.push(own);
-    memory
-        .overflows
-        .retain(|id, _| nodes.iter().any(|node| node.id == *id));
+    let known = |id: &NodeId| nodes.iter().any(|node| node.id == *id);
+    memory.overflows.retain(|id, _| known(id));
+    memory.behind.retain(|id, _| known(id));
     let ready =
         |node: &NodeView| node.state == NodeState::Ready && node.roles.contains(&NodeRole::Relay);
     let relays = nodes
@@ -128,10 +130,14 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
             NodeState::Stale => figures.push(silent(node, now)),
             NodeState::Joining | NodeState::Ready | NodeState::Draining => {
                 judge_node(&mut figures, memory, node, now);
-                if let Some(config) = config.as_deref()
-                    && node.config_revision < config.revision
-                {
-                    figures.push(lagging(node, config.revision, config.changed_at_ms, now));
+                match config.as_deref() {
+                    Some(config) if node.config_revision < config.revision => {
+                        let since = *memory.behind.entry(node.id.clone()).or_insert(now);
+                        figures.push(lagging(node, config.revision, since, now));
+                    }
+                    _ => {
+                        memory.behind.remove(&node.id);
+                    }
                 }
             }
         }
@@ -167,15 +173,12 @@ fn silent(node: &NodeView, now: u64) -> Figure {
     of_node(NODE_SILENT, node, seconds_since(since, now), text)
 }
 
-/// A node cannot lag longer than it runs.
-fn lagging(node: &NodeView, revision: u64, changed_at_ms: u64, now: u64) -> Figure {
-    let started = now.saturating_sub(node.uptime_secs.saturating_mul(1000));
+fn lagging(node: &NodeView, revision: u64, since: u64, now: u64) -> Figure {
     let text = format!(
         "{} applies revision {} of the configuration and not {revision}: its events and its log say \
          what does not fit",
         node.id, node.config_revision
     );
-    let since = changed_at_ms.max(started);
     of_node(CONFIG_LAG, node, seconds_since(since, now), text)
 }
 

@@ -22,6 +22,8 @@ use crate::store::document::{CONFIG, config_of};
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// Settings that one call may change.
 const MAX_CHANGES: usize = 100;
+/// The largest overrides of one scope, in bytes of JSON.
+const MAX_OVERRIDES: usize = 128 * 1024;
 /// The longest description of a change in the audit and in events, in bytes.
 const MAX_WORDS: usize = 400;
 
@@ -267,6 +269,14 @@ fn patched(
         if settings.remove(name).is_none() {
             override_value(name, &Value::Bool(false)).map_err(bad)?;
         }
+    }
+    // Every node reads them again every few seconds.
+    let size = serde_json::to_vec(settings).map_or(0, |text| text.len());
+    if size > MAX_OVERRIDES {
+        return Err(bad(format!(
+            "the overrides would have {size} bytes; at most {MAX_OVERRIDES} are kept: put long lists \
+             into the files of the nodes"
+        )));
     }
     Ok(names.into_iter().cloned().collect())
 }

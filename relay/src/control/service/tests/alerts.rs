@@ -1,6 +1,6 @@
 //! Alerts of a running cluster, and changes of their rules.
 
-use shared::api::{AlertRulePatch, AlertRules, AlertView, EventKind};
+use shared::api::{AlertRulePatch, AlertRules, AlertView, EventKind, Severity};
 
 use super::*;
 
@@ -33,68 +33,55 @@ async fn patch(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_node_is_told_of_once_by_all_gateways_and_is_over_when_it_is() {
+async fn an_alert_is_raised_by_all_gateways_told_by_one_and_over_when_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let a = TestNode::start("a", 1, &store, dir.path()).await;
     let b = TestNode::start("b", 2, &store, dir.path()).await;
-    patch(&a, "node-capacity", 0, thresholds(99.5, None))
+    patch(&a, "quota-refusals", 0, thresholds(50.0, None))
         .await
         .unwrap();
-    let realms = RealmDocument {
-        max_sessions: Some(10),
-        ..RealmDocument::default()
+    let like = b.service.node(&admin(), &b.id).await.unwrap();
+    // A node of figures only, which beats as long as it is asked about.
+    let beat = async |rate: f64| {
+        let node = shared::api::NodeView {
+            id: "z".parse().unwrap(),
+            state: NodeState::Ready,
+            refusals_per_sec: [("486".to_owned(), rate)].into(),
+            ..like.clone()
+        };
+        store.heartbeat(&node).await.unwrap();
     };
-    store
-        .put_realm(&realm("acme"), &realms, 0, "t")
-        .await
-        .unwrap();
-    for count in 0..100 {
-        b.workers
-            .create(snapshot(b.session(count), "alice", "acme"));
-    }
-    b.has_sessions(100).await;
     for node in [&a, &b] {
         eventually("both gateways raise it", async || {
-            let found = alerts(node, &admin(), "rule=node-capacity node=b").await;
+            beat(60.0).await;
+            let found = alerts(node, &admin(), "rule=quota-refusals").await;
             found.first().is_some_and(|alert| {
-                alert.id == "node-capacity/b" && alert.value >= 100.0 && alert.threshold == 99.5
+                alert.id == "quota-refusals/z" && (alert.value, alert.threshold) == (60.0, 50.0)
             })
         })
         .await;
-    }
-    let metric = |node: &TestNode| {
         let counts = node.service.metrics().alerts;
-        counts
-            .iter()
-            .find(|(rule, ..)| *rule == "node-capacity")
-            .unwrap()
-            .2
-    };
-    assert_eq!((metric(&a), metric(&b)), (1, 1));
-    for count in 0..100 {
-        let id = b.session(count).to_string();
-        b.service
-            .kill_session(&admin(), &id, KillRequest::default())
-            .await
-            .unwrap();
+        let of_rule = counts.iter().filter(|(rule, ..)| *rule == "quota-refusals");
+        assert_eq!(of_rule.map(|(_, _, count)| count).sum::<u64>(), 1);
     }
+    let confined = caller(Role::Viewer, &["acme"]);
+    let hidden = alerts(&a, &confined, "rule=quota-refusals").await;
+    assert!(hidden.is_empty(), "it counts what happens in other realms");
     eventually("it is over", async || {
-        alerts(&a, &admin(), "rule=node-capacity").await.is_empty()
+        beat(0.0).await;
+        alerts(&a, &admin(), "rule=quota-refusals").await.is_empty()
     })
     .await;
     eventually("both turns are told, once", async || {
         let events = store.events(None, 1000).await.unwrap();
         let of_rule = events.iter().filter(|event| {
-            event.kind == EventKind::Alert && event.text.starts_with("node-capacity/b")
+            event.kind == EventKind::Alert && event.text.starts_with("quota-refusals/z")
         });
         let told: Vec<_> = of_rule
             .map(|event| (event.node.as_str(), event.severity))
             .collect();
-        told == [
-            ("a", shared::api::Severity::Warn),
-            ("a", shared::api::Severity::Notice),
-        ]
+        told == [("a", Severity::Warn), ("a", Severity::Notice)]
     })
     .await;
 }
@@ -124,7 +111,7 @@ async fn a_node_that_falls_silent_is_told_of_and_its_absence_after_a_clean_stop_
     })
     .await;
     let confined = caller(Role::Viewer, &["acme"]);
-    assert_eq!(alerts(&a, &confined, "").await.len(), 1);
+    assert_eq!(alerts(&a, &confined, "rule=node-silent").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,4 +186,34 @@ async fn rules_change_by_revision_and_keep_to_sense() {
         .unwrap();
     let after = node.service.alert_rules(&admin()).await.unwrap();
     assert!(after.revision == 3 && after.rules.iter().all(|rule| rule.is_default));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_apply_the_configuration_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let soon = AlertRulePatch {
+        warn: Some(Some(1.0)),
+        ..AlertRulePatch::default()
+    };
+    patch(&node, "config-lag", 0, soon).await.unwrap();
+    let bad = serde_json::json!({"workers": 0});
+    store.put_document("config", &bad, 0, "hand").await.unwrap();
+    eventually("it is told of", async || {
+        let found = alerts(&node, &admin(), "rule=config-lag").await;
+        found
+            .first()
+            .is_some_and(|alert| alert.text.contains("revision 0"))
+    })
+    .await;
+    let empty = serde_json::json!({});
+    store
+        .put_document("config", &empty, 1, "hand")
+        .await
+        .unwrap();
+    eventually("it is over", async || {
+        alerts(&node, &admin(), "rule=config-lag").await.is_empty()
+    })
+    .await;
 }

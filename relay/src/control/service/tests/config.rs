@@ -380,3 +380,16 @@ async fn overrides_are_read_by_whoever_sees_all_realms_and_only_of_known_nodes()
     let gone = node.service.node_config(&admin(), &other).await;
     assert_eq!(gone.unwrap_err().error, ErrorKind::NotFound);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overrides_that_every_node_would_have_to_read_again_and_again_stay_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let many = vec!["2001:db8::/32"; 20_000];
+    let large = set("peers.denied", json!(many));
+    let answer = node.service.patch_config(&admin(), None, 0, large).await;
+    let error = answer.map(drop).unwrap_err();
+    assert_eq!(error.error, ErrorKind::BadRequest);
+    assert!(error.message.contains("at most"), "{}", error.message);
+}
