@@ -126,18 +126,86 @@ fn quitting_restores_every_mode() {
 }
 
 #[test]
-fn sigterm_restores_every_mode() {
+fn signals_that_end_it_restore_every_mode() {
+    for name in ["-TERM", "-INT", "-HUP"] {
+        let mut console = Recorded::start("");
+        signal(console.pid, name);
+        wait_until("the console to end", PATIENCE, || console.is_gone());
+        assert_restored(&console.all_written());
+    }
+}
+
+/// Sends a signal, in `kill`'s words.
+fn signal(pid: u32, name: &str) {
+    let mut kill = Command::new("kill");
+    let sent = kill.args([name, &pid.to_string()]).status();
+    assert!(sent.expect("kill runs").success(), "{name} {pid}");
+}
+
+/// A folder with this configuration file, and the shell's words that make the console read it.
+fn configured(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("relayctl.toml");
+    fs::write(&path, text).expect("the file is written");
+    let export = format!("export RELAYCTL_CONFIG={};", path.display());
+    (folder, export)
+}
+
+#[test]
+fn stopped_by_others_it_sets_every_mode_once_more() {
+    let console = Recorded::start("");
+    signal(console.pid, "-STOP");
+    let pastes = || console.written().matches("\u{1b}[?2004h").count();
+    let before = pastes();
+    signal(console.pid, "-CONT");
+    wait_until("the modes once more", PATIENCE, || pastes() > before);
+    let modes = console.written().rfind("\u{1b}[?2004h").expect("just seen");
+    wait_until("a whole frame", PATIENCE, || {
+        console.written()[modes..].contains("DISCONNECTED")
+    });
+}
+
+#[test]
+fn the_mouse_is_asked_for_clicks_only_and_let_go() {
     let mut console = Recorded::start("");
-    let pid = console.pid.to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(!console.written().contains("\u{1b}[?1000h"));
+    console.keys(":set mouse on\r");
+    console.wait_written("\u{1b}[?1000h\u{1b}[?1006h");
+    console.keys(":set mouse off\r");
+    console.wait_written("\u{1b}[?1006l\u{1b}[?1000l");
+    let (_folder, export) = configured("[console]\nmouse = true\n");
+    let mut console = Recorded::start(&export);
+    console.wait_written("\u{1b}[?1000h\u{1b}[?1006h");
+    console.keys("q");
     wait_until("the console to end", PATIENCE, || console.is_gone());
-    assert_restored(&console.all_written());
+    let written = console.all_written();
+    assert_restored(&written);
+    assert!(written.rfind("\u{1b}[?1000l") > written.rfind("\u{1b}[?1000h"));
+    assert!(!written.contains("?1003") && !written.contains("?1002"));
+}
+
+#[test]
+fn keys_and_themes_of_the_file_are_in_force() {
+    let text = "[keys]\nhelp = \"f1\"\nquit = \"x\"\n\
+                [console]\ntheme = \"light\"\ncolours = \"true\"\n";
+    let (_folder, export) = configured(text);
+    let mut console = Recorded::start(&export);
+    console.wait_written("<f1>");
+    console.wait_written("48;2;251;250;247");
+    console.keys("x");
+    wait_until("the console to end", PATIENCE, || console.is_gone());
+}
+
+#[test]
+fn a_file_that_is_not_understood_opens_no_console() {
+    let (folder, _) = configured("[keys]\n\nkill = \"k\"\n");
+    let file = folder.path().join("relayctl.toml");
+    let (console, file) = (ours("relayctl"), file.display().to_string());
+    let line = format!("{} --config {file}; echo ended-$?; cat", console.display());
+    let terminal = Terminal::start(120, 24, &line);
+    let screen = terminal.wait_screen("the end", PATIENCE, |s| s.contains("ended-"));
+    assert!(screen.contains("ended-2"), "{screen}");
+    assert!(screen.contains("line 3: [keys] kill:"), "{screen}");
 }
 
 #[test]

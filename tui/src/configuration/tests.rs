@@ -12,6 +12,30 @@ fn nothing(_: &str) -> Option<OsString> {
 }
 
 #[test]
+fn the_example_is_understood() {
+    let text = include_str!("../../relayctl.example.toml");
+    let configuration = parse(text).unwrap();
+    assert_eq!(configuration.aliases.len(), 1);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("relayctl.toml");
+    std::fs::write(&path, text).unwrap();
+    let configuration = Configuration::load(&path).unwrap();
+    assert_eq!(configuration.contexts.len(), 2);
+    assert!(configuration.contexts[1].confirm_typed);
+}
+
+#[test]
+fn the_example_names_every_theme_and_every_rate() {
+    let text = include_str!("../../relayctl.example.toml");
+    for name in theme::built_in_names() {
+        assert!(text.contains(name), "{name}");
+    }
+    for secs in REFRESH_SECS {
+        assert!(text.contains(&format!("{secs}s")), "{secs}");
+    }
+}
+
+#[test]
 fn every_section_is_read() {
     let text = r##"
 current = "prod"

@@ -1,6 +1,7 @@
 //! The one table of actions: their keys unless the configuration says otherwise, what they do,
 //! where, and who may. The keymap in force is made from it, hints and help from that.
 
+mod binding;
 mod chord;
 mod force;
 mod names;
@@ -10,6 +11,8 @@ mod tests;
 use crossterm::event::KeyCode;
 use shared::api::Role;
 
+pub(crate) use binding::Binding;
+use binding::{bind, change, code, ctrl, key};
 pub(crate) use chord::Chord;
 #[cfg(test)]
 pub(crate) use force::Bound;
@@ -145,70 +148,6 @@ pub(crate) enum Intent {
     Delete,
     Editor,
     Secrets,
-}
-
-const fn key(c: char) -> Chord {
-    Chord::key(c)
-}
-
-const fn ctrl(c: char) -> Chord {
-    Chord::ctrl(c)
-}
-
-const fn code(code: KeyCode) -> Chord {
-    Chord::code(code)
-}
-
-/// One line of the table.
-#[derive(Debug)]
-pub(crate) struct Binding {
-    /// The keys unless the configuration gives others, the one shown in hints first.
-    defaults: &'static [Chord],
-    /// What they mean.
-    pub(crate) intent: Intent,
-    /// Where.
-    pub(crate) views: Views,
-    /// The word in the line of hints; empty: not shown there.
-    pub(crate) hint: &'static str,
-    /// The sentence in the help.
-    pub(crate) help: &'static str,
-    /// The role that a changing key needs; such keys exist in read-write mode only.
-    pub(crate) needs: Option<Role>,
-}
-
-const fn bind(
-    defaults: &'static [Chord],
-    intent: Intent,
-    views: Views,
-    hint: &'static str,
-    help: &'static str,
-) -> Binding {
-    Binding {
-        defaults,
-        intent,
-        views,
-        hint,
-        help,
-        needs: None,
-    }
-}
-
-const fn change(
-    defaults: &'static [Chord],
-    intent: Intent,
-    views: Views,
-    hint: &'static str,
-    help: &'static str,
-    needs: Role,
-) -> Binding {
-    Binding {
-        defaults,
-        intent,
-        views,
-        hint,
-        help,
-        needs: Some(needs),
-    }
 }
 
 use Intent as I;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 use shared::api::{
     AlertRulePatch, AlertRules, AlertView, ApiError, AuditView, BlockRequest, ConfigOverrides,
     ConfigPatch, ConfigResult, ConfigView, EventView, GroupQuery, GroupView, HistoryView, JobView,
@@ -22,6 +22,10 @@ pub(crate) enum Message {
     Tick(u64),
     /// A key was pressed.
     Key(KeyEvent),
+    /// A click, or a step of the wheel.
+    Mouse(MouseEvent),
+    /// The process was stopped, and goes on.
+    Continued,
     /// Text was pasted.
     Paste(String),
     /// The terminal has this many columns and rows now.

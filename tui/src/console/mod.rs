@@ -41,7 +41,9 @@ use crossterm::event::EventStream;
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::AdminApi;
@@ -106,7 +108,8 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     let mouse = options.configuration.console.mouse;
     let mut guard = Some(terminal::Guard::enter_with(mouse)?);
     let stop = CancellationToken::new();
-    watch_signals(&stop)?;
+    let mut runtime = Runtime::new(Arc::clone(&options.api), options.switchboard.clone());
+    watch_signals(&stop, runtime.continued())?;
     let _watch = watch_terminal(&stop);
     // The guard gives the terminal back. `Terminal` would write to it once more when dropped, and
     // panic over a dead one.
@@ -125,7 +128,6 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     if let Some(switchboard) = &options.switchboard {
         model.set_contexts(switchboard.contexts());
     }
-    let mut runtime = Runtime::new(options.api, options.switchboard);
     loop {
         let input: Input = Box::pin(EventStream::new());
         match runtime.run(&mut model, &mut screen, input, &stop).await? {
@@ -186,11 +188,13 @@ fn model_of(
     model
 }
 
-/// SIGTERM and SIGHUP end the console; the terminal is given back on the way out.
-fn watch_signals(stop: &CancellationToken) -> io::Result<()> {
+/// SIGTERM, SIGHUP and SIGINT end the console; the terminal is given back on the way out. Who was
+/// stopped by others paints everything anew.
+fn watch_signals(stop: &CancellationToken, goes_on: Arc<Notify>) -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = stop.clone();
     tokio::spawn(async move {
         loop {
@@ -199,6 +203,11 @@ fn watch_signals(stop: &CancellationToken) -> io::Result<()> {
                 _ = hangup.recv() => break,
                 // While an editor has the terminal its ^c is sent to us too, and means the editor.
                 _ = interrupt.recv() => if terminal::is_entered() { break },
+                _ = continued.recv() => {
+                    // A terminal that is gone by now is found out by the next frame.
+                    let _ = terminal::retake();
+                    goes_on.notify_one();
+                }
             }
         }
         stop.cancel();

@@ -262,6 +262,8 @@ pub(crate) struct Model {
     pub(crate) themes: Themes,
     /// Clicks and the wheel act.
     pub(crate) mouse: bool,
+    /// The row that was clicked last, and when.
+    pub(crate) clicked: Option<(String, u64)>,
     /// Commands of the configuration and what they stand for.
     pub(crate) aliases: BTreeMap<String, String>,
     /// What keys do.
@@ -356,6 +358,7 @@ impl Model {
             theme_name: DEFAULT.to_owned(),
             themes: Themes::default(),
             mouse: false,
+            clicked: None,
             aliases: BTreeMap::new(),
             keymap: Keymap::default(),
             zone: TimeZone::UTC,

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crossterm::event::{Event, KeyEventKind};
 use futures_util::{FutureExt, Stream, StreamExt};
 use ratatui::Terminal;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,8 @@ pub(crate) struct Runtime {
     posted: Receiver<Message>,
     left: CancellationToken,
     first: Option<Message>,
+    /// The process was stopped, and goes on.
+    continued: Arc<Notify>,
     switchboard: Option<Arc<dyn Switchboard>>,
 }
 
@@ -73,6 +76,7 @@ impl Runtime {
             posted,
             left: CancellationToken::new(),
             first: None,
+            continued: Arc::new(Notify::new()),
             switchboard,
         }
     }
@@ -99,6 +103,11 @@ impl Runtime {
             // A closed channel means that the console has left.
             let _ = post.blocking_send(Message::Switched(result));
         });
+    }
+
+    /// Who is told that the process was stopped and goes on.
+    pub(crate) fn continued(&self) -> Arc<Notify> {
+        Arc::clone(&self.continued)
     }
 
     /// Runs until the operator leaves or `stop` is cancelled.
@@ -132,6 +141,11 @@ impl Runtime {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
+                () = self.continued.notified() => {
+                    if let Some(ended) = self.take(model, terminal, Message::Continued)? {
+                        return Ok(ended);
+                    }
+                }
                 event = input.next() => {
                     typed = true;
                     if let Some(ended) = self.events(model, terminal, event, &mut input)? {
@@ -201,6 +215,7 @@ impl Runtime {
     ) -> io::Result<Option<Ended>> {
         let message = match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => Message::Key(key),
+            Event::Mouse(mouse) => Message::Mouse(mouse),
             Event::Paste(text) => Message::Paste(text),
             Event::Resize(columns, rows) => Message::Resize(columns, rows),
             _ => return Ok(None),

@@ -206,6 +206,23 @@ impl Drop for Guard {
     }
 }
 
+/// Sets every mode once more: whoever had the terminal while we were stopped has set its own.
+pub(crate) fn retake() -> io::Result<()> {
+    if !ENTERED.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    // Raw mode counts as set already.
+    disable_raw_mode()?;
+    enable_raw_mode()?;
+    execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        EnableBracketedPaste,
+        Hide
+    )?;
+    write_mouse(&mut io::stdout(), MOUSE.load(Ordering::SeqCst))
+}
+
 /// Gives the terminal back. Safe to call more than once; errors mean that it is gone.
 fn restore() {
     if ENTERED.swap(false, Ordering::SeqCst) {

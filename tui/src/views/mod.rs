@@ -96,6 +96,8 @@ pub(crate) struct ColumnInfo {
     pub(crate) figures: bool,
     /// It is on the screen now.
     pub(crate) shown: bool,
+    /// Its first column on the screen and its width, where it is.
+    pub(crate) span: Option<(u16, u16)>,
 }
 
 /// All columns of a place at a width, in their order on the screen.
@@ -124,6 +126,7 @@ pub(crate) fn columns_of(model: &Model, place: &Place) -> Vec<ColumnInfo> {
 
 fn infos<T, C>(columns: &[Column<T, C>], width: u16, list: &ListState<T>) -> Vec<ColumnInfo> {
     let shown = grid::plan(columns, width, list.skip, list.columns.as_deref());
+    let spans = grid::spans(&shown);
     grid::order(columns, list.columns.as_deref())
         .into_iter()
         .map(|i| ColumnInfo {
@@ -132,6 +135,7 @@ fn infos<T, C>(columns: &[Column<T, C>], width: u16, list: &ListState<T>) -> Vec
             sort: columns[i].sort,
             figures: columns[i].align == Align::Right,
             shown: shown.iter().any(|(at, _)| *at == i),
+            span: spans.iter().find(|(at, _)| *at == i).map(|(_, span)| *span),
         })
         .collect()
 }

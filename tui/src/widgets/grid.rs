@@ -150,6 +150,17 @@ fn chosen_columns<T, C>(columns: &[Column<T, C>], choice: &Choice, skip: usize) 
     chosen
 }
 
+/// Where the columns of a plan stand: the first column on the screen, and the width.
+pub(crate) fn spans(plan: &[(usize, u16)]) -> Vec<(usize, (u16, u16))> {
+    let mut x = GUTTER;
+    let mut spans = Vec::new();
+    for &(i, width) in plan {
+        spans.push((i, (x, width)));
+        x += width + 1;
+    }
+    spans
+}
+
 /// Paints the titles and the visible rows.
 pub(crate) fn paint<'r, T: 'r, C>(
     canvas: &mut Canvas<'_>,

@@ -17,6 +17,8 @@ pub(crate) struct RangeMarked {
 pub(crate) trait AnyList {
     /// Moves the cursor by `rows`.
     fn move_by(&mut self, rows: isize);
+    /// Moves the cursor to a line of the screen; the id of its row, if there is one.
+    fn point_at(&mut self, line: usize) -> Option<String>;
     /// To the first row of all; whether it must be asked for.
     fn to_top(&mut self) -> bool;
     /// To the last row of all; whether it must be asked for.
@@ -72,6 +74,15 @@ impl<T: Row> AnyList for ListState<T> {
         self.held = true;
         self.at = self.at.saturating_add_signed(rows);
         self.settle();
+    }
+
+    fn point_at(&mut self, line: usize) -> Option<String> {
+        let at = self.top + line;
+        let key = self.rows.get(at)?.key();
+        self.held = true;
+        self.at = at;
+        self.settle();
+        Some(key)
     }
 
     fn to_top(&mut self) -> bool {

@@ -6,6 +6,7 @@ mod configured;
 mod contexts;
 mod desk;
 mod fleet;
+mod mouse;
 mod panels;
 mod pickers;
 mod runtime;

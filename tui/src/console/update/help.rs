@@ -47,6 +47,18 @@ fn typed(dialog: &mut HelpDialog, event: KeyEvent) {
     }
 }
 
+/// The wheel turns.
+pub(super) fn scroll(model: &mut Model, intent: Intent, rows: usize) {
+    let Some(Dialog::Help(mut dialog)) = model.dialog.take() else {
+        return;
+    };
+    dialog.top = match intent {
+        Intent::Up => dialog.top.saturating_sub(rows),
+        _ => (dialog.top + rows).min(last_top(model, &dialog)),
+    };
+    model.dialog = Some(Dialog::Help(dialog));
+}
+
 /// Whether the help stays.
 fn pressed(model: &Model, dialog: &mut HelpDialog, event: KeyEvent) -> bool {
     let page = usize::from(help::room(layout::body(model.size)).1).max(1);

@@ -189,7 +189,7 @@ pub(super) fn set_refresh(model: &mut Model, index: usize) {
     );
 }
 
-fn movement(model: &mut Model, intent: Intent, effects: &mut Vec<Effect>) {
+pub(super) fn movement(model: &mut Model, intent: Intent, effects: &mut Vec<Effect>) {
     let following = *model.place() == Place::Events;
     let place = model.place().clone();
     let last = match place {
@@ -338,7 +338,7 @@ fn kept_filter(model: &Model, place: &Place) -> String {
 }
 
 /// Enter: what the row under the cursor leads to.
-fn open(model: &mut Model) {
+pub(super) fn open(model: &mut Model) {
     let lists = &model.lists;
     let (place, filter) = match model.place() {
         Place::Pulse => match pulse::target(model) {

@@ -14,6 +14,7 @@ mod keys;
 mod lists;
 pub(crate) use keys::about;
 pub(crate) mod looks;
+mod mouse;
 mod pickers;
 mod prompt;
 mod realm;
@@ -44,6 +45,11 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
     match message {
         Message::Tick(now_ms) => tick(model, now_ms, &mut effects),
         Message::Key(event) => keys::key(model, event, &mut effects),
+        Message::Mouse(event) => mouse::mouse(model, event, &mut effects),
+        Message::Continued => {
+            model.dirty = true;
+            effects.push(Effect::Redraw);
+        }
         Message::Paste(text) => prompt::paste(model, &text),
         Message::Resize(columns, rows) => {
             model.size = (columns, rows);
