@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Set,
     /// A filter in front of all lists.
     Scope,
+    /// The list into a file.
+    Export,
     /// Words that stand for commands.
     Alias,
     /// Who we are and what we may.
@@ -164,6 +166,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
         &["set"],
         "theme|rate|mouse|ascii VALUE",
         "an option of the console",
+    ),
+    (
+        Command::Export,
+        &["export", "export!"],
+        "[FILE.csv|.json|.jsonl|stop]",
+        "all that matches into a file; with ! over one that is there",
     ),
     (
         Command::Alias,

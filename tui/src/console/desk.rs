@@ -48,6 +48,8 @@ pub(crate) struct Toast {
 pub(crate) struct Desk {
     /// A filter that is put in front of the filter of every list.
     pub(crate) scope: String,
+    /// Rows that the export which runs has written, and of how many.
+    pub(crate) export: Option<(u64, u64)>,
     /// The panel below a list is open or closed, whatever the screen has room for.
     pub(crate) preview: Option<bool>,
     commands: Vec<String>,

@@ -14,6 +14,8 @@ use crate::client::{AdminApi, ClientError, ClientResult};
 const FREEZE_PAGE: u32 = ListQuery::MAX_LIMIT;
 /// Sessions that a frozen set can hold.
 const FREEZE_MAX: usize = super::update::BULK_MAX;
+/// Ids in one filter: as many as fit its length.
+const MARKED_PAGE: usize = 200;
 /// Newest events asked for.
 const EVENTS_LIMIT: u32 = 200;
 
@@ -59,6 +61,7 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
             Answer::Session(Box::new(api.session(id).await?))
         }
         Question::Targets(filter) => freeze(api, filter).await?,
+        Question::Marked(marked) => marked_now(api, marked).await?,
         Question::Realm(name) | Question::OneRealm(name) => {
             Answer::Realm(Box::new(api.realm(name).await?))
         }
@@ -89,6 +92,31 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         }
         Question::TopUsers(_, query) => Answer::Groups(api.groups(query).await?),
     })
+}
+
+/// Looks the marked sessions up. One whose node does not answer is not held to be gone.
+async fn marked_now(api: &dyn AdminApi, marked: &[SessionView]) -> ClientResult<Answer> {
+    let mut found = Vec::new();
+    let mut gone = Vec::new();
+    for part in marked.chunks(MARKED_PAGE) {
+        let ids: Vec<String> = part.iter().map(|s| s.id.to_string()).collect();
+        let query = ListQuery {
+            filter: Some(format!("id={}", ids.join("|"))),
+            limit: Some(FREEZE_PAGE),
+            ..ListQuery::default()
+        };
+        let page = api.sessions(&query).await?;
+        for session in part {
+            if let Some(now) = page.items.iter().find(|now| now.id == session.id) {
+                found.push(now.clone());
+            } else if page.missing.iter().any(|m| m.node == session.node) {
+                found.push(session.clone());
+            } else {
+                gone.push(session.clone());
+            }
+        }
+    }
+    Ok(Answer::Marked(found, gone))
 }
 
 /// A thing as the API tells it.

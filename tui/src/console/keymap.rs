@@ -126,6 +126,7 @@ pub(crate) enum Intent {
     Slower,
     Copy,
     Json,
+    Export,
     Preview,
     Group,
     Reconnect,
@@ -385,6 +386,13 @@ static BINDINGS: &[Binding] = &[
         Views::LISTS.and(Views::SESSION).and(Views::REALM),
         "json",
         "all that the API tells of it, to read and search",
+    ),
+    bind(
+        &[key('e')],
+        I::Export,
+        Views::PAGED,
+        "export",
+        "all that matches into a file: offers its name",
     ),
     bind(
         &[key('P')],

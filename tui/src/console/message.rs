@@ -14,6 +14,7 @@ use shared::api::{
 use shared::{NodeId, Realm, SessionId};
 
 use super::switch::Connected;
+use super::export::{ExportJob, ExportNews};
 use crate::client::{ConfigScope, HistoryOf};
 
 /// Something that happened.
@@ -52,6 +53,8 @@ pub(crate) enum Message {
     Switched(Result<Connected, String>),
     /// An editor came back with a text, or could not be run.
     Edited(Result<Written, String>),
+    /// How an export goes.
+    Exported(ExportNews),
     /// A text was written into this file, or not.
     Saved(Result<PathBuf, String>),
 }
@@ -87,6 +90,10 @@ pub(crate) enum Effect {
         /// The file that has it already.
         file: Option<PathBuf>,
     },
+    /// Write a list into a file, and post how it goes.
+    Export(Box<ExportJob>),
+    /// Stop that; nothing is left of the file.
+    StopExport,
     /// Remove a file of an editor.
     Discard(PathBuf),
     /// Write a text into a new private file whose name begins so, and post its path.
@@ -150,6 +157,8 @@ pub(crate) enum Question {
     KillTarget(String),
     /// All sessions that match, up to a limit, to be frozen for a bulk kill.
     Targets(String),
+    /// Which of the marked sessions are still there; as they were when last seen.
+    Marked(Vec<SessionView>),
     /// One realm, as it is after a lost compare-and-set.
     Realm(Realm),
     /// What a realm document would do.
@@ -236,7 +245,7 @@ impl Question {
             Self::TopRealms(_) => "realms",
             Self::Session(_) => "session",
             Self::KillTarget(_) => "kill",
-            Self::Targets(_) => "targets",
+            Self::Targets(_) | Self::Marked(_) => "targets",
             Self::Realm(_) => "realm",
             Self::Preview(..) => "preview",
             Self::RotateSecrets(_) => "rotate-secrets",
@@ -275,6 +284,8 @@ pub(crate) enum Answer {
     Session(Box<SessionDetail>),
     /// To [`Question::Targets`]: the sessions, and how many match in all.
     Targets(Vec<SessionView>, u64),
+    /// To [`Question::Marked`]: those that are there as they are now, and those that are gone.
+    Marked(Vec<SessionView>, Vec<SessionView>),
     /// To [`Question::Realm`].
     Realm(Box<RealmView>),
     /// To [`Question::Events`].

@@ -10,6 +10,7 @@ mod desk;
 pub(crate) mod document;
 mod editing;
 mod effects;
+mod export;
 pub(crate) mod fleet_forms;
 pub(crate) mod history;
 pub(crate) mod keymap;

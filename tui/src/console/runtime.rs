@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::effects;
+use super::export;
 use super::message::{Effect, Message};
 use super::model::Model;
 use super::switch::Switchboard;
@@ -60,6 +61,8 @@ pub(crate) struct Runtime {
     post: Sender<Message>,
     posted: Receiver<Message>,
     left: CancellationToken,
+    /// Stops the export that runs.
+    export: CancellationToken,
     first: Option<Message>,
     /// The process was stopped, and goes on.
     continued: Arc<Notify>,
@@ -75,6 +78,7 @@ impl Runtime {
             post,
             posted,
             left: CancellationToken::new(),
+            export: CancellationToken::new(),
             first: None,
             continued: Arc::new(Notify::new()),
             switchboard,
@@ -273,6 +277,13 @@ impl Runtime {
                         let _ = post.blocking_send(Message::Saved(saved));
                     });
                 }
+                Effect::Export(job) => {
+                    let stop = self.left.child_token();
+                    self.export = stop.clone();
+                    let (api, post) = (Arc::clone(&self.api), self.post.clone());
+                    tokio::spawn(export::run(api, *job, post, stop));
+                }
+                Effect::StopExport => self.export.cancel(),
                 Effect::Suspend => ended = Some(Ended::Suspend),
                 Effect::Quit => ended = Some(Ended::Quit),
             }

@@ -69,6 +69,7 @@ pub fn snapshot_views() -> Vec<&'static str> {
         | Command::Set
         | Command::Scope
         | Command::Alias
+        | Command::Export
         | Command::WhoAmI
         | Command::Reload
         | Command::Quit => false,

@@ -162,6 +162,9 @@ fn crumbs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     if !model.desk.scope.is_empty() {
         right.push(format!("scope {}", model.desk.scope));
     }
+    if let Some((rows, of)) = model.desk.export {
+        right.push(format!("exporting {} of {}", grouped(rows), grouped(of)));
+    }
     if model.paused {
         right.push("PAUSED".to_owned());
     }

@@ -84,6 +84,7 @@ impl Intent {
             Self::Faster => ("faster", G::Look),
             Self::Slower => ("slower", G::Look),
             Self::Copy => ("copy", G::Look),
+            Self::Export => ("export", G::Look),
             Self::Json => ("json", G::Look),
             Self::Preview => ("preview", G::Look),
             Self::Group => ("group", G::Look),

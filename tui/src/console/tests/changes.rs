@@ -275,3 +275,34 @@ fn a_refused_change_leaves_the_dialog_open() {
     };
     assert!(form.error.is_some() && !form.busy);
 }
+
+#[test]
+fn marked_sessions_that_have_ended_are_told_when_the_dialog_opens() {
+    let mut rig = Rig::writable(30);
+    rig.keys("3   ");
+    assert_eq!(rig.model.lists.sessions.marks.len(), 3);
+    let first = rig
+        .model
+        .lists
+        .sessions
+        .marks
+        .keys()
+        .next()
+        .unwrap()
+        .clone();
+    let gone = first.clone();
+    rig.api
+        .edit_sessions(move |s| s.retain(|s| s.id.to_string() != gone));
+    rig.keys("X");
+    assert_snapshot!("kill_marked_80x24", rig.screen());
+    assert!(!rig.model.lists.sessions.marks.contains_key(&first));
+    rig.press(KeyCode::Esc);
+    rig.api.edit_sessions(Vec::clear);
+    rig.keys("X");
+    assert!(rig.model.dialog.is_none());
+    let screen = rig.screen();
+    assert!(
+        screen.contains("all 2 marked sessions have ended"),
+        "{screen}"
+    );
+}

@@ -6,6 +6,8 @@ use crossterm::event::KeyCode;
 use insta::assert_snapshot;
 
 use super::Rig;
+use crate::console::export::ExportNews;
+use crate::console::message::Message;
 use crate::console::model::{Dialog, Place};
 
 fn prompt(rig: &Rig) -> &str {
@@ -245,4 +247,82 @@ fn sessions_are_grouped_by_one_thing_after_the_other() {
     }
     rig.press(KeyCode::Enter);
     assert_eq!(*rig.model.place(), Place::Sessions);
+}
+
+#[test]
+fn a_list_is_exported_whole_and_never_over_a_file_by_accident() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let mut rig = Rig::new(2_500, (100, 24));
+    rig.keys("3");
+    rig.line("/node=fra1");
+    for name in ["a.csv", "b.jsonl", "c.json"] {
+        rig.line(&format!(":export {}", file(name)));
+        let screen = rig.screen();
+        assert!(screen.contains("834 rows written"), "{screen}");
+    }
+    let lines = |name: &str| std::fs::read_to_string(file(name)).unwrap().lines().count();
+    assert_eq!((lines("a.csv"), lines("b.jsonl")), (835, 834));
+    let text = std::fs::read_to_string(file("c.json")).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["items"].as_array().unwrap().len(), 834);
+    rig.line("/");
+    rig.press(KeyCode::Esc);
+    rig.line(&format!(":export {}", file("a.csv")));
+    assert!(
+        rig.screen().contains(":export! writes over it"),
+        "{}",
+        rig.screen()
+    );
+    assert_eq!(lines("a.csv"), 835);
+    rig.line(&format!(":export! {}", file("a.csv")));
+    assert!(rig.screen().contains("rows written"), "{}", rig.screen());
+    rig.line(&format!(":export {}", file("no/such/folder.csv")));
+    assert!(rig.screen().contains("not exported"), "{}", rig.screen());
+    rig.line(":export x.doc");
+    let error = rig.model.prompt.as_ref().unwrap().error.clone().unwrap();
+    assert!(error.contains(".csv, .json or .jsonl"), "{error}");
+    rig.ctrl('c');
+    rig.keys("e");
+    assert!(
+        prompt(&rig).starts_with("export sessions-20"),
+        "{}",
+        prompt(&rig)
+    );
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 3, "nothing half-written stays");
+}
+
+#[test]
+fn an_export_that_fails_or_is_stopped_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(30, (100, 24));
+    rig.keys("3");
+    rig.api.set_unreachable(true);
+    rig.line(&format!(
+        ":export {}",
+        folder.path().join("x.csv").display()
+    ));
+    assert!(rig.screen().contains("not exported"), "{}", rig.screen());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let (to, mut from) = tokio::sync::mpsc::channel(4);
+    let stop = tokio_util::sync::CancellationToken::new();
+    stop.cancel();
+    let job = crate::console::export::ExportJob {
+        kind: crate::console::message::Kind::Sessions,
+        filter: None,
+        sort: None,
+        file: folder.path().join("y.csv"),
+        overwrite: false,
+    };
+    let api = std::sync::Arc::clone(&rig.api);
+    rig.api.set_unreachable(false);
+    let run = crate::console::export::run(api, job, to, stop);
+    rig.runtime.block_on(run);
+    let news = from.try_recv();
+    assert!(matches!(news, Ok(Message::Exported(ExportNews::Stopped))));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    rig.line(":export stop");
+    let error = rig.model.prompt.as_ref().unwrap().error.clone().unwrap();
+    assert!(error.contains("no export runs"), "{error}");
 }

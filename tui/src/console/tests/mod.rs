@@ -110,6 +110,18 @@ impl Rig {
         match effect {
             Effect::Ask(question) => self.runtime.block_on(effects::ask(api, question, to)),
             Effect::Act(action) => self.runtime.block_on(effects::act(api, action, to)),
+            Effect::Export(job) => {
+                let (to, mut from) = tokio::sync::mpsc::channel(64);
+                let stop = tokio_util::sync::CancellationToken::new();
+                self.runtime
+                    .block_on(super::export::run(api, *job, to, stop));
+                let mut last = None;
+                while let Ok(message) = from.try_recv() {
+                    last = Some(message);
+                }
+                return last;
+            }
+            Effect::StopExport => {}
             Effect::Copy(text) => self.copied.push(text),
             Effect::Quit => self.left = true,
             Effect::Mouse(on) => self.mouse = on,

@@ -37,6 +37,8 @@ pub(super) fn answered(
                 question,
                 Question::KillTarget(_)
                     | Question::Targets(_)
+                    | Question::Marked(_)
+                    | Question::Json(_)
                     | Question::Realm(_)
                     | Question::EditSetting(..)
                     | Question::Overrides(_)
@@ -101,6 +103,7 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
             change::kill_one(model, &detail.session);
         }
         (_, Answer::Session(detail)) => take_session(model, *detail),
+        (_, Answer::Marked(found, gone)) => change::kill_marked(model, found, &gone),
         (Question::Targets(filter), Answer::Targets(sessions, matched)) => {
             change::kill_many(model, Some(&filter), sessions, matched);
         }

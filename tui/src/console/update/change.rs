@@ -10,7 +10,7 @@ use shared::{Realm, SessionId};
 
 use super::super::keymap::{Binding, Intent};
 use super::super::message::{Effect, Question};
-use super::super::model::{Model, Place};
+use super::super::model::{Dialog, Model, Place};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
 use super::{answers, config, editor, fleet, guard, realm, secrets};
@@ -85,8 +85,9 @@ pub(super) fn kill(model: &mut Model, effects: &mut Vec<Effect>) {
         }
         _ if !model.lists.sessions.marks.is_empty() => {
             let marked: Vec<_> = model.lists.sessions.marks.values().cloned().collect();
-            let count = marked.len() as u64;
-            kill_many(model, None, marked, count);
+            // Rows that are not on the screen may have ended long ago.
+            model.say(Tone::Normal, "looking the marked sessions up...");
+            answers::ask_for_dialog(model, Question::Marked(marked), effects);
         }
         _ => {
             if let Some(session) = model.lists.sessions.selected().cloned() {
@@ -209,6 +210,44 @@ pub(super) fn kill_many(
         count: ids.len() as u64,
     };
     guard::open_for(model, form, Purpose::KillMany(ids), &deed);
+}
+
+/// Opens the dialog for the marked sessions that are still there, and tells of those that are gone.
+pub(super) fn kill_marked(model: &mut Model, found: Vec<SessionView>, gone: &[SessionView]) {
+    for session in gone {
+        model.lists.sessions.marks.remove(&session.id.to_string());
+    }
+    if model.dialog.is_some() {
+        return;
+    }
+    if found.is_empty() && !gone.is_empty() {
+        let text = format!(
+            "all {} marked sessions have ended",
+            grouped(gone.len() as u64)
+        );
+        model.say(Tone::Warn, text);
+        return;
+    }
+    let count = found.len() as u64;
+    kill_many(model, None, found, count);
+    if gone.is_empty() {
+        return;
+    }
+    let names: Vec<String> = gone
+        .iter()
+        .take(2)
+        .map(|s| format!("{} {}", s.id, s.user))
+        .collect();
+    let more = if gone.len() > 2 { ", ..." } else { "" };
+    let count = grouped(gone.len() as u64);
+    let text = format!("{count} ended since: {}{more}", names.join(", "));
+    match model.dialog.take() {
+        Some(Dialog::Form(form, purpose)) => {
+            let form = Box::new(form.fact("unmarked", text));
+            model.dialog = Some(Dialog::Form(form, purpose));
+        }
+        other => model.dialog = other,
+    }
 }
 
 /// Says what a bulk kill will end.

@@ -14,8 +14,8 @@ use super::super::pulse;
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
 use super::{
-    ask, ask_list_again, ask_view, change, config, documents, enter, fleet, help, jobs, jump,
-    pickers, prompt, realm, secrets, set_filter, set_trail, travel,
+    ask, ask_list_again, ask_view, change, config, documents, enter, exports, fleet, help, jobs,
+    jump, pickers, prompt, realm, secrets, set_filter, set_trail, travel,
 };
 use crate::widgets::form::FormAnswer;
 
@@ -55,6 +55,8 @@ fn interrupt(model: &mut Model, effects: &mut Vec<Effect>) {
     model.interrupted_ms = Some(model.now_ms);
     if again {
         effects.push(Effect::Quit);
+    } else if model.desk.export.is_some() && model.prompt.is_none() && model.dialog.is_none() {
+        effects.push(Effect::StopExport);
     } else if model.prompt.take().is_none() && model.dialog.take().is_none() {
         model.say(Tone::Normal, "^c once more leaves");
     }
@@ -171,6 +173,7 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
         I::Faster => set_refresh(model, model.refresh.saturating_sub(1)),
         I::Slower => set_refresh(model, model.refresh + 1),
         I::Copy => pickers::open_copy(model),
+        I::Export => exports::offer(model),
         I::Json => documents::open_json(model, effects),
         I::Preview => preview(model),
         I::Group => group(model),

@@ -5,6 +5,7 @@ mod change;
 mod config;
 mod documents;
 mod editor;
+mod exports;
 mod fleet;
 mod guard;
 pub(crate) use change::BULK_MAX;
@@ -64,6 +65,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             model.dirty |= *model.place() == Place::Pulse;
         }
         Message::Edited(result) => editor::done(model, result, &mut effects),
+        Message::Exported(news) => exports::news(model, news),
         Message::Saved(Ok(path)) => {
             let text = format!("written to {}; nothing was changed", path.display());
             model.say(Tone::Good, text);

@@ -10,7 +10,7 @@ use super::super::command::{self, Command};
 use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place, Prompt, PromptKind};
 use super::super::theme::Tone;
-use super::{answers, change, documents, help, jump, keys, lists, looks, set_filter};
+use super::{answers, change, documents, exports, help, jump, keys, lists, looks, set_filter};
 use crate::widgets::form::edit_request;
 
 /// Begins a line.
@@ -22,6 +22,11 @@ pub(super) fn open(model: &mut Model, kind: PromptKind) {
             .map(|l| l.filter().to_owned())
             .unwrap_or_default(),
     };
+    open_with(model, kind, text);
+}
+
+/// Begins a line with a text.
+pub(super) fn open_with(model: &mut Model, kind: PromptKind, text: String) {
     model.prompt = Some(Prompt {
         kind,
         input: Input::new(text),
@@ -164,6 +169,7 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
         Command::ReadOnly => keys::read_only(model),
         Command::Theme => looks::theme(model, rest)?,
         Command::Scope => lists::scope(model, rest, effects)?,
+        Command::Export => exports::begin(model, rest, word.ends_with('!'), effects)?,
         Command::Alias => documents::aliases(model),
         Command::WhoAmI => documents::whoami(model),
         Command::Reload => lists::reload(model, effects),
