@@ -57,6 +57,15 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// What of it holds in another context: habits, but no scope.
+    pub(crate) fn elsewhere(self) -> Self {
+        Self {
+            scope: String::new(),
+            export: None,
+            ..self
+        }
+    }
+
     /// Lines of that kind typed before, oldest first.
     pub(crate) fn lines(&self, kind: PromptKind) -> &[String] {
         match kind {

@@ -517,20 +517,8 @@ static BINDINGS: &[Binding] = &[
     bind(&[key('+')], I::Faster, Views::ALL, "", "refresh more often"),
     bind(&[key('_')], I::Slower, Views::ALL, "", "refresh less often"),
     bind(&[key('R')], I::Reconnect, Views::ALL, "", "reconnect now"),
-    bind(
-        &[ctrl('l')],
-        I::Redraw,
-        Views::ALL,
-        "",
-        "paint the screen anew",
-    ),
-    bind(
-        &[ctrl('z')],
-        I::Suspend,
-        Views::ALL,
-        "",
-        "suspend to the shell",
-    ),
+    bind(&[ctrl('l')], I::Redraw, Views::ALL, "", "repaint"),
+    bind(&[ctrl('z')], I::Suspend, Views::ALL, "", "to the shell"),
     bind(
         &[ctrl('c')],
         I::Interrupt,

@@ -13,8 +13,8 @@ use shared::api::{
 };
 use shared::{NodeId, Realm, SessionId};
 
-use super::switch::Connected;
 use super::export::{ExportJob, ExportNews};
+use super::switch::Connected;
 use crate::client::{ConfigScope, HistoryOf};
 
 /// Something that happened.

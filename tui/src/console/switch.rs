@@ -76,6 +76,7 @@ impl Model {
         new.themes = std::mem::take(&mut self.themes);
         new.keymap = std::mem::take(&mut self.keymap);
         new.aliases = std::mem::take(&mut self.aliases);
+        new.desk = std::mem::take(&mut self.desk).elsewhere();
         new.mouse = self.mouse;
         new.zone = self.zone.clone();
         new.refresh = self.refresh;
