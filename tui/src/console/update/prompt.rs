@@ -168,11 +168,9 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
         Command::ReadWrite => answers::allow_changes(model),
         Command::ReadOnly => keys::read_only(model),
         Command::Theme => looks::theme(model, rest)?,
-        Command::Scope => lists::scope(model, rest, effects)?,
-        Command::Export => exports::begin(model, rest, word.ends_with('!'), effects)?,
-        Command::Alias => documents::aliases(model),
-        Command::WhoAmI => documents::whoami(model),
-        Command::Reload => lists::reload(model, effects),
+        Command::Scope | Command::Export | Command::Alias | Command::WhoAmI | Command::Reload => {
+            own(model, &command, line, effects)?
+        }
         Command::Set => looks::set(model, rest, effects)?,
         Command::Help => help::open(model),
         Command::Quit => effects.push(Effect::Quit),
@@ -193,6 +191,25 @@ fn visit(model: &mut Model, place: Place, filter: &str) -> Result<(), String> {
         Filter::parse(filter, columns).map_err(|e| e.to_string())?;
     }
     jump(model, place, filter);
+    Ok(())
+}
+
+/// Commands about the console itself.
+fn own(
+    model: &mut Model,
+    command: &Command,
+    line: &str,
+    effects: &mut Vec<Effect>,
+) -> Result<(), String> {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let rest = rest.trim();
+    match command {
+        Command::Scope => lists::scope(model, rest, effects)?,
+        Command::Export => exports::begin(model, rest, word.ends_with('!'), effects)?,
+        Command::Alias => documents::aliases(model),
+        Command::WhoAmI => documents::whoami(model),
+        _ => lists::reload(model, effects),
+    }
     Ok(())
 }
 
