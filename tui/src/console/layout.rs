@@ -108,7 +108,10 @@ pub(crate) fn has_chart(model: &Model) -> bool {
         _ if model.desk.preview == Some(false) => false,
         Place::Nodes | Place::Realms => height >= CHARTS_FROM,
         Place::Users => height >= 36 || model.desk.preview == Some(true),
-        Place::Sessions => height >= CHARTS_FROM || (height >= 36 && width >= SIDE_BY_SIDE),
+        Place::Sessions if width >= SIDE_BY_SIDE => {
+            height >= 36 || model.desk.preview == Some(true)
+        }
+        Place::Sessions => height >= CHARTS_FROM,
         _ => false,
     }
 }

@@ -3,6 +3,7 @@
 use crossterm::event::KeyCode;
 
 use super::Rig;
+use crate::client::fake::poison::Poison;
 use crate::console::model::Place;
 use crate::console::pulse::Panel;
 
@@ -38,6 +39,86 @@ fn only_a_visible_session_under_a_resting_cursor_is_watched() {
     rig.api.clear_calls();
     rig.second();
     assert!(rig.called("history session/").is_empty(), "paused");
+}
+
+#[test]
+fn no_view_breaks_whatever_strangers_write_and_however_small_the_screen() {
+    let lines = [
+        ":pulse",
+        ":nodes",
+        ":sessions",
+        ":users",
+        ":realms",
+        ":audit",
+        ":refusals",
+        ":refusal-counts",
+        ":alerts",
+        ":alert-rules",
+        ":redirects",
+        ":config fra1",
+        ":diff fra1 lon1",
+        ":top user",
+        ":contexts",
+    ];
+    for poison in [
+        Poison::Names,
+        Poison::Long,
+        Poison::Figures,
+        Poison::Empty,
+        Poison::One,
+    ] {
+        let mut rig = Rig::writable(12);
+        rig.api.poison(poison);
+        for line in lines {
+            rig.line(line);
+            for deeper in [false, true] {
+                if deeper {
+                    rig.press(KeyCode::Enter);
+                }
+                rig.second();
+                for size in [
+                    (40, 10),
+                    (60, 15),
+                    (80, 24),
+                    (119, 39),
+                    (160, 45),
+                    (300, 100),
+                ] {
+                    rig.model.size = size;
+                    rig.second();
+                    let screen = rig.screen();
+                    assert!(
+                        !screen.chars().any(|c| c.is_control() && c != '\n'),
+                        "{screen}"
+                    );
+                    assert_eq!(screen.lines().count(), usize::from(size.1));
+                }
+                rig.model.size = (80, 24);
+            }
+            rig.ctrl('c');
+            rig.model.interrupted_ms = None;
+        }
+    }
+}
+
+#[test]
+fn figures_are_dim_and_marked_once_the_node_is_away() {
+    let mut rig = Rig::new(30, (160, 45));
+    rig.keys("2");
+    rig.second();
+    rig.api.set_unreachable(true);
+    for _ in 0..60 {
+        rig.second();
+    }
+    let screen = rig.screen();
+    let header = screen.lines().next().unwrap();
+    assert!(
+        header.contains("nodes ?/3") && header.contains("in -"),
+        "{header}"
+    );
+    assert!(header.contains("30~"), "{header}");
+    assert!(screen.contains("!! "), "{screen}");
+    assert!(screen.contains("ams1"), "rows are kept: {screen}");
 }
 
 #[test]
