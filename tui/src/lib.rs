@@ -9,5 +9,7 @@ mod editor;
 pub mod guardrails;
 pub mod realm_document;
 pub mod settings;
+#[cfg(test)]
+mod verbs;
 mod views;
 mod widgets;

@@ -32,7 +32,7 @@ pub mod token;
 pub mod user;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

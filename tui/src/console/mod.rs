@@ -16,7 +16,7 @@ pub(crate) mod history;
 pub(crate) mod keymap;
 pub(crate) mod layout;
 pub(crate) mod list;
-mod message;
+pub(crate) mod message;
 pub(crate) mod model;
 mod panels;
 pub(crate) mod pickers;
@@ -248,4 +248,4 @@ impl Drop for Watch {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

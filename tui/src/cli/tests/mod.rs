@@ -22,15 +22,15 @@ use crate::client::fake::FakeAdmin;
 use crate::client::{AdminApi as _, ClientError};
 use crate::guardrails::Guardrails;
 
-type Edit = Box<dyn FnOnce(&str) -> String + Send>;
+pub(crate) type Edit = Box<dyn FnOnce(&str) -> String + Send>;
 
 /// A person who gives these answers, or nobody.
 #[derive(Default)]
-struct Script {
-    person: bool,
-    answers: VecDeque<String>,
-    edits: VecDeque<Edit>,
-    guardrails: Guardrails,
+pub(crate) struct Script {
+    pub(crate) person: bool,
+    pub(crate) answers: VecDeque<String>,
+    pub(crate) edits: VecDeque<Edit>,
+    pub(crate) guardrails: Guardrails,
 }
 
 impl Script {
@@ -67,10 +67,10 @@ impl Asked for Script {
     }
 }
 
-struct Ran {
-    code: u8,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) code: u8,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
@@ -79,7 +79,7 @@ impl Ran {
     }
 }
 
-async fn run_as(api: &FakeAdmin, script: &mut Script, args: &[&str]) -> Ran {
+pub(crate) async fn run_as(api: &FakeAdmin, script: &mut Script, args: &[&str]) -> Ran {
     let args = ["relayctl"].iter().chain(args);
     let cli = Cli::try_parse_from(args).unwrap_or_else(|e| panic!("{e}"));
     let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -103,6 +103,11 @@ impl FakeAdmin {
         self.state().fail_next_change = Some(error);
     }
 
+    /// Jobs from now on say that they still run.
+    pub fn hold_jobs(&self) {
+        self.state().hold_jobs = true;
+    }
+
     /// Forgets the calls so far.
     pub fn clear_calls(&self) {
         self.state().calls.clear();

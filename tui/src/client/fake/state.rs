@@ -37,6 +37,7 @@ pub(super) struct State {
     pub(super) unreachable: bool,
     pub(super) fail_next: Option<ClientError>,
     pub(super) fail_next_change: Option<ClientError>,
+    pub(super) hold_jobs: bool,
     pub(super) role: Role,
 }
 
@@ -64,6 +65,7 @@ impl State {
             unreachable: false,
             fail_next: None,
             fail_next_change: None,
+            hold_jobs: false,
             role: Role::Admin,
         };
         state.count();
@@ -279,7 +281,11 @@ impl State {
             node: data::node_id("fra1"),
             title: format!("kill {} sessions", items.len()),
             actor: "unix:0".into(),
-            state: JobState::Done,
+            state: if self.hold_jobs {
+                JobState::Running
+            } else {
+                JobState::Done
+            },
             total: items.len() as u64,
             done: items.len() as u64,
             failed,

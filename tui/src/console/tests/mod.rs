@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::message::{Effect, Message, Written};
+use super::message::{Action, Effect, Message, Written};
 use super::model::Model;
 use super::theme::Theme;
 use super::update::update;
@@ -30,31 +30,33 @@ use crate::client::fake::FakeAdmin;
 const ROUNDS: usize = 20;
 
 /// What the operator does in the editor; an error: it cannot be run.
-pub(super) type Edit = Box<dyn FnOnce(&str) -> Result<String, String>>;
+pub(crate) type Edit = Box<dyn FnOnce(&str) -> Result<String, String>>;
 
 /// A console on a double.
-pub(super) struct Rig {
-    pub(super) api: Arc<FakeAdmin>,
-    pub(super) model: Model,
-    pub(super) copied: Vec<String>,
-    pub(super) left: bool,
+pub(crate) struct Rig {
+    pub(crate) api: Arc<FakeAdmin>,
+    pub(crate) model: Model,
+    pub(crate) copied: Vec<String>,
+    pub(crate) left: bool,
     /// The terminal was told to tell of the mouse.
-    pub(super) mouse: bool,
-    pub(super) edits: VecDeque<Edit>,
-    pub(super) discarded: Vec<PathBuf>,
-    pub(super) saved: Vec<String>,
-    pub(super) switched_to: Vec<String>,
-    pub(super) runtime: tokio::runtime::Runtime,
+    pub(crate) mouse: bool,
+    /// What was done, in order.
+    pub(crate) acted: Vec<Action>,
+    pub(crate) edits: VecDeque<Edit>,
+    pub(crate) discarded: Vec<PathBuf>,
+    pub(crate) saved: Vec<String>,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) switched_to: Vec<String>,
 }
 
 impl Rig {
     /// A console that has loaded its first view.
-    pub(super) fn new(sessions: usize, size: (u16, u16)) -> Self {
+    pub(crate) fn new(sessions: usize, size: (u16, u16)) -> Self {
         Self::themed(sessions, size, Theme::default())
     }
 
     /// The same in another theme.
-    pub(super) fn themed(sessions: usize, size: (u16, u16), theme: Theme) -> Self {
+    pub(crate) fn themed(sessions: usize, size: (u16, u16), theme: Theme) -> Self {
         let api = Arc::new(FakeAdmin::with_sessions(sessions));
         let model = Model::new("prod-eu", theme, size, api.now_ms());
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -67,6 +69,7 @@ impl Rig {
             copied: Vec::new(),
             left: false,
             mouse: false,
+            acted: Vec::new(),
             edits: VecDeque::new(),
             discarded: Vec::new(),
             saved: Vec::new(),
@@ -79,7 +82,7 @@ impl Rig {
     }
 
     /// The same with changes allowed.
-    pub(super) fn writable(sessions: usize) -> Self {
+    pub(crate) fn writable(sessions: usize) -> Self {
         let mut rig = Self::new(sessions, (80, 24));
         rig.line(":rw");
         rig.model.toast = None;
@@ -87,7 +90,7 @@ impl Rig {
     }
 
     /// Posts a message and performs what follows from it.
-    pub(super) fn post(&mut self, message: Message) {
+    pub(crate) fn post(&mut self, message: Message) {
         let mut messages = vec![message];
         for _ in 0..ROUNDS {
             let effects: Vec<Effect> = messages
@@ -109,7 +112,10 @@ impl Rig {
         let api = Arc::clone(&self.api);
         match effect {
             Effect::Ask(question) => self.runtime.block_on(effects::ask(api, question, to)),
-            Effect::Act(action) => self.runtime.block_on(effects::act(api, action, to)),
+            Effect::Act(action) => {
+                self.acted.push((*action).clone());
+                self.runtime.block_on(effects::act(api, action, to));
+            }
             Effect::Export(job) => {
                 let (to, mut from) = tokio::sync::mpsc::channel(64);
                 let stop = tokio_util::sync::CancellationToken::new();
@@ -149,18 +155,18 @@ impl Rig {
     }
 
     /// A second passes.
-    pub(super) fn second(&mut self) {
+    pub(crate) fn second(&mut self) {
         let now = self.model.now_ms + 1_000;
         self.post(Message::Tick(now));
     }
 
     /// Presses a key.
-    pub(super) fn press(&mut self, code: KeyCode) {
+    pub(crate) fn press(&mut self, code: KeyCode) {
         self.post(Message::Key(KeyEvent::new(code, KeyModifiers::NONE)));
     }
 
     /// Presses a key with Ctrl.
-    pub(super) fn ctrl(&mut self, c: char) {
+    pub(crate) fn ctrl(&mut self, c: char) {
         self.post(Message::Key(KeyEvent::new(
             KeyCode::Char(c),
             KeyModifiers::CONTROL,
@@ -168,25 +174,25 @@ impl Rig {
     }
 
     /// Types text.
-    pub(super) fn keys(&mut self, text: &str) {
+    pub(crate) fn keys(&mut self, text: &str) {
         for c in text.chars() {
             self.press(KeyCode::Char(c));
         }
     }
 
     /// Types a line and ends it.
-    pub(super) fn line(&mut self, text: &str) {
+    pub(crate) fn line(&mut self, text: &str) {
         self.keys(text);
         self.press(KeyCode::Enter);
     }
 
     /// What is on the screen.
-    pub(super) fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         snapshot::render(&self.model)
     }
 
     /// The last call that matches.
-    pub(super) fn called(&self, name: &str) -> Vec<String> {
+    pub(crate) fn called(&self, name: &str) -> Vec<String> {
         self.api
             .calls()
             .into_iter()

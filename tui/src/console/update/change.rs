@@ -202,7 +202,8 @@ pub(super) fn kill_many(
     let form = describe(form, model, filter, &sessions).note(
         "Clients come back at once unless their users are blocked. alt-d: ids to a file, no kill.",
     );
-    let ids: Vec<SessionId> = sessions.iter().map(|s| s.id).collect();
+    let mut ids: Vec<SessionId> = sessions.iter().map(|s| s.id).collect();
+    ids.sort_unstable();
     let deed = Deed {
         action: "sessions.kill",
         realms: Names::all(sessions.iter().map(|s| &s.realm)),
