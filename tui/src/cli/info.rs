@@ -40,7 +40,13 @@ pub(super) fn run(
     let config = config_path(global, env);
     let settings = Configuration::load(&config);
     if args.keys {
-        return keys(&settings?.keymap, global, terminal);
+        // The names are what one looks for when the file has a wrong one.
+        let (keymap, broken) = match settings {
+            Ok(settings) => (settings.keymap, None),
+            Err(error) => (Keymap::default(), Some(error)),
+        };
+        keys(&keymap, global, terminal)?;
+        return broken.map_or(Ok(()), |error| Err(error.into()));
     }
     let mut report = vec![
         ("version", json!(env!("CARGO_PKG_VERSION"))),

@@ -108,6 +108,7 @@ async fn info_says_how_the_console_would_paint_and_where_it_reads() {
     assert_eq!(info.code, code::OK);
     let keys = dispatched(&["info", "--keys", "--config", config], &env).await;
     assert_eq!(keys.code, code::USAGE, "{}", keys.err);
+    assert!(keys.out.contains("half-down"), "{}", keys.out);
 }
 
 #[tokio::test]
