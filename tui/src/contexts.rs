@@ -30,6 +30,12 @@ use crate::guardrails::{Guardrails, Rule};
 #[cfg(test)]
 mod tests;
 
+/// Where the console keeps saved views: below `$XDG_STATE_HOME`, else below `~/.local/state`.
+#[must_use]
+pub fn saved_views(env: Environment<'_>) -> PathBuf {
+    directory(env, "XDG_STATE_HOME", ".local/state").join("relayctl/views.toml")
+}
+
 /// Sockets that are tried, in this order, when nothing names a node.
 const SYSTEM_SOCKETS: [&str; 2] = ["/run/relayd/relayd.sock", "/var/lib/relayd/relayd.sock"];
 /// The largest configuration, token or CA file that is read, in bytes.

@@ -47,6 +47,12 @@ pub(crate) enum Command {
     Alias,
     /// Who we are and what we may.
     WhoAmI,
+    /// Save the list with its filter, order and columns.
+    Save,
+    /// Open a saved one.
+    SavedView,
+    /// What helps to find out what is wrong, into a file.
+    Diag,
     /// Ask again now.
     Reload,
     /// Help.
@@ -185,6 +191,19 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "",
         "who the node takes us for, and what we may",
     ),
+    (
+        Command::Save,
+        &["save"],
+        "NAME",
+        "save this list: filter, order, columns",
+    ),
+    (Command::SavedView, &["view"], "NAME", "open a saved list"),
+    (
+        Command::Diag,
+        &["diag"],
+        "",
+        "the state of the console into a file",
+    ),
     (Command::Reload, &["reload"], "", "ask for everything now"),
     (Command::Help, &["help", "h"], "", "keys and commands"),
     (Command::Quit, &["q", "quit"], "", "leave the console"),
@@ -244,6 +263,7 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
             .map(|u| u.name.as_str())
             .collect(),
         Some(Command::Theme) => model.themes.names().collect(),
+        Some(Command::SavedView) => model.desk.views.keys().map(String::as_str).collect(),
         Some(Command::Kill) => vec!["marked"],
         Some(Command::Top) => GroupBy::ALL.iter().map(|by| by.as_str()).collect(),
         _ => Vec::new(),

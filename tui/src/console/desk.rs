@@ -4,6 +4,7 @@
 use shared::filter::{Column, Filter};
 use tui_input::Input;
 
+use super::saved::SavedViews;
 use super::theme::Tone;
 
 /// Lines remembered of each kind.
@@ -48,6 +49,8 @@ pub(crate) struct Toast {
 pub(crate) struct Desk {
     /// A filter that is put in front of the filter of every list.
     pub(crate) scope: String,
+    /// Views saved under a name.
+    pub(crate) views: SavedViews,
     /// Rows that the export which runs has written, and of how many.
     pub(crate) export: Option<(u64, u64)>,
     /// The panel below a list is open or closed, whatever the screen has room for.

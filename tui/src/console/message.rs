@@ -14,6 +14,7 @@ use shared::api::{
 use shared::{NodeId, Realm, SessionId};
 
 use super::export::{ExportJob, ExportNews};
+use super::saved::SavedViews;
 use super::switch::Connected;
 use crate::client::{ConfigScope, HistoryOf};
 
@@ -53,6 +54,8 @@ pub(crate) enum Message {
     Switched(Result<Connected, String>),
     /// An editor came back with a text, or could not be run.
     Edited(Result<Written, String>),
+    /// The saved views were written into their file, or not.
+    Kept(Result<(), String>),
     /// How an export goes.
     Exported(ExportNews),
     /// A text was written into this file, or not.
@@ -90,6 +93,8 @@ pub(crate) enum Effect {
         /// The file that has it already.
         file: Option<PathBuf>,
     },
+    /// Write the saved views into their file, and post what came of it.
+    KeepViews(SavedViews),
     /// Write a list into a file, and post how it goes.
     Export(Box<ExportJob>),
     /// Stop that; nothing is left of the file.

@@ -25,6 +25,7 @@ pub(crate) mod pulse;
 pub(crate) mod purpose;
 pub(crate) mod rows;
 mod runtime;
+mod saved;
 mod snapshot;
 mod switch;
 mod terminal;
@@ -126,6 +127,12 @@ pub async fn run(options: ConsoleOptions) -> Result<(), ConsoleError> {
     model.wants_rw = options.rw;
     model.confirm_typed |= options.confirm_typed;
     model.guardrails = options.guardrails;
+    match saved::load(&crate::contexts::saved_views(&|name| {
+        std::env::var_os(name)
+    })) {
+        Ok(views) => model.desk.views = views,
+        Err(why) => model.say(theme::Tone::Warn, format!("no saved views: {why}")),
+    }
     if let Some(switchboard) = &options.switchboard {
         model.set_contexts(switchboard.contexts());
     }

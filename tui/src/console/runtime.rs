@@ -15,13 +15,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::effects;
-use super::export;
 use super::message::{Effect, Message};
 use super::model::Model;
 use super::switch::Switchboard;
 use super::terminal::{self, Surface};
 use super::update::update;
+use super::{export, saved};
 use crate::client::AdminApi;
+use crate::contexts::saved_views;
 use crate::editor;
 use crate::views::view;
 
@@ -282,6 +283,13 @@ impl Runtime {
                     self.export = stop.clone();
                     let (api, post) = (Arc::clone(&self.api), self.post.clone());
                     tokio::spawn(export::run(api, *job, post, stop));
+                }
+                Effect::KeepViews(views) => {
+                    let post = self.post.clone();
+                    tokio::task::spawn_blocking(move || {
+                        let path = saved_views(&|name| std::env::var_os(name));
+                        let _ = post.blocking_send(Message::Kept(saved::store(&path, &views)));
+                    });
                 }
                 Effect::StopExport => self.export.cancel(),
                 Effect::Suspend => ended = Some(Ended::Suspend),

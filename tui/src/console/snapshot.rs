@@ -70,6 +70,9 @@ pub fn snapshot_views() -> Vec<&'static str> {
         | Command::Scope
         | Command::Alias
         | Command::Export
+        | Command::Save
+        | Command::SavedView
+        | Command::Diag
         | Command::WhoAmI
         | Command::Reload
         | Command::Quit => false,

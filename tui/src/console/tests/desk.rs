@@ -326,3 +326,37 @@ fn an_export_that_fails_or_is_stopped_leaves_no_file() {
     let error = rig.model.prompt.as_ref().unwrap().error.clone().unwrap();
     assert!(error.contains("no export runs"), "{error}");
 }
+
+#[test]
+fn a_list_is_saved_with_its_filter_order_and_columns() {
+    let mut rig = Rig::new(40, (80, 24));
+    rig.keys("3");
+    rig.line("/node=fra1");
+    rig.keys(">w");
+    rig.keys("jj ");
+    rig.press(KeyCode::Enter);
+    let list = &rig.model.lists.sessions;
+    let (sort, columns) = (list.sort, list.columns.clone().unwrap());
+    let shown = |columns: &[(&'static str, bool)]| -> Vec<&'static str> {
+        columns.iter().filter(|c| c.1).map(|c| c.0).collect()
+    };
+    rig.line(":save mine");
+    assert!(rig.screen().contains(":view opens it"), "{}", rig.screen());
+    rig.line(":sessions");
+    rig.keys("wro");
+    rig.keys("2");
+    rig.line(":view mine");
+    let list = &rig.model.lists.sessions;
+    assert_eq!((list.filter.as_str(), list.sort), ("node=fra1", sort));
+    assert_eq!(shown(list.columns.as_ref().unwrap()), shown(&columns));
+    assert!(rig.screen().contains("of 14 match"), "{}", rig.screen());
+    rig.line(":view mien");
+    let error = rig.model.prompt.as_ref().unwrap().error.clone().unwrap();
+    assert!(error.contains("did you mean mine?"), "{error}");
+    rig.ctrl('c');
+    rig.line(":save ../x");
+    assert!(rig.model.prompt.as_ref().unwrap().error.is_some());
+    rig.press(KeyCode::Esc);
+    rig.line(":diag");
+    assert!(rig.screen().contains("written to"), "{}", rig.screen());
+}

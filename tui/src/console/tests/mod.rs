@@ -128,6 +128,7 @@ impl Rig {
                 return last;
             }
             Effect::StopExport => {}
+            Effect::KeepViews(_) => return Some(Message::Kept(Ok(()))),
             Effect::Copy(text) => self.copied.push(text),
             Effect::Quit => self.left = true,
             Effect::Mouse(on) => self.mouse = on,

@@ -19,6 +19,7 @@ mod mouse;
 mod pickers;
 mod prompt;
 mod realm;
+mod saved;
 mod secrets;
 mod watch;
 
@@ -65,6 +66,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
             model.dirty |= *model.place() == Place::Pulse;
         }
         Message::Edited(result) => editor::done(model, result, &mut effects),
+        Message::Kept(result) => saved::kept(model, result),
         Message::Exported(news) => exports::news(model, news),
         Message::Saved(Ok(path)) => {
             let text = format!("written to {}; nothing was changed", path.display());

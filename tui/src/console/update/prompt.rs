@@ -10,7 +10,9 @@ use super::super::command::{self, Command};
 use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place, Prompt, PromptKind};
 use super::super::theme::Tone;
-use super::{answers, change, documents, exports, help, jump, keys, lists, looks, set_filter};
+use super::{
+    answers, change, documents, exports, help, jump, keys, lists, looks, saved, set_filter,
+};
 use crate::widgets::form::edit_request;
 
 /// Begins a line.
@@ -168,9 +170,14 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
         Command::ReadWrite => answers::allow_changes(model),
         Command::ReadOnly => keys::read_only(model),
         Command::Theme => looks::theme(model, rest)?,
-        Command::Scope | Command::Export | Command::Alias | Command::WhoAmI | Command::Reload => {
-            own(model, &command, line, effects)?
-        }
+        Command::Scope
+        | Command::Export
+        | Command::Alias
+        | Command::WhoAmI
+        | Command::Save
+        | Command::SavedView
+        | Command::Diag
+        | Command::Reload => own(model, &command, line, effects)?,
         Command::Set => looks::set(model, rest, effects)?,
         Command::Help => help::open(model),
         Command::Quit => effects.push(Effect::Quit),
@@ -208,6 +215,9 @@ fn own(
         Command::Export => exports::begin(model, rest, word.ends_with('!'), effects)?,
         Command::Alias => documents::aliases(model),
         Command::WhoAmI => documents::whoami(model),
+        Command::Save => saved::save(model, rest, effects)?,
+        Command::SavedView => saved::view(model, rest, effects)?,
+        Command::Diag => saved::diag(model, effects),
         _ => lists::reload(model, effects),
     }
     Ok(())
