@@ -125,13 +125,6 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
             .unwrap_or_default();
         return Err(format!("no command {word}{hint}"));
     };
-    let needs = |what: &str| {
-        if rest.is_empty() {
-            Err(format!(":{word} needs {what}"))
-        } else {
-            Ok(())
-        }
-    };
     match command {
         Command::View(index) => visit(model, Place::NUMBERED[index].clone(), rest)?,
         Command::Place(place) => visit(model, place, rest)?,
@@ -150,18 +143,9 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
             let nodes = two_nodes(rest)?;
             jump(model, Place::Diff(nodes.0, nodes.1), "");
         }
-        Command::Node => {
-            needs("the name of a node")?;
-            jump(model, Place::Sessions, &equals("node", rest));
-        }
-        Command::User => {
-            needs("the name of a user")?;
-            jump(model, Place::Sessions, &equals("user", rest));
-        }
-        Command::Realm => {
-            needs("the name of a realm")?;
-            jump(model, Place::Sessions, &equals("realm", rest));
-        }
+        Command::Node => sessions_of(model, "node", rest)?,
+        Command::User => sessions_of(model, "user", rest)?,
+        Command::Realm => sessions_of(model, "realm", rest)?,
         Command::Session => {
             let id = rest.parse().map_err(|e| format!("{e}"))?;
             jump(model, Place::Session(id), "");
@@ -182,6 +166,15 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
         Command::Help => help::open(model),
         Command::Quit => effects.push(Effect::Quit),
     }
+    Ok(())
+}
+
+/// Goes to the sessions of a node, a user or a realm.
+fn sessions_of(model: &mut Model, column: &str, name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err(format!(":{column} needs the name of a {column}"));
+    }
+    jump(model, Place::Sessions, &equals(column, name));
     Ok(())
 }
 
