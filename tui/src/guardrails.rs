@@ -40,7 +40,7 @@ pub const ACTIONS: [&str; 19] = [
     "credential.mint",
     "node.forget",
     "config.set",
-    "alert.set",
+    "alert.rule.set",
     "redirect.create",
     "redirect.delete",
 ];

@@ -354,7 +354,7 @@ fn settings(verb: Verb) -> Forms {
 fn fleet(verb: Verb) -> Forms {
     match verb {
         Verb::SetAlertRule => forms(
-            "alert.set",
+            "alert.rule.set",
             ":rules<enter>E<clear>70<tab><clear><tab><clear>1m<tab><tab><tab>noise<tab>y",
             &[
                 "alert",

@@ -110,7 +110,7 @@ async fn set(app: &mut App<'_, '_>, args: &SetArgs) -> Result<(), Failure> {
         let what = "nothing to change: --warn, --crit, --for, --enable, --disable or --reset";
         return Err(Failure::Usage(what.to_owned()));
     }
-    let deed = Deed::of_cluster("alert.set");
+    let deed = Deed::of_cluster("alert.rule.set");
     app.judge(&deed)?;
     let rules = app.api.alert_rules().await?;
     known(&rules, &args.name)?;

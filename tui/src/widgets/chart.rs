@@ -107,6 +107,7 @@ impl Chart<'_> {
         let tick = canvas.theme.tick();
         let steps = plot.height - 1;
         let every = (steps / 3).max(1);
+        let mut last = String::new();
         for row in 0..plot.height {
             let y = plot.bottom() - 1 - row;
             let labelled = row == steps || (row % every == 0 && row + every <= steps);
@@ -114,7 +115,11 @@ impl Chart<'_> {
             if labelled {
                 let value = u128::from(top) * u128::from(row) / u128::from(steps.max(1));
                 let label = short_number(value as u64);
-                canvas.right(plot.x - 1, y, LABELS - 1, &label, Tone::Faint);
+                // Small whole numbers have fewer steps than the axis has places.
+                if label != last {
+                    canvas.right(plot.x - 1, y, LABELS - 1, &label, Tone::Faint);
+                }
+                last = label;
             }
             canvas.text(plot.x - 1, y, 1, sign, Tone::Faint);
         }

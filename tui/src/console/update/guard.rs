@@ -41,7 +41,7 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
             nodes: Names::Unknown,
             ..Deed::of_node("config.set", Some(&edit.node))
         },
-        Purpose::EditRule(_) => Deed::of_cluster("alert.set"),
+        Purpose::EditRule(_) => Deed::of_cluster("alert.rule.set"),
         Purpose::NewRedirect | Purpose::RemoveRedirect(_) => Deed::of_node(
             if matches!(purpose, Purpose::NewRedirect) {
                 "redirect.create"

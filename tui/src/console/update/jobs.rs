@@ -57,7 +57,8 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
                 .filter(|c| c.hidden_by.is_none())
                 .count();
             let revision = result.overrides.revision;
-            format!("settings are at revision {revision} now; it changes on {count} nodes")
+            let nodes = if count == 1 { "node" } else { "nodes" };
+            format!("settings are at revision {revision} now: {count} {nodes} changed")
         }
         (Action::PatchRule(name, ..), Outcome::Rules(rules)) => {
             let revision = rules.revision;
