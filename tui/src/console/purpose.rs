@@ -90,6 +90,8 @@ pub(crate) struct Editing {
     pub(crate) given: String,
     /// The file with the text.
     pub(crate) file: Option<PathBuf>,
+    /// It was given a change of ours over theirs: to leave it as it is means to apply it.
+    pub(crate) merged: bool,
 }
 
 /// The document that an edit starts from.

@@ -56,6 +56,7 @@ fn edit(
                 base,
                 given: text.clone(),
                 file: file.clone(),
+                merged: document.is_some(),
             });
             effects.push(Effect::Edit { text, file });
         }
@@ -76,6 +77,7 @@ fn edit_text(model: &mut Model, text: &str, remarks: &str, effects: &mut Vec<Eff
     }
     again.push_str(text);
     editing.given.clone_from(&again);
+    editing.merged = false;
     effects.push(Effect::Edit {
         text: again,
         file: editing.file.clone(),
@@ -105,7 +107,7 @@ pub(super) fn done(model: &mut Model, result: Result<Written, String>, effects: 
         }
     };
     editing.file = Some(written.file.clone());
-    let untouched = written.text == editing.given;
+    let untouched = written.text == editing.given && !editing.merged;
     if !written.saved || untouched {
         return give_up(model, untouched, effects);
     }
