@@ -103,3 +103,15 @@ fn a_small_terminal_shows_sessions_with_rates_on_every_node() {
 fn a_large_terminal_shows_sessions_with_rates_on_every_node() {
     look_at(160, 45);
 }
+
+#[test]
+fn the_tour_of_the_readme_can_still_be_walked() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    assert!(
+        kit::tour::is_in(&readme),
+        "run cargo run -p relayd-tests --bin tour"
+    );
+    assert_eq!(kit::tour::walk().len(), kit::tour::STOPS.len());
+}
