@@ -6,6 +6,7 @@ mod configured;
 mod contexts;
 mod desk;
 mod fleet;
+mod matrix;
 mod mouse;
 mod panels;
 mod pickers;

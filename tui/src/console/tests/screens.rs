@@ -1,4 +1,4 @@
-//! Every view at three sizes, and what hostile data does to it.
+//! Single screens that show something in particular; every view in every look is in `matrix`.
 
 use insta::assert_snapshot;
 use ratatui::Terminal;
@@ -8,83 +8,6 @@ use ratatui::style::Modifier;
 use super::Rig;
 use crate::console::theme::Theme;
 use crate::views::view;
-
-/// The sizes that the views are designed for.
-const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (160, 45)];
-
-fn all_sizes(name: &str, keys: &str) {
-    for size in SIZES {
-        let mut rig = Rig::new(412, size);
-        rig.keys(keys);
-        if matches!(name, "session" | "realm") {
-            rig.press(crossterm::event::KeyCode::Enter);
-        }
-        rig.second();
-        assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), rig.screen());
-    }
-}
-
-#[test]
-fn pulse() {
-    all_sizes("pulse", "");
-}
-
-#[test]
-fn nodes() {
-    all_sizes("nodes", "2");
-}
-
-#[test]
-fn sessions() {
-    all_sizes("sessions", "3");
-}
-
-#[test]
-fn session_detail() {
-    all_sizes("session", "3");
-}
-
-#[test]
-fn users() {
-    all_sizes("users", "4");
-}
-
-#[test]
-fn realms() {
-    all_sizes("realms", "5");
-}
-
-#[test]
-fn realm_sheet() {
-    all_sizes("realm", "5");
-}
-
-#[test]
-fn events() {
-    all_sizes("events", "6");
-}
-
-#[test]
-fn lists_behind_commands() {
-    for (name, line) in [
-        ("audit", ":audit"),
-        ("refusals", ":refusals"),
-        ("refusal_counts", ":refusal-counts"),
-        ("alerts", ":alerts"),
-        ("alert_rules", ":alert-rules"),
-        ("redirects", ":redirects"),
-        ("config", ":config fra1"),
-        ("diff", ":diff fra1 lon1"),
-        ("groups", ":top user"),
-    ] {
-        for size in SIZES {
-            let mut rig = Rig::new(412, size);
-            rig.line(line);
-            rig.second();
-            assert_snapshot!(format!("{name}_{}x{}", size.0, size.1), rig.screen());
-        }
-    }
-}
 
 #[test]
 fn sessions_in_ascii_without_colours() {
