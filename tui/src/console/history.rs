@@ -107,6 +107,22 @@ impl Histories {
         Some(last(values, span_secs, held.step_ms))
     }
 
+    /// The shortest span of a chart that shows all that is known of `of`, but not beyond
+    /// `most_secs`: what is young would only fill a corner of an hour.
+    pub(crate) fn span_secs(&self, of: &HistoryOf, most_secs: u64, now_ms: u64) -> u64 {
+        let Some(held) = self.held.get(of) else {
+            return most_secs;
+        };
+        let known_secs = held.samples.iter().position(Option::is_some).map(|first| {
+            let steps = (held.samples.len() - first) as u64;
+            let begin_ms = held.end_ms.saturating_sub(steps * held.step_ms);
+            now_ms.saturating_sub(begin_ms) / 1000
+        });
+        let known_secs = known_secs.unwrap_or(0);
+        let fits = SPANS_SECS.into_iter().find(|span| *span >= known_secs);
+        fits.unwrap_or(most_secs).min(most_secs)
+    }
+
     /// The change of sessions over the last minutes, in percent per minute.
     pub(crate) fn growth(&self) -> Option<f64> {
         let held = self.held.get(&HistoryOf::Cluster)?;
@@ -118,9 +134,12 @@ impl Histories {
         let (to, is) = known.next_back()?;
         let minutes = ((to - from) * held.step_ms) as f64 / 60_000.0;
         // Over a shorter time a few sessions would look like a flood.
-        (minutes >= 0.5 && was > 0).then(|| (is as f64 / was as f64 - 1.0) * 100.0 / minutes)
+        (minutes >= 1.0 && was > 0).then(|| (is as f64 / was as f64 - 1.0) * 100.0 / minutes)
     }
 }
+
+/// Spans that the time axis of a chart reads well with, below the one it stretches over at most.
+const SPANS_SECS: [u64; 2] = [300, 900];
 
 /// The time over which growth is measured.
 const GROWTH_MS: u64 = 300_000;
@@ -188,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_needs_half_a_minute_and_something_to_grow_from() {
+    fn growth_needs_a_minute_and_something_to_grow_from() {
         let mut histories = Histories::default();
         assert_eq!(histories.growth(), None);
         let mut of = |samples: &[Option<u64>]| {
@@ -196,9 +215,27 @@ mod tests {
             histories.growth()
         };
         assert_eq!(of(&[Some(100), Some(200)]), None);
-        assert_eq!(of(&[Some(0), None, None, None, Some(5)]), None);
+        assert_eq!(of(&[Some(100), None, None, None, None, Some(500)]), None);
+        let from_nothing = [Some(0), None, None, None, None, None, Some(5)];
+        assert_eq!(of(&from_nothing), None);
         let grown = of(&[Some(100), None, None, None, None, None, Some(110)]).unwrap();
         assert!((grown - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_chart_stretches_over_what_is_known() {
+        let mut histories = Histories::default();
+        let mut of = |samples: &[Option<u64>], age_ms: u64| {
+            histories.take(HistoryOf::Cluster, view(samples, 10), 10_000_000);
+            histories.span_secs(&HistoryOf::Cluster, 3600, 10_000_000 + age_ms)
+        };
+        let young = [vec![None; 330], vec![Some(1); 30]].concat();
+        assert_eq!(of(&young, 0), 300);
+        assert_eq!(of(&young, 10_000), 900);
+        assert_eq!(of(&[Some(1); 91], 0), 3600);
+        assert_eq!(of(&[None; 360], 0), 300);
+        let short = histories.span_secs(&HistoryOf::Cluster, 120, 10_000_000);
+        assert_eq!(short, 120);
     }
 
     #[test]

@@ -47,16 +47,18 @@ pub(super) struct Traffic<'a> {
     pub(super) of: &'a HistoryOf,
     /// Its name in the title.
     pub(super) name: &'a str,
-    /// How far back it goes.
+    /// How far back it goes at most.
     pub(super) span_secs: u64,
 }
 
 /// A chart of traffic over time in a box.
 pub(super) fn traffic(model: &Model, canvas: &mut Canvas<'_>, area: Rect, what: Traffic<'_>) {
-    let span = if what.span_secs >= 300 {
-        format!("{} min", what.span_secs / 60)
+    let histories = &model.panels.histories;
+    let span_secs = histories.span_secs(what.of, what.span_secs, model.now_ms);
+    let span = if span_secs >= 300 {
+        format!("{} min", span_secs / 60)
     } else {
-        format!("{} s", what.span_secs)
+        format!("{span_secs} s")
     };
     let signs = format!(
         "in {0}{0}  out {1}{1}",
@@ -65,8 +67,7 @@ pub(super) fn traffic(model: &Model, canvas: &mut Canvas<'_>, area: Rect, what: 
     );
     let title = format!("{}  traffic {span}  {signs}", what.name);
     let inner = canvas.panel(area, title.trim_start());
-    let histories = &model.panels.histories;
-    let of = |figure| histories.series(what.of, what.span_secs, model.now_ms, figure);
+    let of = |figure| histories.series(what.of, span_secs, model.now_ms, figure);
     let (Some(line), Some(dots)) = (of(|s| s.rate_in_bps), of(|s| s.rate_out_bps)) else {
         canvas.text(inner.x, inner.y, inner.width, "...", Tone::Faint);
         return;
@@ -74,7 +75,7 @@ pub(super) fn traffic(model: &Model, canvas: &mut Canvas<'_>, area: Rect, what: 
     let chart = Chart {
         line: &line,
         dots: &dots,
-        span_secs: what.span_secs,
+        span_secs,
     };
     chart.paint(canvas, inner);
 }

@@ -84,6 +84,14 @@ fn series(
     kept.unwrap_or_else(|| model.samples.iter().map(|s| Some(seen(s))).collect())
 }
 
+/// The time that the figures of the cluster stretch over: as much as is known, so that a cluster
+/// that just started has more than a stroke at the right.
+fn span_secs(model: &Model, charts: bool) -> u64 {
+    let most_secs = if charts { CHART_SECS } else { BARS_SECS };
+    let histories = &model.panels.histories;
+    histories.span_secs(&HistoryOf::Cluster, most_secs, model.now_ms)
+}
+
 fn tiles(model: &Model, canvas: &mut Canvas<'_>, body: Rect, overview: &Overview) -> Rect {
     let charts = model.size.1 >= CHARTS_FROM;
     let (top, rest) = split(body, if charts { 10 } else { 4 });
@@ -95,16 +103,16 @@ fn tiles(model: &Model, canvas: &mut Canvas<'_>, body: Rect, overview: &Overview
         overview.created_per_sec, overview.ended_per_sec
     );
     let (graph, last) = split(inner, inner.height.saturating_sub(1));
+    let span_secs = span_secs(model, charts);
+    let sessions = series(model, span_secs, |s| s.sessions, |s| s.sessions);
     if charts {
-        let sessions = series(model, CHART_SECS, |s| s.sessions, |s| s.sessions);
         let chart = Chart {
             line: &sessions,
             dots: &[],
-            span_secs: CHART_SECS,
+            span_secs,
         };
         chart.paint(canvas, graph);
     } else {
-        let sessions = series(model, BARS_SECS, |s| s.sessions, |s| s.sessions);
         let line = bars(model.theme, &sessions, graph.width);
         canvas.text(graph.x, graph.y, graph.width, &line, Tone::Accent);
     }
@@ -128,7 +136,7 @@ fn traffic(model: &Model, canvas: &mut Canvas<'_>, area: Rect, overview: &Overvi
         title += &format!("  in {line}{line}  out {dot}{dot}");
     }
     let inner = boxed(model, canvas, area, Panel::Traffic, &title);
-    let span = if chart { CHART_SECS } else { BARS_SECS };
+    let span = span_secs(model, chart);
     let in_bps = series(model, span, |s| s.rate_in_bps, |s| s.rate_in);
     let out_bps = series(model, span, |s| s.rate_out_bps, |s| s.rate_out);
     if chart {
@@ -166,7 +174,7 @@ pub(super) fn growth(model: &Model) -> String {
         let (first, last) = (model.samples.front()?, model.samples.back()?);
         let minutes = last.at_ms.saturating_sub(first.at_ms) as f64 / 60_000.0;
         // Over a shorter time a few sessions would look like a flood.
-        (minutes >= 0.5 && first.sessions > 0)
+        (minutes >= 1.0 && first.sessions > 0)
             .then(|| (last.sessions as f64 / first.sessions as f64 - 1.0) * 100.0 / minutes)
     };
     let growth = model.panels.histories.growth().or_else(seen);
@@ -423,8 +431,10 @@ fn realm_panel(model: &Model, canvas: &mut Canvas<'_>, area: Rect, rows: u16) ->
         ["REALM", "SESS", "USERS", "IN", "OUT"],
         Tone::Title,
     );
+    let span = span_secs(model, false);
     if trend > 0 {
-        canvas.text(x, inner.y, TREND, "TREND 30 MIN", Tone::Title);
+        let title = format!("TREND {} MIN", span / 60);
+        canvas.text(x, inner.y, TREND, &title, Tone::Title);
     }
     let cursor = cursor(model, Panel::Realms);
     let skip = first(cursor, inner.height - 1);
@@ -441,7 +451,7 @@ fn realm_panel(model: &Model, canvas: &mut Canvas<'_>, area: Rect, rows: u16) ->
         let x = row(canvas, y, cells, Tone::Normal);
         let of = HistoryOf::Realm(realm.name.clone());
         let histories = &model.panels.histories;
-        let values = histories.series(&of, BARS_SECS, model.now_ms, |s| {
+        let values = histories.series(&of, span, model.now_ms, |s| {
             s.rate_in_bps.saturating_add(s.rate_out_bps)
         });
         if let Some(values) = values.filter(|_| trend > 0) {

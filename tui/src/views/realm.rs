@@ -152,14 +152,15 @@ fn paint_facts(
 
 fn trend(model: &Model, canvas: &mut Canvas<'_>, area: Rect, of: &HistoryOf) {
     let histories = &model.panels.histories;
-    let both = histories.series(of, SPAN_SECS, model.now_ms, |s| {
+    let span = histories.span_secs(of, SPAN_SECS, model.now_ms);
+    let both = histories.series(of, span, model.now_ms, |s| {
         s.rate_in_bps.saturating_add(s.rate_out_bps)
     });
     let used = canvas.text(
         area.x + 2,
         area.y,
         area.width,
-        "traffic 60 min ",
+        &format!("traffic {} min ", span / 60),
         Tone::Faint,
     );
     let room = area.width.saturating_sub(used + 4);

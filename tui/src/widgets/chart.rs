@@ -128,18 +128,21 @@ impl Chart<'_> {
         for part in 0..parts {
             let x = plot.x + plot.width * part / parts;
             let back = self.span_secs - self.span_secs * u64::from(part) / u64::from(parts);
-            canvas.text(x, y, 8, &time_back(back), Tone::Faint);
+            canvas.text(x, y, 8, &time_back(back, self.span_secs), Tone::Faint);
         }
         canvas.right(plot.right(), y, 3, "now", Tone::Faint);
     }
 }
 
-/// `-30m` or `-90s`.
-fn time_back(secs: u64) -> String {
-    if secs >= 300 {
-        format!("-{}m", secs / 60)
-    } else {
-        format!("-{secs}s")
+/// `-30m`, `-7m30s`, or `-90s` on an axis over a few minutes.
+fn time_back(secs: u64, span_secs: u64) -> String {
+    if span_secs < 300 {
+        return format!("-{secs}s");
+    }
+    match secs % 60 {
+        0 => format!("-{}m", secs / 60),
+        rest if secs < 60 => format!("-{rest}s"),
+        rest => format!("-{}m{rest:02}s", secs / 60),
     }
 }
 
@@ -271,5 +274,14 @@ mod tests {
             [round_up(None), round_up(Some(11)), round_up(Some(999))],
             [1, 15, 1000]
         );
+    }
+
+    #[test]
+    fn an_axis_says_exactly_how_long_ago() {
+        let axis = |span| [0, 1, 2, 3].map(|part| time_back(span - span * part / 4, span));
+        assert_eq!(axis(3600), ["-60m", "-45m", "-30m", "-15m"]);
+        assert_eq!(axis(900), ["-15m", "-11m15s", "-7m30s", "-3m45s"]);
+        assert_eq!(axis(300), ["-5m", "-3m45s", "-2m30s", "-1m15s"]);
+        assert_eq!(axis(120), ["-120s", "-90s", "-60s", "-30s"]);
     }
 }
