@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,12 +23,46 @@ struct Seen {
     bytes: Vec<u8>,
 }
 
+impl Seen {
+    /// The rows of the screen, trailing blanks cut.
+    fn text(&self) -> String {
+        let screen = self.parser.screen();
+        let (_, columns) = size(screen);
+        let mut text = String::new();
+        for row in screen.rows(0, columns) {
+            let _ = writeln!(text, "{}", row.trim_end());
+        }
+        text
+    }
+}
+
+impl Seen {
+    fn inverted_rows(&self) -> Vec<u16> {
+        let screen = self.parser.screen();
+        let (rows, columns) = size(screen);
+        let inverted = |row: &u16| {
+            let cells = (0..columns).filter_map(|column| screen.cell(*row, column));
+            cells.filter(|cell| cell.inverse()).count() * 2 >= usize::from(columns)
+        };
+        (0..rows).filter(inverted).collect()
+    }
+
+    fn cursor_row(&self) -> Option<String> {
+        let row = *self.inverted_rows().first()?;
+        let screen = self.parser.screen();
+        let (_, columns) = size(screen);
+        screen.rows(0, columns).nth(row.into())
+    }
+}
+
 /// A program in a terminal; both end with the value.
 pub struct Pty {
     master: Option<Box<dyn MasterPty + Send>>,
     writer: Option<Box<dyn Write + Send>>,
     child: Box<dyn Child + Send + Sync>,
     seen: Arc<Mutex<Seen>>,
+    /// Told whenever something was written.
+    written: Arc<Condvar>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -118,6 +152,8 @@ impl PtyCommand {
             bytes: Vec::new(),
         }));
         let told = Arc::clone(&seen);
+        let written = Arc::new(Condvar::new());
+        let writes = Arc::clone(&written);
         let reader = std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
             // The other end of a pseudo-terminal that is gone reads as an error.
@@ -125,6 +161,7 @@ impl PtyCommand {
                 let mut seen = told.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.parser.process(&buffer[..count]);
                 seen.bytes.extend_from_slice(&buffer[..count]);
+                writes.notify_all();
             }
         });
         Pty {
@@ -132,6 +169,7 @@ impl PtyCommand {
             writer: Some(writer),
             child,
             seen,
+            written,
             reader: Some(reader),
         }
     }
@@ -165,15 +203,32 @@ impl Pty {
     /// The rows of the screen, trailing blanks cut.
     #[must_use]
     pub fn screen(&self) -> String {
-        self.look(|seen| {
-            let screen = seen.parser.screen();
-            let (_, columns) = size(screen);
-            let mut text = String::new();
-            for row in screen.rows(0, columns) {
-                let _ = writeln!(text, "{}", row.trim_end());
+        self.look(Seen::text)
+    }
+
+    /// The text of the row under the cursor: the first that is mostly inverted.
+    #[must_use]
+    pub fn cursor_row(&self) -> Option<String> {
+        self.look(Seen::cursor_row)
+    }
+
+    /// Looks at the screen and the row under the cursor after each write until they satisfy
+    /// `condition`, for measurements: when that was. `None` when they did not in time.
+    #[must_use]
+    pub fn seen_at(
+        &self,
+        mut condition: impl FnMut(&str, Option<&str>) -> bool,
+    ) -> Option<Instant> {
+        let end = Instant::now() + PATIENCE;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if condition(&seen.text(), seen.cursor_row().as_deref()) {
+                return Some(Instant::now());
             }
-            text
-        })
+            let left = end.checked_duration_since(Instant::now())?;
+            let waited = self.written.wait_timeout(seen, left);
+            (seen, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Everything that was written so far.
@@ -191,15 +246,7 @@ impl Pty {
     /// The rows in which at least half of the cells are inverted.
     #[must_use]
     pub fn inverted_rows(&self) -> Vec<u16> {
-        self.look(|seen| {
-            let screen = seen.parser.screen();
-            let (rows, columns) = size(screen);
-            let inverted = |row: &u16| {
-                let cells = (0..columns).filter_map(|column| screen.cell(*row, column));
-                cells.filter(|cell| cell.inverse()).count() * 2 >= usize::from(columns)
-            };
-            (0..rows).filter(inverted).collect()
-        })
+        self.look(Seen::inverted_rows)
     }
 
     /// Whether any cell of the row is inverted.

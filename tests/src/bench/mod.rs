@@ -1,9 +1,46 @@
 //! The benchmark of the console: what is measured, what was promised, and how it is told.
 
+pub mod console;
 pub mod lists;
 
 use std::fmt;
 use std::time::Duration;
+
+/// How thorough a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Whether figures have to meet their targets.
+    pub judge: bool,
+    /// Calls per figure.
+    pub calls: usize,
+    /// Keys per figure.
+    pub keys: usize,
+    /// How long the console is left alone.
+    pub idle: Duration,
+}
+
+impl Effort {
+    /// What a figure is worth something for.
+    pub const FULL: Self = Self {
+        judge: true,
+        calls: 40,
+        keys: 200,
+        idle: Duration::from_secs(10),
+    };
+    /// Only whether everything works.
+    pub const SMOKE: Self = Self {
+        judge: false,
+        calls: 2,
+        keys: 10,
+        idle: Duration::from_secs(1),
+    };
+
+    /// What is promised, where it is judged.
+    #[must_use]
+    pub fn target(&self, value: f64) -> Option<f64> {
+        self.judge.then_some(value)
+    }
+}
 
 /// Samples of one figure.
 #[derive(Clone, Debug, Default)]

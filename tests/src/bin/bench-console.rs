@@ -7,7 +7,7 @@
 )]
 
 use clap::Parser;
-use kit::bench::{Figure, lists};
+use kit::bench::{Effort, Figure, console, lists};
 use kit::fake::{FakeCluster, FakeOptions};
 
 /// Measures the console against a fake cluster.
@@ -20,13 +20,15 @@ struct Arguments {
     /// Nodes
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     nodes: u32,
-    /// Measure without judging
+    /// Run everything briefly and judge nothing
     #[arg(long)]
-    no_targets: bool,
+    smoke: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    // Built before anything is measured.
+    let _ = kit::program::ours("relayctl");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -44,7 +46,11 @@ fn tell(figures: &mut Vec<Figure>, new: Vec<Figure>) {
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Figure>> {
-    let target = |value| (!arguments.no_targets).then_some(value);
+    let effort = if arguments.smoke {
+        Effort::SMOKE
+    } else {
+        Effort::FULL
+    };
     let mut figures = Vec::new();
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("fake.sock");
@@ -52,22 +58,24 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Figure>> {
         sessions: (arguments.sessions / 10).max(1),
         nodes: 1,
         changing: true,
-        churn: 25,
+        churn: 0,
         socket: socket.clone(),
     };
     let cluster = FakeCluster::start(&options).await?;
-    tell(
-        &mut figures,
-        lists::on_a_node(&cluster.service(), target(20.0)).await?,
-    );
+    let on_a_node = lists::on_a_node(&cluster.service(), effort).await?;
+    tell(&mut figures, on_a_node);
     cluster.stop().await;
     options.sessions = arguments.sessions;
     options.nodes = arguments.nodes;
     let cluster = FakeCluster::start(&options).await?;
-    tell(
-        &mut figures,
-        lists::of_the_cluster(&socket, target(100.0)).await?,
-    );
+    let pages = lists::of_the_cluster(&socket, effort).await?;
+    tell(&mut figures, pages);
+    let drawing = console::drawing(&socket, effort).await?;
+    tell(&mut figures, drawing);
+    let sessions = arguments.sessions;
+    let in_a_terminal = move || console::in_a_terminal(&socket, sessions, effort);
+    let in_a_terminal = tokio::task::spawn_blocking(in_a_terminal).await??;
+    tell(&mut figures, in_a_terminal);
     cluster.stop().await;
     Ok(figures)
 }

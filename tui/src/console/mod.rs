@@ -56,7 +56,7 @@ use message::Message;
 use model::{Model, REFRESH_SECS};
 use runtime::{Ended, Input, Runtime, unix_ms};
 
-pub use snapshot::{SnapshotError, SnapshotOptions, snapshot, snapshot_views};
+pub use snapshot::{SnapshotError, SnapshotOptions, draw_times, snapshot, snapshot_views};
 pub use switch::{Connected, ContextEntry, Switchboard};
 
 /// How the console is to run.

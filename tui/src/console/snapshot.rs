@@ -1,6 +1,7 @@
 //! One frame without a terminal: for bug reports and scripts.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -92,6 +93,37 @@ pub async fn snapshot(
     api: &dyn AdminApi,
     options: &SnapshotOptions<'_>,
 ) -> Result<String, SnapshotError> {
+    let mut model = opened(api, options).await?;
+    model.toast = None;
+    Ok(if options.color {
+        render_ansi(&model)
+    } else {
+        render(&model)
+    })
+}
+
+/// How long it takes to draw a view, so many times.
+///
+/// # Errors
+/// As [`snapshot`].
+pub async fn draw_times(
+    api: &dyn AdminApi,
+    options: &SnapshotOptions<'_>,
+    frames: usize,
+) -> Result<Vec<Duration>, SnapshotError> {
+    let model = opened(api, options).await?;
+    let backend = TestBackend::new(model.size.0, model.size.1);
+    let Ok(mut terminal) = Terminal::new(backend);
+    let draw = |_| {
+        let start = Instant::now();
+        let Ok(_) = terminal.draw(|frame| view(&model, frame));
+        start.elapsed()
+    };
+    Ok((0..frames).map(draw).collect())
+}
+
+/// A model whose view is open and has what it shows.
+async fn opened(api: &dyn AdminApi, options: &SnapshotOptions<'_>) -> Result<Model, SnapshotError> {
     let SnapshotOptions { size, looks, .. } = *options;
     let mut model = model_of(options.context, options.configuration, looks, size);
     if !options.color {
@@ -108,12 +140,7 @@ pub async fn snapshot(
         run_command(&mut model, line).map_err(SnapshotError::View)?;
     }
     settle(api, &mut model).await?;
-    model.toast = None;
-    Ok(if options.color {
-        render_ansi(&model)
-    } else {
-        render(&model)
-    })
+    Ok(model)
 }
 
 /// Asks and answers until the view has what it shows.

@@ -245,9 +245,10 @@ pub(crate) async fn ask_all(
         .into_iter()
         .filter(|(node, _)| *node != hub.node)
         .collect();
-    let (own, mut asked) = tokio::join!(
-        answer::answer(hub, caller, question.clone()),
+    // The others are asked first: they look while this node does.
+    let (mut asked, own) = tokio::join!(
         ask(hub, caller, others, &question, deadline),
+        answer::answer(hub, caller, question.clone()),
     );
     asked.answers.insert(0, (hub.node.clone(), own));
     let silent = stale.into_iter().filter(|(node, _)| *node != hub.node);

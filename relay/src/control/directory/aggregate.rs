@@ -94,9 +94,8 @@ impl Directory {
     ) -> (Vec<UserLoad>, u64) {
         let mut sums: HashMap<(&Realm, &str), Load> = HashMap::new();
         for row in self.rows(now) {
-            let session = row.snapshot();
-            if realms.is_empty() || realms.contains(&session.realm) {
-                sums.entry((&session.realm, &session.user))
+            if realms.is_empty() || realms.contains(row.realm()) {
+                sums.entry((row.realm(), row.user()))
                     .or_default()
                     .add(Load::of(&row));
             }
@@ -124,13 +123,12 @@ impl Directory {
     pub(crate) fn realm_loads(&self, now: Moment) -> Vec<RealmLoad> {
         let mut sums: BTreeMap<Realm, (Load, std::collections::HashSet<&str>)> = BTreeMap::new();
         for row in self.rows(now) {
-            let session = row.snapshot();
-            if !sums.contains_key(&session.realm) {
-                sums.insert(session.realm.clone(), Default::default());
+            if !sums.contains_key(row.realm()) {
+                sums.insert(row.realm().clone(), Default::default());
             }
-            if let Some((load, users)) = sums.get_mut(&session.realm) {
+            if let Some((load, users)) = sums.get_mut(row.realm()) {
                 load.add(Load::of(&row));
-                users.insert(&session.user);
+                users.insert(row.user());
             }
         }
         let mut refusals: BTreeMap<Realm, u64> = BTreeMap::new();

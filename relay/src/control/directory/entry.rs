@@ -1,10 +1,11 @@
 //! One session in the books.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use shared::NodeId;
 use shared::api::{ChannelView, PermissionView, SessionView};
+use shared::{NodeId, Realm, SessionId, WorkerId};
 use turn_proto::server::{SessionCounters, SessionSnapshot};
 
 use super::new_peers::NewPeers;
@@ -13,11 +14,26 @@ use crate::control::clock::Moment;
 /// Peers in a row of the list.
 const LISTED_PEERS: usize = 8;
 
-/// A session: what its worker said last, and what was measured.
+/// A session: what its worker said last, and what was measured. What most walks look at is here, side
+/// by side; all else is behind a pointer.
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// The id.
+    pub id: SessionId,
+    /// The worker that owns it.
+    pub worker: WorkerId,
+    /// The user.
+    pub user: Arc<str>,
+    /// [`head_of`] the user.
+    pub user_head: u64,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// When it was created, in Unix seconds.
+    pub created_unix: u64,
+    /// The realm.
+    pub realm: Realm,
     /// What the worker said last, with the totals of its last report.
-    pub snapshot: SessionSnapshot,
+    pub snapshot: Box<SessionSnapshot>,
     /// Bytes in and out at the last report, where rates are measured from.
     measured: (u64, u64),
     /// Bits per second in and out as of `report`.
@@ -34,7 +50,14 @@ impl Entry {
         Self {
             // One that is learnt from a snapshot has a past that is no part of the last second.
             measured: (counters.in_bytes, counters.out_bytes),
-            snapshot,
+            id: snapshot.id,
+            worker: snapshot.worker,
+            user: Arc::clone(&snapshot.user),
+            user_head: head_of(&snapshot.user),
+            client: snapshot.tuple.client,
+            created_unix: snapshot.created_unix,
+            realm: snapshot.realm.clone(),
+            snapshot: Box::new(snapshot),
             rates: (0, 0),
             report: 0,
             new_peers: None,
@@ -43,7 +66,13 @@ impl Entry {
 
     pub(super) fn update(&mut self, snapshot: SessionSnapshot, now: Moment) {
         let counters = snapshot.counters;
-        let before = std::mem::replace(&mut self.snapshot, snapshot).counters;
+        self.worker = snapshot.worker;
+        self.user = Arc::clone(&snapshot.user);
+        self.user_head = head_of(&snapshot.user);
+        self.client = snapshot.tuple.client;
+        self.created_unix = snapshot.created_unix;
+        self.realm = snapshot.realm.clone();
+        let before = std::mem::replace(&mut *self.snapshot, snapshot).counters;
         self.snapshot.counters = before;
         self.count(&counters, now);
     }
@@ -116,6 +145,21 @@ impl<'a> Row<'a> {
     #[must_use]
     pub(crate) fn snapshot(&self) -> &'a SessionSnapshot {
         &self.entry.snapshot
+    }
+
+    /// The id.
+    pub(super) fn id(&self) -> SessionId {
+        self.entry.id
+    }
+
+    /// The realm.
+    pub(super) fn realm(&self) -> &'a Realm {
+        &self.entry.realm
+    }
+
+    /// The user.
+    pub(super) fn user(&self) -> &'a str {
+        &self.entry.user
     }
 
     /// Bits per second in and out.
@@ -219,6 +263,17 @@ impl<'a> Row<'a> {
             })
             .collect()
     }
+}
+
+/// The first bytes of a text as a number that orders as they do: most texts are told apart without
+/// a look at them.
+#[must_use]
+pub(super) fn head_of(text: &str) -> u64 {
+    let mut head = [0; 8];
+    for (to, from) in head.iter_mut().zip(text.bytes()) {
+        *to = from;
+    }
+    u64::from_be_bytes(head)
 }
 
 /// Whole seconds until then, a begun one counted.

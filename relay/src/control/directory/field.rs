@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use shared::filter::{SortKey, Value};
 use shared::{NodeId, SessionId};
 
-use super::entry::Row;
+use super::entry::{Row, head_of};
 
 /// A column of [`SESSION_COLUMNS`](shared::filter::SESSION_COLUMNS), found once per question.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,11 +88,11 @@ impl<'a> Field<'a> {
     pub(super) fn cost(self) -> u8 {
         match self {
             Self::Constant(_) => 0,
-            Self::Id | Self::Client | Self::Server | Self::Relay => 2,
-            Self::Realm | Self::Secret => 3,
-            Self::User | Self::Username => 4,
+            Self::Rate | Self::In | Self::Out | Self::Worker | Self::Client => 1,
+            Self::Id | Self::Realm => 2,
+            Self::User | Self::Secret | Self::Username => 4,
             Self::Peer => 5,
-            _ => 1,
+            _ => 3,
         }
     }
 }
@@ -104,7 +104,7 @@ impl<'a> Row<'a> {
         'a: 'v,
     {
         if field == Field::Id {
-            let digits = digits(self.snapshot().id);
+            let digits = digits(self.id());
             return visit(Value::Text(
                 std::str::from_utf8(&digits).unwrap_or_default(),
             ));
@@ -126,22 +126,23 @@ impl<'a> Row<'a> {
     where
         'a: 'v,
     {
+        // Looked at only where needed: each is elsewhere in memory.
         let snapshot = self.snapshot();
         let counters = &snapshot.counters;
         let number = match field {
             Field::Constant(value) => return value,
-            Field::User => return Some(Value::Text(&snapshot.user)),
+            Field::User => return Some(Value::Text(self.user())),
             Field::Username => return Some(Value::Text(snapshot.username.as_str())),
-            Field::Realm => return Some(Value::Text(snapshot.realm.as_str())),
+            Field::Realm => return Some(Value::Text(self.realm().as_str())),
             Field::Transport => return Some(Value::Text(snapshot.tuple.transport.as_str())),
-            Field::Client => return Some(address(snapshot.tuple.client)),
+            Field::Client => return Some(address(self.entry.client)),
             Field::Server => return Some(address(snapshot.tuple.server)),
             Field::Relay => return Some(address(snapshot.relay_external)),
             Field::Secret => return snapshot.secret_id.as_deref().map(Value::Text),
             Field::NewPeers => return Some(Value::Number(self.new_peers_per_sec())),
             Field::Id | Field::Peer => return None,
             Field::MaxRate => snapshot.max_rate_bps?,
-            Field::Worker => snapshot.worker.0.into(),
+            Field::Worker => self.entry.worker.0.into(),
             Field::Peers => snapshot.permissions.len() as u64,
             Field::Rate => {
                 let (inward, outward) = self.rates();
@@ -169,9 +170,10 @@ impl<'a> Row<'a> {
     {
         let snapshot = self.snapshot();
         let value = match field {
-            Field::Id => return Key::Id(snapshot.id),
+            Field::Id => return Key::Id(self.id()),
+            Field::User => return Key::Headed(self.entry.user_head, self.user()),
             Field::Age => {
-                let started = snapshot.created_unix.saturating_mul(1000);
+                let started = self.entry.created_unix.saturating_mul(1000);
                 return Key::Number(-(started as f64));
             }
             Field::Peer => {
@@ -207,6 +209,8 @@ pub(super) enum Key<'a> {
     /// Orders like its digits.
     Id(SessionId),
     Text(&'a str),
+    /// A text with its [`head_of`].
+    Headed(u64, &'a str),
     Address(IpAddr, u16),
 }
 
@@ -216,10 +220,15 @@ impl Key<'_> {
         match (self, other) {
             (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
             (Self::Id(a), Self::Id(b)) => a.cmp(b),
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Headed(a, one), Self::Headed(b, other)) => a.cmp(b).then_with(|| one.cmp(other)),
+            (Self::Text(a) | Self::Headed(_, a), Self::Text(b) | Self::Headed(_, b)) => a.cmp(b),
             (Self::Address(a, p), Self::Address(b, q)) => (a, p).cmp(&(b, q)),
-            (Self::Id(a), Self::Text(b)) => digits(*a).as_slice().cmp(b.as_bytes()),
-            (Self::Text(a), Self::Id(b)) => a.as_bytes().cmp(digits(*b).as_slice()),
+            (Self::Id(a), Self::Text(b) | Self::Headed(_, b)) => {
+                digits(*a).as_slice().cmp(b.as_bytes())
+            }
+            (Self::Text(a) | Self::Headed(_, a), Self::Id(b)) => {
+                a.as_bytes().cmp(digits(*b).as_slice())
+            }
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -228,7 +237,7 @@ impl Key<'_> {
         match self {
             Self::Missing => 0,
             Self::Number(_) => 1,
-            Self::Id(_) | Self::Text(_) => 2,
+            Self::Id(_) | Self::Text(_) | Self::Headed(..) => 2,
             Self::Address(..) => 3,
         }
     }
@@ -239,7 +248,7 @@ impl Key<'_> {
             Self::Missing => SortKey::Missing,
             Self::Number(number) => SortKey::Number(number),
             Self::Id(id) => SortKey::Text(id.to_string()),
-            Self::Text(text) => SortKey::Text(text.to_owned()),
+            Self::Text(text) | Self::Headed(_, text) => SortKey::Text(text.to_owned()),
             Self::Address(ip, port) => SortKey::Address(ip, port),
         }
     }
@@ -261,7 +270,7 @@ impl<'a> From<&'a SortKey> for Key<'a> {
         match key {
             SortKey::Missing => Self::Missing,
             SortKey::Number(number) => Self::Number(*number),
-            SortKey::Text(text) => Self::Text(text),
+            SortKey::Text(text) => Self::Headed(head_of(text), text),
             SortKey::Address(ip, port) => Self::Address(*ip, *port),
         }
     }

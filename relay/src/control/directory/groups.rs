@@ -124,8 +124,8 @@ fn add_session<'a>(by: GroupBy, row: &Row<'a>, sums: &mut HashMap<Group<'a>, Sum
         sum.drops += counters.drops();
     };
     match by {
-        GroupBy::User => add(Group::User(&session.realm, &session.user)),
-        GroupBy::Realm => add(Group::Realm(&session.realm)),
+        GroupBy::User => add(Group::User(row.realm(), row.user())),
+        GroupBy::Realm => add(Group::Realm(row.realm())),
         GroupBy::Client => add(Group::Net(net_of(session.tuple.client.ip()))),
         GroupBy::Node => add(Group::Node),
         GroupBy::Peer => {

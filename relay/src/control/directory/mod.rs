@@ -96,7 +96,7 @@ impl Directory {
         Some(Row {
             entry,
             node: &self.node,
-            report: current_report(&self.workers, entry.snapshot.worker, now),
+            report: current_report(&self.workers, entry.worker, now),
             now,
         })
     }
@@ -112,10 +112,7 @@ impl Directory {
         self.entries.iter().map(move |entry| Row {
             entry,
             node: &self.node,
-            report: reports
-                .get(usize::from(entry.snapshot.worker.0))
-                .copied()
-                .flatten(),
+            report: reports.get(usize::from(entry.worker.0)).copied().flatten(),
             now,
         })
     }
@@ -175,7 +172,7 @@ impl Directory {
         let view = self.row(id, now)?.view();
         let entry = self.entries.remove(id)?;
         self.transports[place_of(entry.snapshot.tuple.transport)] -= 1;
-        if let Some(books) = self.workers.get_mut(&entry.snapshot.worker) {
+        if let Some(books) = self.workers.get_mut(&entry.worker) {
             let (rate_in, rate_out) = entry.rates(Some(books.report));
             books.rates.0 = books.rates.0.saturating_sub(rate_in);
             books.rates.1 = books.rates.1.saturating_sub(rate_out);
@@ -194,10 +191,9 @@ impl Directory {
         for session in sessions {
             self.upsert(session, now);
         }
-        let own = self.entries.iter().map(|entry| &entry.snapshot);
-        let own = own.filter(|snapshot| snapshot.worker == worker);
+        let own = self.entries.iter().filter(|entry| entry.worker == worker);
         let lost: Vec<_> = own
-            .map(|snapshot| snapshot.id)
+            .map(|entry| entry.id)
             .filter(|id| !named.contains(id))
             .collect();
         let views = lost.into_iter().filter_map(|id| self.take_out(id, now));
@@ -232,7 +228,7 @@ impl Directory {
         }
         books.rates = (0, 0);
         for (id, counters) in usage.sessions {
-            let own = |entry: &&mut Entry| entry.snapshot.worker == worker;
+            let own = |entry: &&mut Entry| entry.worker == worker;
             let Some(entry) = self.entries.get_mut(id).filter(own) else {
                 continue;
             };

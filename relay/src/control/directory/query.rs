@@ -150,7 +150,7 @@ impl Directory {
         let after = after.map(|(key, id)| (Key::from(key), *id));
         let mut top = Top::new(question.limit, sort.direction);
         let seen = scan.walk(self, now, |row| {
-            let id = row.snapshot().id;
+            let id = row.id();
             let key = row.key(field);
             if after.is_none_or(|after| top.compare(&(key, id), &after).is_gt()) {
                 top.offer(key, id, row);
@@ -184,7 +184,7 @@ impl Directory {
             positions.reserve_exact(self.entries.len());
         }
         let seen = scan.walk(self, now, |row| {
-            let id = turned(row.snapshot().id, sort);
+            let id = turned(row.id(), sort);
             positions.push((rank(&row.key(field), sort), id));
         });
         rankings.keep(id, positions, now.mono);

@@ -42,7 +42,7 @@ impl<'q> Scan<'q> {
     }
 
     fn in_scope(&self, row: &Row<'_>) -> bool {
-        self.realms.is_empty() || self.realms.contains(&row.snapshot().realm)
+        self.realms.is_empty() || self.realms.contains(row.realm())
     }
 
     fn selects(&self, row: &Row<'_>) -> bool {

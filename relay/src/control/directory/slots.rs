@@ -54,7 +54,7 @@ impl Slots {
     /// Adds one whose id is not there yet.
     pub(super) fn insert(&mut self, entry: Entry) {
         let place = self.len();
-        self.places.insert(entry.snapshot.id, place as u32);
+        self.places.insert(entry.id, place as u32);
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < CHUNK => chunk.push(entry),
             _ => {
@@ -73,10 +73,10 @@ impl Slots {
         if chunk.is_empty() {
             self.chunks.pop();
         }
-        if last.snapshot.id == id {
+        if last.id == id {
             return Some(last);
         }
-        self.places.insert(last.snapshot.id, place as u32);
+        self.places.insert(last.id, place as u32);
         let slot = self.chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)?;
         Some(std::mem::replace(slot, last))
     }

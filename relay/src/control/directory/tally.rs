@@ -46,12 +46,11 @@ impl Directory {
             let Some(row) = self.row(*id, now) else {
                 continue;
             };
-            let session = row.snapshot();
             let load = Load::of(&row);
             sums.node.add(load);
-            let realm = names.realm(&session.realm);
+            let realm = names.realm(row.realm());
             sums.realms.entry(realm).or_default().add(load);
-            let user = names.user(&session.realm, &session.user);
+            let user = names.user(row.realm(), row.user());
             sums.users.entry(user).or_default().add(load);
         }
     }

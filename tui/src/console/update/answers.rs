@@ -31,6 +31,10 @@ pub(super) fn answered(
                 ask(model, Question::WhoAmI, effects);
             }
             taken(model, question, answer, effects);
+            if !was_up {
+                // What is shown is asked for at once: the first frame does not wait for a tick.
+                super::tick(model, model.now_ms, effects);
+            }
         }
         Err(Failure::Unreachable(why)) => {
             if matches!(
