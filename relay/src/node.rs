@@ -79,12 +79,12 @@ impl Node {
             Some(store) => store,
             None => open_store(&config)?,
         };
-        let config = Arc::new(at_start(config, &*store, &id).await);
+        let config = at_start(config, &*store, &id).await;
         if let Some(log) = &log {
             log.set(&config.log.level).context("log.level")?;
         }
-        let groups = bind_listeners(&config)?;
-        let servers = Servers::bind(&config).await?;
+        let (config, groups, servers) = bind(config).await?;
+        let config = Arc::new(config);
         let pool = PortPool::new(relay_addresses(&config, &groups), &config.relay_ports);
         let pool = Arc::new(pool);
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();
@@ -257,6 +257,43 @@ fn redis_options(redis: &RedisConfig, gateway: bool) -> RedisOptions {
         insecure: !redis.tls,
         gateway,
     }
+}
+
+/// Binds what is served. An override of the store that nothing can be bound with would keep the node
+/// down, and with it the API that could take the override back: the node starts without it then.
+async fn bind(config: Config) -> anyhow::Result<(Config, Vec<Group>, Servers)> {
+    let error = match bind_all(&config).await {
+        Ok((groups, servers)) => match unusable_relay(&config, &groups) {
+            None => return Ok((config, groups, servers)),
+            Some(error) if config.without_overrides_of_starts().is_some() => error,
+            // As the file says: an address that may come up later.
+            Some(_) => return Ok((config, groups, servers)),
+        },
+        Err(error) => error,
+    };
+    let Some(without) = config.without_overrides_of_starts() else {
+        return Err(error);
+    };
+    let error = format!("{error:#}");
+    tracing::error!(
+        error,
+        "the store's overrides cannot be used; starting without those that apply at a start"
+    );
+    let (groups, servers) = bind_all(&without).await?;
+    Ok((without, groups, servers))
+}
+
+async fn bind_all(config: &Config) -> anyhow::Result<(Vec<Group>, Servers)> {
+    Ok((bind_listeners(config)?, Servers::bind(config).await?))
+}
+
+/// Why no session could relay from one of the addresses.
+fn unusable_relay(config: &Config, groups: &[Group]) -> Option<anyhow::Error> {
+    let relays = relay_addresses(config, groups).into_iter();
+    relays.map(|relay| relay.local).find_map(|local| {
+        let error = std::net::UdpSocket::bind((local, 0)).err()?;
+        Some(anyhow::Error::new(error).context(format!("cannot relay from {local}")))
+    })
 }
 
 /// Binds every listener before anything is served: the group of sockets behind an address never

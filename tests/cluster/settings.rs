@@ -173,3 +173,45 @@ fn bad_values_lost_races_and_what_hides_a_change_are_told() {
         told.any(|event| event.kind == EventKind::ConfigChanged && event.text.contains("ring=1"))
     });
 }
+
+#[test]
+fn overrides_that_nothing_can_be_bound_with_keep_no_node_down() {
+    let mut cluster = Cluster::start();
+    // An address of documentation: no host has it.
+    for (revision, key, value) in [
+        (0, "listen", json!(["192.0.2.1:3478"])),
+        (1, "software", json!("of-the-store")),
+    ] {
+        let change = change(
+            &cluster.nodes[0],
+            &ConfigScope::All,
+            revision,
+            &patch(key, value),
+        );
+        assert_eq!(change.unwrap().missing, []);
+    }
+    let restart = |cluster: &mut Cluster| {
+        cluster.nodes[1].signal("TERM");
+        assert_eq!(cluster.nodes[1].wait_exit(), Some(0));
+        cluster.nodes[1].launch();
+        cluster.nodes[1].wait_ready();
+    };
+    restart(&mut cluster);
+    let second = &cluster.nodes[1];
+    let told = "the store's overrides cannot be used";
+    assert!(second.log().contains(told), "{}", second.log());
+    let pending = || setting(second, second, "listen")?.pending;
+    let wanted = json!(["192.0.2.1:3478"]);
+    assert_eq!(wait_for("the pending value", SOON, pending), wanted);
+    let software = (json!("of-the-store"), SettingSource::Cluster);
+    assert_eq!(shown(second, second, "software"), Some(software));
+    // Neither does an address that no session could relay from.
+    let mut other = patch("relay_addresses", json!(["192.0.2.1"]));
+    other.unset = vec!["listen".to_owned()];
+    change(second, &ConfigScope::All, 2, &other).unwrap();
+    restart(&mut cluster);
+    let second = &cluster.nodes[1];
+    let pending = || setting(second, second, "relay_addresses")?.pending;
+    let wanted = json!(["192.0.2.1"]);
+    assert_eq!(wait_for("the pending value", SOON, pending), wanted);
+}

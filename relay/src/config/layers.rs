@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use shared::api::SettingSource;
+use shared::api::{Applies, SettingSource};
 
 use super::args::Args;
 use super::error::{ConfigError, ConfigErrors, Origin};
@@ -164,6 +164,20 @@ impl Config {
         Ok(config)
     }
 
+    /// The same without the store's overrides of what applies at a start; `None`: there are none.
+    #[must_use]
+    pub fn without_overrides_of_starts(&self) -> Option<Self> {
+        let mut overrides = self.provenance.overrides.clone();
+        let is_live = |name: &str| keys::find(name).is_none_or(|key| key.applies == Applies::Live);
+        for layer in [&mut overrides.cluster, &mut overrides.node] {
+            layer.settings.retain(|name, _| is_live(name));
+        }
+        if overrides == self.provenance.overrides {
+            return None;
+        }
+        self.with_overrides(&overrides).ok()
+    }
+
     /// Whether overrides are valid at all, on a node that sets nothing else.
     ///
     /// # Errors
@@ -199,6 +213,12 @@ pub fn override_value(name: &str, value: &serde_json::Value) -> Result<serde_jso
         _ => return Ok(value.clone()),
     };
     Ok(json(&from_text(key, &Origin::Default, &texts)))
+}
+
+/// Whether there is a setting of that name that the store can override: no secret, then.
+#[must_use]
+pub fn is_overridable(name: &str) -> bool {
+    keys::find(name).is_some_and(keys::Key::can_be_overridden)
 }
 
 /// The setting of that name, if the store can override it.

@@ -29,7 +29,7 @@ use crate::store::StoredKey;
 
 pub use args::{Args, Task};
 pub use error::{ConfigError, ConfigErrors, Origin};
-pub use layers::{OverrideLayer, Overrides, Provenance, override_value};
+pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
 pub use view::{Difference, changed, compare, settings};
 
 /// Everything a node needs to know before it starts. Valid as it is: whoever holds one needs no

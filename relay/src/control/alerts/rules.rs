@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use shared::api::{AlertRule, AlertRulePatch};
 
 use crate::store::StoredDocument;
@@ -182,12 +183,35 @@ pub(in crate::control) struct Thresholds {
 /// What operators changed, by rule: the body of the document.
 pub(in crate::control) type Changes = BTreeMap<String, Thresholds>;
 
-/// The changes in a document; one that is unreadable counts as none.
+/// The changes in a document; those that are unreadable count as none.
 #[must_use]
 pub(in crate::control) fn changes(document: Option<&StoredDocument>) -> Changes {
-    let body = document.map(|document| document.body.clone());
-    body.and_then(|body| serde_json::from_value(body).ok())
-        .unwrap_or_default()
+    let rules = document.and_then(|document| document.body.as_object());
+    let read = |(name, value): (&String, &Value)| {
+        Some((name.clone(), Thresholds::deserialize(value).ok()?))
+    };
+    rules.into_iter().flatten().filter_map(read).collect()
+}
+
+/// The body of the document with one rule as it is in `changes`. All other rules stay as they stand
+/// there, also those that this release does not know; what is no list of rules is replaced.
+#[must_use]
+pub(in crate::control) fn body_with(
+    document: Option<&StoredDocument>,
+    rule: &Rule,
+    changes: &Changes,
+) -> Value {
+    let rules = document.and_then(|document| document.body.as_object());
+    let mut rules = rules.cloned().unwrap_or_default();
+    match changes.get(rule.name) {
+        None => {
+            rules.remove(rule.name);
+        }
+        Some(changed) => {
+            rules.insert(rule.name.to_owned(), json!(changed));
+        }
+    }
+    Value::Object(rules)
 }
 
 /// The rule of that name.

@@ -1,8 +1,7 @@
 //! Alerts and their rules.
 
 use shared::api::{
-    AlertRulePatch, AlertRules, AlertView, ApiError, ErrorKind, EventKind, ListQuery, Page, Role,
-    Severity,
+    AlertRulePatch, AlertRules, AlertView, ApiError, EventKind, ListQuery, Page, Role, Severity,
 };
 use shared::filter::ALERT_COLUMNS;
 
@@ -89,8 +88,7 @@ impl Service {
             }
             let mut changes = rules::changes(stored.as_ref());
             rule.patch(&mut changes, &patch).map_err(bad)?;
-            let body = serde_json::to_value(&changes)
-                .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
+            let body = rules::body_with(stored.as_ref(), rule, &changes);
             let store = &self.hub.store;
             let put = store.put_document(ALERT_RULES, &body, expected, &caller.actor);
             let revision = self.store(put.await)?;

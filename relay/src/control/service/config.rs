@@ -11,7 +11,7 @@ use shared::api::{
 };
 
 use super::{Caller, Service, bad, need, need_all_realms, not_found, unexpected};
-use crate::config::{OverrideLayer, Overrides, override_value};
+use crate::config::{OverrideLayer, Overrides, is_overridable, override_value};
 use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
 use crate::control::cluster::{Answers, mailbox};
 use crate::control::{documents, settings};
@@ -281,12 +281,16 @@ fn patched(
     Ok(names.into_iter().cloned().collect())
 }
 
-/// A patch for the audit and for events.
+/// A patch for the audit and for events. Values of what cannot be overridden are left out: somebody
+/// may have tried it with a password.
 fn in_words(patch: &ConfigPatch) -> String {
-    let set = patch
-        .set
-        .iter()
-        .map(|(name, value)| format!("{name}={}", setting_text(value)));
+    let set = patch.set.iter().map(|(name, value)| {
+        if is_overridable(name) {
+            format!("{name}={}", setting_text(value))
+        } else {
+            format!("{name}=...")
+        }
+    });
     let unset = patch.unset.iter().map(|name| format!("{name} unset"));
     let mut words: String = set.chain(unset).collect::<Vec<_>>().join(" ");
     while words.len() > MAX_WORDS {

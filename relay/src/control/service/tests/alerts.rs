@@ -189,6 +189,35 @@ async fn rules_change_by_revision_and_keep_to_sense() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_one_rule_leaves_those_of_a_newer_release_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let body = serde_json::json!({
+        "of-the-future": {"per": "minute"},
+        "store-away": {"warn": [1, 2]},
+        "node-capacity": {"warn": 50.0, "for_secs": 1, "enabled": true, "sound": "bell"},
+    });
+    store
+        .put_document("alert-rules", &body, 0, "newer")
+        .await
+        .unwrap();
+    let changed = patch(&node, "node-drops", 1, thresholds(5.0, None))
+        .await
+        .unwrap();
+    let warn = |name| changed.rules.iter().find(|rule| rule.name == name)?.warn;
+    assert_eq!(
+        (warn("node-drops"), warn("node-capacity")),
+        (Some(5.0), Some(50.0))
+    );
+    assert_eq!(warn("store-away"), Some(2.0), "as it is built in");
+    let stored = store.document("alert-rules").await.unwrap().unwrap().body;
+    for name in ["of-the-future", "store-away", "node-capacity"] {
+        assert_eq!(stored[name], body[name]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_cannot_apply_the_configuration_is_told_of() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());

@@ -393,3 +393,27 @@ async fn overrides_that_every_node_would_have_to_read_again_and_again_stay_small
     assert_eq!(error.error, ErrorKind::BadRequest);
     assert!(error.message.contains("at most"), "{}", error.message);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_somebody_tried_to_override_is_nowhere_in_the_audit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    for key in ["store.password", "realm.secrets"] {
+        let patch = set(key, json!("hunter2"));
+        let change = node.service.patch_config(&admin(), None, 0, patch).await;
+        let error = change.unwrap_err();
+        assert!(!error.message.contains("hunter2"), "{}", error.message);
+    }
+    let told = set("software", json!("plain"));
+    let change = node.service.patch_config(&admin(), None, 0, told).await;
+    change.unwrap();
+    eventually("the calls are in the audit", async || {
+        store.audit_count().await.unwrap() == 3
+    })
+    .await;
+    let audit = store.audit(None, 10).await.unwrap();
+    let all = serde_json::to_string(&audit).unwrap();
+    assert!(!all.contains("hunter2") && all.contains("store.password"));
+    assert!(all.contains("software=plain"), "{all}");
+}
