@@ -22,6 +22,8 @@ pub(crate) struct Prompt {
     pub(crate) completion: Option<(Vec<String>, usize)>,
     /// How many lines back in the ones typed before, and what was typed before going there.
     pub(crate) recalled: Option<(usize, String)>,
+    /// The filter that was in force when the line was opened.
+    pub(crate) before: String,
 }
 
 /// What a line is for.

@@ -67,6 +67,10 @@ pub(crate) trait AnyList {
     fn error(&self) -> Option<&str>;
     /// The last question was refused.
     fn set_error(&mut self, error: String);
+    /// Rows in all, without the filter, as far as the node has said.
+    fn total(&self) -> Option<u64>;
+    /// See [`ListState::all`].
+    fn all_marked(&self) -> bool;
 }
 
 impl<T: Row> AnyList for ListState<T> {
@@ -228,6 +232,14 @@ impl<T: Row> AnyList for ListState<T> {
 
     fn sort(&self) -> Option<(&'static str, bool)> {
         self.sort
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.facts.as_ref().map(|facts| facts.total)
+    }
+
+    fn all_marked(&self) -> bool {
+        self.all
     }
 
     fn generation(&self) -> u64 {

@@ -263,3 +263,51 @@ fn read_write_needs_a_role_that_can_change_something() {
         rig.screen()
     );
 }
+
+#[test]
+fn a_short_list_follows_the_filter_while_it_is_typed() {
+    let mut rig = Rig::new(40, (80, 24));
+    rig.keys("3/user=bo");
+    assert!(
+        rig.screen().contains("0 of 0 match (40 total)"),
+        "{}",
+        rig.screen()
+    );
+    rig.keys("b");
+    let screen = rig.screen();
+    assert!(
+        screen.contains(" match (40 total)") && screen.contains("bob"),
+        "{screen}"
+    );
+    // What makes no sense yet leaves the rows as they are.
+    rig.keys(" rate>");
+    assert!(rig.screen().contains("bob"));
+    rig.press(KeyCode::Esc);
+    assert!(rig.screen().contains("of 40"), "{}", rig.screen());
+    rig.keys("/user=bob");
+    rig.press(KeyCode::Enter);
+    rig.press(KeyCode::Esc);
+    assert!(
+        rig.screen().contains("of 40"),
+        "esc clears what was entered"
+    );
+}
+
+#[test]
+fn a_long_list_waits_for_enter() {
+    let mut rig = Rig::new(2_001, (80, 24));
+    rig.keys("3");
+    rig.api.clear_calls();
+    rig.keys("/user=bob");
+    assert!(
+        !rig.called("sessions")
+            .iter()
+            .any(|call| call.contains("filter="))
+    );
+    rig.press(KeyCode::Enter);
+    assert!(
+        rig.called("sessions")
+            .iter()
+            .any(|call| call.contains("filter=user=bob"))
+    );
+}

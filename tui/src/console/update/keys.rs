@@ -57,7 +57,9 @@ fn interrupt(model: &mut Model, effects: &mut Vec<Effect>) {
         effects.push(Effect::Quit);
     } else if model.desk.export.is_some() && model.prompt.is_none() && model.dialog.is_none() {
         effects.push(Effect::StopExport);
-    } else if model.prompt.take().is_none() && model.dialog.take().is_none() {
+    } else if model.prompt.is_some() {
+        prompt::cancel(model, effects);
+    } else if model.dialog.take().is_none() {
         model.say(Tone::Normal, "^c once more leaves");
     }
 }

@@ -13,6 +13,7 @@ mod help;
 mod jobs;
 mod keys;
 mod lists;
+mod live_filter;
 pub(crate) use keys::about;
 pub(crate) mod looks;
 mod mouse;

@@ -11,7 +11,8 @@ use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place, Prompt, PromptKind};
 use super::super::theme::Tone;
 use super::{
-    answers, change, documents, exports, help, jump, keys, lists, looks, saved, set_filter,
+    answers, change, documents, exports, help, jump, keys, lists, live_filter, looks, saved,
+    set_filter,
 };
 use crate::widgets::form::edit_request;
 
@@ -19,23 +20,28 @@ use crate::widgets::form::edit_request;
 pub(super) fn open(model: &mut Model, kind: PromptKind) {
     let text = match kind {
         PromptKind::Command => String::new(),
-        PromptKind::Filter => model
-            .list()
-            .map(|l| l.filter().to_owned())
-            .unwrap_or_default(),
+        PromptKind::Filter => current_filter(model),
     };
     open_with(model, kind, text);
 }
 
 /// Begins a line with a text.
 pub(super) fn open_with(model: &mut Model, kind: PromptKind, text: String) {
+    let before = current_filter(model);
     model.prompt = Some(Prompt {
         kind,
         input: Input::new(text),
         error: None,
         completion: None,
         recalled: None,
+        before,
     });
+}
+
+fn current_filter(model: &Model) -> String {
+    model
+        .shown_list()
+        .map_or_else(String::new, |list| list.filter().to_owned())
 }
 
 /// Pasted text goes where one types; elsewhere it must not act as keys.
@@ -60,8 +66,8 @@ pub(super) fn key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>)
         return;
     };
     match event.code {
-        KeyCode::Esc => model.prompt = None,
-        KeyCode::Backspace if prompt.input.value().is_empty() => model.prompt = None,
+        KeyCode::Esc => return cancel(model, effects),
+        KeyCode::Backspace if prompt.input.value().is_empty() => return cancel(model, effects),
         KeyCode::Enter => submit(model, effects),
         KeyCode::Tab | KeyCode::BackTab => complete(model, event.code == KeyCode::Tab),
         KeyCode::Up | KeyCode::Down => recall(model, event.code == KeyCode::Up),
@@ -74,6 +80,14 @@ pub(super) fn key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>)
                 prompt.input.handle(request);
             }
         }
+    }
+    live_filter::follow(model, effects);
+}
+
+/// Closes the line; a list that followed it goes back to where it was.
+pub(super) fn cancel(model: &mut Model, effects: &mut Vec<Effect>) {
+    if let Some(prompt) = model.prompt.take() {
+        live_filter::undo(model, &prompt, effects);
     }
 }
 
