@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossterm::event::{Event, KeyEventKind};
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
 use ratatui::Terminal;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -152,8 +152,11 @@ impl Runtime {
                     }
                 }
                 event = input.next() => {
+                    // One at a time: whoever polls this stream without waiting for it takes the
+                    // wake-up of the next key away from us.
+                    let event = event.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
                     typed = true;
-                    if let Some(ended) = self.events(model, terminal, event, &mut input)? {
+                    if let Some(ended) = self.event(model, terminal, event)? {
                         return Ok(ended);
                     }
                 }
@@ -186,30 +189,6 @@ impl Runtime {
                 painted = Instant::now();
             }
         }
-    }
-
-    /// Takes in an event and those that wait behind it.
-    fn events<B: Surface>(
-        &mut self,
-        model: &mut Model,
-        terminal: &mut Terminal<B>,
-        first: Option<io::Result<Event>>,
-        input: &mut Input,
-    ) -> io::Result<Option<Ended>> {
-        let mut next = first;
-        for _ in 0..BATCH {
-            let event = next.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
-            if let Some(ended) = self.event(model, terminal, event)? {
-                return Ok(Some(ended));
-            }
-            match input.next().now_or_never() {
-                Some(more) => next = more,
-                None => return Ok(None),
-            }
-        }
-        // The one that was taken out of the batch's end must not be lost.
-        let event = next.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
-        self.event(model, terminal, event)
     }
 
     fn event<B: Surface>(
