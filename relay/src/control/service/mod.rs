@@ -158,23 +158,20 @@ impl Service {
         tracing::info!(
             actor = caller.actor,
             action,
-            target = %display_safe(&target),
-            result = %display_safe(&result),
+            target = %display_safe(&clipped(&target)),
+            result = %display_safe(&clipped(&result)),
             "admin"
         );
-        let mut reason = reason.to_owned();
-        while reason.len() > MAX_TEXT {
-            reason.pop();
-        }
+        // Calls that were denied are kept as well: how long they are is up to anybody with a token.
         self.hub.recorder.audit(AuditView {
             id: String::new(),
             at_ms: Moment::now().unix_ms,
             node: self.hub.node.clone(),
             actor: caller.actor.clone(),
             action: action.to_owned(),
-            target,
-            reason,
-            result,
+            target: clipped(&target),
+            reason: clipped(reason),
+            result: clipped(&result),
         });
         outcome
     }
@@ -247,6 +244,11 @@ fn need_all_realms(caller: &Caller) -> Result<(), ApiError> {
         ErrorKind::Denied,
         "this concerns all realms; you are confined to some",
     ))
+}
+
+/// As much of a text as the audit keeps.
+fn clipped(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_TEXT)].to_owned()
 }
 
 fn bad(message: impl Into<String>) -> ApiError {

@@ -2,7 +2,7 @@
 
 use shared::api::{AuditView, ErrorKind, ListQuery, Page, Role};
 
-use crate::control::testing::{TestNode, admin, caller, store};
+use crate::control::testing::{TestNode, admin, caller, eventually, store};
 use crate::store::Store;
 
 async fn fill(store: &dyn Store, count: u64) {
@@ -137,4 +137,24 @@ async fn nonsense_is_refused_and_viewers_see_nothing() {
         .await
         .unwrap();
     assert_eq!((empty.total, empty.next), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_denied_leaves_a_short_record_however_long_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let viewer = caller(Role::Viewer, &["acme"]);
+    let long = "\u{e4}".repeat(100_000);
+    let denied = node.service.delete_redirect(&viewer, &long, &long).await;
+    assert!(denied.is_err());
+    eventually("the call is in the audit", async || {
+        store.audit_count().await.unwrap() == 1
+    })
+    .await;
+    let audit = store.audit(None, 1).await.unwrap();
+    assert_eq!(audit[0].action, "redirect.delete");
+    assert!(audit[0].target.starts_with("\u{e4}\u{e4}"));
+    let size = serde_json::to_vec(&audit).unwrap().len();
+    assert!(size < 4000, "{size}");
 }

@@ -477,7 +477,7 @@ async fn tokens_are_verified_from_memory_and_disk() {
     let create = TokenCreate {
         label: "grafana".to_owned(),
         role: Role::Viewer,
-        realms: vec![realm("acme")],
+        realms: vec![realm("acme"), realm("acme")],
         ttl_secs: None,
         reason: String::new(),
     };
