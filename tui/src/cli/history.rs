@@ -10,7 +10,7 @@ use super::exit::Failure;
 use super::output::{Format, SampleRow, TrendRow};
 use crate::client::HistoryOf;
 use crate::console::theme::Theme;
-use crate::widgets::canvas::spark;
+use crate::widgets::chart::bars;
 
 /// Columns of a trend.
 const TREND: u16 = 40;
@@ -97,15 +97,15 @@ fn trends(history: &HistoryView, ascii: bool) -> Vec<TrendRow> {
     };
     let row = |figure, of: fn(&HistorySample) -> u64| {
         let known = || history.samples.iter().flatten().map(of);
-        // A gap is drawn as nothing.
-        let drawn = history.samples.iter().map(|s| s.as_ref().map_or(0, of));
-        let drawn = squeeze(&drawn.collect::<Vec<_>>(), usize::from(TREND));
+        let drawn: Vec<_> = (history.samples.iter())
+            .map(|s| s.as_ref().map(of))
+            .collect();
         TrendRow {
             figure,
             last: known().next_back(),
             min: known().min(),
             max: known().max(),
-            trend: spark(theme, drawn.into_iter(), TREND).trim().to_owned(),
+            trend: bars(theme, &drawn, TREND).trim_start().to_owned(),
         }
     };
     vec![
@@ -115,9 +115,29 @@ fn trends(history: &HistoryView, ascii: bool) -> Vec<TrendRow> {
     ]
 }
 
-/// `values` in at most `columns`, each the largest of those that it stands for.
-fn squeeze(values: &[u64], columns: usize) -> Vec<u64> {
-    let each = values.len().div_ceil(columns).max(1);
-    let largest = |part: &[u64]| part.iter().copied().max().unwrap_or(0);
-    values.chunks(each).map(largest).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_of_which_nothing_is_known_is_no_zero() {
+        let sample = |sessions| {
+            Some(HistorySample {
+                sessions,
+                ..HistorySample::default()
+            })
+        };
+        let history = HistoryView {
+            schema: "history/1".into(),
+            as_of_ms: 0,
+            subject: "cluster".into(),
+            step_secs: 10,
+            end_at_ms: 0,
+            samples: [vec![None; 37], vec![sample(9), None, sample(9)]].concat(),
+            missing: Vec::new(),
+        };
+        let rows = trends(&history, false);
+        assert_eq!(rows[0].trend, "█·█");
+        assert_eq!(rows[0].min, Some(9));
+    }
 }

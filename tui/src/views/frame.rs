@@ -255,8 +255,23 @@ fn paint_prompt(canvas: &mut Canvas<'_>, area: Rect, prompt: &Prompt, ghost: &st
     );
 }
 
+/// Why a typed line was refused, when that does not fit behind the line: what to write instead
+/// stands at its end.
+fn long_error(model: &Model, columns: u16) -> Option<&str> {
+    let prompt = model.prompt.as_ref()?;
+    let error = prompt.error.as_deref()?;
+    // A sign of two columns, the cursor, and the space around it.
+    let used = text::width(prompt.input.value()) + text::width(error) + 5;
+    (used > usize::from(columns)).then_some(error)
+}
+
 /// Keys of what is in front, as many as fit, the first of the table first.
 fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+    if let Some(error) = long_error(model, area.width) {
+        let room = area.width.saturating_sub(2);
+        canvas.text(area.x + 1, area.y, room, error, Tone::Bad);
+        return;
+    }
     let fixed: &[(&str, &str)] = match (&model.prompt, &model.dialog) {
         (Some(_), _) => &[("enter", "apply"), ("tab", "complete"), ("esc", "cancel")],
         (None, Some(Dialog::Help(help))) if help.typing => {

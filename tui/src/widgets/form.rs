@@ -3,6 +3,8 @@
 //! The first button is Cancel. Enter in a field goes on to the next one; only a button that was
 //! deliberately moved to, or `y` while a button has the focus, confirms.
 
+use std::ops::Range;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
 use tui_input::{Input, InputRequest};
@@ -340,17 +342,31 @@ impl Form {
             height,
         };
         canvas.blank(outer);
-        let inner = canvas.panel(outer, &self.title);
+        let room = usize::from(height.saturating_sub(3)).saturating_sub(error.len());
+        let shown = self.fields_within(room);
+        let inner = if shown.len() < self.fields.len() {
+            let (first, last, all) = (shown.start + 1, shown.end, self.fields.len());
+            canvas.panel(outer, &format!("{}: {first}-{last} of {all}", self.title))
+        } else {
+            canvas.panel(outer, &self.title)
+        };
         // Too small a screen loses facts first: fields, error and buttons are what one acts on.
-        let tail = (self.fields.len() + error.len() + 2) as u16;
+        let tail = (shown.len() + error.len() + 2) as u16;
         let head_room = inner.height.saturating_sub(tail);
         let mut y = self.paint_head(canvas, inner, &notes, head_room);
-        let value_x = self.paint_fields(canvas, inner, &mut y);
+        let value_x = self.paint_fields(canvas, inner, &mut y, shown);
         for line in &error {
             canvas.text(value_x, y, inner.width, line, Tone::Bad);
             y += 1;
         }
         self.paint_buttons(canvas, inner);
+    }
+
+    /// The fields that fit into `room` rows, the one with the focus among them.
+    fn fields_within(&self, room: usize) -> Range<usize> {
+        let count = self.fields.len();
+        let first = (self.focus + 1).min(count).saturating_sub(room);
+        first..count.min(first + room)
     }
 
     fn paint_head(&self, canvas: &mut Canvas<'_>, inner: Rect, notes: &[String], room: u16) -> u16 {
@@ -388,7 +404,13 @@ impl Form {
         }
     }
 
-    fn paint_fields(&self, canvas: &mut Canvas<'_>, inner: Rect, y: &mut u16) -> u16 {
+    fn paint_fields(
+        &self,
+        canvas: &mut Canvas<'_>,
+        inner: Rect,
+        y: &mut u16,
+        shown: Range<usize>,
+    ) -> u16 {
         let labels = self
             .fields
             .iter()
@@ -396,7 +418,8 @@ impl Form {
             .max()
             .unwrap_or(0) as u16;
         let x = inner.x + labels + 2;
-        for (i, field) in self.fields.iter().enumerate() {
+        let fields = self.fields.iter().enumerate();
+        for (i, field) in fields.skip(shown.start).take(shown.len()) {
             canvas.cell(inner.x, *y, labels, &field.label, Align::Left, Tone::Faint);
             let help = text::width(&field.help) as u16;
             let room = inner.right().saturating_sub(x);
@@ -507,7 +530,36 @@ pub(crate) fn edit_request(key: KeyEvent) -> Option<InputRequest> {
 
 #[cfg(test)]
 mod tests {
+    use ratatui::buffer::Buffer;
+
     use super::*;
+    use crate::console::theme::Theme;
+
+    #[test]
+    fn fields_that_do_not_fit_scroll_and_stay_inside_the_box() {
+        let area = Rect::new(0, 0, 60, 13);
+        let fields = (0..14).map(|i| Field::text("f", &format!("field-{i}"), "", ""));
+        let mut form = Form::new("Edit", "Apply", fields.collect()).focus_first();
+        let painted = |form: &Form| {
+            let mut buffer = Buffer::empty(area);
+            let theme = Theme::plain(true, true);
+            form.paint(&mut Canvas::new(&mut buffer, theme), area);
+            let line = |y| (0..60).map(move |x| (x, y));
+            let text = |y| line(y).map(|at| buffer[at].symbol()).collect::<String>();
+            (0..13).map(text).collect::<Vec<_>>()
+        };
+        let lines = painted(&form);
+        assert!(lines[0].contains("Edit: 1-10 of 14"), "{lines:#?}");
+        assert!(lines[10].contains("field-9"), "{lines:#?}");
+        assert!(lines[11].contains("[ Cancel ]"), "{lines:#?}");
+        assert!(!lines[12].contains("field"), "{lines:#?}");
+        for _ in 0..13 {
+            press(&mut form, KeyCode::Tab);
+        }
+        let lines = painted(&form);
+        assert!(lines[0].contains("Edit: 5-14 of 14"), "{lines:#?}");
+        assert!(lines[10].contains("field-13"), "{lines:#?}");
+    }
 
     fn press(form: &mut Form, code: KeyCode) -> FormAnswer {
         form.key(KeyEvent::new(code, KeyModifiers::NONE))

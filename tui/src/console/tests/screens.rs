@@ -30,6 +30,20 @@ fn help_lists_the_keys_of_the_view_and_none_that_change_anything() {
 }
 
 #[test]
+fn what_to_write_instead_is_shown_to_its_end() {
+    let mut rig = Rig::new(12, (80, 24));
+    rig.keys("3/");
+    rig.line("usr=bob rate>1M");
+    let screen = rig.screen();
+    assert!(screen.contains("did you mean 'user'?"), "{screen}");
+    let mut rig = Rig::new(12, (60, 15));
+    rig.keys("3/");
+    rig.line("usr=bob");
+    let screen = rig.screen();
+    assert!(screen.contains("there is no column 'usr'"), "{screen}");
+}
+
+#[test]
 fn a_missing_node_is_named() {
     let mut rig = Rig::new(12, (80, 24));
     rig.api.set_missing(&["lon1"]);
