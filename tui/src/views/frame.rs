@@ -20,8 +20,16 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, regions: &Regions) {
         crumbs(model, canvas, regions.crumbs);
     }
     status(model, canvas, regions.status);
-    if regions.hints.height > 0 {
-        hints(model, canvas, regions.hints);
+    let area = regions.hints;
+    if area.height == 0 {
+        return;
+    }
+    match long_error(model, area.width) {
+        Some(error) => {
+            let room = area.width.saturating_sub(2);
+            canvas.text(area.x + 1, area.y, room, error, Tone::Bad);
+        }
+        None => hints(model, canvas, area),
     }
 }
 
@@ -267,11 +275,6 @@ fn long_error(model: &Model, columns: u16) -> Option<&str> {
 
 /// Keys of what is in front, as many as fit, the first of the table first.
 fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
-    if let Some(error) = long_error(model, area.width) {
-        let room = area.width.saturating_sub(2);
-        canvas.text(area.x + 1, area.y, room, error, Tone::Bad);
-        return;
-    }
     let fixed: &[(&str, &str)] = match (&model.prompt, &model.dialog) {
         (Some(_), _) => &[("enter", "apply"), ("tab", "complete"), ("esc", "cancel")],
         (None, Some(Dialog::Help(help))) if help.typing => {
@@ -294,6 +297,9 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             ("r", "reset"),
             ("esc", "undo"),
         ],
+        (None, Some(Dialog::Form(form, ..))) if form.tells() && form.middle.is_none() => {
+            &[("esc", "close")]
+        }
         (None, Some(Dialog::Form(..))) => &[
             ("tab", "field"),
             ("y", "confirm on a button"),

@@ -208,13 +208,13 @@ impl Form {
             .all(|f| f.expect.as_ref().is_none_or(|e| e == f.value().trim()))
     }
 
+    /// It does nothing but tell, so there is nothing to cancel or to confirm.
+    pub(crate) fn tells(&self) -> bool {
+        self.confirm.is_empty() && self.fields.is_empty()
+    }
+
     fn buttons(&self) -> Vec<(FormAnswer, String)> {
-        // A form that does nothing but tell has nothing to cancel.
-        let close = if self.confirm.is_empty() && self.fields.is_empty() {
-            "Close"
-        } else {
-            "Cancel"
-        };
+        let close = if self.tells() { "Close" } else { "Cancel" };
         let mut buttons = vec![(FormAnswer::Cancel, close.to_owned())];
         buttons.extend(
             self.middle
@@ -493,10 +493,10 @@ impl Form {
                 tone,
             ) + 2;
         }
-        let state = if self.busy {
-            "working..."
-        } else {
-            "esc cancels"
+        let state = match () {
+            () if self.busy => "working...",
+            () if self.tells() => "esc closes",
+            () => "esc cancels",
         };
         if x + 12 < inner.right() {
             canvas.right(inner.right(), y, 12, state, Tone::Faint);
@@ -534,6 +534,18 @@ mod tests {
 
     use super::*;
     use crate::console::theme::Theme;
+
+    #[test]
+    fn a_dialog_that_only_tells_is_closed_and_not_cancelled() {
+        let mut form = Form::message("A setting").fact("value", "1");
+        assert!(form.tells());
+        assert_eq!(form.buttons()[0].1, "Close");
+        form.middle = Some("Copy");
+        assert_eq!(form.buttons()[0].1, "Close");
+        let asks = Form::new("Kill?", "Kill", Vec::new());
+        assert!(!asks.tells());
+        assert_eq!(asks.buttons()[0].1, "Cancel");
+    }
 
     #[test]
     fn fields_that_do_not_fit_scroll_and_stay_inside_the_box() {
