@@ -11,6 +11,7 @@ use crate::console::layout::{Regions, WIDE};
 use crate::console::model::{Dialog, Mode, Model, Prompt, PromptKind};
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
+use crate::widgets::form::Form;
 use crate::widgets::text;
 
 /// Paints the frame.
@@ -273,6 +274,17 @@ fn long_error(model: &Model, columns: u16) -> Option<&str> {
     (used > usize::from(columns)).then_some(error)
 }
 
+fn form_hints(form: &Form) -> &'static [(&'static str, &'static str)] {
+    if form.tells() && form.middle.is_none() {
+        return &[("esc", "close")];
+    }
+    &[
+        ("tab", "field"),
+        ("y", "confirm on a button"),
+        ("esc", "cancel"),
+    ]
+}
+
 /// Keys of what is in front, as many as fit, the first of the table first.
 fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let fixed: &[(&str, &str)] = match (&model.prompt, &model.dialog) {
@@ -297,14 +309,7 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             ("r", "reset"),
             ("esc", "undo"),
         ],
-        (None, Some(Dialog::Form(form, ..))) if form.tells() && form.middle.is_none() => {
-            &[("esc", "close")]
-        }
-        (None, Some(Dialog::Form(..))) => &[
-            ("tab", "field"),
-            ("y", "confirm on a button"),
-            ("esc", "cancel"),
-        ],
+        (None, Some(Dialog::Form(form, _))) => form_hints(form),
         (None, Some(Dialog::Job(_))) => &[("j/k", "scroll"), ("tab", "button"), ("esc", "close")],
         (None, None) => &[],
     };
