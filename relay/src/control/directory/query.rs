@@ -127,7 +127,7 @@ impl Directory {
                     let start = ranking.start_after(after);
                     let scan = Scan::new(self, &filter, &question.realms);
                     let seen = scan.count(self, now);
-                    Ok(self.ranked_page(ranking, start, seen, &sort, question.limit, now))
+                    Ok(self.ranked_page(ranking, start, seen, &sort, question, now))
                 }
                 None => Err(QueryError::RankingGone),
             },
@@ -189,7 +189,7 @@ impl Directory {
         });
         rankings.keep(id, positions, now.mono);
         match rankings.get(id, now.mono) {
-            Some(ranking) => self.ranked_page(ranking, 0, seen, sort, question.limit, now),
+            Some(ranking) => self.ranked_page(ranking, 0, seen, sort, question, now),
             None => SessionAnswer::default(),
         }
     }
@@ -201,9 +201,10 @@ impl Directory {
         mut start: usize,
         seen: Seen,
         sort: &SortSpec,
-        limit: usize,
+        question: &SessionQuestion,
         now: Moment,
     ) -> SessionAnswer {
+        let limit = question.limit;
         let mut answer = SessionAnswer {
             matched: seen.matched,
             total: seen.total,
@@ -220,6 +221,11 @@ impl Directory {
                 let Some(row) = self.row(turned(*id, sort), now) else {
                     continue;
                 };
+                // A cursor is text: it may name a ranking that was made for somebody who sees more.
+                let realm = &row.snapshot().realm;
+                if !question.realms.is_empty() && !question.realms.contains(realm) {
+                    continue;
+                }
                 if answer.rows.len() == limit {
                     answer.more = true;
                     return answer;

@@ -425,6 +425,25 @@ const FILTERS: [&str; 7] = [
 ];
 
 #[test]
+fn a_ranking_made_for_somebody_else_shows_only_the_callers_realms() {
+    let now = Moment::now();
+    let mut books = directory();
+    for (id, realm) in [(1, "acme"), (2, "globex"), (3, "acme"), (4, "globex")] {
+        books.upsert(snapshot(SessionId(id), "u", realm), now);
+    }
+    let mut question = question("rate:desc", 1);
+    question.ranking = Some(9);
+    let first = books.page(&question, now).unwrap();
+    assert_eq!(ids(&first), [4]);
+    let (key, row) = &first.rows[0];
+    question.after = Some((key.clone(), row.id));
+    question.realms = vec![realm("acme")];
+    question.limit = 10;
+    let second = books.page(&question, now).unwrap();
+    assert_eq!(ids(&second), [3, 1]);
+}
+
+#[test]
 fn pages_put_together_are_the_whole_list_in_every_order() {
     let start = Moment::now();
     let mut books = varied_directory(700, start);
