@@ -43,6 +43,9 @@ pub(super) struct StoredRedirect {
     /// For operators.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// What a newer release says of it: kept as it is when the document is written anew.
+    #[serde(flatten)]
+    pub rest: serde_json::Map<String, serde_json::Value>,
 }
 
 impl StoredRedirect {
@@ -231,6 +234,7 @@ mod tests {
             node: node.map(|node| node.parse().unwrap()),
             weight: 1,
             note: String::new(),
+            rest: serde_json::Map::new(),
         }
     }
 
@@ -285,6 +289,12 @@ mod tests {
             body,
         };
         assert_eq!(read(&document(body(all.clone()).unwrap())).unwrap(), all);
+        let newer = serde_json::json!({"redirects": [{
+            "id": "00000002", "transport": "udp", "target": "198.51.100.1:3478", "weight": 3,
+            "hours": {"from": 8},
+        }]});
+        let kept = read(&document(newer.clone())).unwrap();
+        assert_eq!(body(kept).unwrap(), newer);
         assert_eq!(read(&document(serde_json::json!({}))).unwrap(), []);
         assert!(read(&document(serde_json::json!({"redirects": [{"id": 7}]}))).is_err());
         assert!(read(&document(serde_json::json!(null))).is_err());

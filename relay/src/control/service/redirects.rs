@@ -277,6 +277,7 @@ fn add(
         node: create.node.clone(),
         weight: create.weight.unwrap_or(1),
         note: create.note.clone(),
+        rest: serde_json::Map::new(),
     };
     all.push(added.clone());
     Ok(added)
