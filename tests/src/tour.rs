@@ -49,6 +49,12 @@ pub const STOPS: &[Stop] = &[
         keys: "\x03:top user\r",
         shows: &["Sessions by user", "GROUP"],
     },
+    Stop {
+        text: "`:config` lists a node's settings with the layer that each value comes from; `E` changes one, for \
+               this node or for all.",
+        keys: ":config ams1\r",
+        shows: &["Pulse > Config ams1", "log.level"],
+    },
 ];
 
 /// Goes through the tour on a demo of its own and answers the screen of each stop.
@@ -64,7 +70,7 @@ pub fn walk() -> Vec<String> {
         .env("XDG_STATE_HOME", home.path().join("state"))
         .folder(home.path())
         .start();
-    // Three nodes and their calls take a moment to come up, and a graph one to fill.
+    // Three nodes and their calls take a moment to come up.
     console.wait("a cluster at work", |screen| {
         screen.contains("nodes 3/3") && screen.contains("sess 36")
     });

@@ -15,7 +15,7 @@ use super::update::{run_command, update};
 use super::{effects, model_of};
 use crate::client::{AdminApi, ClientError};
 use crate::configuration::{Configuration, Looks};
-use crate::console::theme::Theme;
+use crate::console::theme::{NAMED, Theme};
 use crate::views::view;
 
 /// What is to be painted.
@@ -236,30 +236,12 @@ fn sgr(cell: &Cell) -> String {
 }
 
 fn colour(colour: Color, base: u8) -> String {
-    let named = [
-        Color::Black,
-        Color::Red,
-        Color::Green,
-        Color::Yellow,
-        Color::Blue,
-        Color::Magenta,
-        Color::Cyan,
-        Color::Gray,
-        Color::DarkGray,
-        Color::LightRed,
-        Color::LightGreen,
-        Color::LightYellow,
-        Color::LightBlue,
-        Color::LightMagenta,
-        Color::LightCyan,
-        Color::White,
-    ];
     match colour {
         Color::Reset => String::new(),
         Color::Rgb(r, g, b) => format!(";{base};2;{r};{g};{b}"),
         Color::Indexed(i) => format!(";{base};5;{i}"),
         colour => {
-            let at = named.iter().position(|name| *name == colour);
+            let at = NAMED.iter().position(|name| *name == colour);
             format!(";{base};5;{}", at.unwrap_or(0))
         }
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use ratatui::style::{Modifier, Style};
 
 pub(crate) use built_in::DEFAULT;
-pub(crate) use colour::Depth;
+pub(crate) use colour::{Depth, NAMED};
 pub(crate) use style::parse_style;
 
 /// What a piece of text is, as far as its looks are concerned. Meaning never hangs on colour

@@ -34,13 +34,13 @@ pub(super) const COLUMNS: &[Column<GroupView, Model>] = &[
     },
     Column {
         title: "SESS",
-        help: "live sessions",
+        help: "live sessions; ~ at least so many: a node left this group out of a long list",
         sort: Some("sessions"),
         width: 7,
         most: 9,
         align: Right,
         rank: 0,
-        cell: |g, _| Cell::new(grouped(g.sessions)),
+        cell: |g, _| sessions(g),
     },
     Column {
         title: "RATE",
@@ -103,6 +103,11 @@ pub(super) const COLUMNS: &[Column<GroupView, Model>] = &[
         cell: |g, _| Cell::new(short_number(g.refusals)),
     },
 ];
+
+fn sessions(group: &GroupView) -> Cell {
+    let sign = if group.approximate { "~" } else { "" };
+    Cell::new(format!("{sign}{}", grouped(group.sessions)))
+}
 
 /// Paints the list.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {

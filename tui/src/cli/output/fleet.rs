@@ -138,6 +138,7 @@ shows!(GroupView, "groups/1", |row| row.key.clone(), {
     "drops" Table Count row.drops;
     "in_bytes" Wide Bytes row.in_bytes;
     "out_bytes" Wide Bytes row.out_bytes;
+    "approximate" Wide Text row.approximate;
     "filter" Wide Text row.filter;
 });
 

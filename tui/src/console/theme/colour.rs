@@ -24,8 +24,8 @@ const SIXTEEN: [u32; 16] = [
     0x00_00_00, 0xcd_00_00, 0x00_cd_00, 0xcd_cd_00, 0x00_00_ee, 0xcd_00_cd, 0x00_cd_cd, 0xe5_e5_e5,
     0x7f_7f_7f, 0xff_00_00, 0x00_ff_00, 0xff_ff_00, 0x5c_5c_ff, 0xff_00_ff, 0x00_ff_ff, 0xff_ff_ff,
 ];
-/// The names of the sixteen.
-const NAMED: [Color; 16] = [
+/// The names of the sixteen, in the order of their numbers.
+pub(crate) const NAMED: [Color; 16] = [
     Color::Black,
     Color::Red,
     Color::Green,
