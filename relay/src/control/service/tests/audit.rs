@@ -1,6 +1,6 @@
 //! Pages of the audit record.
 
-use shared::api::{AuditView, ErrorKind, ListQuery, Page, Role};
+use shared::api::{AuditView, ErrorKind, ListQuery, Page, Role, SessionsKill};
 
 use crate::control::testing::{TestNode, admin, caller, eventually, store};
 use crate::store::Store;
@@ -157,4 +157,29 @@ async fn a_call_that_is_denied_leaves_a_short_record_however_long_it_was() {
     assert!(audit[0].target.starts_with("\u{e4}\u{e4}"));
     let size = serde_json::to_vec(&audit).unwrap().len();
     assert!(size < 4000, "{size}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_leaves_no_record_of_sessions_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let kill = |realm: &str, dry_run| SessionsKill {
+        filter: Some(format!("realm={realm}")),
+        expected: 10,
+        dry_run,
+        ..SessionsKill::default()
+    };
+    for (realm, dry_run) in [("acme", true), ("globex", false)] {
+        let request = kill(realm, dry_run);
+        let outcome = node.service.start_kill_job(&admin(), request).await;
+        assert!(outcome.is_ok(), "{outcome:?}");
+    }
+    eventually("the job is in the audit", async || {
+        store.audit_count().await.unwrap() > 0
+    })
+    .await;
+    let audit = store.audit(None, 10).await.unwrap();
+    let targets: Vec<&str> = audit.iter().map(|record| record.target.as_str()).collect();
+    assert_eq!(targets, ["realm=globex"]);
 }
