@@ -53,7 +53,7 @@ pub const STOPS: &[Stop] = &[
         text: "`:config` lists a node's settings with the layer that each value comes from; `E` changes one, for \
                this node or for all.",
         keys: ":config ams1\r",
-        shows: &["Pulse > Config ams1", "log.level"],
+        shows: &["Pulse > Config ams1", "node_id"],
     },
 ];
 

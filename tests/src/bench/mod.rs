@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod lists;
+pub mod traffic;
 
 use std::fmt;
 use std::time::Duration;

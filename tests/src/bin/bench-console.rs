@@ -7,7 +7,7 @@
 )]
 
 use clap::Parser;
-use kit::bench::{Effort, Figure, console, lists};
+use kit::bench::{Effort, Figure, console, lists, traffic};
 use kit::fake::{FakeCluster, FakeOptions};
 
 /// Measures the console against a fake cluster.
@@ -29,6 +29,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     // Built before anything is measured.
     let _ = kit::program::ours("relayctl");
+    let _ = kit::program::ours("relayd");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -77,5 +78,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Figure>> {
     let in_a_terminal = tokio::task::spawn_blocking(in_a_terminal).await??;
     tell(&mut figures, in_a_terminal);
     cluster.stop().await;
+    let traffic = traffic::beside_lists(effort).await?;
+    tell(&mut figures, traffic);
     Ok(figures)
 }
