@@ -150,7 +150,7 @@ pub struct RealmView {
     pub secrets: u32,
     /// Live sessions.
     pub sessions: u64,
-    /// Users with at least one session.
+    /// Users with at least one session; estimated, within some percent, beyond a thousand of them.
     pub users: u64,
     /// Bits per second from clients.
     pub rate_in_bps: u64,

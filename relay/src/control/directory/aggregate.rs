@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use shared::{Realm, Transport};
 
+use super::distinct::Distinct;
 use super::{Directory, Row, current_report};
 use crate::control::clock::Moment;
 
@@ -58,7 +59,8 @@ pub(crate) struct RealmLoad {
     /// The sums.
     pub load: Load,
     /// Users with at least one session.
-    pub users: u64,
+    #[serde(default)]
+    pub users: Distinct,
     /// Refusals since the node's start.
     pub refusals: u64,
 }
@@ -142,9 +144,10 @@ impl Directory {
                 sums.insert(realm.clone(), Default::default());
             }
         }
+        let realms = sums.len();
         let loads = sums.into_iter().map(|(realm, (load, users))| RealmLoad {
             refusals: refusals.get(&realm).copied().unwrap_or(0),
-            users: users.len() as u64,
+            users: Distinct::of(users.into_iter(), realms),
             realm,
             load,
         });

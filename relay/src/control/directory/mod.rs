@@ -5,6 +5,7 @@
 //! rows that are not on the page, and puts no more in order than the page needs.
 
 pub(super) mod aggregate;
+pub(super) mod distinct;
 mod entry;
 mod field;
 pub(super) mod groups;

@@ -257,7 +257,7 @@ fn sums(answers: impl Iterator<Item = NodeAnswer>) -> BTreeMap<Realm, RealmLoad>
             match sums.get_mut(&load.realm) {
                 Some(sum) => {
                     sum.load.add(load.load);
-                    sum.users += load.users;
+                    sum.users.merge(&load.users);
                     sum.refusals += load.refusals;
                 }
                 None => {
@@ -279,7 +279,7 @@ fn view(entry: RealmEntry, loads: &BTreeMap<Realm, RealmLoad>) -> RealmView {
         document: entry.document,
         secrets: u32::try_from(entry.secrets.len()).unwrap_or(u32::MAX),
         sessions: load.sessions,
-        users: live.map_or(0, |live| live.users),
+        users: live.map_or(0, |live| live.users.count()),
         rate_in_bps: load.rate_in_bps,
         rate_out_bps: load.rate_out_bps,
         refusals: live.map_or(0, |live| live.refusals),
