@@ -7,6 +7,8 @@ pub mod console;
 pub mod contexts;
 mod editor;
 pub mod guardrails;
+#[cfg(test)]
+mod looks;
 pub mod realm_document;
 pub mod settings;
 #[cfg(test)]

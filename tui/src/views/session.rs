@@ -212,7 +212,7 @@ fn paint_rates(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &Sess
 fn paint_peers(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &SessionDetail) {
     let (permissions, channels) = (&detail.permissions, &detail.channels);
     let title = format!(
-        "Peers by rate: {} permissions, {} channels, {:.1} new/s",
+        "Peers by rate: permissions {}, channels {}, new {:.1}/s",
         permissions.len(),
         channels.len(),
         detail.session.new_peers_per_sec

@@ -357,7 +357,7 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
         ),
         format!("relay  {}{limit}", session.relay),
         format!(
-            "started {} ({})   expires in {} s   {} permissions",
+            "started {} ({})   expires in {} s   permissions {}",
             model.clock(session.started_at_ms),
             age(Duration::from_secs(session.age_secs)),
             session.ttl_secs,

@@ -195,7 +195,14 @@ pub(super) fn kill_many(
         Field::typed(&format!("type {count}"), &count),
     ];
     let form = Form::new(
-        format!("Kill {count} sessions"),
+        format!(
+            "Kill {count} {}",
+            if sessions.len() == 1 {
+                "session"
+            } else {
+                "sessions"
+            }
+        ),
         format!("Kill {count} (y)"),
         fields,
     );
@@ -289,7 +296,7 @@ fn describe(form: Form, model: &Model, filter: Option<&str>, sessions: &[Session
         .fact(
             "traffic",
             format!(
-                "{} will stop; {} distinct users",
+                "{} will stop; distinct users {}",
                 bit_rate(rate),
                 users.len()
             ),
