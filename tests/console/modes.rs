@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use kit::program::ours;
+use kit::pty::PtyCommand;
 use kit::tmux::Terminal;
 use kit::wait::{wait_for, wait_until};
 
@@ -153,15 +154,20 @@ fn configured(text: &str) -> (tempfile::TempDir, String) {
 
 #[test]
 fn stopped_by_others_it_sets_every_mode_once_more() {
-    let console = Recorded::start("");
-    signal(console.pid, "-STOP");
-    let pastes = || console.written().matches("\u{1b}[?2004h").count();
+    // `script` stops itself with its program: this takes a terminal of our own.
+    let command = PtyCommand::new(&ours("relayctl")).args(&["--context", "unix:/nowhere/s"]);
+    let home = tempfile::tempdir().expect("a folder");
+    let console = crate::live::at_home(command, home.path()).start();
+    console.wait_text("DISCONNECTED");
+    let written = || String::from_utf8_lossy(&console.written()).into_owned();
+    let pastes = || written().matches("\u{1b}[?2004h").count();
     let before = pastes();
-    signal(console.pid, "-CONT");
+    signal(console.pid(), "-STOP");
+    signal(console.pid(), "-CONT");
     wait_until("the modes once more", PATIENCE, || pastes() > before);
-    let modes = console.written().rfind("\u{1b}[?2004h").expect("just seen");
+    let modes = written().rfind("\u{1b}[?2004h").expect("just seen");
     wait_until("a whole frame", PATIENCE, || {
-        console.written()[modes..].contains("DISCONNECTED")
+        written()[modes..].contains("DISCONNECTED")
     });
 }
 

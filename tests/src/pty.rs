@@ -351,9 +351,18 @@ impl Pty {
         let status = self.child.wait().expect("it has ended");
         self.writer = None;
         self.master = None;
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
+        // A program that another test started at the same moment may have inherited the terminal's
+        // other end: then its end never comes, and what has been read for a while is all there is.
+        let mut quiet = (0, self.written_bytes());
+        wait_until("the last of its output", PATIENCE, || {
+            let bytes = self.written_bytes();
+            quiet = if bytes == quiet.1 {
+                (quiet.0 + 1, bytes)
+            } else {
+                (0, bytes)
+            };
+            self.reader.as_ref().is_none_or(JoinHandle::is_finished) || quiet.0 > 15
+        });
         status.exit_code()
     }
 }
