@@ -79,3 +79,8 @@ where
 pub fn until(moment: Instant) {
     std::thread::sleep(moment.saturating_duration_since(Instant::now()));
 }
+
+/// The same inside an async benchmark: a window of time in which something else is counted.
+pub async fn window(length: Duration) {
+    tokio::time::sleep(length).await;
+}

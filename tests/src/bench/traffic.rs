@@ -43,7 +43,7 @@ pub async fn beside_lists(effort: Effort) -> anyhow::Result<Vec<Figure>> {
     let asking = Duration::from_secs_f64(sessions as f64 / ROWS_PER_SEC as f64);
     let (mut quiet, mut asked) = (Vec::new(), Vec::new());
     for _ in 0..if effort.judge { ROUNDS } else { 1 } {
-        quiet.push(load.count(tokio::time::sleep(WINDOW)).await);
+        quiet.push(load.count(crate::wait::window(WINDOW)).await);
         asked.push(load.count(ask(&api, asking)).await);
     }
     load.stop();
