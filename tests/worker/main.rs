@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +12,7 @@ use relay::worker::ports::{PortPool, RelayAddress};
 use relay::worker::{News, WorkerNews, WorkerPool, WorkerSetup, WorkerThreads};
 use shared::{Realm, Secret};
 use turn_proto::ServerConfig;
-use turn_proto::policy::{
-    NodeSettings, PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RestSecret,
-};
+use turn_proto::policy::{Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RestSecret};
 use turn_proto::server::{Command, EndCause, Event};
 
 const SECRET: &str = "a shared secret of the suite";
@@ -103,34 +100,16 @@ impl Drop for Rig {
 fn policy() -> Policy {
     let name: Realm = "example.org".parse().unwrap();
     let realm = RealmPolicy {
-        name: name.clone(),
-        revision: 1,
         secrets: vec![RestSecret {
             id: "s".into(),
             value: Secret::new(SECRET.into()),
         }],
-        rest_separator: ':',
-        max_sessions: None,
-        max_sessions_per_user: None,
-        max_rate_bps: None,
-        default_lifetime: Duration::from_secs(600),
-        max_lifetime: Duration::from_secs(3600),
         allowed_peers: vec!["127.0.0.0/8".parse().unwrap()],
-        denied_peers: Vec::new(),
+        ..RealmPolicy::new(name)
     };
     Policy {
-        revision: 1,
-        default_realm: name.clone(),
-        listener_realms: HashMap::new(),
-        realms: BTreeMap::from([(name, Arc::new(realm))]),
-        peers: PeerRules::default(),
-        blocks: HashMap::new(),
-        settings: NodeSettings::default(),
-        nonce_key: Secret::new([1; 32]),
-        relay_v4: true,
         relay_v6: false,
-        redirects: Vec::new(),
-        accepting: true,
+        ..Policy::new(vec![realm], Secret::new([1; 32]))
     }
 }
 

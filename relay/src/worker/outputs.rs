@@ -117,6 +117,8 @@ impl Core {
                     self.ports.close(local);
                 }
             }
+            // Connections are the listeners' business; there are none yet.
+            Output::Disconnect { .. } => {}
             Output::LookupCredential { realm, username } => {
                 self.news.send(WorkerNews::Lookup { realm, username });
             }

@@ -28,6 +28,9 @@ pub struct Policy {
     pub default_realm: Realm,
     /// Listeners that have a realm of their own.
     pub listener_realms: HashMap<SocketAddr, Realm>,
+    /// Realms by the server name that a TLS or DTLS client asks for (SNI), in lower case; only for
+    /// listeners without a realm of their own.
+    pub server_names: HashMap<Box<str>, Realm>,
     /// All realms.
     pub realms: BTreeMap<Realm, Arc<RealmPolicy>>,
     /// Which peers may be talked to, on this node, before realm rules.
@@ -46,6 +49,35 @@ pub struct Policy {
     pub redirects: Vec<Redirect>,
     /// Whether new allocations are taken; 508 otherwise.
     pub accepting: bool,
+}
+
+impl Policy {
+    /// A policy that serves these realms, the first of them by default, on a node that relays both
+    /// families, with default settings and no rule but the special-use ranges.
+    ///
+    /// # Panics
+    /// Without a realm.
+    #[must_use]
+    pub fn new(realms: Vec<RealmPolicy>, nonce_key: Secret<[u8; 32]>) -> Self {
+        Self {
+            revision: 1,
+            default_realm: realms.first().expect("a policy has a realm").name.clone(),
+            listener_realms: HashMap::new(),
+            server_names: HashMap::new(),
+            realms: realms
+                .into_iter()
+                .map(|realm| (realm.name.clone(), Arc::new(realm)))
+                .collect(),
+            peers: PeerRules::default(),
+            blocks: HashMap::new(),
+            settings: NodeSettings::default(),
+            nonce_key,
+            relay_v4: true,
+            relay_v6: true,
+            redirects: Vec::new(),
+            accepting: true,
+        }
+    }
 }
 
 /// What applies to all realms of a node.

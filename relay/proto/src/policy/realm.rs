@@ -32,6 +32,26 @@ pub struct RealmPolicy {
     pub denied_peers: Vec<IpRange>,
 }
 
+impl RealmPolicy {
+    /// A realm without users, secrets or limits, with the lifetimes of RFC 8656 §7.2.
+    #[must_use]
+    pub fn new(name: Realm) -> Self {
+        Self {
+            name,
+            revision: 0,
+            secrets: Vec::new(),
+            rest_separator: ':',
+            max_sessions: None,
+            max_sessions_per_user: None,
+            max_rate_bps: None,
+            default_lifetime: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(3600),
+            allowed_peers: Vec::new(),
+            denied_peers: Vec::new(),
+        }
+    }
+}
+
 /// A shared secret (TURN REST).
 #[derive(Clone, Debug)]
 pub struct RestSecret {

@@ -6,6 +6,7 @@ mod binding;
 mod channel_bind;
 mod command;
 pub mod config;
+pub mod connection;
 mod create_permission;
 mod exchange;
 pub mod output;
@@ -17,7 +18,7 @@ pub mod rejection;
 mod send;
 mod timeout;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use shared::{Realm, SessionId};
 
 pub(crate) use allocate::Opening;
 pub use config::{ServerConfig, ServerLimits};
+pub use connection::Arrival;
 pub use output::*;
 pub use rejection::RefusalReason;
 
@@ -39,6 +41,7 @@ use crate::policy::{Policy, Quota};
 use crate::stun::{Class, Message, Method};
 use crate::time::Now;
 use authenticate::Halt;
+use connection::Connection;
 use exchange::Exchange;
 use refusals::Refusals;
 use rejection::Rejection;
@@ -59,6 +62,8 @@ pub struct Server {
     credentials: CredentialCache,
     parking: ParkingLot,
     table: AllocationTable,
+    /// TCP, TLS and DTLS clients that are connected.
+    connections: HashMap<FiveTuple, Connection>,
     /// One live entry per session: its nearest deadline.
     expiry: ExpiryQueue<(RelayId, SessionId)>,
     outputs: VecDeque<Output>,
@@ -80,6 +85,7 @@ impl Server {
             credentials: CredentialCache::new(config.limits.cached_credentials),
             parking: ParkingLot::new(config.limits.parked_requests),
             table: AllocationTable::default(),
+            connections: HashMap::new(),
             expiry: ExpiryQueue::default(),
             outputs: VecDeque::new(),
             counters: ServerCounters::default(),
@@ -225,7 +231,12 @@ impl Server {
             Method::Refresh => self.refresh(now, &exchange, &identity, message),
             Method::CreatePermission => self.create_permission(now, &exchange, &identity, message),
             Method::ChannelBind => self.channel_bind(now, &exchange, &identity, message),
-            Method::Binding | Method::Send | Method::Data => Ok(()),
+            Method::Binding
+            | Method::Send
+            | Method::Data
+            | Method::Connect
+            | Method::ConnectionBind
+            | Method::ConnectionAttempt => Ok(()),
         });
         if let Err(rejection) = done {
             self.refuse(now, &exchange, rejection);
@@ -233,13 +244,16 @@ impl Server {
     }
 
     fn exchange(&self, tuple: FiveTuple, message: &Message<'_>) -> Exchange {
-        Exchange::new(tuple, message, self.listener_realm(tuple.server).clone())
+        Exchange::new(tuple, message, self.arrival_realm(&tuple).clone())
     }
 
-    fn listener_realm(&self, server: SocketAddr) -> &Realm {
-        self.policy
-            .listener_realms
-            .get(&server)
+    /// The realm of a client before any name is known: by its listener, else by the server name of
+    /// its handshake, else the default one.
+    fn arrival_realm(&self, tuple: &FiveTuple) -> &Realm {
+        let by_name = || self.connections.get(tuple)?.realm.as_ref();
+        let by_listener = self.policy.listener_realms.get(&tuple.server);
+        by_listener
+            .or_else(by_name)
             .unwrap_or(&self.policy.default_realm)
     }
 

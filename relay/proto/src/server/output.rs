@@ -99,6 +99,12 @@ pub enum Output {
         /// Its name, free for reuse from here on.
         relay: RelayId,
     },
+    /// Close a client's TCP, TLS or DTLS connection and answer with
+    /// [`handle_disconnected`](crate::Server::handle_disconnected).
+    Disconnect {
+        /// Whose.
+        tuple: FiveTuple,
+    },
     /// Look a user up and answer with [`Command::Credential`]. Asked once per name; requests wait
     /// parked until the answer or a deadline.
     LookupCredential {
@@ -251,6 +257,8 @@ pub enum EndCause {
     Expired,
     /// An operator killed it.
     Killed,
+    /// The client's TCP, TLS or DTLS connection ended.
+    Disconnected,
 }
 
 impl EndCause {
@@ -261,6 +269,7 @@ impl EndCause {
             Self::Released => "released",
             Self::Expired => "expired",
             Self::Killed => "killed",
+            Self::Disconnected => "disconnected",
         }
     }
 }

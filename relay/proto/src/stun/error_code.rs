@@ -13,6 +13,8 @@ impl ErrorCode {
     pub const UNAUTHENTICATED: Self = Self(401);
     /// Refused by policy.
     pub const FORBIDDEN: Self = Self(403);
+    /// Mobility is not offered (RFC 8016 §4.1.2).
+    pub const MOBILITY_FORBIDDEN: Self = Self(405);
     /// Unknown comprehension-required attributes.
     pub const UNKNOWN_ATTRIBUTE: Self = Self(420);
     /// No allocation where one is needed, or the other way round.
@@ -27,6 +29,10 @@ impl ErrorCode {
     pub const UNSUPPORTED_TRANSPORT: Self = Self(442);
     /// The peer's family is not the allocation's.
     pub const PEER_ADDRESS_FAMILY_MISMATCH: Self = Self(443);
+    /// There is a connection to that peer already (RFC 6062 §6.3).
+    pub const CONNECTION_ALREADY_EXISTS: Self = Self(446);
+    /// The peer did not accept the connection (RFC 6062 §6.3).
+    pub const CONNECTION_TIMEOUT_OR_FAILURE: Self = Self(447);
     /// Too many allocations.
     pub const ALLOCATION_QUOTA_REACHED: Self = Self(486);
     /// The server cannot answer now.

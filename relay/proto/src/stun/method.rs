@@ -19,6 +19,12 @@ pub enum Method {
     CreatePermission,
     /// 0x009.
     ChannelBind,
+    /// 0x00a (RFC 6062).
+    Connect,
+    /// 0x00b (RFC 6062).
+    ConnectionBind,
+    /// 0x00c (RFC 6062), indications only.
+    ConnectionAttempt,
 }
 
 impl Method {
@@ -33,6 +39,9 @@ impl Method {
             Self::Data => 0x007,
             Self::CreatePermission => 0x008,
             Self::ChannelBind => 0x009,
+            Self::Connect => 0x00a,
+            Self::ConnectionBind => 0x00b,
+            Self::ConnectionAttempt => 0x00c,
         }
     }
 
@@ -47,6 +56,9 @@ impl Method {
             0x007 => Self::Data,
             0x008 => Self::CreatePermission,
             0x009 => Self::ChannelBind,
+            0x00a => Self::Connect,
+            0x00b => Self::ConnectionBind,
+            0x00c => Self::ConnectionAttempt,
             _ => return None,
         })
     }

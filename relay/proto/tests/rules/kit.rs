@@ -1,6 +1,6 @@
 //! A server, a clock and a client for the tests by RFC rule.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -10,9 +10,9 @@ use shared::{Realm, Secret, Transport};
 use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, UserCredential};
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 use turn_proto::{
-    Command, Event, FiveTuple, Forward, NodeSettings, Now, OpenError, Output, PeerRules, Policy,
-    PortRequest, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId, RelayOpened,
-    RelayRequest, ReservationToken, RestSecret, Server, ServerConfig,
+    Command, Event, FiveTuple, Forward, Now, OpenError, Output, Policy, PortRequest, Quota,
+    QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId, RelayOpened, RelayRequest,
+    ReservationToken, RestSecret, Server, ServerConfig,
 };
 
 pub(crate) const UNIX: u64 = 1_800_000_000;
@@ -53,17 +53,8 @@ pub(crate) fn addr(text: &str) -> SocketAddr {
 
 pub(crate) fn realm_policy(name: &str) -> RealmPolicy {
     RealmPolicy {
-        name: name.parse().unwrap(),
         revision: 1,
-        secrets: Vec::new(),
-        rest_separator: ':',
-        max_sessions: None,
-        max_sessions_per_user: None,
-        max_rate_bps: None,
-        default_lifetime: Duration::from_secs(600),
-        max_lifetime: Duration::from_secs(3600),
-        allowed_peers: Vec::new(),
-        denied_peers: Vec::new(),
+        ..RealmPolicy::new(name.parse().unwrap())
     }
 }
 
@@ -75,23 +66,7 @@ pub(crate) fn rest_secret(id: &str, value: &str) -> RestSecret {
 }
 
 pub(crate) fn policy(realms: Vec<RealmPolicy>) -> Policy {
-    Policy {
-        revision: 1,
-        default_realm: realms[0].name.clone(),
-        listener_realms: HashMap::new(),
-        realms: realms
-            .into_iter()
-            .map(|r| (r.name.clone(), Arc::new(r)))
-            .collect::<BTreeMap<_, _>>(),
-        peers: PeerRules::default(),
-        blocks: HashMap::new(),
-        settings: NodeSettings::default(),
-        nonce_key: Secret::new([7; 32]),
-        relay_v4: true,
-        relay_v6: true,
-        redirects: Vec::new(),
-        accepting: true,
-    }
+    Policy::new(realms, Secret::new([7; 32]))
 }
 
 #[allow(clippy::disallowed_methods, reason = "an Instant has no other origin")]
@@ -113,6 +88,8 @@ pub(crate) struct Net {
     pub(crate) hold_opening: bool,
     pub(crate) requests: Vec<(RelayId, RelayRequest)>,
     pub(crate) closed: Vec<RelayId>,
+    /// Connections that the core wants closed.
+    pub(crate) disconnected: Vec<FiveTuple>,
     pub(crate) sent: Vec<(FiveTuple, Vec<u8>)>,
     pub(crate) events: Vec<Event>,
     next_port: u16,
@@ -144,6 +121,7 @@ impl Net {
             hold_opening: false,
             requests: Vec::new(),
             closed: Vec::new(),
+            disconnected: Vec::new(),
             sent: Vec::new(),
             events: Vec::new(),
             next_port: 50_000,
@@ -194,6 +172,7 @@ impl Net {
                     }
                 }
                 Output::CloseRelay { relay } => self.closed.push(relay),
+                Output::Disconnect { tuple } => self.disconnected.push(tuple),
                 Output::LookupCredential { realm, username } => {
                     self.lookups.push(username.as_str().to_owned());
                     if self.answer_lookups {

@@ -142,6 +142,7 @@ pub(super) fn policy(
         revision,
         default_realm: inputs.default_realm.clone(),
         listener_realms: own.listener_realms.clone(),
+        server_names: HashMap::new(),
         realms,
         peers: PeerRules {
             allowed: inputs.peers.allowed.clone(),

@@ -1,0 +1,59 @@
+//! Client connections: what is known of a TCP, TLS or DTLS client besides its 5-tuple.
+//!
+//! The driver owns sockets, handshakes and framing; it tells the core when a connection begins and
+//! ends, and closes the ones that the core asks it to ([`Output::Disconnect`]).
+
+use shared::Realm;
+
+use super::{EndCause, Output, Server};
+use crate::five_tuple::FiveTuple;
+use crate::time::Now;
+
+/// How a client connection came about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// The server name that the client asked for in its TLS or DTLS handshake (SNI), in lower case.
+    pub server_name: Option<Box<str>>,
+}
+
+/// A client connection that exists.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// The realm that its server name selects.
+    pub(crate) realm: Option<Realm>,
+}
+
+impl Server {
+    /// A TCP, TLS or DTLS client is connected; its frames come to
+    /// [`handle_client`](Self::handle_client) from now on. UDP clients are never announced.
+    pub fn handle_connected(&mut self, now: Now, tuple: FiveTuple, arrival: &Arrival) {
+        self.catch_up(now);
+        let names = &self.policy.server_names;
+        let realm = arrival.server_name.as_ref().and_then(|n| names.get(n));
+        let realm = realm.cloned();
+        self.connections.insert(tuple, Connection { realm });
+    }
+
+    /// The connection of a client ended, whoever ended it: so does its session, since nothing can
+    /// reach the client any more.
+    pub fn handle_disconnected(&mut self, now: Now, tuple: FiveTuple) {
+        self.catch_up(now);
+        self.connections.remove(&tuple);
+        if let Some((relay, _)) = self.table.by_tuple(&tuple) {
+            self.end(relay, EndCause::Disconnected);
+        }
+    }
+
+    /// Whether the client has a session, or one is being made: its connection may idle as long as
+    /// the session lives.
+    #[must_use]
+    pub fn has_session(&self, tuple: &FiveTuple) -> bool {
+        self.table.slot(tuple).is_some()
+    }
+
+    /// Asks the driver to close a client's connection.
+    #[allow(dead_code, reason = "the first user comes with the transports")]
+    pub(super) fn disconnect(&mut self, tuple: FiveTuple) {
+        self.outputs.push_back(Output::Disconnect { tuple });
+    }
+}
