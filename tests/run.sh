@@ -7,12 +7,16 @@ cd "$(dirname "$0")/.."
 needed=(
   redis-server=redis-server redis-cli=redis-tools turnutils_uclient=coturn turnadmin=coturn
   ssh=openssh-client ssh-keygen=openssh-client /usr/sbin/sshd=openssh-server pgrep=procps
+  chromium=chromium chromedriver=chromium-driver python3=python3
   sqlite3=sqlite3 tmux=tmux script=bsdutils openssl=openssl ps=procps kill=procps cc=gcc
 )
 missing=()
 for pair in "${needed[@]}"; do
   command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
 done
+
+# Debian splits the modules that make an environment from the interpreter.
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 
 policy=/usr/sbin/policy-rc.d
 if ((${#missing[@]})); then
@@ -40,6 +44,16 @@ if ((${#missing[@]})); then
     "${as_root[@]}" rm -f "$policy"
     trap - EXIT
   fi
+fi
+
+# Clients from PyPI, in an environment beside the builds; made anew when its list changes.
+python=${CARGO_TARGET_DIR:-target}/python
+if ! cmp -s tests/interop/requirements.txt "$python/requirements.txt"; then
+  rm -rf "$python"
+  python3 -m venv "$python"
+  "$python/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
+    --only-binary :all: -r tests/interop/requirements.txt
+  cp tests/interop/requirements.txt "$python/"
 fi
 
 # Some suites start the real programs; they are built before anything is timed.

@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod aioice;
+mod browser;
 mod coturn_server;
 mod uclient;

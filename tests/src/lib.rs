@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admin;
 pub mod bench;
+pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod coturn;

@@ -18,6 +18,23 @@ pub fn ours(name: &str) -> PathBuf {
     BUILT.get_or_init(build).join(name)
 }
 
+/// The Python that `tests/run.sh` furnished with the packages of `tests/interop/requirements.txt`.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn python() -> PathBuf {
+    let target = ours("relayd");
+    let target = target.ancestors().nth(2).expect("a folder of builds");
+    let python = target.join("python/bin/python");
+    assert!(
+        python.exists(),
+        "{} is missing: run tests/run.sh once",
+        python.display()
+    );
+    python
+}
+
 /// Builds all binaries beside the running one and answers their folder.
 fn build() -> PathBuf {
     let exe = std::env::current_exe().expect("the running program has a path");

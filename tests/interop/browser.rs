@@ -1,0 +1,81 @@
+//! A video call of two `RTCPeerConnection`s in headless Chromium, through `relayd` alone.
+
+use std::time::Duration;
+
+use kit::browser::Browser;
+use kit::node::{Node, NodeOptions, rest_login};
+use kit::wait::wait_until;
+use serde_json::{Value, json};
+
+/// More frames than this, decoded on each side.
+const FRAMES: u64 = 100;
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default)]
+struct Relayed {
+    /// Payload bytes that clients sent to peers, and that peers sent to clients.
+    from_clients: u64,
+    to_clients: u64,
+    sessions: usize,
+}
+
+/// What the node counts over all its sessions.
+fn relayed(node: &Node) -> Relayed {
+    let rows = node.ctl().items(&["session", "list"]);
+    let sum = |key: &str| rows.iter().filter_map(|row| row[key].as_u64()).sum();
+    Relayed {
+        from_clients: sum("in_bytes"),
+        to_clients: sum("out_bytes"),
+        sessions: rows.len(),
+    }
+}
+
+/// Calls through `urls` and checks what browser and node say about it.
+fn call(node: &Node, url: &str, protocol: &str) {
+    let login = rest_login("browser");
+    let servers =
+        json!([{ "urls": [url], "username": login.username, "credential": login.password }]);
+    let browser = Browser::start();
+    let report = browser.run(include_str!("call.js"), &[servers, json!(FRAMES)]);
+    let sides = report["sides"].as_array().cloned().unwrap_or_default();
+    assert_eq!(sides.len(), 2, "{report}");
+    let number = |side: &Value, key: &str| side[key].as_u64().unwrap_or_default();
+    for side in &sides {
+        assert!(number(side, "frames") > FRAMES, "{report}");
+        assert_eq!([&side["local"], &side["remote"]], ["relay"; 2], "{report}");
+        assert_eq!(side["relayProtocol"], protocol, "{report}");
+    }
+    // Both ways through one node: what one session takes in, the other gives out, and both are at
+    // least what the browser counts as sent before it stopped its cameras.
+    let sent: u64 = sides.iter().map(|side| number(side, "sent")).sum();
+    let received: u64 = sides.iter().map(|side| number(side, "received")).sum();
+    assert!(sent > 50_000 && received > 50_000, "{report}");
+    wait_until(
+        "the node's counters agree with the browser's",
+        DEADLINE,
+        || {
+            let Relayed {
+                from_clients,
+                to_clients,
+                sessions,
+            } = relayed(node);
+            let close = from_clients.abs_diff(to_clients) * 50 <= from_clients;
+            sessions >= 2 && close && from_clients >= sent && to_clients >= received
+        },
+    );
+    let _ = browser.run(
+        "for (const pc of window.call) pc.close(); arguments[0]()",
+        &[],
+    );
+    wait_until(
+        "the sessions of a call that was hung up end",
+        DEADLINE,
+        || relayed(node).sessions == 0,
+    );
+}
+
+#[test]
+fn a_relay_only_video_call_over_turn_udp() {
+    let node = Node::start(NodeOptions::default());
+    call(&node, &format!("turn:{}?transport=udp", node.turn), "udp");
+}
