@@ -18,6 +18,7 @@ use crate::control::{
     ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, RunningWorkers, Service,
     WorkerSide, at_start, prepare,
 };
+use crate::listener::Listening;
 use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
@@ -405,6 +406,8 @@ fn start_workers(
             None,
         ));
     }
+    let listening = Listening::new(config).context("tls.certificate")?;
+    let listening = Arc::new(listening);
     let setup = WorkerSetup {
         server: ServerConfig {
             session_base,
@@ -417,7 +420,11 @@ fn start_workers(
     };
     let (pool, threads, news) =
         WorkerPool::start(config.workers, setup).context("the workers cannot be started")?;
-    let workers = Arc::new(RunningWorkers { pool, ports });
+    let workers = Arc::new(RunningWorkers {
+        pool,
+        ports,
+        listening,
+    });
     Ok((WorkerSide { workers, news }, Some(threads)))
 }
 

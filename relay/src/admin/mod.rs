@@ -54,7 +54,7 @@ pub enum AdminError {
     },
     /// Its certificate.
     #[error("admin.tls_certificate: {0}")]
-    Tls(#[from] tls::TlsError),
+    Tls(#[from] crate::certificate::CertificateError),
 }
 
 /// Bound listeners of the admin API.

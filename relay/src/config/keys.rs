@@ -124,7 +124,43 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "listen",
         Kind::List,
-        "TURN listener as address:port; default 0.0.0.0:3478 and [::]:3478",
+        "TURN listener as address:port; default 0.0.0.0:3478 and [::]:3478, and 5349 with a certificate",
+    ),
+    key(
+        "tls.certificate",
+        Kind::Text,
+        "PEM certificate chain for TLS and DTLS clients; default: none, so neither is served",
+    ),
+    key("tls.key", Kind::Text, "PEM private key of tls.certificate"),
+    live(
+        "connections.handshake_timeout",
+        Kind::Text,
+        "How long a proxy header and a TLS handshake may take, 1s to 1h; default 10s",
+    ),
+    live(
+        "connections.first_message_timeout",
+        Kind::Text,
+        "How long the first message on a TCP connection may take, 1s to 1h; default 10s",
+    ),
+    live(
+        "connections.max_allocate_timeout",
+        Kind::Text,
+        "How long a TCP connection may stay without a session, 1s to 1h; default 30s",
+    ),
+    live(
+        "connections.max_per_source",
+        Kind::Integer,
+        "TCP connections without a session per source address (IPv6: /64); default 512",
+    ),
+    live(
+        "connections.max",
+        Kind::Integer,
+        "TCP connections of this node; default 100000",
+    ),
+    live(
+        "connections.write_queue_bytes",
+        Kind::Integer,
+        "Bytes that wait for a slow TCP client before data is dropped; default 262144",
     ),
     key(
         "relay_addresses",
@@ -280,6 +316,16 @@ const FROM_COTURN: &[(&str, &str)] = &[
     ("external_ip", "use external_ips = [\"public/local\"]"),
     ("min_port", "use relay_ports = \"first-last\""),
     ("max_port", "use relay_ports = \"first-last\""),
+    ("cert", "use certificate in [tls]"),
+    ("pkey", "use key in [tls]"),
+    ("tls_listening_port", "use listen = [\"0.0.0.0:5349\"]"),
+    (
+        "tcp_proxy_port",
+        "use listen = [{ address, transports = [\"tcp\", \"tls\"], proxy_from }]",
+    ),
+    ("no_udp", "use transports of a listener"),
+    ("no_tcp", "use transports of a listener"),
+    ("no_tls", "use transports of a listener"),
     ("user", "use users in a [[realm]]"),
     ("lt_cred_mech", "it is always on: remove the line"),
     ("use_auth_secret", "use secrets in a [[realm]]"),

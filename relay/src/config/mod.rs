@@ -6,10 +6,12 @@
 
 pub mod args;
 pub mod cluster_key;
+mod connections;
 mod error;
 mod file;
 mod keys;
 mod layers;
+mod listener;
 mod realm;
 mod resolve;
 mod source;
@@ -23,7 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use shared::api::{NodeRole, RealmDocument};
-use shared::{IpRange, NodeId, Realm, Secret};
+use shared::{IpRange, NodeId, Realm, Secret, Transport};
 
 use crate::store::StoredKey;
 
@@ -50,6 +52,10 @@ pub struct Config {
     pub workers: u16,
     /// TURN listeners; empty for a pure gateway.
     pub listeners: Vec<ListenerConfig>,
+    /// Certificate and key for TLS and DTLS clients; `None`: neither is served.
+    pub tls: Option<TlsFiles>,
+    /// What TCP and TLS clients may take up.
+    pub connections: ConnectionLimits,
     /// Local addresses to relay from; empty: the address of the listener.
     pub relay_addresses: Vec<IpAddr>,
     /// Public addresses in front of relay addresses (NAT).
@@ -96,6 +102,43 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// The realm of clients that come to it; `None`: the default realm.
     pub realm: Option<Realm>,
+    /// What is spoken there; never empty. TCP and TLS share a port and are told apart by their first
+    /// bytes, so do UDP and DTLS.
+    pub transports: Vec<Transport>,
+    /// Proxies that put a PROXY protocol v2 header in front of each TCP connection; where there are
+    /// any, connections from elsewhere and without a header are closed.
+    pub proxy_from: Vec<IpRange>,
+}
+
+/// What TCP and TLS clients may take up before and while they have a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// How long a proxy header and a TLS handshake may take together, 1 s to 1 h.
+    pub handshake_timeout: Duration,
+    /// How long the first complete message may take after that, 1 s to 1 h.
+    pub first_message_timeout: Duration,
+    /// How long a connection may stay without a session, 1 s to 1 h (coturn's `max-allocate-timeout`).
+    pub max_allocate_timeout: Duration,
+    /// Connections without a session that one source address (IPv6: /64) may hold on this node.
+    /// Those with a session do not count, so that many users behind one NAT do not exclude each other.
+    pub max_per_source: usize,
+    /// Connections of this node.
+    pub max: usize,
+    /// Bytes that wait for a client that reads too slowly; what does not fit is dropped and counted.
+    pub write_queue_bytes: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            first_message_timeout: Duration::from_secs(10),
+            max_allocate_timeout: Duration::from_secs(30),
+            max_per_source: 512,
+            max: 100_000,
+            write_queue_bytes: 256 << 10,
+        }
+    }
 }
 
 /// A public address of the relay.

@@ -1,7 +1,7 @@
 //! From raw settings to a valid [`Config`].
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,14 @@ use shared::api::{NodeRole, RealmDocument};
 
 use super::args::Args;
 use super::error::{ConfigError, ConfigErrors, Origin};
-use super::file::{Item, Value};
+use super::file::Value;
 use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig, LogFormat, PeerConfig,
-    StoreConfig, TlsFiles, cluster_key, realm, store,
+    StoreConfig, TlsFiles, cluster_key, connections, listener, realm, store,
 };
 
-/// STUN's port (RFC 8489 §18.6).
-const TURN_PORT: u16 = 3478;
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
 const RELAY_PORTS: RangeInclusive<u16> = 49152..=65535;
 /// The longest path that fits into a socket address, its final NUL excluded.
@@ -31,7 +29,6 @@ const MAX_SOCKET_PATH: usize = 107;
 /// Labels of a node, and the longest name or value.
 const MAX_LABELS: usize = 32;
 const MAX_LABEL_BYTES: usize = 63;
-const MAX_LISTENERS: usize = 64;
 
 const RANGE: &str = "an address, address/prefix or first-last, as in \"10.0.0.0/8\"";
 
@@ -67,7 +64,10 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     let roles = roles(reader);
     let max_sessions_per_user = max_sessions_per_user(reader);
     let (default_realm, realms) = realms(reader, max_sessions_per_user);
-    let listeners = listeners(reader, &roles);
+    let tls = tls_files(reader, "tls.certificate", "tls.key", |files| {
+        crate::listener::certificate::check(files).map_err(|error| error.to_string())
+    });
+    let listeners = listener::resolve(reader, &roles, tls.is_some());
     let relay_ports = relay_ports(reader, &listeners);
     let fallback = StoreConfig::Sqlite {
         turndb: PathBuf::new(),
@@ -83,6 +83,8 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         labels: labels(reader),
         workers: workers(reader),
         listeners,
+        tls,
+        connections: connections::resolve(reader),
         relay_addresses: relay_addresses(reader),
         external_ips: external_ips(reader),
         relay_ports,
@@ -215,100 +217,6 @@ fn workers(reader: &mut Reader<'_>) -> u16 {
         .min(Config::MAX_WORKERS)
 }
 
-/// An address with or without a port.
-struct ListenAddress(SocketAddr);
-
-impl FromStr for ListenAddress {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self(address));
-        }
-        let bare = text.trim_start_matches('[').trim_end_matches(']');
-        bare.parse::<IpAddr>()
-            .map(|ip| Self(SocketAddr::new(ip, TURN_PORT)))
-            .map_err(|_| ())
-    }
-}
-
-fn listeners(reader: &mut Reader<'_>, roles: &[NodeRole]) -> Vec<ListenerConfig> {
-    let is_relay = roles.contains(&NodeRole::Relay);
-    let Some(items) = reader.list("listen") else {
-        let wildcards = [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ];
-        let listener = |ip| ListenerConfig {
-            address: SocketAddr::new(ip, TURN_PORT),
-            realm: None,
-        };
-        return if is_relay {
-            wildcards.map(listener).into()
-        } else {
-            Vec::new()
-        };
-    };
-    if let (false, Some(item)) = (is_relay, items.first()) {
-        let remedy = "remove it, or give the node the role relay";
-        reader.error(
-            &item.origin,
-            "listen",
-            "has no meaning for a pure gateway",
-            remedy,
-        );
-    }
-    if is_relay && (items.is_empty() || items.len() > MAX_LISTENERS) {
-        let remedy = format!("write 1 to {MAX_LISTENERS} addresses, or remove it");
-        reader.error(&Origin::Default, "listen", "is empty or too long", remedy);
-    }
-    let mut listeners: Vec<ListenerConfig> = Vec::new();
-    for item in &items {
-        let Some(listener) = listener(reader, item) else {
-            continue;
-        };
-        let same = |other: &ListenerConfig| other.address == listener.address;
-        if listener.address.port() != 0 && listeners.iter().any(same) {
-            let problem = format!("{} appears twice", listener.address);
-            reader.error(&item.origin, "listen", problem, "keep one of them");
-        }
-        listeners.push(listener);
-    }
-    listeners
-}
-
-fn listener(reader: &mut Reader<'_>, item: &Item) -> Option<ListenerConfig> {
-    const ADDRESS: &str = "address:port, as in \"0.0.0.0:3478\" or \"[::]:3478\"";
-    let Value::Table(table) = &item.value else {
-        let ListenAddress(address) = reader.entry("listen", item, ADDRESS)?;
-        return Some(ListenerConfig {
-            address,
-            realm: None,
-        });
-    };
-    for (key, item) in table
-        .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "address" | "realm"))
-    {
-        let remedy = "write { address = \"0.0.0.0:3478\", realm = \"example.org\" }";
-        reader.error(
-            &item.origin,
-            &format!("listen.{key}"),
-            "unknown key",
-            remedy,
-        );
-    }
-    let Some(address) = table.get("address") else {
-        let remedy = format!("add address = {ADDRESS}");
-        reader.error(&item.origin, "listen.address", "is missing", remedy);
-        return None;
-    };
-    let ListenAddress(address) = reader.entry("listen.address", address, ADDRESS)?;
-    let realm = table.get("realm").cloned();
-    let realm = realm.and_then(|item| reader.entry("listen.realm", &item, "a realm's name"));
-    Some(ListenerConfig { address, realm })
-}
-
 fn relay_addresses(reader: &mut Reader<'_>) -> Vec<IpAddr> {
     let items = reader.list("relay_addresses").unwrap_or_default();
     let mut addresses: Vec<IpAddr> = Vec::new();
@@ -427,40 +335,46 @@ fn admin(reader: &mut Reader<'_>, state_dir: &Path) -> AdminConfig {
             format!("is longer than the {MAX_SOCKET_PATH} bytes a socket's path may have");
         reader.error(&origin, "admin.socket", problem, "write a shorter path");
     }
-    let certificate = reader.text("admin.tls_certificate");
-    let key = reader.text("admin.tls_key");
-    let tls = match (certificate, key) {
+    let names = ("admin.tls_certificate", "admin.tls_key");
+    let tls = tls_files(reader, names.0, names.1, |files| {
+        crate::admin::tls::check(files).map_err(|error| error.to_string())
+    });
+    AdminConfig {
+        socket,
+        listen: admin_listen(reader, tls.is_some()),
+        tls,
+    }
+}
+
+/// Two files that come together or not at all, and must fit each other.
+fn tls_files(
+    reader: &mut Reader<'_>,
+    certificate_key: &str,
+    key_key: &str,
+    check: impl Fn(&TlsFiles) -> Result<(), String>,
+) -> Option<TlsFiles> {
+    match (reader.text(certificate_key), reader.text(key_key)) {
         (Some((certificate, origin)), Some((key, _))) => {
             let files = TlsFiles {
                 certificate: certificate.into(),
                 key: key.into(),
             };
-            if let Err(error) = crate::admin::tls::check(&files) {
+            if let Err(problem) = check(&files) {
                 let remedy = "give a PEM chain and its unencrypted PEM key";
-                reader.error(&origin, "admin.tls_certificate", error.to_string(), remedy);
+                reader.error(&origin, certificate_key, problem, remedy);
             }
             Some(files)
         }
         (Some((_, origin)), None) => {
-            reader.error(
-                &origin,
-                "admin.tls_key",
-                "is missing",
-                "name the key's file",
-            );
+            reader.error(&origin, key_key, "is missing", "name the key's file");
             None
         }
         (None, Some((_, origin))) => {
             let remedy = "name the certificate's file";
-            reader.error(&origin, "admin.tls_certificate", "is missing", remedy);
+            reader.error(&origin, certificate_key, "is missing", remedy);
             None
         }
         (None, None) => None,
-    };
-    AdminConfig {
-        socket,
-        listen: admin_listen(reader, tls.is_some()),
-        tls,
     }
 }
 

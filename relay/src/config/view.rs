@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 
 use super::keys::{KEYS, Kind};
-use super::{Config, LogFormat, Overrides, RedisConfig, StoreConfig, resolve};
+use super::{
+    Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, StoreConfig, TlsFiles, listener,
+    resolve,
+};
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
 #[must_use]
@@ -108,6 +111,8 @@ fn value_of(config: &Config, key: &str) -> Value {
     match key.split_once('.') {
         Some(("store", key)) => of_store(&config.store, key),
         Some(("admin", key)) => of_admin(config, key),
+        Some(("tls", key)) => of_tls(config.tls.as_ref(), key),
+        Some(("connections", key)) => of_connections(&config.connections, key),
         Some(("peers", "allowed")) => texts(&config.peers.allowed),
         Some(("peers", "denied")) => texts(&config.peers.denied),
         Some(("metrics", _)) => config
@@ -177,6 +182,26 @@ fn shown_url(redis: &RedisConfig) -> String {
     format!("{scheme}://{}/{}", redis.endpoint, redis.database)
 }
 
+fn of_tls(tls: Option<&TlsFiles>, key: &str) -> Value {
+    match (tls, key) {
+        (Some(tls), "certificate") => path(&tls.certificate),
+        (Some(tls), "key") => path(&tls.key),
+        _ => Value::Null,
+    }
+}
+
+fn of_connections(limits: &ConnectionLimits, key: &str) -> Value {
+    match key {
+        "handshake_timeout" => duration(limits.handshake_timeout),
+        "first_message_timeout" => duration(limits.first_message_timeout),
+        "max_allocate_timeout" => duration(limits.max_allocate_timeout),
+        "max_per_source" => json!(limits.max_per_source),
+        "max" => json!(limits.max),
+        "write_queue_bytes" => json!(limits.write_queue_bytes),
+        _ => Value::Null,
+    }
+}
+
 fn of_admin(config: &Config, key: &str) -> Value {
     let tls = config.admin.tls.as_ref();
     match key {
@@ -195,14 +220,26 @@ fn role(role: &NodeRole) -> Value {
     }
 }
 
+/// Short where nothing but the address was given.
 fn listeners(config: &Config) -> Value {
-    let listeners = config
-        .listeners
-        .iter()
-        .map(|listener| match &listener.realm {
-            None => json!(listener.address),
-            Some(realm) => json!({"address": listener.address, "realm": realm}),
-        });
+    let transports = listener::default_transports(config.tls.is_some());
+    let listeners = config.listeners.iter().map(|listener| {
+        let mut table = serde_json::Map::new();
+        if let Some(realm) = &listener.realm {
+            table.insert("realm".to_owned(), json!(realm));
+        }
+        if listener.transports != transports {
+            table.insert("transports".to_owned(), json!(listener.transports));
+        }
+        if !listener.proxy_from.is_empty() {
+            table.insert("proxy_from".to_owned(), texts(&listener.proxy_from));
+        }
+        if table.is_empty() {
+            return json!(listener.address);
+        }
+        table.insert("address".to_owned(), json!(listener.address));
+        Value::Object(table)
+    });
     listeners.collect()
 }
 

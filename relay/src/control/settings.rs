@@ -93,6 +93,7 @@ impl Settings {
             max_sessions_per_user: loaded.max_sessions_per_user,
             peers: loaded.peers,
             software: loaded.software,
+            connections: loaded.connections,
             nonce_lifetime: loaded.nonce_lifetime,
             permission_lifetime: loaded.permission_lifetime,
             channel_lifetime: loaded.channel_lifetime,
@@ -291,6 +292,7 @@ async fn put_in_force(hub: &Hub, config: Config) -> SettingsChange {
         state.refused = None;
     }
     hub.books().set_labels(in_force.labels.clone());
+    hub.workers.set_connection_limits(&in_force.connections);
     hub.keeper.set_config(Arc::new(in_force));
     if new_users {
         hub.keeper.want_forgetting();

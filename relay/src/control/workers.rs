@@ -6,6 +6,8 @@ use std::sync::Arc;
 use shared::WorkerId;
 use turn_proto::server::Command;
 
+use crate::config::ConnectionLimits;
+use crate::listener::Listening;
 use crate::worker::WorkerPool;
 use crate::worker::ports::PortPool;
 
@@ -23,6 +25,8 @@ pub trait Workers: Send + Sync + Debug {
     fn ports(&self) -> (u64, u64);
     /// News that were lost because the control plane was behind.
     fn overflows(&self) -> u64;
+    /// Holds client connections to these limits from now on.
+    fn set_connection_limits(&self, limits: &ConnectionLimits);
 }
 
 /// The real thing.
@@ -32,6 +36,8 @@ pub struct RunningWorkers {
     pub pool: Arc<WorkerPool>,
     /// The node's relay ports.
     pub ports: Arc<PortPool>,
+    /// What the workers' listeners have in common.
+    pub listening: Arc<Listening>,
 }
 
 impl Workers for RunningWorkers {
@@ -54,6 +60,10 @@ impl Workers for RunningWorkers {
 
     fn overflows(&self) -> u64 {
         self.pool.overflows()
+    }
+
+    fn set_connection_limits(&self, limits: &ConnectionLimits) {
+        self.listening.set_limits(limits);
     }
 }
 
@@ -81,4 +91,6 @@ impl Workers for NoWorkers {
     fn overflows(&self) -> u64 {
         0
     }
+
+    fn set_connection_limits(&self, _: &ConnectionLimits) {}
 }

@@ -266,4 +266,6 @@ impl Workers for PaperWorkers {
     fn overflows(&self) -> u64 {
         0
     }
+
+    fn set_connection_limits(&self, _: &relay::config::ConnectionLimits) {}
 }

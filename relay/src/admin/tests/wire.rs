@@ -104,7 +104,8 @@ fn certificates_that_cannot_serve_say_why() {
         })
     };
     check(&certificate, &key).unwrap();
-    let text = |result: Result<(), tls::TlsError>| result.unwrap_err().to_string();
+    let text =
+        |result: Result<(), crate::certificate::CertificateError>| result.unwrap_err().to_string();
     assert!(text(check(&dir.path().join("nothing"), &key)).contains("does not exist"));
     assert!(text(check(&key, &key)).contains("no certificate"));
     assert!(text(check(&certificate, &certificate)).contains("no PEM file of the kind"));

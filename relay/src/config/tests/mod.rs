@@ -152,6 +152,43 @@ fn lists_and_labels_come_from_anywhere() {
 }
 
 #[test]
+fn a_certificate_brings_tls_and_its_port() {
+    use Transport::{Dtls, Tcp, Tls, Udp};
+    let config = Setup::new("").load();
+    assert_eq!(config.listeners[0].transports, [Udp, Tcp]);
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/src/admin/tests");
+    let section =
+        format!("[tls]\ncertificate = \"{files}/certificate.pem\"\nkey = \"{files}/key.pem\"\n");
+    let config = Setup::new(&section).load();
+    let ports: Vec<u16> = config.listeners.iter().map(|l| l.address.port()).collect();
+    assert_eq!(ports, [3478, 3478, 5349, 5349]);
+    let all = |listener: &ListenerConfig| listener.transports == [Udp, Tcp, Tls, Dtls];
+    assert!(config.listeners.iter().all(all));
+}
+
+#[test]
+fn a_listener_may_name_its_transports_and_proxies() {
+    let config = Setup::new(
+        "listen = [\"192.0.2.1\", { address = \"192.0.2.1:443\", transports = [\"tcp\"], \
+         proxy_from = [\"10.0.0.0/30\", \"10.0.1.1\"] }]",
+    )
+    .load();
+    assert!(config.listeners[0].proxy_from.is_empty());
+    assert_eq!(config.listeners[1].transports, [Transport::Tcp]);
+    assert_eq!(config.listeners[1].proxy_from.len(), 2);
+    let views = settings(&config, &config);
+    let listen = views.iter().find(|view| view.key == "listen").unwrap();
+    assert_eq!(
+        listen.value,
+        serde_json::json!(["192.0.2.1:3478", {
+            "address": "192.0.2.1:443",
+            "transports": ["tcp"],
+            "proxy_from": ["10.0.0.0/30", "10.0.1.1"],
+        }])
+    );
+}
+
+#[test]
 fn a_gateway_has_no_listeners() {
     let config = Setup::new("").flag("--gateway").load();
     assert_eq!(config.roles, [NodeRole::Gateway]);

@@ -55,6 +55,41 @@ const WRONG: &[(&str, &str, &str)] = &[
         "address =",
     ),
     (
+        "listen = [{ address = \"::1\", transports = [\"tcp\", \"sctp\"] }]",
+        "relayd.toml:1: listen.transports: \"sctp\"",
+        "udp, tcp, tls or dtls",
+    ),
+    (
+        "listen = [{ address = \"::1\", transports = [] }]",
+        "relayd.toml:1: listen.transports: is empty",
+        "remove it",
+    ),
+    (
+        "listen = [{ address = \"::1\", transports = [\"tls\"] }]",
+        "relayd.toml:1: listen.transports: tls needs a certificate",
+        "[tls]",
+    ),
+    (
+        "listen = [{ address = \"::1\", proxy_from = [\"10.0.0.1\"] }]",
+        "relayd.toml:1: listen.proxy_from: works for tcp and tls only",
+        "transports = [\"tcp\", \"tls\"]",
+    ),
+    (
+        "[tls]\nkey = \"key.pem\"",
+        "relayd.toml:2: tls.certificate: is missing",
+        "name the certificate",
+    ),
+    (
+        "[connections]\nmax_per_source = 0",
+        "relayd.toml:2: connections.max_per_source: 0 is out",
+        "a number from 1",
+    ),
+    (
+        "[connections]\nhandshake_timeout = \"0s\"",
+        "relayd.toml:2: connections.handshake_timeout:",
+        "a duration from 1s",
+    ),
+    (
         "relay_addresses = [\"0.0.0.0\"]",
         "relayd.toml:1: relay_addresses:",
         "this machine",

@@ -23,7 +23,7 @@ use super::keys::ClusterKey;
 use super::parts::{ControlHandle, ControlParts, WorkerSide, prepare};
 use super::service::{Caller, Service};
 use super::workers::Workers;
-use crate::config::{Args, Config};
+use crate::config::{Args, Config, ConnectionLimits};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::worker::WorkerNews;
@@ -256,6 +256,8 @@ impl Workers for PaperWorkers {
     fn overflows(&self) -> u64 {
         0
     }
+
+    fn set_connection_limits(&self, _: &ConnectionLimits) {}
 }
 
 /// A store in a directory.
