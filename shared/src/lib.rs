@@ -20,5 +20,5 @@ pub use ip_range::IpRange;
 pub use realm::{Realm, Username};
 pub use safe_text::{SafeText, display_safe};
 pub use secret::Secret;
-pub use transport::Transport;
+pub use transport::{RelayTransport, Transport};
 pub use web_origin::WebOrigin;

@@ -52,6 +52,50 @@ impl FromStr for Transport {
     }
 }
 
+/// What a session relays with: its relayed transport address is one of UDP or of TCP (RFC 6062).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum RelayTransport {
+    /// Datagrams to and from peers.
+    #[default]
+    Udp,
+    /// Connections to and from peers.
+    Tcp,
+}
+
+impl RelayTransport {
+    /// Both, in the order they are shown.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// The lower-case name used in the API, filters and screens.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+impl fmt::Display for RelayTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for RelayTransport {
+    type Err = UnknownTransport;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTransport> {
+        Self::ALL
+            .into_iter()
+            .find(|t| t.as_str() == text)
+            .ok_or(UnknownTransport)
+    }
+}
+
 /// A text that names no transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a transport is udp, tcp, tls or dtls")]

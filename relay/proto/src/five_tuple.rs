@@ -20,6 +20,17 @@ pub struct FiveTuple {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelayId(pub u32);
 
+/// Names a connection between a relayed transport address and a peer (RFC 6062 §3) between the core
+/// and its driver. Reused after [`Output::ClosePeer`](crate::server::Output::ClosePeer) and
+/// [`handle_peer_closed`](crate::Server::handle_peer_closed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u32);
+
+/// Names that connection to the client (RFC 6062 §6.2.1): unpredictable, and its remainder by the
+/// number of workers is the worker that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u32);
+
 /// Names a reserved port (RFC 8656 §18.6): eight unpredictable bytes that the driver draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReservationToken(pub [u8; 8]);

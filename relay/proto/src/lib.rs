@@ -11,10 +11,10 @@ pub mod server;
 pub mod stun;
 pub mod time;
 
-pub use five_tuple::{AddressFamily, FiveTuple, RelayId, ReservationToken};
+pub use five_tuple::{AddressFamily, ConnectionId, FiveTuple, LinkId, RelayId, ReservationToken};
 pub use policy::{
     NodeSettings, PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Redirect,
-    RelayEndpoint, RestSecret,
+    RelayEndpoint, RestSecret, TcpRelaySettings,
 };
 pub use server::*;
 pub use time::Now;

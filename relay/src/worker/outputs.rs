@@ -118,7 +118,11 @@ impl Core {
                 }
             }
             // Connections are the listeners' business; there are none yet.
-            Output::Disconnect { .. } => {}
+            Output::Disconnect { .. }
+            | Output::ConnectPeer { .. }
+            | Output::Splice { .. }
+            | Output::ClosePeer { .. }
+            | Output::HandOver { .. } => {}
             Output::LookupCredential { realm, username } => {
                 self.news.send(WorkerNews::Lookup { realm, username });
             }

@@ -333,6 +333,7 @@ mod tests {
         let server = "127.0.0.1:3478".parse().unwrap();
         RelayRequest {
             server,
+            transport: shared::RelayTransport::Udp,
             family: AddressFamily::V4,
             port,
         }

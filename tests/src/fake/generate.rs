@@ -120,6 +120,7 @@ impl Generator {
             user: name.into(),
             credential_expiry: rest.then_some(expiry),
             secret_id: rest.then(|| Arc::from(format!("{:016x}", mix(number % REALMS)).as_str())),
+            relay_transport: shared::RelayTransport::Udp,
             relay_local: relay,
             relay_external: relay,
             created: if born {
@@ -131,6 +132,7 @@ impl Generator {
             expires: now + left,
             lifetime,
             max_rate_bps: number.is_multiple_of(5).then_some(10_000_000),
+            links: Vec::new(),
             channels: self.channels(count, &permissions, now + left),
             permissions,
             counters: counters(totals),

@@ -1,6 +1,7 @@
 //! Allocations (RFC 8656 §3.2): one client's relayed transport address and all that hangs on it.
 
 mod channel;
+mod link;
 mod permission;
 mod rate;
 mod table;
@@ -9,15 +10,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::{SessionId, WorkerId};
+use shared::{RelayTransport, SessionId, WorkerId};
 
 pub(crate) use channel::Channels;
+pub(crate) use link::{Link, Links, Stage};
 pub(crate) use permission::Permissions;
 pub(crate) use rate::TokenBucket;
 pub(crate) use table::{AllocationTable, Slot};
 
 use crate::auth::credential::LongTermKey;
-use crate::five_tuple::{AddressFamily, FiveTuple};
+use crate::five_tuple::{AddressFamily, FiveTuple, LinkId};
 use crate::policy::{Policy, RealmPolicy};
 use crate::server::{SessionCounters, SessionSnapshot};
 use crate::stun::TransactionId;
@@ -46,6 +48,8 @@ pub(crate) struct Allocation {
     /// The Allocate that made it, and its answer: sent again to a retransmission.
     pub(crate) transaction: TransactionId,
     pub(crate) success: Box<[u8]>,
+    /// What its relayed transport address is for.
+    pub(crate) transport: RelayTransport,
     pub(crate) relay_local: SocketAddr,
     pub(crate) relay_external: SocketAddr,
     pub(crate) created: Instant,
@@ -54,6 +58,8 @@ pub(crate) struct Allocation {
     pub(crate) lifetime: Duration,
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
+    /// Its connections with peers; none but where it relays TCP.
+    pub(crate) links: Vec<LinkId>,
     pub(crate) counters: SessionCounters,
     /// Listed in the next usage report already.
     pub(crate) changed: bool,
@@ -69,6 +75,11 @@ impl Allocation {
     /// The family of the relayed address.
     pub(crate) fn family(&self) -> AddressFamily {
         AddressFamily::of(self.relay_external)
+    }
+
+    /// Whether it relays TCP (RFC 6062).
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.transport == RelayTransport::Tcp
     }
 
     /// The nearest of all its deadlines.
@@ -107,7 +118,8 @@ impl Allocation {
         external.map_or(peer, |ip| SocketAddr::new(ip, peer.port()))
     }
 
-    pub(crate) fn snapshot(&self, worker: WorkerId) -> SessionSnapshot {
+    pub(crate) fn snapshot(&self, worker: WorkerId, links: &Links) -> SessionSnapshot {
+        let link = |id: &LinkId| links.get(*id).map(Link::snapshot);
         SessionSnapshot {
             id: self.id,
             worker,
@@ -117,6 +129,7 @@ impl Allocation {
             user: Arc::clone(&self.identity.user),
             credential_expiry: self.identity.credential_expiry,
             secret_id: self.identity.secret_id.clone(),
+            relay_transport: self.transport,
             relay_local: self.relay_local,
             relay_external: self.relay_external,
             created: self.created,
@@ -126,6 +139,7 @@ impl Allocation {
             max_rate_bps: self.identity.realm.max_rate_bps,
             permissions: self.permissions.snapshot(),
             channels: self.channels.snapshot(),
+            links: self.links.iter().filter_map(link).collect(),
             counters: self.counters,
         }
     }

@@ -91,6 +91,29 @@ pub struct NodeSettings {
     pub permission_lifetime: Duration,
     /// How long a channel binding lasts (RFC 8656 §12: 600 s). One that exists keeps its end.
     pub channel_lifetime: Duration,
+    /// TCP relaying.
+    pub tcp_relay: TcpRelaySettings,
+}
+
+/// TCP allocations (RFC 6062).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpRelaySettings {
+    /// Whether they are granted; 442 otherwise. Existing ones go on.
+    pub enabled: bool,
+    /// How long a peer may take to accept a connection (RFC 6062 §5.2: at least 30 s).
+    pub connect_timeout: Duration,
+    /// How long a peer's connection waits for its ConnectionBind (RFC 6062 §5.2: 30 s).
+    pub bind_timeout: Duration,
+}
+
+impl Default for TcpRelaySettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            connect_timeout: Duration::from_secs(30),
+            bind_timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 impl Default for NodeSettings {
@@ -100,6 +123,7 @@ impl Default for NodeSettings {
             nonce_lifetime: Duration::from_secs(600),
             permission_lifetime: Duration::from_secs(300),
             channel_lifetime: Duration::from_secs(600),
+            tcp_relay: TcpRelaySettings::default(),
         }
     }
 }

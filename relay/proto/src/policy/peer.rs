@@ -76,6 +76,19 @@ impl PeerRules {
             && Self::forms(peer.ip()).all(|ip| self.allows_form(realm, ip, peer.port()))
     }
 
+    /// Whether a TCP connection may pass between a relay and this peer (RFC 6062). Relay ports of
+    /// the cluster are excepted for datagrams only: behind the same numbers some TCP service of the
+    /// node may listen.
+    #[must_use]
+    pub fn allows_stream(&self, realm: &RealmPolicy, peer: SocketAddr) -> bool {
+        let allows = |ip: IpAddr| {
+            let own = self.relays.iter().any(|relay| relay.address == ip);
+            self.allows_form(realm, ip, peer.port())
+                && (!own || self.listed(realm, ip) == Some(true))
+        };
+        peer.port() != 0 && Self::forms(peer.ip()).all(allows)
+    }
+
     /// The local address that datagrams for an external one are sent to.
     #[must_use]
     pub fn to_local(&self, peer: SocketAddr) -> SocketAddr {

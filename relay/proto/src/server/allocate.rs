@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shared::SessionId;
+use shared::{RelayTransport, SessionId};
 
+use super::connection_bind::is_stream;
 use super::exchange::Exchange;
 use super::output::*;
 use super::rejection::Rejection;
@@ -15,14 +16,16 @@ use crate::policy::{Policy, QuotaExceeded, QuotaLimits, RealmPolicy};
 use crate::stun::{AttributeType, ErrorCode, Message, MessageBuilder};
 use crate::time::Now;
 
-/// IANA's protocol number, as REQUESTED-TRANSPORT holds it.
+/// IANA's protocol numbers, as REQUESTED-TRANSPORT holds them.
 const UDP: u8 = 17;
+const TCP: u8 = 6;
 
 /// An Allocate whose relay socket is being bound.
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) exchange: Exchange,
     pub(crate) identity: Identity,
+    transport: RelayTransport,
     lifetime: Duration,
     not_allocated: Option<NotAllocated>,
 }
@@ -37,6 +40,7 @@ struct NotAllocated {
 /// What a well-formed Allocate asks for.
 #[derive(Debug)]
 struct Wish {
+    transport: RelayTransport,
     port: PortRequest,
     family: AddressFamily,
     not_allocated: Option<NotAllocated>,
@@ -76,7 +80,7 @@ impl Server {
         if self.table.slot(&exchange.tuple).is_some() {
             return Err(RefusalReason::AllocationExists.into());
         }
-        let wish = Wish::read(message, &self.policy)?;
+        let wish = Wish::read(exchange, message, &self.policy)?;
         if self.is_blocked(now, &identity) {
             return Err(RefusalReason::UserBlocked.into());
         }
@@ -101,6 +105,7 @@ impl Server {
             })?;
         let request = RelayRequest {
             server: exchange.tuple.server,
+            transport: wish.transport,
             family: wish.family,
             port: wish.port,
         };
@@ -110,6 +115,7 @@ impl Server {
         let opening = Opening {
             exchange,
             identity,
+            transport: wish.transport,
             lifetime,
             not_allocated,
         };
@@ -148,6 +154,7 @@ impl Server {
             identity: opening.identity.clone(),
             transaction: opening.exchange.transaction,
             success: success.clone().into_boxed_slice(),
+            transport: opening.transport,
             relay_local: opened.local,
             relay_external: opened.external,
             created: now.mono,
@@ -156,6 +163,7 @@ impl Server {
             lifetime: opening.lifetime,
             permissions: Permissions::default(),
             channels: Channels::default(),
+            links: Vec::new(),
             counters: SessionCounters::default(),
             changed: false,
             scheduled: expires,
@@ -166,7 +174,9 @@ impl Server {
         allocation.limit_rate(allocation.identity.realm.max_rate_bps, now.mono);
         // The policy may have changed while the socket was being bound.
         allocation.adopt(&self.policy, now.mono);
-        let created = Event::SessionCreated(Box::new(allocation.snapshot(self.config.worker)));
+        let created = Event::SessionCreated(Box::new(
+            allocation.snapshot(self.config.worker, &self.links),
+        ));
         let tuple = allocation.tuple;
         self.table.open(relay, allocation);
         self.expiry.push(expires, (relay, id));
@@ -234,13 +244,12 @@ impl Server {
 
 impl Wish {
     /// Everything that §7.2 checks before capacity and policy, in its order.
-    fn read(message: &Message<'_>, policy: &Policy) -> Result<Self, Rejection> {
-        let transport = message.attribute(AttributeType::REQUESTED_TRANSPORT);
-        match transport.ok_or(RefusalReason::MissingAttribute)? {
-            [UDP, _, _, _] => {}
-            [_, _, _, _] => return Err(RefusalReason::UnsupportedTransport.into()),
-            _ => return Err(RefusalReason::MalformedAttribute.into()),
-        }
+    fn read(
+        exchange: &Exchange,
+        message: &Message<'_>,
+        policy: &Policy,
+    ) -> Result<Self, Rejection> {
+        let transport = requested_transport(exchange, message, policy)?;
         let even = message.attribute(AttributeType::EVEN_PORT);
         let token = message.attribute(AttributeType::RESERVATION_TOKEN);
         let family = message.attribute(AttributeType::REQUESTED_ADDRESS_FAMILY);
@@ -264,6 +273,7 @@ impl Wish {
         }
         let port = port_request(even, token)?;
         let mut wish = Self {
+            transport,
             port,
             family: requested_family(family)?,
             not_allocated: None,
@@ -295,6 +305,36 @@ impl Wish {
         }
         Ok(wish)
     }
+}
+
+/// Reads REQUESTED-TRANSPORT, and makes the checks that TCP needs (RFC 6062 §5.1).
+fn requested_transport(
+    exchange: &Exchange,
+    message: &Message<'_>,
+    policy: &Policy,
+) -> Result<RelayTransport, RefusalReason> {
+    let transport = message.attribute(AttributeType::REQUESTED_TRANSPORT);
+    match transport.ok_or(RefusalReason::MissingAttribute)? {
+        [UDP, _, _, _] => return Ok(RelayTransport::Udp),
+        [TCP, _, _, _] if policy.settings.tcp_relay.enabled => {}
+        [_, _, _, _] => return Err(RefusalReason::UnsupportedTransport),
+        _ => return Err(RefusalReason::MalformedAttribute),
+    }
+    if !is_stream(&exchange.tuple) {
+        return Err(RefusalReason::TcpOverDatagrams);
+    }
+    let of_datagrams = [
+        AttributeType::DONT_FRAGMENT,
+        AttributeType::EVEN_PORT,
+        AttributeType::RESERVATION_TOKEN,
+    ];
+    if of_datagrams
+        .iter()
+        .any(|kind| message.attribute(*kind).is_some())
+    {
+        return Err(RefusalReason::ConflictingAttributes);
+    }
+    Ok(RelayTransport::Tcp)
 }
 
 fn port_request(even: Option<&[u8]>, token: Option<&[u8]>) -> Result<PortRequest, Rejection> {

@@ -80,6 +80,10 @@ impl Server {
             .table
             .by_tuple(&exchange.tuple)
             .map(|(_, a)| &a.identity);
+        let session = match session {
+            Some(identity) => Some(identity),
+            None => self.pending_owner(message),
+        };
         if let Some(identity) = session
             && identity.username == username
             && identity.realm.name == exchange.realm

@@ -21,6 +21,10 @@ impl Server {
         let Some(allocation) = self.table.get_mut(relay) else {
             return Err(RefusalReason::NoAllocation.into());
         };
+        // Channels carry datagrams, which a TCP allocation has none of.
+        if allocation.is_tcp() {
+            return Err(RefusalReason::NotForTcp.into());
+        }
         let number = message.number(AttributeType::CHANNEL_NUMBER)?;
         let peer = message.xor_address(AttributeType::XOR_PEER_ADDRESS)?;
         let (Some(number), Some(peer)) = (number, peer) else {

@@ -39,7 +39,7 @@ impl Server {
             }
             Command::Snapshot => {
                 let shot = |(_, allocation): (_, &crate::allocation::Allocation)| {
-                    allocation.snapshot(self.config.worker)
+                    allocation.snapshot(self.config.worker, &self.links)
                 };
                 let sessions = self.table.iter().map(shot).collect();
                 self.outputs
@@ -56,6 +56,7 @@ impl Server {
         for allocation in self.table.iter_mut() {
             allocation.adopt(&self.policy, now.mono);
         }
+        self.judge_links(now);
     }
 
     fn answer_lookup(&mut self, now: Now, name: (Realm, Username), answer: &CredentialAnswer) {

@@ -41,6 +41,10 @@ pub struct ServerLimits {
     pub permissions_per_session: usize,
     /// Channels of one session, those in their rebind guard included.
     pub channels_per_session: usize,
+    /// Connections with peers of one session (RFC 6062).
+    pub connections_per_session: usize,
+    /// Connections with peers that are not bound yet, of all sessions of a worker.
+    pub waiting_connections: usize,
     /// Requests that wait for the store.
     pub parked_requests: usize,
     /// Users whose keys are kept.
@@ -52,6 +56,8 @@ impl Default for ServerLimits {
         Self {
             permissions_per_session: 256,
             channels_per_session: 256,
+            connections_per_session: 64,
+            waiting_connections: 4096,
             parked_requests: 1024,
             cached_credentials: 65_536,
         }

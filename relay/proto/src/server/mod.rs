@@ -6,8 +6,12 @@ mod binding;
 mod channel_bind;
 mod command;
 pub mod config;
+mod connect;
 pub mod connection;
+mod connection_attempt;
+mod connection_bind;
 mod create_permission;
+pub mod data_connection;
 mod exchange;
 pub mod output;
 mod peer_data;
@@ -27,10 +31,12 @@ use shared::{Realm, SessionId};
 pub(crate) use allocate::Opening;
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
+pub use data_connection::Direction;
+pub(crate) use exchange::Exchange;
 pub use output::*;
 pub use rejection::RefusalReason;
 
-use crate::allocation::{AllocationTable, Identity, Slot};
+use crate::allocation::{AllocationTable, Identity, Links, Slot};
 use crate::auth::cache::CredentialCache;
 use crate::auth::nonce::NonceMint;
 use crate::auth::parking::ParkingLot;
@@ -42,7 +48,6 @@ use crate::stun::{Class, Message, Method};
 use crate::time::Now;
 use authenticate::Halt;
 use connection::Connection;
-use exchange::Exchange;
 use refusals::Refusals;
 use rejection::Rejection;
 use timeout::REPORT_INTERVAL;
@@ -64,6 +69,8 @@ pub struct Server {
     table: AllocationTable,
     /// TCP, TLS and DTLS clients that are connected.
     connections: HashMap<FiveTuple, Connection>,
+    /// Connections with peers, of all sessions.
+    links: Links,
     /// One live entry per session: its nearest deadline.
     expiry: ExpiryQueue<(RelayId, SessionId)>,
     outputs: VecDeque<Output>,
@@ -86,6 +93,7 @@ impl Server {
             parking: ParkingLot::new(config.limits.parked_requests),
             table: AllocationTable::default(),
             connections: HashMap::new(),
+            links: Links::default(),
             expiry: ExpiryQueue::default(),
             outputs: VecDeque::new(),
             counters: ServerCounters::default(),
@@ -159,6 +167,7 @@ impl Server {
     /// When they do not: a bug. For tests and simulations.
     pub fn check(&self) {
         self.table.check();
+        self.check_links();
         let live = self.counters.allocations - self.counters.ended;
         assert_eq!(
             live,
@@ -174,6 +183,21 @@ impl Server {
         for (_, allocation) in self.table.iter() {
             assert!(allocation.scheduled <= allocation.next_deadline());
         }
+    }
+
+    fn check_links(&self) {
+        self.links.check();
+        let of_sessions = self.table.iter().flat_map(|(relay, allocation)| {
+            assert!(allocation.links.len() <= self.config.limits.connections_per_session);
+            allocation.links.iter().map(move |link| (*link, relay))
+        });
+        let mut known = 0;
+        for (link, relay) in of_sessions {
+            known += 1;
+            let relay_of = self.links.get(link).map(|link| link.relay);
+            assert_eq!(relay_of, Some(relay), "a session's connections are its own");
+        }
+        assert_eq!(known, self.links.iter().count(), "every one has a session");
     }
 
     fn touch(&mut self, now: Now) {
@@ -207,7 +231,12 @@ impl Server {
             }
             (
                 Class::Request,
-                Method::Allocate | Method::Refresh | Method::CreatePermission | Method::ChannelBind,
+                Method::Allocate
+                | Method::Refresh
+                | Method::CreatePermission
+                | Method::ChannelBind
+                | Method::Connect
+                | Method::ConnectionBind,
             ) => self.request(now, tuple, message),
             _ => self.refusals.count(None, RefusalReason::UnexpectedClass),
         }
@@ -218,6 +247,9 @@ impl Server {
     fn request(&mut self, now: Now, tuple: FiveTuple, message: &Message<'_>) {
         let mut exchange = self.exchange(tuple, message);
         if exchange.method == Method::Allocate && self.replay_allocate(&exchange, message) {
+            return;
+        }
+        if self.hand_over(&exchange, message) {
             return;
         }
         let identity = match self.authenticate(now, &mut exchange, message) {
@@ -231,12 +263,9 @@ impl Server {
             Method::Refresh => self.refresh(now, &exchange, &identity, message),
             Method::CreatePermission => self.create_permission(now, &exchange, &identity, message),
             Method::ChannelBind => self.channel_bind(now, &exchange, &identity, message),
-            Method::Binding
-            | Method::Send
-            | Method::Data
-            | Method::Connect
-            | Method::ConnectionBind
-            | Method::ConnectionAttempt => Ok(()),
+            Method::Connect => self.connect(now, &exchange, &identity, message),
+            Method::ConnectionBind => self.connection_bind(now, &exchange, &identity, message),
+            Method::Binding | Method::Send | Method::Data | Method::ConnectionAttempt => Ok(()),
         });
         if let Err(rejection) = done {
             self.refuse(now, &exchange, rejection);
@@ -283,6 +312,7 @@ impl Server {
         self.quota
             .release(&allocation.identity.realm.name, &allocation.identity.user);
         self.counters.ended += 1;
+        self.close_links(allocation.links);
         self.outputs.push_back(Output::CloseRelay { relay });
         self.outputs.push_back(Output::Event(Event::SessionEnded {
             session: allocation.id,
@@ -297,7 +327,7 @@ impl Server {
         let Some(allocation) = self.table.get(relay) else {
             return;
         };
-        let snapshot = Box::new(allocation.snapshot(self.config.worker));
+        let snapshot = Box::new(allocation.snapshot(self.config.worker, &self.links));
         self.outputs
             .push_back(Output::Event(Event::SessionChanged(snapshot)));
     }

@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::{Realm, SessionId, Username, WorkerId};
+use shared::{Realm, RelayTransport, SessionId, Username, WorkerId};
 
 use crate::auth::credential::CredentialAnswer;
-use crate::five_tuple::{AddressFamily, FiveTuple, RelayId, ReservationToken};
+use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId, ReservationToken};
 use crate::policy::Policy;
 use crate::server::rejection::RefusalReason;
 
@@ -105,6 +105,45 @@ pub enum Output {
         /// Whose.
         tuple: FiveTuple,
     },
+    /// Connect from a TCP relay to a peer and answer with
+    /// [`handle_peer_connected`](crate::Server::handle_peer_connected) or
+    /// [`handle_peer_closed`](crate::Server::handle_peer_closed). Bytes that come before
+    /// [`Output::Splice`] are kept, within a bound beyond which no more are read (RFC 6062 §5.2).
+    ConnectPeer {
+        /// The relay: its address is the local end.
+        relay: RelayId,
+        /// The name of the connection.
+        link: LinkId,
+        /// Where to. Already mapped to a private address where the peer was named by an external one.
+        peer: SocketAddr,
+    },
+    /// Join a peer's connection with a client's, whose success response was transmitted before: raw
+    /// bytes from here on, both ways, each admitted by
+    /// [`handle_stream`](crate::Server::handle_stream). The client's connection is none of the
+    /// core's any more; the pair ends with
+    /// [`handle_peer_closed`](crate::Server::handle_peer_closed).
+    Splice {
+        /// The peer's.
+        link: LinkId,
+        /// The client's.
+        tuple: FiveTuple,
+    },
+    /// Close a connection with a peer, and the client's that it is joined with; nothing is answered.
+    ClosePeer {
+        /// Its name, free for reuse from here on.
+        link: LinkId,
+    },
+    /// Hand a client's connection to another worker as it is, and have that one's core told of it
+    /// ([`handle_connected`](crate::Server::handle_connected)) and given the message. This core has
+    /// forgotten it.
+    HandOver {
+        /// Whose.
+        tuple: FiveTuple,
+        /// To whom.
+        worker: WorkerId,
+        /// The frame that came last.
+        message: Vec<u8>,
+    },
     /// Look a user up and answer with [`Command::Credential`]. Asked once per name; requests wait
     /// parked until the answer or a deadline.
     LookupCredential {
@@ -122,6 +161,8 @@ pub enum Output {
 pub struct RelayRequest {
     /// The listener the request came to: picks the relay address where there are several.
     pub server: SocketAddr,
+    /// What it is for; a socket that listens where it is TCP.
+    pub transport: RelayTransport,
     /// The address family.
     pub family: AddressFamily,
     /// Which port.
@@ -293,6 +334,8 @@ pub struct SessionSnapshot {
     pub credential_expiry: Option<u64>,
     /// Which shared secret signed it.
     pub secret_id: Option<Arc<str>>,
+    /// What it relays with.
+    pub relay_transport: RelayTransport,
     /// The local address of the relay socket.
     pub relay_local: SocketAddr,
     /// The relayed transport address as the client was told.
@@ -311,6 +354,8 @@ pub struct SessionSnapshot {
     pub permissions: Vec<PermissionSnapshot>,
     /// Channel bindings.
     pub channels: Vec<ChannelSnapshot>,
+    /// Connections with peers (RFC 6062).
+    pub links: Vec<LinkSnapshot>,
     /// Totals so far.
     pub counters: SessionCounters,
 }
@@ -341,6 +386,46 @@ pub struct ChannelSnapshot {
     pub expires: Instant,
 }
 
+/// A connection with a peer (RFC 6062).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSnapshot {
+    /// The peer, as the client knows it.
+    pub peer: SocketAddr,
+    /// The peer made it, and not a Connect.
+    pub incoming: bool,
+    /// How far it has come.
+    pub state: LinkState,
+    /// The client's end of the data connection that it is joined with.
+    pub client: Option<SocketAddr>,
+    /// Bytes towards the peer.
+    pub in_bytes: u64,
+    /// Bytes from the peer.
+    pub out_bytes: u64,
+}
+
+/// How far a connection with a peer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkState {
+    /// The peer has not answered yet.
+    Connecting,
+    /// The client has not bound it yet.
+    Pending,
+    /// Joined with a connection of the client.
+    Bound,
+}
+
+impl LinkState {
+    /// The word used in the API and on screens.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Pending => "pending",
+            Self::Bound => "bound",
+        }
+    }
+}
+
 /// What a session relayed and dropped. `in` comes from the client, `out` goes to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionCounters {
@@ -360,6 +445,8 @@ pub struct SessionCounters {
     pub drop_denied_peer: u64,
     /// Over the rate limit, either direction.
     pub drop_over_rate: u64,
+    /// Connections of permitted peers that were closed because there were too many.
+    pub drop_connections: u64,
     /// Peers that were permitted and were not before. A permission that expired is forgotten: its
     /// peer counts again.
     pub new_peers: u64,
@@ -373,6 +460,7 @@ impl SessionCounters {
             + self.drop_unknown_peer
             + self.drop_denied_peer
             + self.drop_over_rate
+            + self.drop_connections
     }
 }
 

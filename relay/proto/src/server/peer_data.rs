@@ -76,7 +76,7 @@ fn stream_padding(tuple: &FiveTuple, padding: u8) -> u8 {
 }
 
 /// Nobody answers an indication, so its id need be nothing but different.
-fn indication_id(session: SessionId, count: u32) -> TransactionId {
+pub(super) fn indication_id(session: SessionId, count: u32) -> TransactionId {
     let mut id = [0; 12];
     id[..8].copy_from_slice(&session.0.to_be_bytes());
     id[8..].copy_from_slice(&count.to_be_bytes());

@@ -79,7 +79,7 @@ reasons! {
     NoAllocation = "no_allocation" => Some(ErrorCode::ALLOCATION_MISMATCH),
     /// The allocation belongs to somebody else.
     WrongUser = "wrong_user" => Some(ErrorCode::WRONG_CREDENTIALS),
-    /// REQUESTED-TRANSPORT is not UDP.
+    /// REQUESTED-TRANSPORT is neither UDP nor, where that is on, TCP.
     UnsupportedTransport = "unsupported_transport" => Some(ErrorCode::UNSUPPORTED_TRANSPORT),
     /// No relay address of that family.
     FamilyNotSupported = "family_not_supported" => Some(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED),
@@ -107,6 +107,26 @@ reasons! {
     InvalidChannel = "invalid_channel" => Some(ErrorCode::BAD_REQUEST),
     /// The channel or the peer is bound to another partner.
     ChannelConflict = "channel_conflict" => Some(ErrorCode::BAD_REQUEST),
+    /// TCP relaying is for clients that come by TCP or TLS.
+    TcpOverDatagrams = "tcp_over_datagrams" => Some(ErrorCode::BAD_REQUEST),
+    /// Connect on a UDP allocation.
+    NoTcpAllocation = "no_tcp_allocation" => Some(ErrorCode::ALLOCATION_MISMATCH),
+    /// A channel on a TCP allocation.
+    NotForTcp = "not_for_tcp" => Some(ErrorCode::FORBIDDEN),
+    /// The allocation has a connection with that peer, or one is being made.
+    ConnectionExists = "connection_exists" => Some(ErrorCode::CONNECTION_ALREADY_EXISTS),
+    /// The peer refused the connection, or cannot be reached.
+    ConnectionFailed = "connection_failed" => Some(ErrorCode::CONNECTION_TIMEOUT_OR_FAILURE),
+    /// The peer did not answer in time.
+    ConnectionTimeout = "connection_timeout" => Some(ErrorCode::CONNECTION_TIMEOUT_OR_FAILURE),
+    /// As many connections as a session, or as many unbound ones as a worker may have.
+    TooManyConnections = "too_many_connections" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// CONNECTION-ID names no connection that waits.
+    UnknownConnection = "unknown_connection" => Some(ErrorCode::BAD_REQUEST),
+    /// CONNECTION-ID names a connection of another user's session.
+    ConnectionOfAnother = "connection_of_another" => Some(ErrorCode::BAD_REQUEST),
+    /// ConnectionBind on a connection that has an allocation.
+    ControlConnection = "control_connection" => Some(ErrorCode::BAD_REQUEST),
     /// A response, or a method in a class that it does not have: never answered.
     UnexpectedClass = "unexpected_class" => None,
     /// A datagram to a peer that has a permission and that the policy denies nevertheless.
@@ -194,6 +214,7 @@ const UNDERSTOOD: &[AttributeType] = &[
     AttributeType::UNKNOWN_ATTRIBUTES,
     AttributeType::CHANNEL_NUMBER,
     AttributeType::LIFETIME,
+    AttributeType::CONNECTION_ID,
     AttributeType::XOR_PEER_ADDRESS,
     AttributeType::DATA,
     AttributeType::REALM,

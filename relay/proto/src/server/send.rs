@@ -65,7 +65,12 @@ impl Server {
         dont_fragment: bool,
     ) -> Option<Forward<'b>> {
         let allocation = self.table.get_mut(relay)?;
-        let Some(permission) = allocation.permissions.live(peer.ip(), now.mono) else {
+        // A TCP allocation has no socket that a datagram could leave by.
+        let permission = match allocation.is_tcp() {
+            true => None,
+            false => allocation.permissions.live(peer.ip(), now.mono),
+        };
+        let Some(permission) = permission else {
             self.drop_packet(relay, |counters| &mut counters.drop_no_permission);
             return None;
         };

@@ -28,6 +28,7 @@ impl Server {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = [
             self.expiry.next(),
+            self.links.next_deadline(),
             self.parking.next_deadline(),
             self.report_at,
         ];
@@ -53,6 +54,7 @@ impl Server {
             allocation.scheduled = next;
             self.expiry.push(next, (relay, id));
         }
+        self.expire_links(now);
     }
 
     /// Makes sure that the queue knows the nearest deadline of a session. One that lies behind the

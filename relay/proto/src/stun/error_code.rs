@@ -25,7 +25,7 @@ impl ErrorCode {
     pub const ADDRESS_FAMILY_NOT_SUPPORTED: Self = Self(440);
     /// The allocation belongs to another user.
     pub const WRONG_CREDENTIALS: Self = Self(441);
-    /// REQUESTED-TRANSPORT is not UDP.
+    /// REQUESTED-TRANSPORT is not one that is relayed.
     pub const UNSUPPORTED_TRANSPORT: Self = Self(442);
     /// The peer's family is not the allocation's.
     pub const PEER_ADDRESS_FAMILY_MISMATCH: Self = Self(443);

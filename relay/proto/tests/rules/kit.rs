@@ -10,7 +10,7 @@ use shared::{Realm, Secret, Transport};
 use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, UserCredential};
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 use turn_proto::{
-    Command, Event, FiveTuple, Forward, Now, OpenError, Output, Policy, PortRequest, Quota,
+    Command, Event, FiveTuple, Forward, LinkId, Now, OpenError, Output, Policy, PortRequest, Quota,
     QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId, RelayOpened, RelayRequest,
     ReservationToken, RestSecret, Server, ServerConfig,
 };
@@ -90,6 +90,12 @@ pub(crate) struct Net {
     pub(crate) closed: Vec<RelayId>,
     /// Connections that the core wants closed.
     pub(crate) disconnected: Vec<FiveTuple>,
+    /// Connections to peers that the core wants.
+    pub(crate) connects: Vec<(RelayId, LinkId, SocketAddr)>,
+    pub(crate) splices: Vec<(LinkId, FiveTuple)>,
+    pub(crate) closed_peers: Vec<LinkId>,
+    /// Connections of clients that go to another worker, with the frame that is handed on.
+    pub(crate) handed_over: Vec<(FiveTuple, u16, Vec<u8>)>,
     pub(crate) sent: Vec<(FiveTuple, Vec<u8>)>,
     pub(crate) events: Vec<Event>,
     next_port: u16,
@@ -122,6 +128,10 @@ impl Net {
             requests: Vec::new(),
             closed: Vec::new(),
             disconnected: Vec::new(),
+            connects: Vec::new(),
+            splices: Vec::new(),
+            closed_peers: Vec::new(),
+            handed_over: Vec::new(),
             sent: Vec::new(),
             events: Vec::new(),
             next_port: 50_000,
@@ -173,6 +183,16 @@ impl Net {
                 }
                 Output::CloseRelay { relay } => self.closed.push(relay),
                 Output::Disconnect { tuple } => self.disconnected.push(tuple),
+                Output::ConnectPeer { relay, link, peer } => {
+                    self.connects.push((relay, link, peer));
+                }
+                Output::Splice { link, tuple } => self.splices.push((link, tuple)),
+                Output::ClosePeer { link } => self.closed_peers.push(link),
+                Output::HandOver {
+                    tuple,
+                    worker,
+                    message,
+                } => self.handed_over.push((tuple, worker.0, message)),
                 Output::LookupCredential { realm, username } => {
                     self.lookups.push(username.as_str().to_owned());
                     if self.answer_lookups {

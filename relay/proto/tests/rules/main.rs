@@ -1,4 +1,4 @@
-//! The server by RFC rule: RFC 8489 for messages and credentials, RFC 8656 for relaying.
+//! The server by RFC rule: RFC 8489 for messages and credentials, RFC 8656 for relaying, RFC 6062 for TCP.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -17,3 +17,5 @@ mod redirecting;
 mod refreshing;
 mod refusals;
 mod relaying;
+mod tcp_binding;
+mod tcp_relaying;

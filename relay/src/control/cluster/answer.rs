@@ -251,6 +251,7 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         ("unknown_peer", counters.drop_unknown_peer),
         ("denied_peer", counters.drop_denied_peer),
         ("over_rate", counters.drop_over_rate),
+        ("too_many_connections", counters.drop_connections),
     ];
     let view = SessionView {
         peers: row.all_peers(),

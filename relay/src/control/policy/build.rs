@@ -97,6 +97,7 @@ impl Inputs {
                 nonce_lifetime: config.nonce_lifetime,
                 permission_lifetime: config.permission_lifetime,
                 channel_lifetime: config.channel_lifetime,
+                ..NodeSettings::default()
             },
             services,
             relays,

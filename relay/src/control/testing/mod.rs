@@ -79,6 +79,7 @@ pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnap
         user: user.into(),
         credential_expiry: None,
         secret_id: None,
+        relay_transport: shared::RelayTransport::Udp,
         relay_local: "192.0.2.1:50000".parse().unwrap(),
         relay_external: "192.0.2.1:50000".parse().unwrap(),
         created: now,
@@ -93,6 +94,7 @@ pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnap
             in_bytes: 0,
             out_bytes: 0,
         }],
+        links: Vec::new(),
         channels: Vec::new(),
         counters: SessionCounters::default(),
     }
