@@ -118,6 +118,19 @@ pub enum From {
     Channel(u16),
 }
 
+/// An ICMP error about a datagram to a peer (RFC 8656 §18.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Icmp {
+    /// The peer.
+    pub peer: SocketAddr,
+    /// The ICMP type.
+    pub kind: u8,
+    /// The ICMP code.
+    pub code: u8,
+    /// Error Data: an MTU in bytes, or 0.
+    pub data: u32,
+}
+
 /// A client with at most one allocation.
 #[derive(Debug)]
 pub struct TurnClient {
@@ -313,6 +326,34 @@ impl TurnClient {
         self.socket.send_to(&message, self.server).map(drop)
     }
 
+    /// Sends `payload` to `peer` in a Send indication with DONT-FRAGMENT.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn send_whole(&self, peer: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        let message = MessageBuilder::new(Class::Indication, Method::Send, fresh_id())
+            .xor_address(AttributeType::XOR_PEER_ADDRESS, peer)
+            .attribute(AttributeType::DONT_FRAGMENT, &[])
+            .attribute(AttributeType::DATA, payload)
+            .finish();
+        self.socket.send_to(&message, self.server).map(drop)
+    }
+
+    /// The next ICMP error; data that comes meanwhile is lost. `None` when none comes within
+    /// `wait`.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn recv_icmp(&mut self, wait: Duration) -> io::Result<Option<Icmp>> {
+        let end = Instant::now() + wait;
+        while let Some(bytes) = self.datagram(end)? {
+            if let Some(icmp) = icmp_of(&bytes) {
+                return Ok(Some(icmp));
+            }
+        }
+        Ok(None)
+    }
+
     /// Sends `payload` on a channel.
     ///
     /// # Errors
@@ -482,6 +523,20 @@ fn data_of(bytes: &[u8]) -> Option<(From, &[u8])> {
         .xor_address(AttributeType::XOR_PEER_ADDRESS)
         .ok()??;
     Some((From::Peer(peer), message.attribute(AttributeType::DATA)?))
+}
+
+fn icmp_of(bytes: &[u8]) -> Option<Icmp> {
+    let message = Message::parse(bytes).ok()?;
+    let peer = message.xor_address(AttributeType::XOR_PEER_ADDRESS);
+    let &[0, 0, kind, code, a, b, c, d] = message.attribute(AttributeType::ICMP)? else {
+        return None;
+    };
+    Some(Icmp {
+        peer: peer.ok()??,
+        kind,
+        code,
+        data: u32::from_be_bytes([a, b, c, d]),
+    })
 }
 
 fn parse(bytes: &[u8]) -> Result<Message<'_>, ClientError> {

@@ -11,6 +11,7 @@ pub mod ctl;
 pub mod demo;
 pub mod fake;
 pub mod http;
+pub mod netns;
 pub mod node;
 pub mod program;
 pub mod pty;

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
-use std::net::{SocketAddr, UdpSocket};
+mod icmp;
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +40,13 @@ struct Rig {
 
 impl Rig {
     fn start(workers: u16) -> Self {
-        let listeners = bind_listener_group("127.0.0.1:0".parse().unwrap(), workers).unwrap();
+        Self::at("127.0.0.1", workers)
+    }
+
+    /// With listener and relays on that address.
+    fn at(ip: &str, workers: u16) -> Self {
+        let ip: IpAddr = ip.parse().unwrap();
+        let listeners = bind_listener_group(SocketAddr::new(ip, 0), workers).unwrap();
         let server = listeners[0].local_addr().unwrap();
         let local = server.ip();
         let ports = PortPool::new(
@@ -104,13 +112,12 @@ fn policy() -> Policy {
             id: "s".into(),
             value: Secret::new(SECRET.into()),
         }],
-        allowed_peers: vec!["127.0.0.0/8".parse().unwrap()],
+        allowed_peers: ["127.0.0.0/8", "10.0.0.0/8", "::1", "fd00::/8"]
+            .map(|range| range.parse().unwrap())
+            .into(),
         ..RealmPolicy::new(name)
     };
-    Policy {
-        relay_v6: false,
-        ..Policy::new(vec![realm], Secret::new([1; 32]))
-    }
+    Policy::new(vec![realm], Secret::new([1; 32]))
 }
 
 fn peer() -> UdpSocket {

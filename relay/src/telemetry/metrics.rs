@@ -190,6 +190,16 @@ fn counters(page: &mut Page, server: &ServerCounters) {
             server.dropped_packets,
         ),
         (
+            "relayd_icmp_errors_total",
+            "ICMP errors about relayed datagrams that clients were told of.",
+            server.icmp_errors,
+        ),
+        (
+            "relayd_icmp_dropped_total",
+            "ICMP errors that nobody was told of: no permission, or too many.",
+            server.icmp_dropped,
+        ),
+        (
             "relayd_refusals_untold_total",
             "Refusals that are counted but not in the list of the latest.",
             server.untold_refusals,

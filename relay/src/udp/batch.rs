@@ -3,9 +3,10 @@
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::RawFd;
 
-use super::sys::{RecvHeaders, SendHeaders};
+use super::sys::{Marks, RecvHeaders, SendHeaders};
 
 /// Datagrams per recvmmsg.
 pub const RECV_SLOTS: usize = 32;
@@ -14,6 +15,9 @@ pub const RECV_SLOTS: usize = 32;
 pub const MAX_DATAGRAM: usize = 16 * 1024 + 192;
 /// Datagrams per sendmmsg.
 const SEND_SLOTS: usize = 64;
+/// How often a call is made again that failed: an ICMP error about an earlier datagram, perhaps to
+/// another peer, is reported on the next call, and more may come meanwhile.
+const RETRIES: u32 = 3;
 
 /// What one receive brought.
 #[derive(Debug)]
@@ -33,13 +37,25 @@ impl RecvBatch {
     }
 
     /// Receives what is there. Fewer than [`RECV_SLOTS`] means that the socket is drained.
+    /// Errors about datagrams that the socket sent are not the business of those that come: they
+    /// are passed over.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is there; whatever else the socket has to say.
+    /// `WouldBlock` when nothing is there; anything else: something may be there all the same.
     pub fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
         self.len = 0;
-        self.len = self.headers.receive(fd)?;
-        Ok(self.len)
+        let mut retries = 0;
+        loop {
+            match self.headers.receive(fd) {
+                Ok(len) => {
+                    self.len = len;
+                    return Ok(len);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) if retries < RETRIES => retries += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The datagrams of the last receive; `None` for one that was longer than [`MAX_DATAGRAM`].
@@ -59,6 +75,8 @@ impl Default for RecvBatch {
 pub struct SendQueue {
     headers: SendHeaders,
     sockets: [RawFd; SEND_SLOTS],
+    /// Which of them may not be fragmented.
+    whole: [bool; SEND_SLOTS],
     /// Datagrams that the kernel did not take (full buffers, unreachable networks).
     pub failed: u64,
 }
@@ -70,6 +88,7 @@ impl SendQueue {
         Self {
             headers: SendHeaders::new(SEND_SLOTS),
             sockets: [-1; SEND_SLOTS],
+            whole: [false; SEND_SLOTS],
             failed: 0,
         }
     }
@@ -110,15 +129,26 @@ impl<'p> SendBatch<'_, 'p> {
         if self.queue.headers.is_full() {
             self.flush();
         }
-        self.queue.sockets[self.queue.headers.len()] = socket;
+        let slot = self.queue.headers.len();
+        self.queue.sockets[slot] = socket;
+        self.queue.whole[slot] = false;
         self.queue
             .headers
             .push(to, header, payload, usize::from(pad));
     }
 
-    /// Sends what was added: one call per run of datagrams of one socket.
-    pub fn flush(&mut self) {
+    /// As [`Self::push`] without header and padding, for a datagram with `marks`.
+    pub fn push_marked(&mut self, socket: RawFd, to: SocketAddr, payload: &'p [u8], marks: Marks) {
+        self.push(socket, to, &[], payload, 0);
+        self.queue.headers.mark_last(to.is_ipv4(), marks);
+        self.queue.whole[self.queue.headers.len() - 1] = marks.dont_fragment;
+    }
+
+    /// Sends what was added, one call per run of datagrams of one socket, and answers how many were
+    /// given up.
+    pub fn flush(&mut self) -> u64 {
         let queue = &mut *self.queue;
+        let mut failed = 0;
         let mut start = 0;
         while start < queue.headers.len() {
             let socket = queue.sockets[start];
@@ -126,10 +156,12 @@ impl<'p> SendBatch<'_, 'p> {
                 .iter()
                 .take_while(|&&s| s == socket)
                 .count();
-            queue.failed += send_run(&mut queue.headers, socket, start, start + run);
+            failed += send_run(&mut queue.headers, &queue.whole, socket, start..start + run);
             start += run;
         }
         queue.headers.clear();
+        queue.failed += failed;
+        failed
     }
 }
 
@@ -139,25 +171,34 @@ impl Drop for SendBatch<'_, '_> {
     }
 }
 
-/// Sends `from..to` on one socket and answers how many were given up.
-fn send_run(headers: &mut SendHeaders, socket: RawFd, from: usize, to: usize) -> u64 {
-    let (mut next, mut failed, mut retried) = (from, 0, false);
+/// Sends a run of datagrams on one socket and answers how many were given up.
+fn send_run(
+    headers: &mut SendHeaders,
+    whole: &[bool],
+    socket: RawFd,
+    Range { start, end: to }: Range<usize>,
+) -> u64 {
+    let (mut next, mut failed, mut retries) = (start, 0, 0);
     while next < to {
         match headers.send(socket, next, to) {
             Ok(0) => break,
             Ok(sent) => {
                 next += sent;
-                retried = false;
+                retries = 0;
             }
             // A full send buffer: real-time data is better dropped than kept.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return failed + (to - next) as u64,
-            // An error of an earlier datagram (ICMP) is reported on the next call: once is not
-            // this datagram's fault.
-            Err(_) if !retried => retried = true,
+            // Each attempt would put the same complaint into the error queue.
+            Err(e) if e.raw_os_error() == Some(libc::EMSGSIZE) && whole[next] => {
+                failed += 1;
+                next += 1;
+            }
+            // Not this datagram's fault, or not yet.
+            Err(_) if retries < RETRIES => retries += 1,
             Err(_) => {
                 failed += 1;
                 next += 1;
-                retried = false;
+                retries = 0;
             }
         }
     }

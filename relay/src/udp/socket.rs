@@ -42,14 +42,14 @@ pub fn bind_listener_group(address: SocketAddr, workers: u16) -> io::Result<Vec<
 }
 
 /// Binds a relay socket: alone on its port (never SO_REUSEPORT, or a stranger could share it), DF
-/// off unless a datagram asks for it (RFC 8656 §14).
+/// off unless a datagram asks for it (RFC 8656 §14), ICMP errors kept (§11.5).
 ///
 /// # Errors
 /// `AddrInUse` when something else has the port; whatever else the system says.
 pub fn bind_relay(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = new_socket(address, RELAY_BUFFER)?;
     socket.bind(&address.into())?;
-    sys::set_dont_fragment(socket.as_fd(), address.is_ipv4(), false)?;
+    sys::set_relay_options(socket.as_fd(), address.is_ipv4())?;
     Ok(socket.into())
 }
 

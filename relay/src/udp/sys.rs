@@ -73,27 +73,40 @@ pub fn attach_reuseport_selector(socket: BorrowedFd<'_>, program: &[Filter]) -> 
     )
 }
 
-/// Whether outgoing IPv4 datagrams carry the DF bit.
+/// Whether datagrams of an IPv4 socket carry the DF bit. With it each is sent whatever the kernel
+/// believes of its path: whoever asks for the bit measures the path.
+///
+/// Without it the kernel takes no word of ICMP for the size of datagrams, which forged errors would
+/// shrink; and unlike `IP_PMTUDISC_DONT` the socket still hears of "fragmentation needed".
 ///
 /// # Errors
 /// What setsockopt says.
-pub fn set_dont_fragment(socket: BorrowedFd<'_>, ipv4: bool, on: bool) -> io::Result<()> {
-    let (level, name, mode) = if ipv4 {
-        let mode = if on {
-            libc::IP_PMTUDISC_DO
-        } else {
-            libc::IP_PMTUDISC_DONT
-        };
-        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, mode)
+pub fn set_dont_fragment(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let mode = if on {
+        libc::IP_PMTUDISC_PROBE
     } else {
-        let mode = if on {
-            libc::IPV6_PMTUDISC_DO
-        } else {
-            libc::IPV6_PMTUDISC_DONT
-        };
-        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, mode)
+        libc::IP_PMTUDISC_OMIT
     };
+    let (level, name) = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
     set_option(socket.as_raw_fd(), level, name, &mode)
+}
+
+/// Prepares a relay socket: datagrams may be fragmented, and ICMP errors about them are kept for
+/// [`receive_error`].
+///
+/// # Errors
+/// What setsockopt says.
+pub fn set_relay_options(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    if ipv4 {
+        set_dont_fragment(socket, false)?;
+        set_option(fd, libc::IPPROTO_IP, libc::IP_RECVERR, &1_i32)
+    } else {
+        // Routers do not fragment IPv6: the kernel must know the path to do it.
+        let (level, mode) = (libc::IPPROTO_IPV6, libc::IPV6_PMTUDISC_DONT);
+        set_option(fd, level, libc::IPV6_MTU_DISCOVER, &mode)?;
+        set_option(fd, level, libc::IPV6_RECVERR, &1_i32)
+    }
 }
 
 fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
@@ -143,6 +156,106 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Who reported an error of [`receive_error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorOrigin {
+    /// The network, by ICMP.
+    Icmp {
+        /// The type.
+        kind: u8,
+        /// The code.
+        code: u8,
+    },
+    /// This host: the datagram is too long for the link that it would have left by.
+    TooLong,
+    /// Something else.
+    Other,
+}
+
+/// An error from the queue of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuedError {
+    /// Where the datagram that it is about was sent to.
+    pub destination: SocketAddr,
+    /// Who says so, and what.
+    pub origin: ErrorOrigin,
+    /// The MTU in bytes, where the error is about that.
+    pub mtu: u32,
+}
+
+/// Room for the control messages of one error: its description and who sent it.
+const ERROR_CONTROL: usize = 128;
+
+/// A buffer for control messages, aligned as the kernel wants it.
+#[repr(align(8))]
+struct Control<const N: usize>([u8; N]);
+
+/// Takes one error from the queue of a socket. `Ok(None)`: one that cannot be read; the next may.
+///
+/// # Errors
+/// `WouldBlock` when the queue is empty; whatever else recvmsg says.
+pub fn receive_error(socket: RawFd) -> io::Result<Option<QueuedError>> {
+    let mut control = Control([0_u8; ERROR_CONTROL]);
+    // SAFETY: all-zero is a valid value of these plain C structs.
+    let (mut name, mut message) =
+        unsafe { (zeroed::<libc::sockaddr_storage>(), zeroed::<libc::msghdr>()) };
+    message.msg_name = (&raw mut name).cast();
+    message.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = ERROR_CONTROL as _;
+    let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+    // SAFETY: the header points at a name and a control buffer that live here, with their sizes; it
+    // has no payload vectors, so the quoted payload is cut off.
+    if unsafe { libc::recvmsg(socket, &raw mut message, flags) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let Some(destination) = read_address(&name) else {
+        return Ok(None);
+    };
+    Ok(extended_error(&message).map(|error| {
+        let origin = match error.ee_origin {
+            libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6 => ErrorOrigin::Icmp {
+                kind: error.ee_type,
+                code: error.ee_code,
+            },
+            libc::SO_EE_ORIGIN_LOCAL if error.ee_errno == libc::EMSGSIZE as u32 => {
+                ErrorOrigin::TooLong
+            }
+            _ => ErrorOrigin::Other,
+        };
+        QueuedError {
+            destination,
+            origin,
+            mtu: error.ee_info,
+        }
+    }))
+}
+
+/// The description of the error among the control messages that recvmsg wrote.
+fn extended_error(message: &libc::msghdr) -> Option<libc::sock_extended_err> {
+    // SAFETY: the kernel wrote `msg_controllen` bytes of well-formed control messages into the
+    // buffer that `message` points to, which is alive; data is read unaligned, and only where the
+    // control message is long enough for it.
+    unsafe {
+        let mut next = libc::CMSG_FIRSTHDR(message);
+        while let Some(header) = next.as_ref() {
+            let kind = (header.cmsg_level, header.cmsg_type);
+            let wanted = kind == (libc::IPPROTO_IP, libc::IP_RECVERR)
+                || kind == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR);
+            let len = libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as u32) as usize;
+            if wanted && header.cmsg_len >= len {
+                return Some(
+                    libc::CMSG_DATA(next)
+                        .cast::<libc::sock_extended_err>()
+                        .read_unaligned(),
+                );
+            }
+            next = libc::CMSG_NXTHDR(message, next);
+        }
+    }
+    None
 }
 
 /// Message headers for one recvmmsg over fixed buffers.
@@ -225,6 +338,57 @@ impl std::fmt::Debug for RecvHeaders {
     }
 }
 
+/// What the IP header of a datagram says beyond addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Traffic class (IPv6) or type of service (IPv4): six bits of DSCP, two of ECN.
+    pub traffic_class: u8,
+    /// Never fragment it here; IPv6 only, since IPv4 has no control message for it.
+    pub dont_fragment: bool,
+}
+
+/// A control message that holds one number.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct NumberControl {
+    header: libc::cmsghdr,
+    value: i32,
+}
+
+// SAFETY: CMSG_SPACE only calculates.
+const _: () = assert!(unsafe { libc::CMSG_SPACE(4) } as usize == size_of::<NumberControl>());
+
+impl NumberControl {
+    fn new(level: i32, kind: i32, value: i32) -> Self {
+        // SAFETY: all-zero is a valid value of this plain C struct.
+        let mut header = unsafe { zeroed::<libc::cmsghdr>() };
+        // SAFETY: CMSG_LEN only calculates.
+        header.cmsg_len = unsafe { libc::CMSG_LEN(size_of::<i32>() as u32) } as _;
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        Self { header, value }
+    }
+}
+
+impl Marks {
+    /// The control messages of a datagram of that family, and how many there are.
+    fn controls(self, ipv4: bool) -> ([NumberControl; 2], usize) {
+        let (level, kind) = if ipv4 {
+            (libc::IPPROTO_IP, libc::IP_TOS)
+        } else {
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS)
+        };
+        let class = NumberControl::new(level, kind, self.traffic_class.into());
+        let whole = NumberControl::new(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1);
+        match (self.traffic_class != 0, self.dont_fragment && !ipv4) {
+            (false, false) => ([class, whole], 0),
+            (true, false) => ([class, whole], 1),
+            (false, true) => ([whole, class], 1),
+            (true, true) => ([class, whole], 2),
+        }
+    }
+}
+
 /// Message headers for sendmmsg: each message is a header copied in here, a borrowed payload and
 /// padding. Whoever fills it guarantees that payloads live until [`Self::send`] or [`Self::clear`].
 pub(super) struct SendHeaders {
@@ -232,6 +396,7 @@ pub(super) struct SendHeaders {
     names: Box<[libc::sockaddr_storage]>,
     vectors: Box<[[libc::iovec; 3]]>,
     headers: Box<[[u8; Self::HEADER]]>,
+    controls: Box<[[NumberControl; 2]]>,
     len: usize,
 }
 
@@ -250,6 +415,7 @@ impl SendHeaders {
                 names: vec![zeroed::<libc::sockaddr_storage>(); slots].into_boxed_slice(),
                 vectors: vec![zeroed::<[libc::iovec; 3]>(); slots].into_boxed_slice(),
                 headers: vec![[0; Self::HEADER]; slots].into_boxed_slice(),
+                controls: vec![zeroed::<[NumberControl; 2]>(); slots].into_boxed_slice(),
                 len: 0,
             }
         }
@@ -293,7 +459,21 @@ impl SendHeaders {
         message.msg_namelen = name_len;
         message.msg_iov = self.vectors[i].as_mut_ptr();
         message.msg_iovlen = used;
+        message.msg_control = std::ptr::null_mut();
+        message.msg_controllen = 0;
         self.len += 1;
+    }
+
+    /// Marks the message that was appended last.
+    pub(super) fn mark_last(&mut self, ipv4: bool, marks: Marks) {
+        let (Some(i), (controls, count @ 1..)) = (self.len.checked_sub(1), marks.controls(ipv4))
+        else {
+            return;
+        };
+        self.controls[i] = controls;
+        let message = &mut self.messages[i].msg_hdr;
+        message.msg_control = self.controls[i].as_mut_ptr().cast();
+        message.msg_controllen = (count * size_of::<NumberControl>()) as _;
     }
 
     /// Sends messages `from..to` on one socket and answers how many the kernel took.

@@ -7,11 +7,15 @@ use mio::net::UdpSocket;
 use mio::{Interest, Registry};
 use turn_proto::Now;
 use turn_proto::five_tuple::RelayId;
-use turn_proto::server::{OpenError, Output, RelayOpened, RelayRequest};
+use turn_proto::server::{IcmpError, OpenError, Output, RelayOpened, RelayRequest};
 
 use super::mailbox::WorkerNews;
 use super::run::{Core, token_of};
-use crate::udp::sys;
+use crate::udp::batch::SendBatch;
+use crate::udp::sys::{self, ErrorOrigin, Marks, QueuedError};
+
+/// Errors taken from the queue of one relay socket per turn.
+const ERROR_BUDGET: usize = 16;
 
 /// The relay sockets of a worker, by the names that the core gave them.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ struct RelaySocket {
     socket: UdpSocket,
     local: SocketAddr,
     ready: bool,
+    /// The error queue holds something.
+    errors: bool,
 }
 
 impl Relays {
@@ -44,19 +50,58 @@ impl Relays {
         slot.as_mut().map(|s| &mut s.ready)
     }
 
-    /// Sends one datagram with the DF bit set (RFC 8656 §14). Per datagram, because the bit is an
-    /// option of the socket and must not stick to the next one.
-    pub(super) fn send_unfragmented(&self, relay: RelayId, peer: SocketAddr, payload: &[u8]) {
-        let Some(RelaySocket { socket, local, .. }) = self.get(relay) else {
-            return;
+    /// Sends one datagram that may not be fragmented (RFC 8656 §14), after all that `batch` holds;
+    /// `false`: it was not sent.
+    ///
+    /// On IPv4 the bit is an option of the socket, which must not stick to the next datagram; on
+    /// IPv6 it travels with the datagram.
+    pub(super) fn send_whole<'p>(
+        &self,
+        relay: RelayId,
+        peer: SocketAddr,
+        payload: &'p [u8],
+        batch: &mut SendBatch<'_, 'p>,
+    ) -> bool {
+        let Some(RelaySocket { socket, .. }) = self.get(relay) else {
+            return false;
         };
-        let result = sys::set_dont_fragment(socket.as_fd(), local.is_ipv4(), true)
-            .and_then(|()| socket.send_to(payload, peer))
-            .map(|_| ());
-        let restored = sys::set_dont_fragment(socket.as_fd(), local.is_ipv4(), false);
-        if let Err(error) = result.and(restored) {
+        batch.flush();
+        // An error about an earlier datagram must not be taken for this one's.
+        let _ = socket.take_error();
+        let marks = Marks {
+            dont_fragment: true,
+            ..Marks::default()
+        };
+        let set = |on| {
+            if peer.is_ipv4() {
+                sys::set_dont_fragment(socket.as_fd(), on)
+            } else {
+                Ok(())
+            }
+        };
+        if let Err(error) = set(true) {
             tracing::trace!(%error, "A datagram with DF was not sent.");
+            return false;
         }
+        batch.push_marked(socket.as_raw_fd(), peer, payload, marks);
+        let sent = batch.flush() == 0;
+        if let Err(error) = set(false) {
+            tracing::warn!(%error, "A relay socket keeps the DF bit.");
+        }
+        sent
+    }
+
+    /// Notes that the error queue of a relay socket holds something.
+    pub(super) fn note_errors(&mut self, relay: RelayId) {
+        if let Some(Some(relay)) = self.sockets.get_mut(relay.0 as usize) {
+            relay.errors = true;
+        }
+    }
+
+    /// Whether the error queue of a relay socket holds something; from now on it does not.
+    fn take_errors(&mut self, relay: RelayId) -> Option<RawFd> {
+        let relay = self.sockets.get_mut(relay.0 as usize)?.as_mut()?;
+        std::mem::take(&mut relay.errors).then(|| relay.socket.as_raw_fd())
     }
 
     fn get(&self, relay: RelayId) -> Option<&RelaySocket> {
@@ -76,6 +121,7 @@ impl Relays {
             socket,
             local,
             ready: false,
+            errors: false,
         });
         Ok(())
     }
@@ -91,6 +137,52 @@ impl Relays {
 }
 
 impl Core {
+    /// Sends one datagram that may not be fragmented. Where this host itself says that it is too
+    /// long, the error names no port on IPv4: it must be read before it can be another's.
+    pub(super) fn send_whole<'p>(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        peer: SocketAddr,
+        payload: &'p [u8],
+        batch: &mut SendBatch<'_, 'p>,
+    ) {
+        if !self.relays.send_whole(relay, peer, payload, batch) {
+            self.relays.note_errors(relay);
+            self.read_errors(now, relay, Some(peer));
+        }
+    }
+
+    /// Takes ICMP errors from the queue of a relay socket; `false`: there may be more. An error
+    /// that stays there takes room from what peers send. One that names no port is about `whole`.
+    pub(super) fn read_errors(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        whole: Option<SocketAddr>,
+    ) -> bool {
+        let Some(descriptor) = self.relays.take_errors(relay) else {
+            return true;
+        };
+        for _ in 0..ERROR_BUDGET {
+            let Ok(queued) = sys::receive_error(descriptor) else {
+                return true;
+            };
+            if let Some(mut error) = queued.and_then(icmp_error) {
+                let same = |peer: &SocketAddr| peer.ip() == error.destination.ip();
+                if error.destination.port() == 0
+                    && let Some(peer) = whole.filter(same)
+                {
+                    error.destination = peer;
+                }
+                self.server.handle_icmp(now, relay, error);
+                self.drain_outputs(now);
+            }
+        }
+        self.relays.note_errors(relay);
+        false
+    }
+
     /// Does everything that the core asks for, until it asks for nothing more.
     pub(super) fn drain_outputs(&mut self, now: Now) {
         while let Some(output) = self.server.poll_output() {
@@ -144,4 +236,28 @@ impl Core {
         })?;
         Ok(found.opened)
     }
+}
+
+/// What the client is told of an error. That a datagram is too long for the link it would leave by
+/// is told as if the first router had said so.
+fn icmp_error(error: QueuedError) -> Option<IcmpError> {
+    let QueuedError {
+        destination,
+        origin,
+        mtu,
+    } = error;
+    let (kind, code) = match origin {
+        ErrorOrigin::Icmp { kind, code } => (kind, code),
+        ErrorOrigin::TooLong if destination.is_ipv4() => {
+            (IcmpError::UNREACHABLE_V4, IcmpError::FRAGMENTATION_NEEDED)
+        }
+        ErrorOrigin::TooLong => (IcmpError::TOO_BIG_V6, 0),
+        ErrorOrigin::Other => return None,
+    };
+    Some(IcmpError {
+        destination,
+        kind,
+        code,
+        mtu,
+    })
 }

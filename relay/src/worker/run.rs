@@ -163,7 +163,12 @@ impl Worker {
         for event in events.iter() {
             match event.token() {
                 MAILBOX_TOKEN => self.mail_waiting = true,
-                token => self.mark_ready(token),
+                token => {
+                    if event.is_error() && token.0 >= FIRST_RELAY {
+                        self.core.relays.note_errors(relay_of(token));
+                    }
+                    self.mark_ready(token);
+                }
             }
         }
         Ok(())
@@ -258,13 +263,25 @@ impl Core {
     }
 
     fn read_relay(&mut self, now: Now, relay: RelayId, buffers: &mut Buffers) -> Drained {
+        let drained = self.read_peers(now, relay, buffers);
+        if self.read_errors(now, relay, None) {
+            drained
+        } else {
+            Drained::No
+        }
+    }
+
+    fn read_peers(&mut self, now: Now, relay: RelayId, buffers: &mut Buffers) -> Drained {
         for _ in 0..RELAY_BUDGET {
             // None: closed meanwhile, by a command or by its own client.
             let Some(descriptor) = self.relays.descriptor(relay) else {
                 return Drained::Yes;
             };
-            let Some(count) = buffers.receive(descriptor) else {
-                return Drained::Yes;
+            let count = match buffers.receive.receive(descriptor) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Drained::Yes,
+                // Errors keep coming, and something may be behind them.
+                Err(_) => return Drained::No,
             };
             let Buffers { receive, send } = buffers;
             let mut batch = send.batch();
@@ -294,8 +311,7 @@ impl Core {
                 dont_fragment,
             }) => {
                 if dont_fragment {
-                    batch.flush();
-                    self.relays.send_unfragmented(relay, peer, payload);
+                    self.send_whole(now, relay, peer, payload, batch);
                 } else if let Some(descriptor) = self.relays.descriptor(relay) {
                     batch.push(descriptor, peer, &[], payload, 0);
                 }
@@ -327,19 +343,10 @@ impl Core {
 }
 
 impl Buffers {
-    /// Fills the receive slots; `None` when there is nothing. Errors of a UDP socket belong to
-    /// datagrams sent before; the next call goes on.
+    /// Fills the receive slots; `None` when there is nothing.
     fn receive(&mut self, descriptor: RawFd) -> Option<usize> {
-        match self.receive.receive(descriptor) {
-            Ok(0) => None,
-            Ok(count) => Some(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(_) => self
-                .receive
-                .receive(descriptor)
-                .ok()
-                .filter(|&count| count > 0),
-        }
+        let count = self.receive.receive(descriptor).ok();
+        count.filter(|&count| count > 0)
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) use table::{AllocationTable, Slot};
 use crate::auth::credential::LongTermKey;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId};
 use crate::policy::{Policy, RealmPolicy};
-use crate::server::{SessionCounters, SessionSnapshot};
+use crate::server::{IcmpBudget, SessionCounters, SessionSnapshot};
 use crate::stun::TransactionId;
 use shared::Username;
 
@@ -69,6 +69,7 @@ pub(crate) struct Allocation {
     pub(crate) to_client: Option<TokenBucket>,
     /// Counts Data indications, for their transaction ids.
     pub(crate) indications: u32,
+    pub(crate) icmp: IcmpBudget,
 }
 
 impl Allocation {

@@ -9,7 +9,7 @@ use super::connection_bind::is_stream;
 use super::exchange::Exchange;
 use super::output::*;
 use super::rejection::Rejection;
-use super::{RefusalReason, Server};
+use super::{IcmpBudget, RefusalReason, Server};
 use crate::allocation::{Allocation, Channels, Identity, Permissions, Slot};
 use crate::five_tuple::{AddressFamily, RelayId, ReservationToken};
 use crate::policy::{Policy, QuotaExceeded, QuotaLimits, RealmPolicy};
@@ -170,6 +170,7 @@ impl Server {
             to_peer: None,
             to_client: None,
             indications: 0,
+            icmp: IcmpBudget::new(now.mono),
         };
         allocation.limit_rate(allocation.identity.realm.max_rate_bps, now.mono);
         // The policy may have changed while the socket was being bound.

@@ -13,6 +13,7 @@ mod connection_bind;
 mod create_permission;
 pub mod data_connection;
 mod exchange;
+mod icmp;
 pub mod output;
 mod peer_data;
 mod redirect;
@@ -33,6 +34,8 @@ pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
 pub use data_connection::Direction;
 pub(crate) use exchange::Exchange;
+pub(crate) use icmp::IcmpBudget;
+pub use icmp::IcmpError;
 pub use output::*;
 pub use rejection::RefusalReason;
 

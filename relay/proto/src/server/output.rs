@@ -500,6 +500,10 @@ pub struct ServerCounters {
     pub relayed_bytes: u64,
     /// Packets dropped on the data path, sessions' drops included.
     pub dropped_packets: u64,
+    /// ICMP errors that clients were told of.
+    pub icmp_errors: u64,
+    /// ICMP errors that nobody was told of: no permission, too many, or of no use to a client.
+    pub icmp_dropped: u64,
     /// Refusals that no report told one by one, because there were too many in its second.
     pub untold_refusals: u64,
 }

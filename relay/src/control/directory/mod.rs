@@ -257,6 +257,8 @@ impl Directory {
             sum.relayed_packets += one.relayed_packets;
             sum.relayed_bytes += one.relayed_bytes;
             sum.dropped_packets += one.dropped_packets;
+            sum.icmp_errors += one.icmp_errors;
+            sum.icmp_dropped += one.icmp_dropped;
             sum.untold_refusals += one.untold_refusals;
         }
         sum
