@@ -60,6 +60,11 @@ pub(crate) fn session(count: u32, expires_at_ms: u64) -> SessionRecord {
         permissions: vec![("198.51.100.9".parse().unwrap(), expires_at_ms)],
         channels: vec![(0x4000, "198.51.100.9:4000".parse().unwrap(), expires_at_ms)],
         totals: [1, 2, 3, u64::MAX],
+        second_relay: Some((
+            "10.0.0.5:50002".parse().unwrap(),
+            "192.0.2.1:50002".parse().unwrap(),
+            expires_at_ms,
+        )),
     }
 }
 

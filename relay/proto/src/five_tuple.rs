@@ -1,6 +1,6 @@
 //! Transport addresses and what they identify.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use shared::Transport;
 
@@ -48,10 +48,24 @@ impl AddressFamily {
     /// The family of an address.
     #[must_use]
     pub fn of(address: SocketAddr) -> Self {
-        if address.is_ipv4() {
-            Self::V4
-        } else {
-            Self::V6
+        Self::of_ip(address.ip())
+    }
+
+    /// The family of an address without port.
+    #[must_use]
+    pub fn of_ip(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
         }
     }
 }

@@ -133,6 +133,10 @@ fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
             counters.out_packets,
             counters.out_bytes,
         ],
+        second_relay: snapshot
+            .second_relay
+            .as_ref()
+            .map(|relay| (relay.local, relay.external, now.wall_ms(relay.expires))),
     }
 }
 

@@ -353,11 +353,15 @@ pub struct SessionRecord {
     pub channels: Vec<(u16, std::net::SocketAddr, u64)>,
     /// Totals: packets and bytes in, packets and bytes out.
     pub totals: [u64; 4],
+    /// The second relayed address of a dual allocation: local, external, and when it expires. Since
+    /// version 2.
+    #[serde(default)]
+    pub second_relay: Option<(std::net::SocketAddr, std::net::SocketAddr, u64)>,
 }
 
 impl SessionRecord {
     /// The layout written now.
-    pub const VERSION: u8 = 1;
+    pub const VERSION: u8 = 2;
 }
 
 /// Why the store did not do it.

@@ -54,3 +54,42 @@ pub(crate) fn secret_fingerprint(value: &str) -> [u8; 16] {
     fingerprint.copy_from_slice(&Sha256::digest(value.as_bytes())[..16]);
     fingerprint
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_the_version_before_are_read() {
+        let record = SessionRecord {
+            v: 1,
+            id: shared::SessionId::new(1, 2),
+            epoch: 3,
+            client: "203.0.113.7:54321".parse().unwrap(),
+            server: "192.0.2.1:3478".parse().unwrap(),
+            transport: shared::Transport::Udp,
+            realm: "example.org".parse().unwrap(),
+            username: "alice".parse().unwrap(),
+            secret_id: None,
+            credential_expiry: None,
+            relay_local: "192.0.2.1:50000".parse().unwrap(),
+            relay_external: "192.0.2.1:50000".parse().unwrap(),
+            created_at_ms: 4,
+            expires_at_ms: 5,
+            lifetime_secs: 600,
+            permissions: Vec::new(),
+            channels: Vec::new(),
+            totals: [0; 4],
+            second_relay: None,
+        };
+        let mut bytes = encode_session(&record).unwrap();
+        assert_eq!(decode_session(&bytes).as_ref(), Some(&record));
+        // Without what version 2 added: the last of nineteen elements, which is nil.
+        assert_eq!(
+            (bytes[..3].to_vec(), bytes.pop()),
+            (vec![0xdc, 0, 19], Some(0xc0))
+        );
+        bytes[2] = 18;
+        assert_eq!(decode_session(&bytes), Some(record));
+    }
+}

@@ -35,6 +35,9 @@ pub struct SessionView {
     /// The local address of the relay socket, where it differs from `relay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relay_local: Option<SocketAddr>,
+    /// The relayed address of the other family, in a dual allocation (RFC 8656 §7.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_relay: Option<SocketAddr>,
     /// When it was created.
     pub started_at_ms: u64,
     /// Seconds since then.

@@ -47,7 +47,10 @@ impl Row for SessionView {
             "transport" => text(visit, self.transport.as_str()),
             "client" => socket(visit, self.client),
             "server" => socket(visit, self.server),
-            "relay" => socket(visit, self.relay),
+            "relay" => [Some(self.relay), self.second_relay]
+                .into_iter()
+                .flatten()
+                .for_each(|relay| socket(visit, relay)),
             "peer" => self
                 .peers
                 .iter()

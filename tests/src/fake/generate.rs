@@ -123,6 +123,7 @@ impl Generator {
             relay_transport: shared::RelayTransport::Udp,
             relay_local: relay,
             relay_external: relay,
+            second_relay: None,
             created: if born {
                 now
             } else {

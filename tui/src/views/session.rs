@@ -136,6 +136,9 @@ fn facts(model: &Model, detail: &SessionDetail) -> Vec<(&'static str, String)> {
     if let Some(local) = s.relay_local {
         facts.push(("relay local", local.to_string()));
     }
+    if let Some(second) = s.second_relay {
+        facts.push(("second relay", second.to_string()));
+    }
     facts
 }
 

@@ -346,6 +346,9 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
     let limit = session.max_rate_bps.map_or_else(String::new, |bps| {
         format!("   max {}", shared::units::bit_rate(bps))
     });
+    let second = session
+        .second_relay
+        .map_or_else(String::new, |relay| format!("   {relay}"));
     let lines = [
         format!(
             "user   {}   realm {}   node {} worker {}",
@@ -355,7 +358,7 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
             "client {} {}   server {}",
             session.client, session.transport, session.server
         ),
-        format!("relay  {}{limit}", session.relay),
+        format!("relay  {}{second}{limit}", session.relay),
         format!(
             "started {} ({})   expires in {} s   permissions {}",
             model.clock(session.started_at_ms),

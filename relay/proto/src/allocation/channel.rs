@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::channel_data::ChannelNumber;
+use crate::five_tuple::AddressFamily;
 use crate::server::{ChannelSnapshot, RefusalReason};
 
 /// How long an expired binding still keeps number and peer from other partners (§12).
@@ -72,6 +73,12 @@ impl Channels {
     pub(crate) fn purge(&mut self, now: Instant) {
         self.0
             .retain(|channel| now < channel.expires + REBIND_GUARD);
+    }
+
+    /// Drops those of a family.
+    pub(crate) fn forget_family(&mut self, family: AddressFamily) {
+        self.0
+            .retain(|channel| AddressFamily::of(channel.peer) != family);
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

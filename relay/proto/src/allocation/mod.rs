@@ -19,9 +19,9 @@ pub(crate) use rate::TokenBucket;
 pub(crate) use table::{AllocationTable, Slot};
 
 use crate::auth::credential::LongTermKey;
-use crate::five_tuple::{AddressFamily, FiveTuple, LinkId};
+use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId};
 use crate::policy::{Policy, RealmPolicy};
-use crate::server::{IcmpBudget, SessionCounters, SessionSnapshot};
+use crate::server::{IcmpBudget, SecondRelay, SessionCounters, SessionSnapshot};
 use crate::stun::TransactionId;
 use shared::Username;
 
@@ -39,6 +39,22 @@ pub(crate) struct Identity {
     pub(crate) max_sessions: Option<u32>,
 }
 
+/// A relayed transport address of an allocation. A dual allocation has one of each family (RFC 8656
+/// §7.2), and each lives as long as it is refreshed itself (§8.2).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Half {
+    pub(crate) relay: RelayId,
+    pub(crate) local: SocketAddr,
+    pub(crate) external: SocketAddr,
+    pub(crate) expires: Instant,
+}
+
+impl Half {
+    pub(crate) fn family(&self) -> AddressFamily {
+        AddressFamily::of(self.external)
+    }
+}
+
 /// A live allocation.
 #[derive(Debug)]
 pub(crate) struct Allocation {
@@ -50,11 +66,14 @@ pub(crate) struct Allocation {
     pub(crate) success: Box<[u8]>,
     /// What its relayed transport address is for.
     pub(crate) transport: RelayTransport,
-    pub(crate) relay_local: SocketAddr,
-    pub(crate) relay_external: SocketAddr,
+    /// The first relayed address; the table files the allocation under its id.
+    pub(crate) first: Half,
+    /// The one of the other family, in a dual allocation.
+    pub(crate) second: Option<Box<Half>>,
+    /// The Refresh that ended a half: its retransmission is no mistake.
+    pub(crate) half_ended: Option<TransactionId>,
     pub(crate) created: Instant,
     pub(crate) created_unix: u64,
-    pub(crate) expires: Instant,
     pub(crate) lifetime: Duration,
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
@@ -73,9 +92,31 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    /// The family of the relayed address.
-    pub(crate) fn family(&self) -> AddressFamily {
-        AddressFamily::of(self.relay_external)
+    /// Its relayed addresses: one or two.
+    pub(crate) fn halves(&self) -> impl Iterator<Item = &Half> {
+        std::iter::once(&self.first).chain(self.second.as_deref())
+    }
+
+    pub(crate) fn halves_mut(&mut self) -> impl Iterator<Item = &mut Half> {
+        std::iter::once(&mut self.first).chain(self.second.as_deref_mut())
+    }
+
+    /// The relayed address that speaks to peers of this family.
+    pub(crate) fn half(&self, family: AddressFamily) -> Option<&Half> {
+        self.halves().find(|half| half.family() == family)
+    }
+
+    /// When it is over unless refreshed.
+    pub(crate) fn expires(&self) -> Instant {
+        self.halves()
+            .map(|half| half.expires)
+            .fold(self.first.expires, Instant::max)
+    }
+
+    /// Forgets all permissions and channels of peers that no relayed address speaks to any more.
+    pub(crate) fn forget_family(&mut self, family: AddressFamily) {
+        self.permissions.forget_family(family);
+        self.channels.forget_family(family);
     }
 
     /// Whether it relays TCP (RFC 6062).
@@ -86,10 +127,12 @@ impl Allocation {
     /// The nearest of all its deadlines.
     pub(crate) fn next_deadline(&self) -> Instant {
         let inner = [
+            self.second.as_ref().map(|half| half.expires),
             self.permissions.next_deadline(),
             self.channels.next_deadline(),
         ];
-        inner.into_iter().flatten().fold(self.expires, Instant::min)
+        let inner = inner.into_iter().flatten();
+        inner.fold(self.first.expires, Instant::min)
     }
 
     /// Follows a new policy: limits at once, peer verdicts through the revision.
@@ -131,11 +174,18 @@ impl Allocation {
             credential_expiry: self.identity.credential_expiry,
             secret_id: self.identity.secret_id.clone(),
             relay_transport: self.transport,
-            relay_local: self.relay_local,
-            relay_external: self.relay_external,
+            relay_local: self.first.local,
+            relay_external: self.first.external,
+            second_relay: self.second.as_deref().map(|half| {
+                Box::new(SecondRelay {
+                    local: half.local,
+                    external: half.external,
+                    expires: half.expires,
+                })
+            }),
             created: self.created,
             created_unix: self.created_unix,
-            expires: self.expires,
+            expires: self.expires(),
             lifetime: self.lifetime,
             max_rate_bps: self.identity.realm.max_rate_bps,
             permissions: self.permissions.snapshot(),

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use crate::five_tuple::AddressFamily;
 use crate::policy::{AddressVerdict, Policy, RealmPolicy};
 use crate::server::PermissionSnapshot;
 
@@ -113,6 +114,12 @@ impl Permissions {
     /// Drops what has expired.
     pub(crate) fn purge(&mut self, now: Instant) {
         self.0.retain(|permission| now < permission.expires);
+    }
+
+    /// Drops those of a family.
+    pub(crate) fn forget_family(&mut self, family: AddressFamily) {
+        self.0
+            .retain(|permission| AddressFamily::of_ip(permission.peer) != family);
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

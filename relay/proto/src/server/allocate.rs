@@ -1,41 +1,24 @@
 //! Allocate (RFC 8656 §7).
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use shared::{RelayTransport, SessionId};
+use shared::RelayTransport;
 
 use super::connection_bind::is_stream;
 use super::exchange::Exchange;
+use super::opening::{Opening, SecondWish};
 use super::output::*;
 use super::rejection::Rejection;
-use super::{IcmpBudget, RefusalReason, Server};
-use crate::allocation::{Allocation, Channels, Identity, Permissions, Slot};
-use crate::five_tuple::{AddressFamily, RelayId, ReservationToken};
+use super::{RefusalReason, Server};
+use crate::allocation::{Identity, Slot};
+use crate::five_tuple::{AddressFamily, ReservationToken};
 use crate::policy::{Policy, QuotaExceeded, QuotaLimits, RealmPolicy};
-use crate::stun::{AttributeType, ErrorCode, Message, MessageBuilder};
+use crate::stun::{AttributeType, Message, MessageBuilder};
 use crate::time::Now;
 
 /// IANA's protocol numbers, as REQUESTED-TRANSPORT holds them.
 const UDP: u8 = 17;
 const TCP: u8 = 6;
-
-/// An Allocate whose relay socket is being bound.
-#[derive(Debug)]
-pub(crate) struct Opening {
-    pub(crate) exchange: Exchange,
-    pub(crate) identity: Identity,
-    transport: RelayTransport,
-    lifetime: Duration,
-    not_allocated: Option<NotAllocated>,
-}
-
-/// The half of a dual allocation that there is none of: ADDRESS-ERROR-CODE.
-#[derive(Clone, Copy, Debug)]
-struct NotAllocated {
-    attribute: AttributeType,
-    family: AddressFamily,
-}
 
 /// What a well-formed Allocate asks for.
 #[derive(Debug)]
@@ -43,7 +26,7 @@ struct Wish {
     transport: RelayTransport,
     port: PortRequest,
     family: AddressFamily,
-    not_allocated: Option<NotAllocated>,
+    additional: Option<SecondWish>,
     lifetime: Option<u32>,
 }
 
@@ -65,7 +48,7 @@ impl Server {
                 }
                 same
             }
-            None => false,
+            Some(Slot::Second(_)) | None => false,
         }
     }
 
@@ -110,117 +93,9 @@ impl Server {
             port: wish.port,
         };
         let lifetime = granted(wish.lifetime, realm);
-        let exchange = exchange.clone();
-        let not_allocated = wish.not_allocated;
-        let opening = Opening {
-            exchange,
-            identity,
-            transport: wish.transport,
-            lifetime,
-            not_allocated,
-        };
-        let relay = self.table.insert_opening(opening);
-        self.outputs.push_back(Output::OpenRelay { relay, request });
+        let opening = Opening::new(exchange.clone(), identity, wish.transport, lifetime);
+        self.open_relays(opening, request, wish.additional);
         Ok(())
-    }
-
-    /// Takes the answer to [`Output::OpenRelay`]: only now the client gets its own.
-    pub fn handle_relay_opened(
-        &mut self,
-        now: Now,
-        relay: RelayId,
-        opened: Result<RelayOpened, OpenError>,
-    ) {
-        self.catch_up(now);
-        match opened {
-            Ok(opened) => self.opened(now, relay, opened),
-            Err(error) => self.not_opened(now, relay, error),
-        }
-    }
-
-    fn opened(&mut self, now: Now, relay: RelayId, opened: RelayOpened) {
-        let Some(opening) = self.table.opening(relay) else {
-            return;
-        };
-        let success = opening
-            .exchange
-            .seal(self.allocate_success(opening, &opened));
-        let id = SessionId::new(self.config.session_base, self.next_session);
-        self.next_session = self.next_session.wrapping_add(self.config.session_step);
-        let expires = now.mono + opening.lifetime;
-        let mut allocation = Allocation {
-            id,
-            tuple: opening.exchange.tuple,
-            identity: opening.identity.clone(),
-            transaction: opening.exchange.transaction,
-            success: success.clone().into_boxed_slice(),
-            transport: opening.transport,
-            relay_local: opened.local,
-            relay_external: opened.external,
-            created: now.mono,
-            created_unix: now.unix,
-            expires,
-            lifetime: opening.lifetime,
-            permissions: Permissions::default(),
-            channels: Channels::default(),
-            links: Vec::new(),
-            counters: SessionCounters::default(),
-            changed: false,
-            scheduled: expires,
-            to_peer: None,
-            to_client: None,
-            indications: 0,
-            icmp: IcmpBudget::new(now.mono),
-        };
-        allocation.limit_rate(allocation.identity.realm.max_rate_bps, now.mono);
-        // The policy may have changed while the socket was being bound.
-        allocation.adopt(&self.policy, now.mono);
-        let created = Event::SessionCreated(Box::new(
-            allocation.snapshot(self.config.worker, &self.links),
-        ));
-        let tuple = allocation.tuple;
-        self.table.open(relay, allocation);
-        self.expiry.push(expires, (relay, id));
-        self.counters.allocations += 1;
-        self.outputs.push_back(Output::Transmit {
-            tuple,
-            message: success,
-        });
-        self.outputs.push_back(Output::Event(created));
-    }
-
-    fn allocate_success(&self, opening: &Opening, opened: &RelayOpened) -> MessageBuilder {
-        let mut answer = opening
-            .exchange
-            .success()
-            .xor_address(AttributeType::XOR_RELAYED_ADDRESS, opened.external)
-            .number(AttributeType::LIFETIME, seconds(opening.lifetime));
-        if let Some(token) = opened.reservation {
-            answer = answer.attribute(AttributeType::RESERVATION_TOKEN, &token.0);
-        }
-        let client = opening.exchange.tuple.client;
-        answer = answer.xor_address(AttributeType::XOR_MAPPED_ADDRESS, client);
-        if let Some(missing) = opening.not_allocated {
-            let [_, _, class, number] = ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED.to_value();
-            let value = [family_byte(missing.family), 0, class, number];
-            answer = answer.attribute(missing.attribute, &value);
-        }
-        self.with_software(answer)
-    }
-
-    fn not_opened(&mut self, now: Now, relay: RelayId, error: OpenError) {
-        let Some(opening) = self.table.remove_opening(relay) else {
-            return;
-        };
-        let identity = &opening.identity;
-        self.quota.release(&identity.realm.name, &identity.user);
-        let reason = match error {
-            OpenError::PortsExhausted => RefusalReason::PortsExhausted,
-            OpenError::UnknownToken => RefusalReason::UnknownReservation,
-            OpenError::FamilyUnavailable => RefusalReason::FamilyNotSupported,
-            OpenError::Failed => RefusalReason::RelayFailed,
-        };
-        self.refuse(now, &opening.exchange, reason.into());
     }
 
     /// SOFTWARE, where it is configured.
@@ -277,24 +152,22 @@ impl Wish {
             transport,
             port,
             family: requested_family(family)?,
-            not_allocated: None,
+            additional: None,
             lifetime: message.number(AttributeType::LIFETIME)?,
         };
-        if let Some((value, attribute)) = additional {
+        if let Some((value, error_code)) = additional {
             if port == PortRequest::EvenReserveNext || !matches!(value, [2, _, _, _]) {
                 return Err(RefusalReason::ConflictingAttributes.into());
             }
-            wish.family = if policy.relay_v4 {
-                AddressFamily::V4
-            } else {
-                AddressFamily::V6
-            };
-            let family = if policy.relay_v4 {
-                AddressFamily::V6
-            } else {
-                AddressFamily::V4
-            };
-            wish.not_allocated = Some(NotAllocated { attribute, family });
+            if !policy.relay_v4 {
+                wish.family = AddressFamily::V6;
+            }
+            wish.additional = Some(SecondWish {
+                family: wish.family.other(),
+                error_code,
+                // RFC 6062 knows no dual allocations.
+                is_relayed: policy.relay_v4 && policy.relay_v6 && transport == RelayTransport::Udp,
+            });
         }
         // The kept port of a token has the family it has.
         let relayed = match wish.family {
@@ -363,13 +236,6 @@ pub(super) fn requested_family(value: Option<&[u8]>) -> Result<AddressFamily, Re
     }
 }
 
-fn family_byte(family: AddressFamily) -> u8 {
-    match family {
-        AddressFamily::V4 => 1,
-        AddressFamily::V6 => 2,
-    }
-}
-
 /// The lifetime granted: what is asked, but not above the realm's maximum nor below its default
 /// (§7.2).
 pub(super) fn granted(asked: Option<u32>, realm: &RealmPolicy) -> Duration {
@@ -379,9 +245,4 @@ pub(super) fn granted(asked: Option<u32>, realm: &RealmPolicy) -> Duration {
 
 pub(super) fn seconds(lifetime: Duration) -> u32 {
     u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX)
-}
-
-/// Whether an address belongs to a family.
-pub(super) fn is_of(family: AddressFamily, address: SocketAddr) -> bool {
-    AddressFamily::of(address) == family
 }

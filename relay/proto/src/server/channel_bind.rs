@@ -1,11 +1,11 @@
 //! ChannelBind (RFC 8656 §12.2).
 
-use super::allocate::is_of;
 use super::exchange::Exchange;
 use super::rejection::Rejection;
 use super::{RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::channel_data::ChannelNumber;
+use crate::five_tuple::AddressFamily;
 use crate::stun::{AttributeType, Message};
 use crate::time::Now;
 
@@ -33,7 +33,7 @@ impl Server {
         // The lower half is reserved and ignored.
         let number =
             ChannelNumber::new((number >> 16) as u16).ok_or(RefusalReason::InvalidChannel)?;
-        if !is_of(allocation.family(), peer) {
+        if allocation.half(AddressFamily::of(peer)).is_none() {
             return Err(Rejection::of_peer(RefusalReason::FamilyMismatch, peer));
         }
         let limits = self.config.limits;

@@ -2,12 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::allocate::is_of;
 use super::exchange::Exchange;
 use super::rejection::Rejection;
 use super::{Output, RefusalReason, Server};
 use crate::allocation::{Identity, Link, Stage};
-use crate::five_tuple::{ConnectionId, LinkId, RelayId};
+use crate::five_tuple::{AddressFamily, ConnectionId, LinkId, RelayId};
 use crate::stun::{AttributeType, Message};
 use crate::time::Now;
 
@@ -29,7 +28,7 @@ impl Server {
         if allocation.links.iter().any(named) {
             return Err(Rejection::of_peer(RefusalReason::ConnectionExists, peer));
         }
-        if !is_of(allocation.family(), peer) {
+        if allocation.half(AddressFamily::of(peer)).is_none() {
             return Err(Rejection::of_peer(RefusalReason::FamilyMismatch, peer));
         }
         if self.is_blocked(now, identity) {

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::allocate::is_of;
 use super::exchange::Exchange;
 use super::rejection::Rejection;
 use super::{RefusalReason, Server};
 use crate::allocation::Identity;
+use crate::five_tuple::AddressFamily;
 use crate::policy::AddressVerdict;
 use crate::stun::{AttributeType, Message, address};
 use crate::time::Now;
@@ -32,8 +32,8 @@ impl Server {
         if peers.is_empty() {
             return Err(RefusalReason::MissingAttribute.into());
         }
-        let family = allocation.family();
-        if let Some(peer) = peers.iter().find(|peer| !is_of(family, **peer)) {
+        let foreign = |peer: &&SocketAddr| allocation.half(AddressFamily::of(**peer)).is_none();
+        if let Some(peer) = peers.iter().find(foreign) {
             return Err(about(RefusalReason::FamilyMismatch, peer.ip()));
         }
         let peers: Vec<IpAddr> = peers.iter().map(|peer| peer.ip()).collect();

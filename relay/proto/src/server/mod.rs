@@ -14,6 +14,7 @@ mod create_permission;
 pub mod data_connection;
 mod exchange;
 mod icmp;
+mod opening;
 pub mod output;
 mod peer_data;
 mod redirect;
@@ -29,13 +30,13 @@ use std::sync::Arc;
 
 use shared::{Realm, SessionId};
 
-pub(crate) use allocate::Opening;
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
 pub use data_connection::Direction;
 pub(crate) use exchange::Exchange;
 pub(crate) use icmp::IcmpBudget;
 pub use icmp::IcmpError;
+pub(crate) use opening::Opening;
 pub use output::*;
 pub use rejection::RefusalReason;
 
@@ -45,7 +46,7 @@ use crate::auth::nonce::NonceMint;
 use crate::auth::parking::ParkingLot;
 use crate::demux::Protocol;
 use crate::expiry::ExpiryQueue;
-use crate::five_tuple::{FiveTuple, RelayId};
+use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
 use crate::policy::{Policy, Quota};
 use crate::stun::{Class, Message, Method};
 use crate::time::Now;
@@ -315,14 +316,57 @@ impl Server {
         self.quota
             .release(&allocation.identity.realm.name, &allocation.identity.user);
         self.counters.ended += 1;
+        let halves = allocation.halves().map(|half| half.relay);
+        let close = halves.map(|relay| Output::CloseRelay { relay });
+        let close: Vec<_> = close.collect();
         self.close_links(allocation.links);
-        self.outputs.push_back(Output::CloseRelay { relay });
+        self.outputs.extend(close);
         self.outputs.push_back(Output::Event(Event::SessionEnded {
             session: allocation.id,
             cause,
             counters: allocation.counters,
         }));
         self.sweep_expiry();
+    }
+
+    /// Ends one half of a dual allocation; the other one carries the session on.
+    fn end_half(&mut self, relay: RelayId, family: AddressFamily) {
+        let Some(allocation) = self.table.get_mut(relay) else {
+            return;
+        };
+        let filed = allocation.first.relay;
+        let Some(second) = allocation.second.take() else {
+            return;
+        };
+        let closed = if second.family() == family {
+            self.table.remove_second(second.relay);
+            *second
+        } else {
+            let first = std::mem::replace(&mut allocation.first, *second);
+            self.table.promote(filed, second.relay);
+            first
+        };
+        self.outputs.push_back(Output::CloseRelay {
+            relay: closed.relay,
+        });
+        let kept = if closed.relay == filed {
+            second.relay
+        } else {
+            filed
+        };
+        let Some(allocation) = self.table.get_mut(kept) else {
+            return;
+        };
+        allocation.forget_family(family);
+        if allocation.changed {
+            // Listed under a name that may be free by now.
+            self.changed.push(kept);
+        }
+        allocation.scheduled = allocation.next_deadline();
+        let (when, id) = (allocation.scheduled, allocation.id);
+        self.expiry.push(when, (kept, id));
+        self.sweep_expiry();
+        self.describe(kept);
     }
 
     /// Tells the books what a session looks like now.
@@ -354,7 +398,7 @@ impl Server {
             && !allocation.changed
         {
             allocation.changed = true;
-            self.changed.push(relay);
+            self.changed.push(allocation.first.relay);
         }
     }
 }

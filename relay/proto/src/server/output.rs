@@ -340,11 +340,13 @@ pub struct SessionSnapshot {
     pub relay_local: SocketAddr,
     /// The relayed transport address as the client was told.
     pub relay_external: SocketAddr,
+    /// The relayed address of the other family, in a dual allocation.
+    pub second_relay: Option<Box<SecondRelay>>,
     /// When it was created.
     pub created: Instant,
     /// When it was created, in Unix seconds.
     pub created_unix: u64,
-    /// When it expires unless refreshed.
+    /// When it expires unless refreshed: both halves of a dual allocation.
     pub expires: Instant,
     /// The lifetime granted last.
     pub lifetime: Duration,
@@ -358,6 +360,17 @@ pub struct SessionSnapshot {
     pub links: Vec<LinkSnapshot>,
     /// Totals so far.
     pub counters: SessionCounters,
+}
+
+/// The second relayed transport address of a dual allocation (RFC 8656 §7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondRelay {
+    /// The local address of the relay socket.
+    pub local: SocketAddr,
+    /// The relayed transport address as the client was told.
+    pub external: SocketAddr,
+    /// When it expires unless refreshed.
+    pub expires: Instant,
 }
 
 /// A permission (RFC 8656 §9).

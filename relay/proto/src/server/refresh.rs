@@ -5,6 +5,7 @@ use super::exchange::Exchange;
 use super::rejection::Rejection;
 use super::{EndCause, RefusalReason, Server};
 use crate::allocation::Identity;
+use crate::five_tuple::AddressFamily;
 use crate::stun::{AttributeType, Message};
 use crate::time::Now;
 
@@ -18,40 +19,65 @@ impl Server {
     ) -> Result<(), Rejection> {
         let relay = self.own_allocation(exchange, identity)?;
         let asked = message.number(AttributeType::LIFETIME)?;
-        let family = message.attribute(AttributeType::REQUESTED_ADDRESS_FAMILY);
+        let family = refreshed_family(message)?;
         let blocked = self.is_blocked(now, identity);
         let Some(allocation) = self.table.get_mut(relay) else {
             return Err(RefusalReason::NoAllocation.into());
         };
-        if family.is_some() {
-            let same = match requested_family(family) {
-                Ok(family) => family == allocation.family(),
-                Err(RefusalReason::FamilyNotSupported) => false,
-                Err(reason) => return Err(reason.into()),
-            };
-            if !same {
-                return Err(RefusalReason::FamilyMismatch.into());
-            }
+        if asked == Some(0) && allocation.half_ended == Some(exchange.transaction) {
+            // The answer was lost: the half is gone, and so it is told again.
+            self.released(exchange);
+            return Ok(());
+        }
+        if family.is_some_and(|family| allocation.half(family).is_none()) {
+            return Err(RefusalReason::FamilyMismatch.into());
         }
         if asked == Some(0) {
-            self.end(relay, EndCause::Released);
-            self.respond(
-                exchange,
-                exchange.success().number(AttributeType::LIFETIME, 0),
-            );
+            match family {
+                Some(family) if allocation.second.is_some() => {
+                    allocation.half_ended = Some(exchange.transaction);
+                    self.end_half(relay, family);
+                }
+                _ => self.end(relay, EndCause::Released),
+            }
+            self.released(exchange);
             return Ok(());
         }
         if blocked {
             return Err(RefusalReason::UserBlocked.into());
         }
         allocation.lifetime = granted(asked, &allocation.identity.realm);
-        allocation.expires = now.mono + allocation.lifetime;
+        let expires = now.mono + allocation.lifetime;
         let lifetime = seconds(allocation.lifetime);
+        for half in allocation.halves_mut() {
+            if family.is_none_or(|family| half.family() == family) {
+                half.expires = expires;
+            }
+        }
         self.reschedule(relay);
         let answer = exchange.success().number(AttributeType::LIFETIME, lifetime);
         let answer = self.with_software(answer);
         self.respond(exchange, answer);
         self.describe(relay);
         Ok(())
+    }
+
+    fn released(&mut self, exchange: &Exchange) {
+        let answer = exchange.success().number(AttributeType::LIFETIME, 0);
+        let answer = self.with_software(answer);
+        self.respond(exchange, answer);
+    }
+}
+
+/// The half of a dual allocation that a Refresh is about; both without REQUESTED-ADDRESS-FAMILY
+/// (§8.1).
+fn refreshed_family(message: &Message<'_>) -> Result<Option<AddressFamily>, RefusalReason> {
+    let value = message.attribute(AttributeType::REQUESTED_ADDRESS_FAMILY);
+    match value.map(|value| requested_family(Some(value))) {
+        None => Ok(None),
+        Some(Ok(family)) => Ok(Some(family)),
+        // No allocation has a family that does not exist.
+        Some(Err(RefusalReason::FamilyNotSupported)) => Err(RefusalReason::FamilyMismatch),
+        Some(Err(reason)) => Err(reason),
     }
 }

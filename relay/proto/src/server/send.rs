@@ -8,7 +8,7 @@ use super::rejection::Rejection;
 use super::{Forward, RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::channel_data::ChannelData;
-use crate::five_tuple::{FiveTuple, RelayId};
+use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
 use crate::stun::{AttributeType, Message};
 use crate::time::Now;
 
@@ -87,6 +87,12 @@ impl Server {
         permission.last_port = Some(peer.port());
         permission.in_bytes += bytes;
         let target = permission.target(peer.port());
+        // A permission of this family exists, so a relayed address does; where the client's packets
+        // leave from depends on the peer.
+        let relay = match allocation.half(AddressFamily::of(peer)) {
+            Some(half) => half.relay,
+            None => allocation.first.relay,
+        };
         allocation.counters.in_packets += 1;
         allocation.counters.in_bytes += bytes;
         self.relayed(relay, bytes);

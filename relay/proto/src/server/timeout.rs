@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{EndCause, Event, Output, RefusalReason, Server, UsageReport};
+use crate::allocation::Half;
 use crate::five_tuple::RelayId;
 use crate::time::Now;
 
@@ -44,8 +45,14 @@ impl Server {
             if allocation.id != id || allocation.scheduled != when {
                 continue;
             }
-            if allocation.expires <= now.mono {
+            if allocation.expires() <= now.mono {
                 self.end(relay, EndCause::Expired);
+                continue;
+            }
+            let over = allocation.halves().find(|half| half.expires <= now.mono);
+            if let Some(family) = over.map(Half::family) {
+                // Puts the next deadline into the queue, too.
+                self.end_half(relay, family);
                 continue;
             }
             allocation.permissions.purge(now.mono);

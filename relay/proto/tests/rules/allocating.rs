@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::kit::*;
 use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
-use turn_proto::{AddressFamily, Event, OpenError, PortRequest, RelayOpened, ReservationToken};
+use turn_proto::{Event, OpenError, PortRequest, RelayOpened, ReservationToken};
 
 fn code_of(build: impl Fn(MessageBuilder) -> MessageBuilder) -> u16 {
     let mut net = Net::new();
@@ -148,28 +148,6 @@ fn families_that_are_not_relayed_are_440() {
     let alice = Client::alice().greet(&mut net);
     let request = family(2)(ask_for(Method::Allocate));
     assert_eq!(alice.code(&mut net, request), 440);
-}
-
-#[test]
-fn a_second_family_is_answered_with_an_address_error() {
-    for (asked, answered) in [
-        (A::ADDITIONAL_ADDRESS_FAMILY, A::ADDRESS_ERROR_CODE),
-        (
-            A::DRAFT_ADDITIONAL_ADDRESS_FAMILY,
-            A::DRAFT_ADDRESS_ERROR_CODE,
-        ),
-    ] {
-        let mut net = Net::new();
-        let alice = Client::alice().greet(&mut net);
-        let request = allocate().attribute(asked, &[2, 0, 0, 0]);
-        let answer = alice.ask(&mut net, request).unwrap();
-        assert_eq!(answer.code(), 0);
-        assert_eq!(
-            answer.message().attribute(answered),
-            Some(&[2, 0, 4, 40][..])
-        );
-        assert_eq!(net.requests[0].1.family, AddressFamily::V4);
-    }
 }
 
 #[test]

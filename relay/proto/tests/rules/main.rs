@@ -7,6 +7,7 @@ mod authentication;
 mod channels;
 mod churn;
 mod codec;
+mod dual;
 mod icmp;
 mod kit;
 mod live_changes;

@@ -209,6 +209,7 @@ impl<'a> Row<'a> {
             server: snapshot.tuple.server,
             relay: snapshot.relay_external,
             relay_local: (local != snapshot.relay_external).then_some(local),
+            second_relay: snapshot.second_relay.as_ref().map(|relay| relay.external),
             started_at_ms: snapshot.created_unix.saturating_mul(1000),
             age_secs: self.age_secs(),
             ttl_secs: self.ttl_secs(),

@@ -119,6 +119,11 @@ impl<'a> Row<'a> {
         if let Some(value) = self.value(field) {
             visit(value);
         }
+        if field == Field::Relay
+            && let Some(second) = &self.snapshot().second_relay
+        {
+            visit(address(second.external));
+        }
     }
 
     /// The one value of a column that has at most one.

@@ -82,6 +82,7 @@ pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnap
         relay_transport: shared::RelayTransport::Udp,
         relay_local: "192.0.2.1:50000".parse().unwrap(),
         relay_external: "192.0.2.1:50000".parse().unwrap(),
+        second_relay: None,
         created: now,
         created_unix: 1_700_000_000,
         expires: now + Duration::from_secs(600),

@@ -42,6 +42,7 @@ shows!(SessionView, "sessions/1", |row| row.id.to_string(), {
     "worker" Detail Count row.worker;
     "server" Detail Text address(row.server);
     "relay_local" Detail Text row.relay_local.map(address);
+    "second_relay" Detail Text row.second_relay.map(address);
     "started" Detail Time row.started_at_ms;
     "peer_count" Detail Count row.peer_count;
     "in_packets" Detail Count row.in_packets;
@@ -72,6 +73,7 @@ shows!(SessionDetail, "sessions/1", |row| row.session.id.to_string(), {
     "worker" Detail Count row.session.worker;
     "server" Detail Text address(row.session.server);
     "relay_local" Detail Text row.session.relay_local.map(address);
+    "second_relay" Detail Text row.session.second_relay.map(address);
     "started" Detail Time row.session.started_at_ms;
     "peer_count" Detail Count row.session.peer_count;
     "in_packets" Detail Count row.session.in_packets;

@@ -105,6 +105,7 @@ pub(super) fn session(index: usize) -> SessionView {
         )
             .into(),
         relay_local: None,
+        second_relay: None,
         started_at_ms: START_MS - 60_000 * (index as u64 + 1),
         age_secs: 60 * (index as u64 + 1),
         ttl_secs: 600 - (index as u64 * 37) % 540,
