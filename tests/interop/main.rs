@@ -5,4 +5,5 @@
 mod aioice;
 mod browser;
 mod coturn_server;
+mod families;
 mod uclient;

@@ -1,6 +1,6 @@
 //! coturn's tools (Debian package `coturn`): an independent client, its peer, its admin tool.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ pub struct Uclient {
     pub clients: u32,
     /// `-n`.
     pub messages: u32,
+    /// More flags, as in `-x`.
+    pub flags: &'static [&'static str],
+    /// The address of its peer; `None`: one of 127.0.0.0/8.
+    pub peer: Option<IpAddr>,
 }
 
 /// The totals that `turnutils_uclient` printed; its exit status says nothing.
@@ -60,7 +64,8 @@ impl Uclient {
     #[track_caller]
     #[must_use]
     pub fn run(&self, deadline: Duration) -> Totals {
-        let peer = (self.way != Way::ClientToClient).then(Peer::start);
+        let peer_ip = || self.peer.unwrap_or_else(fresh_ip);
+        let peer = (self.way != Way::ClientToClient).then(|| Peer::start_on(peer_ip()));
         let mut command = Command::new("turnutils_uclient");
         command.args(["-u", &self.login.username, "-w", &self.login.password]);
         command.args(["-p", &self.server.port().to_string()]);
@@ -75,6 +80,7 @@ impl Uclient {
             Way::Indications => drop(command.arg("-s")),
             Way::ClientToClient => drop(command.arg("-y")),
         }
+        command.args(self.flags);
         if let Some(peer) = &peer {
             command.args(["-e", &peer.address.ip().to_string()]);
             command.args(["-r", &peer.address.port().to_string()]);
@@ -138,7 +144,16 @@ impl Peer {
     /// When it is not installed, or does not answer.
     #[must_use]
     pub fn start() -> Self {
-        let address = free_port(fresh_ip());
+        Self::start_on(fresh_ip())
+    }
+
+    /// Starts one on this address.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not answer.
+    #[must_use]
+    pub fn start_on(ip: IpAddr) -> Self {
+        let address = free_port(ip);
         let mut command = Command::new("turnutils_peer");
         command.args([
             "-L",
@@ -150,7 +165,12 @@ impl Peer {
             address,
             child: spawn(PACKAGE, command, &Sinks::File("/dev/null".as_ref())),
         };
-        let probe = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let local = if ip.is_ipv4() {
+            "127.0.0.1:0"
+        } else {
+            "[::1]:0"
+        };
+        let probe = std::net::UdpSocket::bind(local).expect("a free port");
         probe
             .set_read_timeout(Some(Duration::from_millis(50)))
             .expect("a timeout above zero");
