@@ -107,6 +107,8 @@ fn coturns_client_follows_and_loses_nothing() {
         way: Way::Channels,
         clients: 1,
         messages: 20,
+        flags: &[],
+        peer: None,
     };
     let totals = uclient.run(RUN);
     assert!(totals.sent >= 20, "{}", totals.text);
