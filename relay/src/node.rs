@@ -18,12 +18,11 @@ use crate::control::{
     ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, RunningWorkers, Service,
     WorkerSide, at_start, prepare,
 };
-use crate::listener::Listening;
+use crate::listener::{ListenerGroup, Listening};
 use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::log::{Log, LogLevel};
-use crate::udp::socket::bind_listener_group;
 use crate::udp::{interfaces, sys};
 use crate::worker::ports::{self, PortPool};
 use crate::worker::{WorkerPool, WorkerSetup, WorkerThreads};
@@ -50,11 +49,11 @@ pub struct Node {
     cancel: CancellationToken,
 }
 
-/// A listener group that is bound, one socket per worker.
+/// A listener that is bound.
 struct Group {
     address: SocketAddr,
     realm: Option<Realm>,
-    sockets: Vec<std::net::UdpSocket>,
+    sockets: ListenerGroup,
 }
 
 impl Node {
@@ -303,14 +302,12 @@ fn bind_listeners(config: &Config) -> anyhow::Result<Vec<Group>> {
     let mut groups = Vec::new();
     for listener in config.listeners.iter().filter(|_| config.is_relay()) {
         for address in interfaces::expand(listener.address)? {
-            let sockets = bind_listener_group(address, config.workers).with_context(|| {
-                format!("cannot listen on {address}: end what uses it, or change `listen`")
-            })?;
-            let address = sockets
-                .first()
-                .map_or(Ok(address), std::net::UdpSocket::local_addr)?;
+            let sockets =
+                ListenerGroup::bind(listener, address, config.workers).with_context(|| {
+                    format!("cannot listen on {address}: end what uses it, or change `listen`")
+                })?;
             groups.push(Group {
-                address,
+                address: sockets.address,
                 realm: listener.realm.clone(),
                 sockets,
             });
@@ -417,6 +414,7 @@ fn start_workers(
         quota: prepared.quota(),
         ports: Arc::clone(&ports),
         listeners: groups.into_iter().map(|g| g.sockets).collect(),
+        listening: Arc::clone(&listening),
     };
     let (pool, threads, news) =
         WorkerPool::start(config.workers, setup).context("the workers cannot be started")?;

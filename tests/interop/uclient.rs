@@ -15,11 +15,20 @@ const RAISED: u32 = 100;
 pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 fn run(way: Way, workers: u16) -> Totals {
+    run_with(way, workers, &[], NodeOptions::default())
+}
+
+fn run_with(
+    way: Way,
+    workers: u16,
+    flags: &'static [&'static str],
+    options: NodeOptions,
+) -> Totals {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let node = Node::start(NodeOptions {
         workers,
         max_sessions_per_user: Some(RAISED),
-        ..NodeOptions::default()
+        ..options
     });
     let uclient = Uclient {
         server: node.turn,
@@ -27,8 +36,12 @@ fn run(way: Way, workers: u16) -> Totals {
         way,
         clients: 10,
         messages: 200,
+<<<<<<< HEAD
         flags: &[],
         peer: None,
+=======
+        flags,
+>>>>>>> 692ecd2 (Serve TCP clients, and TLS ones on the same port)
     };
     uclient.run(DEADLINE)
 }
@@ -82,6 +95,24 @@ fn reserved_ports_among_clients_lose_nothing_on_four_workers() {
 }
 
 #[test]
+fn channels_over_tcp_lose_nothing_on_two_workers() {
+    let options = NodeOptions::default();
+    assert_nothing_lost(&run_with(Way::Channels, 2, &["-t"], options));
+}
+
+#[test]
+fn indications_over_tcp_lose_nothing_on_two_workers() {
+    let options = NodeOptions::default();
+    assert_nothing_lost(&run_with(Way::Indications, 2, &["-t"], options));
+}
+
+#[test]
+fn clients_over_tcp_among_themselves_lose_nothing_on_four_workers() {
+    let options = NodeOptions::default();
+    assert_nothing_lost(&run_with(Way::ClientToClient, 4, &["-t"], options));
+}
+
+#[test]
 fn the_default_quota_refuses_the_surplus_with_486() {
     let node = Node::start(NodeOptions::default());
     let uclient = Uclient {
@@ -91,7 +122,10 @@ fn the_default_quota_refuses_the_surplus_with_486() {
         clients: 10,
         messages: 5,
         flags: &[],
+<<<<<<< HEAD
         peer: None,
+=======
+>>>>>>> 692ecd2 (Serve TCP clients, and TLS ones on the same port)
     };
     let totals = uclient.run(DEADLINE);
     assert!(

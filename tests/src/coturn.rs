@@ -35,10 +35,15 @@ pub struct Uclient {
     pub clients: u32,
     /// `-n`.
     pub messages: u32,
+<<<<<<< HEAD
     /// More flags, as in `-x`.
     pub flags: &'static [&'static str],
     /// The address of its peer; `None`: one of 127.0.0.0/8.
     pub peer: Option<IpAddr>,
+=======
+    /// More of its flags: `-t`, `-S` and so on.
+    pub flags: &'static [&'static str],
+>>>>>>> 692ecd2 (Serve TCP clients, and TLS ones on the same port)
 }
 
 /// The totals that `turnutils_uclient` printed; its exit status says nothing.
@@ -75,6 +80,7 @@ impl Uclient {
             "-n",
             &self.messages.to_string(),
         ]);
+        command.args(self.flags);
         match self.way {
             Way::Channels => {}
             Way::Indications => drop(command.arg("-s")),

@@ -4,15 +4,16 @@
 
 mod icmp;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kit::client::{From, Login, TurnClient};
-use relay::udp::socket::bind_listener_group;
+use relay::config::{Args, Config, ListenerConfig};
+use relay::listener::{ListenerGroup, Listening};
 use relay::worker::ports::{PortPool, RelayAddress};
 use relay::worker::{News, WorkerNews, WorkerPool, WorkerSetup, WorkerThreads};
-use shared::{Realm, Secret};
+use shared::{Realm, Secret, Transport};
 use turn_proto::ServerConfig;
 use turn_proto::policy::{Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RestSecret};
 use turn_proto::server::{Command, EndCause, Event};
@@ -45,9 +46,15 @@ impl Rig {
 
     /// With listener and relays on that address.
     fn at(ip: &str, workers: u16) -> Self {
-        let ip: IpAddr = ip.parse().unwrap();
-        let listeners = bind_listener_group(SocketAddr::new(ip, 0), workers).unwrap();
-        let server = listeners[0].local_addr().unwrap();
+        let address = SocketAddr::new(ip.parse().unwrap(), 0);
+        let listener = ListenerConfig {
+            address,
+            realm: None,
+            transports: vec![Transport::Udp, Transport::Tcp],
+            proxy_from: Vec::new(),
+        };
+        let group = ListenerGroup::bind(&listener, address, workers).unwrap();
+        let server = group.address;
         let local = server.ip();
         let ports = PortPool::new(
             vec![RelayAddress {
@@ -57,6 +64,8 @@ impl Rig {
             &(20_000..=30_000),
         );
         let ports = Arc::new(ports);
+        let config = Config::load(&Args::default()).unwrap();
+        let listening = Listening::new(&config).unwrap();
         let setup = WorkerSetup {
             server: ServerConfig {
                 session_base: 7,
@@ -65,7 +74,8 @@ impl Rig {
             policy: Arc::new(policy()),
             quota: Arc::new(NoQuota),
             ports: Arc::clone(&ports),
-            listeners: vec![listeners],
+            listeners: vec![group],
+            listening: Arc::new(listening),
         };
         let (pool, threads, news) = WorkerPool::start(workers, setup).unwrap();
         Self {

@@ -6,6 +6,7 @@ pub mod channel_data;
 pub mod demux;
 pub mod expiry;
 pub mod five_tuple;
+pub mod framing;
 pub mod policy;
 pub mod server;
 pub mod stun;

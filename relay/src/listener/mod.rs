@@ -1,21 +1,52 @@
-//! Client connections: accepted, told apart, secured and cut into frames.
+//! Client connections over TCP: accepted, told apart, secured, cut into frames, and bounded.
+//!
+//! [`Streams`] is what one worker owns; [`Listening`] is what the listeners of all workers share. The
+//! loop that drives them is the worker's.
 
 pub mod certificate;
+mod connection;
+mod gate;
+mod group;
+mod outbound;
+mod proxy;
+mod streams;
+pub mod tally;
+pub mod tcp;
+mod tls;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use turn_proto::framing::MAX_FRAME;
 
 use crate::certificate::CertificateError;
 use crate::config::{Config, ConnectionLimits};
+use crate::udp::sys;
 use certificate::TlsContext;
+pub use connection::{Arrived, Brought};
+use gate::Gate;
+pub use group::{ListenerGroup, ListenerShare};
+pub use outbound::Kind;
+pub use streams::{Accepted, Sent, StreamId, Streams};
+pub use tally::{Closing, ConnectionTotals, Tally};
+
+/// Bytes read from a connection at once.
+const READ: usize = 64 << 10;
+/// Room for what a read may find kept: a proxy header in front of the first record, or the beginning
+/// of a record (RFC 8446 §5.2: 16 KiB and a little).
+const KEPT: usize = 24 << 10;
 
 /// What the listeners of all workers have in common.
 #[derive(Debug)]
 pub struct Listening {
     /// The certificate shown to TLS clients.
     pub tls: TlsContext,
+    /// What was accepted, refused and closed.
+    pub tally: Tally,
+    gate: Gate,
     limits: ArcSwap<ConnectionLimits>,
+    /// Connections that leave descriptors for relay sockets and for the node itself.
+    affordable: usize,
 }
 
 impl Listening {
@@ -26,7 +57,10 @@ impl Listening {
     pub fn new(config: &Config) -> Result<Self, CertificateError> {
         Ok(Self {
             tls: TlsContext::load(config.tls.as_ref())?,
+            tally: Tally::default(),
+            gate: Gate::default(),
             limits: ArcSwap::from_pointee(config.connections.clone()),
+            affordable: affordable_connections(),
         })
     }
 
@@ -39,5 +73,52 @@ impl Listening {
     /// Holds connections, those that exist too, to other limits from now on.
     pub fn set_limits(&self, limits: &ConnectionLimits) {
         self.limits.store(Arc::new(limits.clone()));
+    }
+
+    /// Connections that the node may have at once.
+    fn most_connections(&self) -> usize {
+        self.limits.load().max.min(self.affordable)
+    }
+}
+
+/// Each session over TCP takes two descriptors, and those over UDP, the store and the API must not
+/// starve: connections get at most half of what is free when the node starts.
+fn affordable_connections() -> usize {
+    let limit = sys::descriptor_limit().unwrap_or(1024);
+    let used = std::fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
+    usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(used)
+        .div_ceil(2)
+}
+
+/// Where bytes of connections are read and decrypted; one per worker.
+pub struct StreamBuffers {
+    /// Messages: what was left of the last read, and what came now.
+    pub clear: Box<[u8]>,
+    /// TLS records as they came.
+    cipher: Box<[u8]>,
+}
+
+impl StreamBuffers {
+    /// Room for a partial frame and what one read can bring.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            clear: vec![0; MAX_FRAME + KEPT + READ].into_boxed_slice(),
+            cipher: vec![0; KEPT + READ].into_boxed_slice(),
+        }
+    }
+}
+
+impl Default for StreamBuffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for StreamBuffers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamBuffers").finish_non_exhaustive()
     }
 }

@@ -140,6 +140,21 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     }
 }
 
+/// Descriptors that this process may have.
+///
+/// # Errors
+/// What getrlimit says.
+pub fn descriptor_limit() -> io::Result<u64> {
+    // SAFETY: the call gets a pointer to a valid rlimit.
+    unsafe {
+        let mut limit: libc::rlimit = zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(limit.rlim_cur)
+    }
+}
+
 /// Forbids core dumps: memory holds keys.
 ///
 /// # Errors

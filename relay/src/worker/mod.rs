@@ -8,6 +8,8 @@ mod outputs;
 mod pool;
 pub mod ports;
 mod run;
+mod streams;
+mod token;
 
 pub use mailbox::{MailboxFull, WorkerNews};
 pub use pool::{News, WorkerPool, WorkerSetup, WorkerThreads};

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry};
+use shared::Transport;
 use turn_proto::Now;
-use turn_proto::five_tuple::RelayId;
+use turn_proto::five_tuple::{FiveTuple, RelayId};
 use turn_proto::server::{IcmpError, OpenError, Output, RelayOpened, RelayRequest};
 
 use super::mailbox::WorkerNews;
-use super::run::{Core, token_of};
+use super::run::Core;
+use super::token::Source;
 use crate::udp::batch::SendBatch;
 use crate::udp::sys::{self, ErrorOrigin, Marks, QueuedError};
 
@@ -111,8 +113,11 @@ impl Relays {
     fn insert(&mut self, relay: RelayId, socket: std::net::UdpSocket) -> std::io::Result<()> {
         let local = socket.local_addr()?;
         let mut socket = UdpSocket::from_std(socket);
-        self.registry
-            .register(&mut socket, token_of(relay), Interest::READABLE)?;
+        self.registry.register(
+            &mut socket,
+            Source::Relay(relay).token(),
+            Interest::READABLE,
+        )?;
         let index = relay.0 as usize;
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
@@ -134,6 +139,11 @@ impl Relays {
         }
         Some(closed.local)
     }
+}
+
+/// Whether messages of that client go over a connection of [`Streams`](crate::listener::Streams).
+pub(super) fn is_stream(tuple: &FiveTuple) -> bool {
+    matches!(tuple.transport, Transport::Tcp | Transport::Tls)
 }
 
 impl Core {
@@ -192,6 +202,9 @@ impl Core {
 
     pub(super) fn perform(&mut self, now: Now, output: Output) {
         match output {
+            Output::Transmit { tuple, message } if is_stream(&tuple) => {
+                self.answer_stream(now, &tuple, &message);
+            }
             Output::Transmit { tuple, message } => {
                 let sent = self
                     .listener(tuple.server)
@@ -209,9 +222,9 @@ impl Core {
                     self.ports.close(local);
                 }
             }
-            // Connections are the listeners' business; there are none yet.
-            Output::Disconnect { .. }
-            | Output::ConnectPeer { .. }
+            Output::Disconnect { tuple } => self.disconnect(now, &tuple),
+            // Connections of peers: nobody asks for them while TCP relaying is off.
+            Output::ConnectPeer { .. }
             | Output::Splice { .. }
             | Output::ClosePeer { .. }
             | Output::HandOver { .. } => {}

@@ -1,6 +1,5 @@
 //! All workers of a node, as control sees them.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -14,7 +13,9 @@ use turn_proto::{Server, ServerConfig};
 
 use super::mailbox::{Mail, MailSender, MailboxFull, NewsSender, WorkerNews, mailbox};
 use super::ports::PortPool;
-use super::run::{MAILBOX_TOKEN, Worker};
+use super::run::Worker;
+use super::token;
+use crate::listener::{ListenerGroup, Listening};
 
 /// News of all workers waiting for control: several seconds of the busiest churn.
 const NEWS: usize = 65_536;
@@ -33,8 +34,10 @@ pub struct WorkerSetup {
     pub quota: Arc<dyn Quota>,
     /// The node's relay ports.
     pub ports: Arc<PortPool>,
-    /// Listener groups, each with one socket per worker.
-    pub listeners: Vec<Vec<UdpSocket>>,
+    /// Where clients come to.
+    pub listeners: Vec<ListenerGroup>,
+    /// What the workers' listeners have in common.
+    pub listening: Arc<Listening>,
 }
 
 /// The workers of a node. Cheap to share; both queues are bounded.
@@ -63,11 +66,12 @@ impl WorkerPool {
         let (news, receiver) = mpsc::channel(NEWS);
         let overflows = Arc::new(AtomicU64::new(0));
         let (mut mailboxes, mut threads) = (Vec::new(), Vec::new());
-        let mut groups: Vec<_> = setup.listeners.into_iter().map(Vec::into_iter).collect();
+        let shares = setup.listeners.into_iter().map(|g| g.shares(workers));
+        let mut groups: Vec<_> = shares.map(Vec::into_iter).collect();
         for index in 0..workers {
             let id = WorkerId(index);
             let poll = Poll::new()?;
-            let waker = Arc::new(Waker::new(poll.registry(), MAILBOX_TOKEN)?);
+            let waker = Arc::new(Waker::new(poll.registry(), token::MAILBOX)?);
             let (sender, inbox) = mailbox(waker);
             mailboxes.push(sender);
             let config = ServerConfig {
@@ -90,6 +94,7 @@ impl WorkerPool {
                 inbox,
                 news,
                 Arc::clone(&setup.ports),
+                Arc::clone(&setup.listening),
                 listeners,
             )?;
             threads.push(spawn(id, worker)?);

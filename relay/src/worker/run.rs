@@ -9,21 +9,19 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll};
 use shared::Transport;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
 use turn_proto::server::Forward;
 use turn_proto::{Now, Server};
 
 use super::mailbox::{Mail, NewsSender};
-use super::outputs::Relays;
+use super::outputs::{Relays, is_stream};
 use super::ports::PortPool;
+use super::token::{self, Source};
+use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
 use crate::udp::batch::{RECV_SLOTS, RecvBatch, SendBatch, SendQueue};
 
-/// Wakes the worker for its mailbox.
-pub(super) const MAILBOX_TOKEN: Token = Token(usize::MAX);
-/// Tokens from here on are relay sockets, below are listeners.
-const FIRST_RELAY: usize = 1 << 16;
 /// Batches read from one listener per turn, before others get theirs.
 const LISTENER_BUDGET: usize = 4;
 /// Batches read from one relay socket per turn: one loud session cannot starve the rest.
@@ -42,7 +40,7 @@ pub(super) struct Worker {
     core: Core,
     inbox: Receiver<Mail>,
     /// Sockets that may have more to read: mio tells only once (edge-triggered).
-    ready: VecDeque<Token>,
+    ready: VecDeque<Source>,
     mail_waiting: bool,
     next_sweep: Instant,
 }
@@ -56,6 +54,7 @@ pub(super) struct Core {
     pub(super) ports: Arc<PortPool>,
     pub(super) listeners: Vec<Listener>,
     pub(super) relays: Relays,
+    pub(super) streams: Streams,
 }
 
 /// A listening socket of this worker.
@@ -68,13 +67,14 @@ pub(super) struct Listener {
 
 /// Receive and send storage.
 #[derive(Debug, Default)]
-struct Buffers {
-    receive: RecvBatch,
-    send: SendQueue,
+pub(super) struct Buffers {
+    pub(super) receive: RecvBatch,
+    pub(super) send: SendQueue,
+    pub(super) stream: StreamBuffers,
 }
 
 /// What one look at a socket brought.
-enum Drained {
+pub(super) enum Drained {
     Yes,
     No,
 }
@@ -86,14 +86,25 @@ impl Worker {
         inbox: Receiver<Mail>,
         news: NewsSender,
         ports: Arc<PortPool>,
-        sockets: Vec<std::net::UdpSocket>,
+        listening: Arc<Listening>,
+        shares: Vec<ListenerShare>,
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
-        for (i, socket) in sockets.into_iter().enumerate() {
+        let registry = poll.registry().try_clone()?;
+        let mut streams = Streams::new(listening, registry, |id| Source::Stream(id).token());
+        for share in shares {
+            if let Some(socket) = share.tcp {
+                let token = Source::Acceptor(streams.acceptors()).token();
+                streams.listen(socket, &share.transports, share.proxy_from, token)?;
+            }
+            let Some(socket) = share.udp else {
+                continue;
+            };
             let address = socket.local_addr()?;
             let mut socket = UdpSocket::from_std(socket);
+            let token = Source::Listener(listeners.len()).token();
             poll.registry()
-                .register(&mut socket, Token(i), Interest::READABLE)?;
+                .register(&mut socket, token, Interest::READABLE)?;
             listeners.push(Listener {
                 address,
                 socket,
@@ -109,6 +120,7 @@ impl Worker {
                 ports,
                 listeners,
                 relays,
+                streams,
             },
             inbox,
             ready: VecDeque::new(),
@@ -137,6 +149,7 @@ impl Worker {
                 self.core.server.handle_timeout(now);
                 self.core.drain_outputs(now);
             }
+            self.tend_streams(now);
             if self.next_sweep <= now.mono {
                 self.core.ports.sweep(now.mono);
                 self.next_sweep = now.mono + SWEEP;
@@ -150,8 +163,12 @@ impl Worker {
         let timeout = if busy {
             Duration::ZERO
         } else {
-            let timer = self.core.server.poll_timeout().unwrap_or(self.next_sweep);
-            timer
+            let timers = [
+                self.core.server.poll_timeout(),
+                self.core.streams.poll_timeout(),
+            ];
+            let next = timers.into_iter().flatten().min();
+            next.unwrap_or(self.next_sweep)
                 .min(self.next_sweep)
                 .saturating_duration_since(read_clocks().mono)
         };
@@ -161,25 +178,40 @@ impl Worker {
             Err(error) => return Err(error),
         }
         for event in events.iter() {
-            match event.token() {
-                MAILBOX_TOKEN => self.mail_waiting = true,
-                token => {
-                    if event.is_error() && token.0 >= FIRST_RELAY {
-                        self.core.relays.note_errors(relay_of(token));
-                    }
-                    self.mark_ready(token);
-                }
+            if event.token() == token::MAILBOX {
+                self.mail_waiting = true;
+                continue;
             }
+            let Some(source) = Source::of(event.token()) else {
+                continue;
+            };
+            match source {
+                Source::Stream(id) => self.core.streams.noted(id, event),
+                Source::Relay(relay) if event.is_error() => self.core.relays.note_errors(relay),
+                _ => {}
+            }
+            self.mark_ready(source);
         }
         Ok(())
     }
 
-    fn mark_ready(&mut self, token: Token) {
-        if let Some(flag) = self.core.ready_flag(token)
+    fn mark_ready(&mut self, source: Source) {
+        if let Some(flag) = self.core.ready_flag(source)
             && !std::mem::replace(flag, true)
         {
-            self.ready.push_back(token);
+            self.ready.push_back(source);
         }
+    }
+
+    /// What connections want besides being read: their deadlines, and what the turn left to write.
+    fn tend_streams(&mut self, now: Now) {
+        self.core.expire_streams(now);
+        if self.core.streams.resume(now.mono) {
+            for index in 0..self.core.streams.acceptors() {
+                self.mark_ready(Source::Acceptor(index));
+            }
+        }
+        self.core.write_streams(now);
     }
 
     /// Takes commands; `true` when told to stop.
@@ -204,17 +236,19 @@ impl Worker {
     /// One turn over the sockets that had something: each gets its budget, whoever has more left
     /// goes to the end of the line.
     fn read_sockets(&mut self, now: Now, buffers: &mut Buffers) {
+        self.core.streams.begin_turn();
         for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else {
+            let Some(source) = self.ready.pop_front() else {
                 return;
             };
-            let drained = if token.0 < FIRST_RELAY {
-                self.core.read_listener(now, token.0, buffers)
-            } else {
-                self.core.read_relay(now, relay_of(token), buffers)
+            let drained = match source {
+                Source::Listener(index) => self.core.read_listener(now, index, buffers),
+                Source::Acceptor(index) => self.core.accept(now, index),
+                Source::Relay(relay) => self.core.read_relay(now, relay, buffers),
+                Source::Stream(id) => self.core.read_stream(now, id, buffers),
             };
-            match (drained, self.core.ready_flag(token)) {
-                (Drained::No, _) => self.ready.push_back(token),
+            match (drained, self.core.ready_flag(source)) {
+                (Drained::No, _) => self.ready.push_back(source),
                 (Drained::Yes, Some(flag)) => *flag = false,
                 (Drained::Yes, None) => {}
             }
@@ -223,11 +257,12 @@ impl Worker {
 }
 
 impl Core {
-    fn ready_flag(&mut self, token: Token) -> Option<&mut bool> {
-        if token.0 < FIRST_RELAY {
-            self.listeners.get_mut(token.0).map(|l| &mut l.ready)
-        } else {
-            self.relays.ready_flag(relay_of(token))
+    fn ready_flag(&mut self, source: Source) -> Option<&mut bool> {
+        match source {
+            Source::Listener(index) => self.listeners.get_mut(index).map(|l| &mut l.ready),
+            Source::Acceptor(index) => self.streams.acceptor_ready(index),
+            Source::Relay(relay) => self.relays.ready_flag(relay),
+            Source::Stream(id) => self.streams.ready(id),
         }
     }
 
@@ -242,7 +277,7 @@ impl Core {
             let Some(count) = buffers.receive(descriptor) else {
                 return Drained::Yes;
             };
-            let Buffers { receive, send } = buffers;
+            let Buffers { receive, send, .. } = buffers;
             let mut batch = send.batch();
             for datagram in receive.datagrams() {
                 // One that is too long for its slot counts as malformed, as an empty one does.
@@ -283,7 +318,7 @@ impl Core {
                 // Errors keep coming, and something may be behind them.
                 Err(_) => return Drained::No,
             };
-            let Buffers { receive, send } = buffers;
+            let Buffers { receive, send, .. } = buffers;
             let mut batch = send.batch();
             for (peer, bytes) in receive.datagrams().flatten() {
                 let forward = self.server.handle_peer(now, relay, peer, bytes);
@@ -297,7 +332,7 @@ impl Core {
     }
 
     /// Queues the packet that the core let through, then does whatever else it asks for.
-    fn dispatch<'p>(
+    pub(super) fn dispatch<'p>(
         &mut self,
         now: Now,
         forward: Option<Forward<'p>>,
@@ -315,6 +350,15 @@ impl Core {
                 } else if let Some(descriptor) = self.relays.descriptor(relay) {
                     batch.push(descriptor, peer, &[], payload, 0);
                 }
+            }
+            Some(Forward::ToClient {
+                tuple,
+                header,
+                payload,
+                pad,
+            }) if is_stream(&tuple) => {
+                let padding = &[0; 3][..usize::from(pad)];
+                self.relay_to_stream(now, &tuple, [header.as_slice(), payload, padding]);
             }
             Some(Forward::ToClient {
                 tuple,
@@ -348,15 +392,6 @@ impl Buffers {
         let count = self.receive.receive(descriptor).ok();
         count.filter(|&count| count > 0)
     }
-}
-
-/// The token of a relay socket.
-pub(super) fn token_of(relay: RelayId) -> Token {
-    Token(FIRST_RELAY + relay.0 as usize)
-}
-
-fn relay_of(token: Token) -> RelayId {
-    RelayId((token.0 - FIRST_RELAY) as u32)
 }
 
 /// Both clocks. The only place of the data plane that reads them.

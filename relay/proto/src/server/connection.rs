@@ -51,8 +51,15 @@ impl Server {
         self.table.slot(tuple).is_some()
     }
 
+    /// A packet that was let through to a client found its connection full, and was dropped.
+    pub fn handle_overrun(&mut self, now: Now, tuple: &FiveTuple) {
+        self.want_report(now);
+        if let Some((relay, _)) = self.table.by_tuple(tuple) {
+            self.drop_packet(relay, |counters| &mut counters.drop_slow_client);
+        }
+    }
+
     /// Asks the driver to close a client's connection.
-    #[allow(dead_code, reason = "the first user comes with the transports")]
     pub(super) fn disconnect(&mut self, tuple: FiveTuple) {
         self.outputs.push_back(Output::Disconnect { tuple });
     }

@@ -28,7 +28,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::{Realm, SessionId};
+use shared::{Realm, SessionId, Transport};
 
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
@@ -326,6 +326,10 @@ impl Server {
             cause,
             counters: allocation.counters,
         }));
+        // Over UDP a client finds out at its next Refresh; here it can be told at once.
+        if cause == EndCause::Killed && allocation.tuple.transport != Transport::Udp {
+            self.disconnect(allocation.tuple);
+        }
         self.sweep_expiry();
     }
 

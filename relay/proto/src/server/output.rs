@@ -460,6 +460,8 @@ pub struct SessionCounters {
     pub drop_over_rate: u64,
     /// Connections of permitted peers that were closed because there were too many.
     pub drop_connections: u64,
+    /// To a client over TCP or TLS that read too slowly; counted as relayed, too.
+    pub drop_slow_client: u64,
     /// Peers that were permitted and were not before. A permission that expired is forgotten: its
     /// peer counts again.
     pub new_peers: u64,
@@ -474,6 +476,7 @@ impl SessionCounters {
             + self.drop_denied_peer
             + self.drop_over_rate
             + self.drop_connections
+            + self.drop_slow_client
     }
 }
 

@@ -8,6 +8,7 @@ mod channels;
 mod churn;
 mod codec;
 mod dual;
+mod framing;
 mod icmp;
 mod kit;
 mod live_changes;

@@ -252,6 +252,7 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         ("denied_peer", counters.drop_denied_peer),
         ("over_rate", counters.drop_over_rate),
         ("too_many_connections", counters.drop_connections),
+        ("slow_client", counters.drop_slow_client),
     ];
     let view = SessionView {
         peers: row.all_peers(),

@@ -1,0 +1,83 @@
+//! TLS on one connection: rustls as a state machine between the socket and the messages.
+
+use std::io::{self, Read, Write};
+
+use super::outbound::Outbound;
+
+/// A TLS connection, its handshake included.
+#[derive(Debug)]
+pub(super) struct Session(Box<rustls::ServerConnection>);
+
+/// What came out of a run of records.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// Bytes of messages, in front of the buffer.
+    pub(super) len: usize,
+    /// The client said that nothing more comes.
+    pub(super) finished: bool,
+}
+
+impl Session {
+    pub(super) fn new(config: std::sync::Arc<rustls::ServerConfig>) -> Result<Self, rustls::Error> {
+        rustls::ServerConnection::new(config).map(|connection| Self(Box::new(connection)))
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    /// The name that the client asked for (SNI), in lower case.
+    pub(super) fn server_name(&self) -> Option<Box<str>> {
+        self.0
+            .server_name()
+            .map(|name| name.to_ascii_lowercase().into())
+    }
+
+    /// Takes records in and writes what they hold behind `clear[..len]`, which has room for as many
+    /// bytes as the records have.
+    pub(super) fn open(
+        &mut self,
+        mut records: &[u8],
+        clear: &mut [u8],
+        mut len: usize,
+    ) -> io::Result<Opened> {
+        let mut finished = false;
+        while !records.is_empty() && !finished {
+            self.0.read_tls(&mut records)?;
+            let state = self.0.process_new_packets().map_err(io::Error::other)?;
+            finished = state.peer_has_closed();
+            let mut waiting = state.plaintext_bytes_to_read();
+            while waiting > 0 {
+                let count = self.0.reader().read(&mut clear[len..])?;
+                if count == 0 {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                len += count;
+                waiting = waiting.saturating_sub(count);
+            }
+        }
+        Ok(Opened { len, finished })
+    }
+
+    /// Secures and writes what is queued until there is nothing left or the socket takes no more.
+    pub(super) fn write(&mut self, queue: &mut Outbound, socket: &mut dyn Write) -> io::Result<()> {
+        loop {
+            while self.0.wants_write() {
+                if self.0.write_tls(socket)? == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+            }
+            // Until the handshake is over the queue is empty: nobody was announced.
+            if queue.is_empty() {
+                return Ok(());
+            }
+            let count = self.0.writer().write(queue.pending())?;
+            queue.advance(count);
+        }
+    }
+
+    /// Queues the alert that nothing more comes.
+    pub(super) fn say_goodbye(&mut self) {
+        self.0.send_close_notify();
+    }
+}
