@@ -108,10 +108,7 @@ fn coturns_client_follows_and_loses_nothing() {
         clients: 1,
         messages: 20,
         flags: &[],
-<<<<<<< HEAD
         peer: None,
-=======
->>>>>>> 692ecd2 (Serve TCP clients, and TLS ones on the same port)
     };
     let totals = uclient.run(RUN);
     assert!(totals.sent >= 20, "{}", totals.text);

@@ -36,12 +36,8 @@ fn run_with(
         way,
         clients: 10,
         messages: 200,
-<<<<<<< HEAD
-        flags: &[],
-        peer: None,
-=======
         flags,
->>>>>>> 692ecd2 (Serve TCP clients, and TLS ones on the same port)
+        peer: None,
     };
     uclient.run(DEADLINE)
 }
@@ -122,10 +118,7 @@ fn the_default_quota_refuses_the_surplus_with_486() {
         clients: 10,
         messages: 5,
         flags: &[],
-<<<<<<< HEAD
         peer: None,
-=======
->>>>>>> 692ecd2 (Serve TCP clients, and TLS ones on the same port)
     };
     let totals = uclient.run(DEADLINE);
     assert!(

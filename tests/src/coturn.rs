@@ -35,15 +35,10 @@ pub struct Uclient {
     pub clients: u32,
     /// `-n`.
     pub messages: u32,
-<<<<<<< HEAD
-    /// More flags, as in `-x`.
+    /// More flags, as in `-x` or `-t`.
     pub flags: &'static [&'static str],
     /// The address of its peer; `None`: one of 127.0.0.0/8.
     pub peer: Option<IpAddr>,
-=======
-    /// More of its flags: `-t`, `-S` and so on.
-    pub flags: &'static [&'static str],
->>>>>>> 692ecd2 (Serve TCP clients, and TLS ones on the same port)
 }
 
 /// The totals that `turnutils_uclient` printed; its exit status says nothing.
@@ -86,7 +81,6 @@ impl Uclient {
             Way::Indications => drop(command.arg("-s")),
             Way::ClientToClient => drop(command.arg("-y")),
         }
-        command.args(self.flags);
         if let Some(peer) = &peer {
             command.args(["-e", &peer.address.ip().to_string()]);
             command.args(["-r", &peer.address.port().to_string()]);
