@@ -14,8 +14,8 @@ pub mod time;
 
 pub use five_tuple::{AddressFamily, ConnectionId, FiveTuple, LinkId, RelayId, ReservationToken};
 pub use policy::{
-    NodeSettings, PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Redirect,
-    RelayEndpoint, RestSecret, TcpRelaySettings,
+    NatDiscovery, NodeSettings, PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy,
+    Redirect, RelayEndpoint, RestSecret, TcpRelaySettings,
 };
 pub use server::*;
 pub use time::Now;

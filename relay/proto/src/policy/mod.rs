@@ -1,5 +1,6 @@
 //! The immutable snapshot that every packet is judged by.
 
+pub mod nat_discovery;
 pub mod peer;
 pub mod quota;
 pub mod realm;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use shared::{Realm, Secret};
 
+pub use nat_discovery::NatDiscovery;
 pub use peer::{AddressVerdict, PeerRules, RelayEndpoint};
 pub use quota::{Quota, QuotaExceeded, QuotaLimits};
 pub use realm::{RealmPolicy, RestSecret};
@@ -47,6 +49,8 @@ pub struct Policy {
     pub relay_v6: bool,
     /// Where new allocations are sent; none of the client's transport and family: they are served.
     pub redirects: Vec<Redirect>,
+    /// NAT behaviour discovery (RFC 5780); `None`: off.
+    pub nat_discovery: Option<Arc<NatDiscovery>>,
     /// Whether new allocations are taken; 508 otherwise.
     pub accepting: bool,
 }
@@ -75,6 +79,7 @@ impl Policy {
             relay_v4: true,
             relay_v6: true,
             redirects: Vec::new(),
+            nat_discovery: None,
             accepting: true,
         }
     }

@@ -12,6 +12,9 @@ impl Server {
         exchange: &Exchange,
         message: &Message<'_>,
     ) -> Result<(), Rejection> {
+        if let Some(done) = self.discover_nat(exchange, message) {
+            return done;
+        }
         Rejection::unknown_attributes(message)?;
         self.counters.bindings += 1;
         let client = exchange.tuple.client;

@@ -23,7 +23,7 @@ pub(crate) struct Exchange {
     pub(crate) method: Method,
     pub(crate) transaction: TransactionId,
     /// The request had a FINGERPRINT, so the answer gets one.
-    fingerprint: bool,
+    pub(crate) fingerprint: bool,
     kind: IntegrityKind,
     /// The key that verified the request: the answer is signed with it.
     pub(crate) key: Option<LongTermKey>,

@@ -14,6 +14,7 @@ mod create_permission;
 pub mod data_connection;
 mod exchange;
 mod icmp;
+mod nat_discovery;
 mod opening;
 pub mod output;
 mod peer_data;

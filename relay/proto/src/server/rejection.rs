@@ -172,10 +172,19 @@ impl Rejection {
     /// The refusal of a message with comprehension-required attributes that we do not know, each
     /// listed once (RFC 8489 §6.3.1).
     pub(crate) fn unknown_attributes(message: &Message<'_>) -> Result<(), Self> {
+        Self::unknown_attributes_but(message, &[])
+    }
+
+    /// As [`Self::unknown_attributes`], where these are understood too.
+    pub(crate) fn unknown_attributes_but(
+        message: &Message<'_>,
+        understood: &[Option<AttributeType>],
+    ) -> Result<(), Self> {
+        let known = |kind| UNDERSTOOD.contains(&kind) || understood.contains(&Some(kind));
         let mut unknown: Vec<_> = message
             .attributes()
             .map(|(kind, _)| kind)
-            .filter(|kind| kind.is_comprehension_required() && !UNDERSTOOD.contains(kind))
+            .filter(|kind| kind.is_comprehension_required() && !known(*kind))
             .collect();
         unknown.sort_unstable();
         unknown.dedup();

@@ -52,6 +52,13 @@ impl MessageBuilder {
         self
     }
 
+    /// Bytes so far, the header included.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a message has a header")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Appends an attribute.
     ///
     /// # Panics

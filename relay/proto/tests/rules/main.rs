@@ -14,6 +14,7 @@ mod kit;
 mod live_changes;
 mod lookups;
 mod messages;
+mod nat_discovery;
 mod peers;
 mod permissions;
 mod redirecting;
