@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use turn_proto::ServerConfig;
 
-use crate::config::{Args, Config, RedisConfig, StoreConfig, cluster_key};
+use crate::config::{Args, Config, ListenerConfig, RedisConfig, StoreConfig, cluster_key};
 use crate::control::{
     ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, RunningWorkers, Service,
     WorkerSide, at_start, prepare,
 };
-use crate::listener::{ListenerGroup, Listening};
+use crate::listener::{ListenerGroup, Listening, nat_discovery};
 use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
@@ -300,24 +300,50 @@ fn unusable_relay(config: &Config, groups: &[Group]) -> Option<anyhow::Error> {
 /// changes size afterwards.
 fn bind_listeners(config: &Config) -> anyhow::Result<Vec<Group>> {
     let mut groups = Vec::new();
-    for listener in config.listeners.iter().filter(|_| config.is_relay()) {
-        for address in interfaces::expand(listener.address)? {
-            let sockets =
-                ListenerGroup::bind(listener, address, config.workers).with_context(|| {
-                    format!("cannot listen on {address}: end what uses it, or change `listen`")
-                })?;
-            groups.push(Group {
-                address: sockets.address,
-                realm: listener.realm.clone(),
-                sockets,
-            });
-        }
+    for (listener, address) in wanted_listeners(config)? {
+        let sockets =
+            ListenerGroup::bind(listener, address, config.workers).with_context(|| {
+                format!("cannot listen on {address}: end what uses it, or change `listen`")
+            })?;
+        groups.push(Group {
+            address: sockets.address,
+            realm: listener.realm.clone(),
+            sockets,
+        });
     }
     anyhow::ensure!(
         !groups.is_empty() || !config.is_relay(),
         "no address to listen on: the host has none of the families that `listen` names"
     );
     Ok(groups)
+}
+
+/// What is to be listened on: wildcards expanded, second ports for NAT behaviour discovery added.
+fn wanted_listeners(config: &Config) -> anyhow::Result<Vec<(&ListenerConfig, SocketAddr)>> {
+    let mut wanted = Vec::new();
+    for listener in config.listeners.iter().filter(|_| config.is_relay()) {
+        let addresses = interfaces::expand(listener.address)?;
+        wanted.extend(addresses.into_iter().map(|address| (listener, address)));
+    }
+    let usage = &config.nat_discovery;
+    if usage.enabled && config.is_relay() {
+        let udp = |(listener, _): &&(&ListenerConfig, _)| listener.serves_udp();
+        let addresses: Vec<_> = wanted.iter().filter(udp).map(|one| one.1).collect();
+        let alternates = nat_discovery::alternates(&addresses, usage);
+        if alternates.is_empty() && nat_discovery::others(&addresses, usage).is_empty() {
+            tracing::warn!(
+                "rfc5780 is on, but no two listeners have port {} on addresses of one family: \
+                 CHANGE-REQUEST is refused.",
+                usage.first_port
+            );
+        }
+        for (like, alternate) in alternates {
+            if let Some((listener, _)) = wanted.iter().find(|(_, address)| *address == like) {
+                wanted.push((*listener, alternate));
+            }
+        }
+    }
+    Ok(wanted)
 }
 
 fn listener_realms(groups: &[Group]) -> HashMap<SocketAddr, Realm> {

@@ -207,6 +207,26 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "How long a channel binding lasts, 30s to 2h; default 10m",
     ),
+    key(
+        "rfc5780",
+        Kind::Boolean,
+        "NAT behaviour discovery (RFC 5780); needs two addresses of one family; default false",
+    ),
+    key(
+        "alt_listening_port",
+        Kind::Integer,
+        "Second port of NAT behaviour discovery; default: that of the first listener plus one",
+    ),
+    live(
+        "rfc5780_response_port",
+        Kind::Boolean,
+        "Answer to the port that RESPONSE-PORT names, whoever forged the source; default false",
+    ),
+    live(
+        "rfc5780_padding",
+        Kind::Boolean,
+        "Answer PADDING, never with more bytes than were asked with; default false",
+    ),
     live(
         "peers.allowed",
         Kind::List,

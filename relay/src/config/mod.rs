@@ -12,6 +12,7 @@ mod file;
 mod keys;
 mod layers;
 mod listener;
+mod nat_discovery;
 mod realm;
 mod resolve;
 mod source;
@@ -87,6 +88,8 @@ pub struct Config {
     pub permission_lifetime: Duration,
     /// How long a channel binding lasts (RFC 8656 §12: 600 s).
     pub channel_lifetime: Duration,
+    /// NAT behaviour discovery (RFC 5780).
+    pub nat_discovery: NatDiscoveryConfig,
     /// Logging.
     pub log: LogConfig,
     /// What is legal but unwise, in words for an operator; to be logged after every load.
@@ -108,6 +111,14 @@ pub struct ListenerConfig {
     /// Proxies that put a PROXY protocol v2 header in front of each TCP connection; where there are
     /// any, connections from elsewhere and without a header are closed.
     pub proxy_from: Vec<IpRange>,
+}
+
+impl ListenerConfig {
+    /// Whether plain UDP is spoken there.
+    #[must_use]
+    pub fn serves_udp(&self) -> bool {
+        self.transports.contains(&Transport::Udp)
+    }
 }
 
 /// What TCP and TLS clients may take up before and while they have a session.
@@ -139,6 +150,21 @@ impl Default for ConnectionLimits {
             write_queue_bytes: 256 << 10,
         }
     }
+}
+
+/// NAT behaviour discovery (RFC 5780).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NatDiscoveryConfig {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// The port that is paired with [`alt_port`](Self::alt_port): the first listener's.
+    pub first_port: u16,
+    /// The second port of each address that has a partner of its family.
+    pub alt_port: u16,
+    /// Answer to the port that RESPONSE-PORT names.
+    pub response_port: bool,
+    /// Answer PADDING, never with more bytes than the request had.
+    pub padding: bool,
 }
 
 /// A public address of the relay.

@@ -19,7 +19,7 @@ use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig, LogFormat, PeerConfig,
-    StoreConfig, TlsFiles, cluster_key, connections, listener, realm, store,
+    StoreConfig, TlsFiles, cluster_key, connections, listener, nat_discovery, realm, store,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -69,6 +69,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     });
     let listeners = listener::resolve(reader, &roles, tls.is_some());
     let relay_ports = relay_ports(reader, &listeners);
+    let nat_discovery = nat_discovery::resolve(reader, &listeners);
     let fallback = StoreConfig::Sqlite {
         turndb: PathBuf::new(),
         db: PathBuf::new(),
@@ -103,6 +104,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         nonce_lifetime: lifetime(reader.duration("nonce_lifetime", 60..=86_400), 3600),
         permission_lifetime: lifetime(reader.duration("permission_lifetime", 30..=3600), 300),
         channel_lifetime: lifetime(reader.duration("channel_lifetime", 30..=7200), 600),
+        nat_discovery,
         log: log(reader),
         state_dir,
         warnings: Vec::new(),

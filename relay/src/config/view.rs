@@ -11,7 +11,7 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 use super::keys::{KEYS, Kind};
 use super::{
     Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, StoreConfig, TlsFiles, listener,
-    resolve,
+    nat_discovery, resolve,
 };
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
@@ -150,7 +150,7 @@ fn of_node(config: &Config, key: &str) -> Value {
         "nonce_lifetime" => duration(config.nonce_lifetime),
         "permission_lifetime" => duration(config.permission_lifetime),
         "channel_lifetime" => duration(config.channel_lifetime),
-        _ => Value::Null,
+        _ => nat_discovery::view(&config.nat_discovery, key).unwrap_or(Value::Null),
     }
 }
 

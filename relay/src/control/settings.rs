@@ -17,7 +17,7 @@ use super::files;
 use super::hub::Hub;
 use super::policy;
 use super::service::config::in_scope;
-use crate::config::{self, Config, ConfigErrors, OverrideLayer, Overrides};
+use crate::config::{self, Config, ConfigErrors, NatDiscoveryConfig, OverrideLayer, Overrides};
 use crate::store::document::{self, CONFIG};
 use crate::store::{Store, StoreError, StoredDocument};
 use crate::telemetry::log::LogLevel;
@@ -97,6 +97,11 @@ impl Settings {
             nonce_lifetime: loaded.nonce_lifetime,
             permission_lifetime: loaded.permission_lifetime,
             channel_lifetime: loaded.channel_lifetime,
+            nat_discovery: NatDiscoveryConfig {
+                response_port: loaded.nat_discovery.response_port,
+                padding: loaded.nat_discovery.padding,
+                ..in_force.nat_discovery
+            },
             warnings: loaded.warnings,
             provenance: loaded.provenance,
             ..in_force

@@ -7,6 +7,7 @@ pub mod certificate;
 mod connection;
 mod gate;
 mod group;
+pub mod nat_discovery;
 mod outbound;
 mod proxy;
 mod streams;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use shared::Realm;
 use turn_proto::policy::{
-    NodeSettings, PeerRules, Policy, RealmPolicy, Redirect, RelayEndpoint, RestSecret,
+    NatDiscovery, NodeSettings, PeerRules, Policy, RealmPolicy, Redirect, RelayEndpoint, RestSecret,
 };
 
 use super::{RealmEntry, Sources};
-use crate::config::{Config, PeerConfig};
+use crate::config::{Config, NatDiscoveryConfig, PeerConfig};
 use crate::control::keys::ClusterKey;
 use crate::control::parts::ControlParts;
+use crate::listener::nat_discovery::others;
 
 /// What this node is, which no reload changes.
 #[derive(Debug)]
@@ -24,6 +25,10 @@ pub(super) struct Own {
     external_to_local: Vec<(IpAddr, IpAddr)>,
     relay_v4: bool,
     relay_v6: bool,
+    /// Listeners with an alternate, where NAT behaviour discovery was on at the start.
+    nat_alternates: HashMap<SocketAddr, SocketAddr>,
+    /// Local address to the public one.
+    local_to_public: Vec<(IpAddr, IpAddr)>,
 }
 
 impl Own {
@@ -50,7 +55,10 @@ impl Own {
             .relays
             .iter()
             .filter(|relay| relay.local != relay.external);
+        let local_to_public = mapped.clone().map(|relay| (relay.local, relay.external));
         Self {
+            nat_alternates: others(&parts.listeners, &parts.config.nat_discovery),
+            local_to_public: local_to_public.collect(),
             listener_realms: parts.listener_realms.clone(),
             services,
             relays,
@@ -72,6 +80,7 @@ pub(super) struct Inputs {
     services: Vec<SocketAddr>,
     relays: Vec<RelayEndpoint>,
     redirects: Vec<Redirect>,
+    nat_discovery: Option<Arc<NatDiscovery>>,
     accepting: bool,
 }
 
@@ -102,9 +111,21 @@ impl Inputs {
             services,
             relays,
             redirects: sources.redirects.clone(),
+            nat_discovery: nat_discovery(&config.nat_discovery, own),
             accepting: !sources.refusing,
         }
     }
+}
+
+fn nat_discovery(usage: &NatDiscoveryConfig, own: &Own) -> Option<Arc<NatDiscovery>> {
+    usage.enabled.then(|| {
+        Arc::new(NatDiscovery {
+            others: own.nat_alternates.clone(),
+            public: own.local_to_public.clone(),
+            padding: usage.padding,
+            response_port: usage.response_port,
+        })
+    })
 }
 
 /// Builds a policy.
@@ -158,6 +179,7 @@ pub(super) fn policy(
         relay_v4: own.relay_v4,
         relay_v6: own.relay_v6,
         redirects: inputs.redirects.clone(),
+        nat_discovery: inputs.nat_discovery.clone(),
         accepting: inputs.accepting && config.is_relay(),
     }
 }
