@@ -6,4 +6,5 @@ mod aioice;
 mod browser;
 mod coturn_server;
 mod families;
+mod nat_discovery;
 mod uclient;

@@ -371,6 +371,10 @@ const FROM_COTURN: &[(&str, &str)] = &[
     ("log_file", "logs go to stderr: remove the line"),
     ("syslog", "logs go to stderr: remove the line"),
     ("verbose", "use log.level = \"debug\""),
+    (
+        "no_rfc5780",
+        "it is off unless rfc5780 = true: remove the line",
+    ),
     ("no_auth", "there is no anonymous mode: remove the line"),
 ];
 
