@@ -55,3 +55,9 @@ fn relay_only_agents_talk_over_udp() {
     let node = Node::start(NodeOptions::default());
     assert_complete(&node, &call(&node, "udp", None));
 }
+
+#[test]
+fn relay_only_agents_talk_over_tcp() {
+    let node = Node::start(NodeOptions::default());
+    assert_complete(&node, &call(&node, "tcp", None));
+}

@@ -79,3 +79,9 @@ fn a_relay_only_video_call_over_turn_udp() {
     let node = Node::start(NodeOptions::default());
     call(&node, &format!("turn:{}?transport=udp", node.turn), "udp");
 }
+
+#[test]
+fn a_relay_only_video_call_over_turn_tcp() {
+    let node = Node::start(NodeOptions::default());
+    call(&node, &format!("turn:{}?transport=tcp", node.turn), "tcp");
+}
