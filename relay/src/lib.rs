@@ -1,12 +1,14 @@
 //! `relayd`, a relay node: see `ARCHITECTURE.md` beside this crate for the map and the invariants.
 //!
-//! [`worker`] threads relay packets ([`udp`] and [`listener`] below them); [`control`] keeps the books, syncs with the
-//! [`store`] and answers the [`admin`] API; [`config`] and [`telemetry`] serve both; [`node`] owns it all.
+//! [`worker`] threads relay packets ([`udp`], [`listener`] and [`dtls`] below them); [`control`] keeps
+//! the books, syncs with the [`store`] and answers the [`admin`] API; [`config`] and [`telemetry`] serve
+//! both; [`node`] owns it all.
 
 pub mod admin;
 pub mod certificate;
 pub mod config;
 pub mod control;
+pub mod dtls;
 pub mod listener;
 pub mod node;
 pub mod store;

@@ -1,0 +1,409 @@
+//! DTLS 1.2 and 1.3 on the worker (RFC 7350): associations by client and listener, without sockets
+//! or clock.
+//!
+//! [`Associations`] is driven like the core: datagrams and messages in, [`Outbox`] out. A client
+//! costs nothing before its cookie came back (see `cookie`), a bounded place until its handshake is
+//! done, and is dropped when it stays without a session.
+
+mod association;
+mod cookie;
+mod hello;
+mod outbox;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dimpl::{Config, DtlsCertificate};
+use turn_proto::five_tuple::FiveTuple;
+
+use association::{Accepted, Association, Fate, Stage};
+use cookie::{Alert, CookieMint, Verdict, write_alert};
+use hello::{ClientHello, begins_hello};
+pub use outbox::{Event, EventKind, Outbox};
+
+/// Handshakes under way per worker; the oldest makes room for the next.
+const MAX_HALF_OPEN: usize = 256;
+/// The longest handshake datagram made, in bytes: fits IPv6's smallest link with room for tunnels.
+const MTU: usize = 1200;
+/// How often an open association is looked at, whether it has a session.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Names an association: its 5-tuple, of transport DTLS.
+pub type Key = FiveTuple;
+
+/// What associations are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a handshake may take once the cookie is back.
+    pub handshake: Duration,
+    /// How long an association may stay without a session.
+    pub idle: Duration,
+    /// Associations of one worker.
+    pub max: usize,
+    /// Handshakes under way of one source address (IPv6: /64) on one worker.
+    pub max_half_open_per_source: usize,
+}
+
+/// What new associations are made with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    engine: Arc<Config>,
+    certificate: Option<Arc<DtlsCertificate>>,
+    limits: Limits,
+}
+
+impl Settings {
+    /// Settings with this certificate; clients are refused where there is none.
+    ///
+    /// # Panics
+    /// When the crypto provider fails its own test: nothing can be encrypted then.
+    #[must_use]
+    pub fn new(certificate: Option<Arc<DtlsCertificate>>, limits: Limits) -> Self {
+        let engine = Config::builder()
+            .mtu(MTU)
+            .require_client_certificate(false)
+            .use_server_cookie(true)
+            .handshake_timeout(limits.handshake)
+            .with_crypto_provider(cookie::provider())
+            .build()
+            .expect("settings that a test has built");
+        Self {
+            engine: Arc::new(engine),
+            certificate,
+            limits,
+        }
+    }
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// First hellos and such with a bad cookie, answered without keeping anything.
+    pub challenged: u64,
+    /// Hellos not answered: the answer would have been longer.
+    pub ignored: u64,
+    /// Handshakes begun: the cookie was good.
+    pub begun: u64,
+    /// Handshakes done.
+    pub established: u64,
+    /// Handshakes that failed or took too long.
+    pub failed: u64,
+    /// Handshakes dropped or refused because there were too many.
+    pub crowded_out: u64,
+    /// Datagrams of no association, and hellos that cannot be read.
+    pub strays: u64,
+}
+
+/// The associations of one worker.
+#[derive(Debug)]
+pub struct Associations {
+    settings: Settings,
+    mint: CookieMint,
+    map: HashMap<Key, Association>,
+    /// Handshakes under way, the oldest first.
+    half_open: BTreeSet<Order>,
+    /// When each association is to be woken.
+    timers: BTreeSet<Order>,
+    outbox: Outbox,
+    /// One answer to a hello, or one message being put together.
+    scratch: Vec<u8>,
+    counters: Counters,
+}
+
+/// An association in an order of time.
+type Order = (Instant, SocketAddr, SocketAddr);
+
+impl Associations {
+    /// None yet. The secret of cookies has to be unpredictable.
+    #[must_use]
+    pub fn new(settings: Settings, secret: [u8; 32], now: Instant) -> Self {
+        Self {
+            settings,
+            mint: CookieMint::new(secret, now),
+            map: HashMap::new(),
+            half_open: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            outbox: Outbox::default(),
+            scratch: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// New settings, for associations to come; limits hold for all at once.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// How many there are, handshakes under way included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Totals since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Swaps what happened since the last call for an outbox to be filled anew.
+    pub fn take(&mut self, emptied: Outbox) -> Outbox {
+        std::mem::replace(&mut self.outbox, emptied)
+    }
+
+    /// Whether something happened that nobody has taken.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// A datagram from a client, whose first byte says DTLS (RFC 7983 §7).
+    pub fn handle_datagram(&mut self, now: Instant, key: Key, datagram: &[u8]) {
+        if begins_hello(datagram) {
+            match ClientHello::parse(datagram) {
+                Some(hello) => self.hello(now, key, &hello, datagram),
+                None => self.counters.strays += 1,
+            }
+            return;
+        }
+        let Some(association) = self.map.get_mut(&key) else {
+            self.counters.strays += 1;
+            return;
+        };
+        let fate = association.handle_datagram(now, key, datagram, &mut self.outbox);
+        self.settle(now, key, fate);
+    }
+
+    /// Encrypts a message for a client, put together from its parts.
+    pub fn send(&mut self, now: Instant, key: Key, parts: &[&[u8]]) {
+        let Some(association) = self.map.get_mut(&key) else {
+            return;
+        };
+        self.scratch.clear();
+        for part in parts {
+            self.scratch.extend_from_slice(part);
+        }
+        let fate = association.send(now, key, &self.scratch, &mut self.outbox);
+        self.settle(now, key, fate);
+    }
+
+    /// Ends an association with a close_notify.
+    pub fn close(&mut self, now: Instant, key: Key) {
+        if let Some(association) = self.map.get_mut(&key) {
+            association.close(now, key, &mut self.outbox);
+            self.remove(key);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, ..)| *at)
+    }
+
+    /// Retransmits, gives up, and ends associations that stay without a session.
+    pub fn handle_timeout(&mut self, now: Instant, has_session: impl Fn(&Key) -> bool) {
+        while let Some(&(at, client, server)) = self.timers.first() {
+            if at > now {
+                return;
+            }
+            let key = key(client, server);
+            let Some(association) = self.map.get_mut(&key) else {
+                self.timers.pop_first();
+                continue;
+            };
+            let Limits {
+                handshake, idle, ..
+            } = self.settings.limits;
+            let over = match association.stage {
+                Stage::HalfOpen => now >= association.since + handshake,
+                Stage::Open => now >= association.heard + idle && !has_session(&key),
+            };
+            if over {
+                if association.stage == Stage::HalfOpen {
+                    self.counters.failed += 1;
+                }
+                self.close(now, key);
+                continue;
+            }
+            let fate = association.handle_timeout(now, key, &mut self.outbox);
+            // Later than now in any case, or this loop would not end.
+            association.timer = association.timer.max(now + Duration::from_millis(1));
+            self.wake_again(now, key);
+            self.settle(now, key, fate);
+        }
+    }
+
+    fn hello(&mut self, now: Instant, key: Key, hello: &ClientHello<'_>, datagram: &[u8]) {
+        if let Some(association) = self.map.get_mut(&key)
+            && association.began_with(hello)
+            && !hello.cookie().is_empty()
+        {
+            let fate = association.handle_datagram(now, key, datagram, &mut self.outbox);
+            return self.settle(now, key, fate);
+        }
+        self.scratch.clear();
+        let Some(certificate) = self.settings.certificate.clone() else {
+            write_alert(Alert::HandshakeFailure, &mut self.scratch);
+            return self.answer(key, datagram);
+        };
+        let engine = &self.settings.engine;
+        match self.mint.judge(now, &key, hello, engine, &mut self.scratch) {
+            Verdict::Answered => self.answer(key, datagram),
+            Verdict::Genuine {
+                version,
+                first,
+                cookie,
+            } => {
+                let accepted = Accepted {
+                    version,
+                    first,
+                    cookie,
+                    hello,
+                    datagram,
+                };
+                self.begin(now, key, &certificate, &accepted);
+            }
+        }
+    }
+
+    /// Sends the answer that was written to somebody who has proven nothing: never more bytes than
+    /// came in.
+    fn answer(&mut self, key: Key, datagram: &[u8]) {
+        if self.scratch.len() > datagram.len() {
+            self.counters.ignored += 1;
+            return;
+        }
+        self.counters.challenged += 1;
+        self.outbox.transmit(key, &self.scratch);
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        key: Key,
+        certificate: &DtlsCertificate,
+        accepted: &Accepted<'_>,
+    ) {
+        // A client that begins anew has forgotten what was before (RFC 6347 §4.2.8).
+        self.remove(key);
+        if !self.make_room(key) {
+            self.counters.crowded_out += 1;
+            return;
+        }
+        self.counters.begun += 1;
+        let certificate = certificate.clone();
+        let made = Association::accept(now, &self.settings, certificate, accepted);
+        let Some(mut association) = made else {
+            self.counters.failed += 1;
+            self.scratch.clear();
+            write_alert(Alert::HandshakeFailure, &mut self.scratch);
+            self.outbox.transmit(key, &self.scratch);
+            return;
+        };
+        let fate = association.drain(now, key, &mut self.outbox);
+        self.half_open.insert((now, key.client, key.server));
+        association.scheduled = now;
+        self.timers.insert((now, key.client, key.server));
+        self.map.insert(key, association);
+        self.wake_again(now, key);
+        self.settle(now, key, fate);
+    }
+
+    /// Room for one more handshake: the oldest one goes, of the same source where that has its share.
+    fn make_room(&mut self, newcomer: Key) -> bool {
+        if self.map.len() >= self.settings.limits.max {
+            return false;
+        }
+        let source = source(newcomer.client);
+        let of_source = |order: &&Order| self::source(order.1) == source;
+        let share = self.settings.limits.max_half_open_per_source;
+        let oldest = if self.half_open.iter().filter(of_source).count() >= share {
+            self.half_open.iter().find(of_source)
+        } else if self.half_open.len() >= MAX_HALF_OPEN {
+            self.half_open.first()
+        } else {
+            return true;
+        };
+        if let Some(&(_, client, server)) = oldest {
+            self.counters.crowded_out += 1;
+            self.remove(key(client, server));
+        }
+        true
+    }
+
+    /// Keeps the books after a call of the engine.
+    fn settle(&mut self, now: Instant, key: Key, fate: Fate) {
+        if fate == Fate::Over {
+            let half_open = |a: &Association| a.stage == Stage::HalfOpen;
+            self.counters.failed += u64::from(self.map.get(&key).is_some_and(half_open));
+            return self.remove(key);
+        }
+        let Some(association) = self.map.get_mut(&key) else {
+            return;
+        };
+        if association.stage == Stage::Open
+            && self
+                .half_open
+                .remove(&(association.since, key.client, key.server))
+        {
+            self.counters.established += 1;
+        }
+        if association.timer < association.scheduled {
+            self.wake_again(now, key);
+        }
+    }
+
+    /// Schedules an association for its engine's timer, and for the look at its age.
+    fn wake_again(&mut self, now: Instant, key: Key) {
+        let Some(association) = self.map.get_mut(&key) else {
+            return;
+        };
+        let look = match association.stage {
+            Stage::HalfOpen => association.since + self.settings.limits.handshake,
+            Stage::Open => now + LOOK.min(self.settings.limits.idle),
+        };
+        let (client, server) = (key.client, key.server);
+        self.timers.remove(&(association.scheduled, client, server));
+        association.scheduled = association.timer.min(look);
+        self.timers.insert((association.scheduled, client, server));
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(association) = self.map.remove(&key) else {
+            return;
+        };
+        let (client, server) = (key.client, key.server);
+        self.timers.remove(&(association.scheduled, client, server));
+        self.half_open.remove(&(association.since, client, server));
+        if association.stage == Stage::Open {
+            self.outbox.push(key, EventKind::Disconnected, 0);
+        }
+    }
+}
+
+fn key(client: SocketAddr, server: SocketAddr) -> Key {
+    FiveTuple {
+        client,
+        server,
+        transport: shared::Transport::Dtls,
+    }
+}
+
+/// Whom a handshake is counted for: an address, or the network that one subscriber of IPv6 has.
+fn source(client: SocketAddr) -> u128 {
+    match client.ip() {
+        std::net::IpAddr::V4(ip) => u128::from(ip.to_ipv6_mapped()),
+        std::net::IpAddr::V6(ip) => u128::from(ip) & (u128::MAX << 64),
+    }
+}
