@@ -17,11 +17,13 @@ pub mod tls;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificate::Certificates;
 use crate::config::AdminConfig;
 use crate::control::Service;
 
@@ -62,6 +64,7 @@ pub enum AdminError {
 pub struct Bound {
     unix: socket::AdminSocket,
     tcp: Option<Listening>,
+    certificates: Option<Arc<Certificates>>,
     tcp_address: Option<SocketAddr>,
 }
 
@@ -71,6 +74,7 @@ pub struct Bound {
 /// See [`AdminError`]; another process that answers on the socket is one.
 pub async fn bind(config: &AdminConfig) -> Result<Bound, AdminError> {
     let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+    let (tls, certificates) = tls.unzip();
     let unix = socket::bind(&config.socket).map_err(|source| AdminError::Socket {
         path: config.socket.clone(),
         source,
@@ -79,6 +83,7 @@ pub async fn bind(config: &AdminConfig) -> Result<Bound, AdminError> {
         return Ok(Bound {
             unix,
             tcp: None,
+            certificates: None,
             tcp_address: None,
         });
     };
@@ -88,6 +93,7 @@ pub async fn bind(config: &AdminConfig) -> Result<Bound, AdminError> {
     Ok(Bound {
         unix,
         tcp: Some(Listening::Tcp(listener, tls.map(Into::into))),
+        certificates,
         tcp_address,
     })
 }
@@ -97,6 +103,12 @@ impl Bound {
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp_address
+    }
+
+    /// The certificates of the TCP listener; `None`: it speaks plain HTTP, or there is none.
+    #[must_use]
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.certificates.clone()
     }
 
     /// Serves until `cancel`, then lets running calls end for a moment and removes the socket.
@@ -153,7 +165,7 @@ fn router(service: Service, cancel: CancellationToken) -> Router {
             call::run,
         ))
         .layer(axum::middleware::from_fn_with_state(
-            std::sync::Arc::new(gate),
+            Arc::new(gate),
             auth::authenticate,
         ))
         .layer(axum::middleware::map_response(error::harden))

@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::certificate::{self, CertificateError};
+use crate::certificate::{self, CertificateError, Certificates};
 use crate::config::TlsFiles;
 
-/// Checks that the files hold a certificate chain and its key.
+/// TLS 1.2 and 1.3 for an HTTP/1.1 server, and the certificates behind it, exchangeable while it
+/// serves.
 ///
 /// # Errors
 /// See [`CertificateError`].
-pub fn check(files: &TlsFiles) -> Result<(), CertificateError> {
-    server_config(files).map(drop)
-}
-
-/// TLS 1.2 and 1.3 for an HTTP/1.1 server.
-///
-/// # Errors
-/// See [`CertificateError`].
-pub fn server_config(files: &TlsFiles) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
-    certificate::server_config(files, &[b"http/1.1"]).map(Arc::new)
+pub fn server_config(
+    files: &TlsFiles,
+) -> Result<(Arc<rustls::ServerConfig>, Arc<Certificates>), CertificateError> {
+    let certificates = Arc::new(Certificates::load(vec![files.clone()])?);
+    let config = certificate::server_config(&certificates, &[b"http/1.1"])?;
+    Ok((config, certificates))
 }

@@ -132,6 +132,16 @@ pub(super) const KEYS: &[Key] = &[
         "PEM certificate chain for TLS and DTLS clients; default: none, so neither is served",
     ),
     key("tls.key", Kind::Text, "PEM private key of tls.certificate"),
+    key(
+        "tls.ecdsa_certificate",
+        Kind::Text,
+        "PEM chain with an ECDSA key besides an RSA one in tls.certificate; DTLS needs it",
+    ),
+    key(
+        "tls.ecdsa_key",
+        Kind::Text,
+        "PEM private key of tls.ecdsa_certificate",
+    ),
     live(
         "connections.handshake_timeout",
         Kind::Text,

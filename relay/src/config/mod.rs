@@ -5,6 +5,7 @@
 //! errors are reported at once, each with where it is, which key, and what to write instead.
 
 pub mod args;
+mod certificates;
 pub mod cluster_key;
 mod connections;
 mod error;
@@ -55,6 +56,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// Certificate and key for TLS and DTLS clients; `None`: neither is served.
     pub tls: Option<TlsFiles>,
+    /// A second pair with an ECDSA key, besides one of another kind.
+    pub tls_ecdsa: Option<TlsFiles>,
     /// What TCP and TLS clients may take up.
     pub connections: ConnectionLimits,
     /// Local addresses to relay from; empty: the address of the listener.
@@ -288,6 +291,16 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// The certificates for TLS and DTLS clients, each with its key.
+    #[must_use]
+    pub fn certificate_files(&self) -> Vec<TlsFiles> {
+        [&self.tls, &self.tls_ecdsa]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
     /// The most worker threads.
     pub const MAX_WORKERS: u16 = 256;
 

@@ -19,7 +19,7 @@ use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig, LogFormat, PeerConfig,
-    StoreConfig, TlsFiles, cluster_key, connections, listener, nat_discovery, realm, store,
+    StoreConfig, certificates, cluster_key, connections, listener, nat_discovery, realm, store,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -64,9 +64,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     let roles = roles(reader);
     let max_sessions_per_user = max_sessions_per_user(reader);
     let (default_realm, realms) = realms(reader, max_sessions_per_user);
-    let tls = tls_files(reader, "tls.certificate", "tls.key", |files| {
-        crate::listener::certificate::check(files).map_err(|error| error.to_string())
-    });
+    let (tls, tls_ecdsa) = certificates::resolve(reader);
     let listeners = listener::resolve(reader, &roles, tls.is_some());
     let relay_ports = relay_ports(reader, &listeners);
     let nat_discovery = nat_discovery::resolve(reader, &listeners);
@@ -85,6 +83,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         workers: workers(reader),
         listeners,
         tls,
+        tls_ecdsa,
         connections: connections::resolve(reader),
         relay_addresses: relay_addresses(reader),
         external_ips: external_ips(reader),
@@ -338,45 +337,11 @@ fn admin(reader: &mut Reader<'_>, state_dir: &Path) -> AdminConfig {
         reader.error(&origin, "admin.socket", problem, "write a shorter path");
     }
     let names = ("admin.tls_certificate", "admin.tls_key");
-    let tls = tls_files(reader, names.0, names.1, |files| {
-        crate::admin::tls::check(files).map_err(|error| error.to_string())
-    });
+    let tls = certificates::pair(reader, names.0, names.1).map(|(files, _)| files);
     AdminConfig {
         socket,
         listen: admin_listen(reader, tls.is_some()),
         tls,
-    }
-}
-
-/// Two files that come together or not at all, and must fit each other.
-fn tls_files(
-    reader: &mut Reader<'_>,
-    certificate_key: &str,
-    key_key: &str,
-    check: impl Fn(&TlsFiles) -> Result<(), String>,
-) -> Option<TlsFiles> {
-    match (reader.text(certificate_key), reader.text(key_key)) {
-        (Some((certificate, origin)), Some((key, _))) => {
-            let files = TlsFiles {
-                certificate: certificate.into(),
-                key: key.into(),
-            };
-            if let Err(problem) = check(&files) {
-                let remedy = "give a PEM chain and its unencrypted PEM key";
-                reader.error(&origin, certificate_key, problem, remedy);
-            }
-            Some(files)
-        }
-        (Some((_, origin)), None) => {
-            reader.error(&origin, key_key, "is missing", "name the key's file");
-            None
-        }
-        (None, Some((_, origin))) => {
-            let remedy = "name the certificate's file";
-            reader.error(&origin, certificate_key, "is missing", remedy);
-            None
-        }
-        (None, None) => None,
     }
 }
 

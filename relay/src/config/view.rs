@@ -111,7 +111,7 @@ fn value_of(config: &Config, key: &str) -> Value {
     match key.split_once('.') {
         Some(("store", key)) => of_store(&config.store, key),
         Some(("admin", key)) => of_admin(config, key),
-        Some(("tls", key)) => of_tls(config.tls.as_ref(), key),
+        Some(("tls", key)) => of_tls(config, key),
         Some(("connections", key)) => of_connections(&config.connections, key),
         Some(("peers", "allowed")) => texts(&config.peers.allowed),
         Some(("peers", "denied")) => texts(&config.peers.denied),
@@ -182,10 +182,17 @@ fn shown_url(redis: &RedisConfig) -> String {
     format!("{scheme}://{}/{}", redis.endpoint, redis.database)
 }
 
-fn of_tls(tls: Option<&TlsFiles>, key: &str) -> Value {
-    match (tls, key) {
-        (Some(tls), "certificate") => path(&tls.certificate),
-        (Some(tls), "key") => path(&tls.key),
+fn of_tls(config: &Config, key: &str) -> Value {
+    let of = |files: &Option<TlsFiles>, part: fn(&TlsFiles) -> &Path| {
+        files
+            .as_ref()
+            .map_or(Value::Null, |files| path(part(files)))
+    };
+    match key {
+        "certificate" => of(&config.tls, |files| &files.certificate),
+        "key" => of(&config.tls, |files| &files.key),
+        "ecdsa_certificate" => of(&config.tls_ecdsa, |files| &files.certificate),
+        "ecdsa_key" => of(&config.tls_ecdsa, |files| &files.key),
         _ => Value::Null,
     }
 }

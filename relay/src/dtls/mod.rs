@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use dimpl::{Config, DtlsCertificate};
 use turn_proto::five_tuple::FiveTuple;
 
@@ -27,6 +28,8 @@ pub use outbox::{Event, EventKind, Outbox};
 
 /// Handshakes under way per worker; the oldest makes room for the next.
 const MAX_HALF_OPEN: usize = 256;
+/// Handshakes under way of one source per worker: many users behind one NAT begin one each.
+pub const MAX_HALF_OPEN_PER_SOURCE: usize = 64;
 /// The longest handshake datagram made, in bytes: fits IPv6's smallest link with room for tunnels.
 const MTU: usize = 1200;
 /// How often an open association is looked at, whether it has a session.
@@ -79,6 +82,9 @@ impl Settings {
     }
 }
 
+/// Settings that may change while they are used.
+pub type SharedSettings = Arc<ArcSwap<Settings>>;
+
 /// What happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -101,7 +107,7 @@ pub struct Counters {
 /// The associations of one worker.
 #[derive(Debug)]
 pub struct Associations {
-    settings: Settings,
+    settings: SharedSettings,
     mint: CookieMint,
     map: HashMap<Key, Association>,
     /// Handshakes under way, the oldest first.
@@ -120,7 +126,7 @@ type Order = (Instant, SocketAddr, SocketAddr);
 impl Associations {
     /// None yet. The secret of cookies has to be unpredictable.
     #[must_use]
-    pub fn new(settings: Settings, secret: [u8; 32], now: Instant) -> Self {
+    pub fn new(settings: SharedSettings, secret: [u8; 32], now: Instant) -> Self {
         Self {
             settings,
             mint: CookieMint::new(secret, now),
@@ -131,11 +137,6 @@ impl Associations {
             scratch: Vec::new(),
             counters: Counters::default(),
         }
-    }
-
-    /// New settings, for associations to come; limits hold for all at once.
-    pub fn set(&mut self, settings: Settings) {
-        self.settings = settings;
     }
 
     /// How many there are, handshakes under way included.
@@ -224,7 +225,7 @@ impl Associations {
             };
             let Limits {
                 handshake, idle, ..
-            } = self.settings.limits;
+            } = self.settings.load().limits;
             let over = match association.stage {
                 Stage::HalfOpen => now >= association.since + handshake,
                 Stage::Open => now >= association.heard + idle && !has_session(&key),
@@ -253,12 +254,15 @@ impl Associations {
             return self.settle(now, key, fate);
         }
         self.scratch.clear();
-        let Some(certificate) = self.settings.certificate.clone() else {
+        let settings = self.settings.load_full();
+        let Some(certificate) = settings.certificate.as_deref() else {
             write_alert(Alert::HandshakeFailure, &mut self.scratch);
             return self.answer(key, datagram);
         };
-        let engine = &self.settings.engine;
-        match self.mint.judge(now, &key, hello, engine, &mut self.scratch) {
+        let verdict = self
+            .mint
+            .judge(now, &key, hello, &settings.engine, &mut self.scratch);
+        match verdict {
             Verdict::Answered => self.answer(key, datagram),
             Verdict::Genuine {
                 version,
@@ -272,7 +276,7 @@ impl Associations {
                     hello,
                     datagram,
                 };
-                self.begin(now, key, &certificate, &accepted);
+                self.begin(now, key, &settings, certificate, &accepted);
             }
         }
     }
@@ -292,18 +296,19 @@ impl Associations {
         &mut self,
         now: Instant,
         key: Key,
+        settings: &Settings,
         certificate: &DtlsCertificate,
         accepted: &Accepted<'_>,
     ) {
         // A client that begins anew has forgotten what was before (RFC 6347 §4.2.8).
         self.remove(key);
-        if !self.make_room(key) {
+        if !self.make_room(key, settings.limits) {
             self.counters.crowded_out += 1;
             return;
         }
         self.counters.begun += 1;
         let certificate = certificate.clone();
-        let made = Association::accept(now, &self.settings, certificate, accepted);
+        let made = Association::accept(now, settings, certificate, accepted);
         let Some(mut association) = made else {
             self.counters.failed += 1;
             self.scratch.clear();
@@ -321,13 +326,13 @@ impl Associations {
     }
 
     /// Room for one more handshake: the oldest one goes, of the same source where that has its share.
-    fn make_room(&mut self, newcomer: Key) -> bool {
-        if self.map.len() >= self.settings.limits.max {
+    fn make_room(&mut self, newcomer: Key, limits: Limits) -> bool {
+        if self.map.len() >= limits.max {
             return false;
         }
         let source = source(newcomer.client);
         let of_source = |order: &&Order| self::source(order.1) == source;
-        let share = self.settings.limits.max_half_open_per_source;
+        let share = limits.max_half_open_per_source;
         let oldest = if self.half_open.iter().filter(of_source).count() >= share {
             self.half_open.iter().find(of_source)
         } else if self.half_open.len() >= MAX_HALF_OPEN {
@@ -369,9 +374,10 @@ impl Associations {
         let Some(association) = self.map.get_mut(&key) else {
             return;
         };
+        let limits = self.settings.load().limits;
         let look = match association.stage {
-            Stage::HalfOpen => association.since + self.settings.limits.handshake,
-            Stage::Open => now + LOOK.min(self.settings.limits.idle),
+            Stage::HalfOpen => association.since + limits.handshake,
+            Stage::Open => now + LOOK.min(limits.idle),
         };
         let (client, server) = (key.client, key.server);
         self.timers.remove(&(association.scheduled, client, server));

@@ -56,7 +56,11 @@ impl World {
         let now = Instant::now();
         let settings = Settings::new(Some(certificate()), LIMITS);
         Self {
-            associations: Associations::new(settings, [7; 32], now),
+            associations: Associations::new(
+                Arc::new(ArcSwap::from_pointee(settings)),
+                [7; 32],
+                now,
+            ),
             now,
             connected: Vec::new(),
             disconnected: Vec::new(),
@@ -381,7 +385,10 @@ fn forged_datagrams_do_not_end_an_association() {
 #[test]
 fn without_a_certificate_clients_are_told() {
     let mut world = World::new();
-    world.associations.set(Settings::new(None, LIMITS));
+    world
+        .associations
+        .settings
+        .store(Arc::new(Settings::new(None, LIMITS)));
     let hello = Client::new(Version::Dtls12, 1000, world.now)
         .poll()
         .remove(0);

@@ -20,8 +20,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use turn_proto::framing::MAX_FRAME;
 
-use crate::certificate::CertificateError;
+use crate::certificate::{CertificateError, Reload};
 use crate::config::{Config, ConnectionLimits};
+use crate::dtls::{self, SharedSettings};
 use crate::udp::sys;
 use certificate::TlsContext;
 pub use connection::{Arrived, Brought};
@@ -40,7 +41,7 @@ const KEPT: usize = 24 << 10;
 /// What the listeners of all workers have in common.
 #[derive(Debug)]
 pub struct Listening {
-    /// The certificate shown to TLS clients.
+    /// The certificates shown to TLS and DTLS clients.
     pub tls: TlsContext,
     /// What was accepted, refused and closed.
     pub tally: Tally,
@@ -48,20 +49,24 @@ pub struct Listening {
     limits: ArcSwap<ConnectionLimits>,
     /// Connections that leave descriptors for relay sockets and for the node itself.
     affordable: usize,
+    dtls: SharedSettings,
 }
 
 impl Listening {
     /// That of a node which starts.
     ///
     /// # Errors
-    /// When the certificate cannot be used.
+    /// When a certificate cannot be used.
     pub fn new(config: &Config) -> Result<Self, CertificateError> {
+        let tls = TlsContext::load(&config.certificate_files())?;
+        let dtls = dtls_settings(&tls, &config.connections);
         Ok(Self {
-            tls: TlsContext::load(config.tls.as_ref())?,
+            tls,
             tally: Tally::default(),
             gate: Gate::default(),
             limits: ArcSwap::from_pointee(config.connections.clone()),
             affordable: affordable_connections(),
+            dtls: Arc::new(ArcSwap::from_pointee(dtls)),
         })
     }
 
@@ -74,12 +79,43 @@ impl Listening {
     /// Holds connections, those that exist too, to other limits from now on.
     pub fn set_limits(&self, limits: &ConnectionLimits) {
         self.limits.store(Arc::new(limits.clone()));
+        self.dtls.store(Arc::new(dtls_settings(&self.tls, limits)));
+    }
+
+    /// What DTLS associations are made with and held to.
+    #[must_use]
+    pub fn dtls(&self) -> SharedSettings {
+        Arc::clone(&self.dtls)
+    }
+
+    /// Reads the certificates again, if their files changed or `always`; `unix` is the time.
+    pub fn reload_certificates(&self, always: bool, unix: u64) -> Reload {
+        let Some(certificates) = self.tls.certificates() else {
+            return Reload::Same;
+        };
+        let reload = certificates.reload(always, unix);
+        if reload == Reload::Exchanged {
+            let dtls = dtls_settings(&self.tls, &self.limits.load());
+            self.dtls.store(Arc::new(dtls));
+        }
+        reload
     }
 
     /// Connections that the node may have at once.
     fn most_connections(&self) -> usize {
         self.limits.load().max.min(self.affordable)
     }
+}
+
+fn dtls_settings(tls: &TlsContext, limits: &ConnectionLimits) -> dtls::Settings {
+    let certificate = tls.certificates().and_then(|found| found.dtls());
+    let limits = dtls::Limits {
+        handshake: limits.handshake_timeout,
+        idle: limits.max_allocate_timeout,
+        max: limits.max,
+        max_half_open_per_source: dtls::MAX_HALF_OPEN_PER_SOURCE.min(limits.max_per_source),
+    };
+    dtls::Settings::new(certificate, limits)
 }
 
 /// Each session over TCP takes two descriptors, and those over UDP, the store and the API must not

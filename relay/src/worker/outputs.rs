@@ -205,6 +205,9 @@ impl Core {
             Output::Transmit { tuple, message } if is_stream(&tuple) => {
                 self.answer_stream(now, &tuple, &message);
             }
+            Output::Transmit { tuple, message } if tuple.transport == Transport::Dtls => {
+                self.dtls.send(now.mono, tuple, &[&message]);
+            }
             Output::Transmit { tuple, message } => {
                 let sent = self
                     .listener(tuple.server)
@@ -221,6 +224,9 @@ impl Core {
                 if let Some(local) = self.relays.remove(relay) {
                     self.ports.close(local);
                 }
+            }
+            Output::Disconnect { tuple } if tuple.transport == Transport::Dtls => {
+                self.dtls.close(now.mono, tuple);
             }
             Output::Disconnect { tuple } => self.disconnect(now, &tuple),
             // Connections of peers: nobody asks for them while TCP relaying is off.

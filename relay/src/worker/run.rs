@@ -11,14 +11,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll};
 use shared::Transport;
+use turn_proto::demux::Protocol;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
 use turn_proto::server::Forward;
 use turn_proto::{Now, Server};
 
+use super::dtls;
 use super::mailbox::{Mail, NewsSender};
 use super::outputs::{Relays, is_stream};
 use super::ports::PortPool;
 use super::token::{self, Source};
+use crate::dtls::{Associations, Outbox};
 use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
 use crate::udp::batch::{RECV_SLOTS, RecvBatch, SendBatch, SendQueue};
 
@@ -55,6 +58,9 @@ pub(super) struct Core {
     pub(super) listeners: Vec<Listener>,
     pub(super) relays: Relays,
     pub(super) streams: Streams,
+    pub(super) dtls: Associations,
+    /// An outbox that nobody uses, for its memory.
+    pub(super) spare_outbox: Outbox,
 }
 
 /// A listening socket of this worker.
@@ -62,6 +68,8 @@ pub(super) struct Core {
 pub(super) struct Listener {
     pub(super) address: SocketAddr,
     pub(super) socket: UdpSocket,
+    serves_udp: bool,
+    serves_dtls: bool,
     ready: bool,
 }
 
@@ -91,6 +99,7 @@ impl Worker {
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
         let registry = poll.registry().try_clone()?;
+        let dtls = dtls::associations(&listening)?;
         let mut streams = Streams::new(listening, registry, |id| Source::Stream(id).token());
         for share in shares {
             if let Some(socket) = share.tcp {
@@ -108,6 +117,8 @@ impl Worker {
             listeners.push(Listener {
                 address,
                 socket,
+                serves_udp: share.transports.contains(&Transport::Udp),
+                serves_dtls: share.transports.contains(&Transport::Dtls),
                 ready: false,
             });
         }
@@ -121,6 +132,8 @@ impl Worker {
                 listeners,
                 relays,
                 streams,
+                dtls,
+                spare_outbox: Outbox::default(),
             },
             inbox,
             ready: VecDeque::new(),
@@ -140,20 +153,24 @@ impl Worker {
                 return Ok(());
             }
             self.read_sockets(now, &mut buffers);
-            if self
-                .core
-                .server
-                .poll_timeout()
-                .is_some_and(|at| at <= now.mono)
-            {
-                self.core.server.handle_timeout(now);
-                self.core.drain_outputs(now);
-            }
+            self.timers(now);
+            self.core.pump_dtls(now, &mut buffers.send);
             self.tend_streams(now);
             if self.next_sweep <= now.mono {
                 self.core.ports.sweep(now.mono);
                 self.next_sweep = now.mono + SWEEP;
             }
+        }
+    }
+
+    fn timers(&mut self, now: Now) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
+        if is_due(self.core.server.poll_timeout()) {
+            self.core.server.handle_timeout(now);
+            self.core.drain_outputs(now);
+        }
+        if is_due(self.core.dtls.poll_timeout()) {
+            self.core.dtls_timers(now);
         }
     }
 
@@ -166,6 +183,7 @@ impl Worker {
             let timers = [
                 self.core.server.poll_timeout(),
                 self.core.streams.poll_timeout(),
+                self.core.dtls.poll_timeout(),
             ];
             let next = timers.into_iter().flatten().min();
             next.unwrap_or(self.next_sweep)
@@ -270,6 +288,8 @@ impl Core {
         let Listener {
             address: server,
             ref socket,
+            serves_udp,
+            serves_dtls,
             ..
         } = self.listeners[index];
         let descriptor = socket.as_raw_fd();
@@ -282,14 +302,24 @@ impl Core {
             for datagram in receive.datagrams() {
                 // One that is too long for its slot counts as malformed, as an empty one does.
                 let (client, bytes) = datagram.unwrap_or((server, &[]));
-                let tuple = FiveTuple {
+                let mut tuple = FiveTuple {
                     client,
                     server,
                     transport: Transport::Udp,
                 };
+                if serves_dtls && Protocol::of(bytes) == Protocol::Dtls {
+                    tuple.transport = Transport::Dtls;
+                    self.dtls.handle_datagram(now.mono, tuple, bytes);
+                    continue;
+                }
+                if !serves_udp {
+                    continue;
+                }
                 let forward = self.server.handle_client(now, tuple, bytes);
                 self.dispatch(now, forward, &mut batch);
             }
+            drop(batch);
+            self.pump_dtls(now, send);
             if count < RECV_SLOTS {
                 return Drained::Yes;
             }
@@ -359,6 +389,16 @@ impl Core {
             }) if is_stream(&tuple) => {
                 let padding = &[0; 3][..usize::from(pad)];
                 self.relay_to_stream(now, &tuple, [header.as_slice(), payload, padding]);
+            }
+            Some(Forward::ToClient {
+                tuple,
+                header,
+                payload,
+                pad,
+            }) if tuple.transport == Transport::Dtls => {
+                let padding = &[0; 3][..usize::from(pad)];
+                let parts = [header.as_slice(), payload, padding];
+                self.dtls.send(now.mono, tuple, &parts);
             }
             Some(Forward::ToClient {
                 tuple,
