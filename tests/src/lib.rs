@@ -4,6 +4,7 @@ pub mod address;
 pub mod admin;
 pub mod bench;
 pub mod browser;
+pub mod certificate;
 pub mod client;
 pub mod cluster;
 pub mod coturn;
