@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use kit::certificate::TestCertificate;
 use kit::coturn::{Totals, Uclient, Way};
 use kit::node::{Node, NodeOptions, stored_login};
 
@@ -106,6 +107,25 @@ fn indications_over_tcp_lose_nothing_on_two_workers() {
 fn clients_over_tcp_among_themselves_lose_nothing_on_four_workers() {
     let options = NodeOptions::default();
     assert_nothing_lost(&run_with(Way::ClientToClient, 4, &["-t"], options));
+}
+
+fn run_over_dtls(way: Way) -> Totals {
+    let pair = TestCertificate::ecdsa();
+    let options = NodeOptions {
+        end: pair.section(),
+        ..NodeOptions::default()
+    };
+    run_with(way, 2, &["-S"], options)
+}
+
+#[test]
+fn dtls_loses_nothing_by_channels() {
+    assert_nothing_lost(&run_over_dtls(Way::Channels));
+}
+
+#[test]
+fn dtls_loses_nothing_by_indications() {
+    assert_nothing_lost(&run_over_dtls(Way::Indications));
 }
 
 #[test]
