@@ -33,7 +33,7 @@ async fn turnadmin_adds_and_deletes_users_that_we_see(world: &World) {
     world.turnadmin(&["-a", "-u", "gorst", "-r", "north.gov", "-p", "hero"]);
     told(&mut changes, |change| *change == user).await;
     let stored = world.store.user(&north, "gorst").await.unwrap().unwrap();
-    assert_eq!(stored.key.expose()[..4], [0x7d, 0xa2, 0x27, 0x0c]);
+    assert_eq!(stored.keys.md5.expose()[..4], [0x7d, 0xa2, 0x27, 0x0c]);
     wait_for_async(
         "the page to hold the user",
         Duration::from_secs(5),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 mod cluster;
+mod credentials;
 mod documents;
 mod foreign;
 mod mailboxes;

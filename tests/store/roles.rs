@@ -164,7 +164,7 @@ async fn a_relay_changes_no_user_realm_or_other_node() {
     refused(relay.post(&Mailbox::Node(other), vec![1]).await);
     refused(relay.audit(None, 1).await);
     let user = gateway.user(&north, "gorst").await.unwrap().unwrap();
-    assert_eq!(user.key, key(1), "nothing of it came through");
+    assert_eq!(user.keys, key(1), "nothing of it came through");
     drop(server);
 }
 

@@ -22,7 +22,7 @@ async fn a_user_is_created_changed_and_deleted(world: &World) {
     store.put_user(&north, "gorst", &key(1)).await.unwrap();
     store.put_user(&north, "gorst", &key(2)).await.unwrap();
     let user = world.other.user(&north, "gorst").await.unwrap().unwrap();
-    assert_eq!((user.key, user.record), (key(2), UserRecord::default()));
+    assert_eq!((user.keys, user.record), (key(2), UserRecord::default()));
     assert!(
         store
             .user(&realm("south.gov"), "gorst")
@@ -62,7 +62,7 @@ async fn a_record_needs_a_user_and_survives_a_new_password(world: &World) {
     );
     store.put_user(&north, "gorst", &key(2)).await.unwrap();
     let user = store.user(&north, "gorst").await.unwrap().unwrap();
-    assert_eq!((user.key, &user.record), (key(2), &record));
+    assert_eq!((user.keys, &user.record), (key(2), &record));
     let page = store.users(Some(&north), None, 10).await.unwrap();
     assert_eq!(page[0].record, record);
     store.delete_user(&north, "gorst").await.unwrap();
@@ -147,7 +147,7 @@ async fn hostile_names_stay_one_user(world: &World) {
     for (i, name) in names.iter().enumerate() {
         let user = world.other.user(&north, name).await.unwrap().unwrap();
         assert_eq!(
-            (user.key, user.record.note),
+            (user.keys, user.record.note),
             (key(i as u8), format!("number {i}")),
             "{name:?}"
         );

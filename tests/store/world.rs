@@ -8,7 +8,7 @@ use std::time::Duration;
 use kit::redis::{PASSWORD, RedisServer};
 use relay::store::redis::{RedisOptions, RedisStore};
 use relay::store::sqlite::SqliteStore;
-use relay::store::{Change, Store, StoredKey};
+use relay::store::{Change, Store, StoredKey, UserKeys};
 use shared::Realm;
 use tempfile::TempDir;
 use tokio::sync::broadcast;
@@ -117,8 +117,9 @@ pub(crate) fn realm(name: &str) -> Realm {
     name.parse().unwrap()
 }
 
-pub(crate) fn key(byte: u8) -> StoredKey {
-    StoredKey::new([byte; 16])
+/// Keys as another tool would leave them.
+pub(crate) fn key(byte: u8) -> UserKeys {
+    UserKeys::coturns(StoredKey::new([byte; 16]))
 }
 
 /// Waits until `wanted` is told, within the promised second.

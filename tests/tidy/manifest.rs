@@ -15,6 +15,7 @@ const ALLOWED: [(&str, &[&str]); 2] = [
             "serde",
             "serde_json",
             "thiserror",
+            "unicode-normalization",
             "unicode-width",
             "zeroize",
         ],

@@ -29,6 +29,8 @@ enum Kind {
     Texts,
     /// One character.
     Character,
+    /// `true` or `false`.
+    Flag,
     /// Text.
     Text,
 }
@@ -42,7 +44,7 @@ const fn key(name: &'static str, kind: Kind, help: &'static str, example: &'stat
     }
 }
 
-const KEYS: [Key; 10] = [
+const KEYS: [Key; 12] = [
     key(
         "max_sessions",
         Kind::Limit,
@@ -97,6 +99,18 @@ const KEYS: [Key; 10] = [
         "Between expiry and user in usernames",
         "\":\"",
     ),
+    key(
+        "password_algorithms",
+        Kind::Texts,
+        "Offered to clients of RFC 8489; none: md5 without saying so",
+        "[\"sha-256\", \"md5\"]",
+    ),
+    key(
+        "username_anonymity",
+        Kind::Flag,
+        "Clients send a hash for their name; not beside secrets",
+        "true",
+    ),
     key("note", Kind::Text, "For operators", "\"call centre\""),
 ];
 
@@ -137,6 +151,7 @@ impl Key {
             Kind::Limit => Value::Null,
             Kind::Ranges | Kind::Texts => json!([]),
             Kind::Text => json!(""),
+            Kind::Flag => json!(false),
             Kind::Seconds | Kind::Character => to_map(&RealmDocument::default())[self.name].clone(),
         }
     }
@@ -165,6 +180,11 @@ impl Key {
                     .filter(|item| !item.is_empty());
                 Ok(items.map(Value::from).collect())
             }
+            Kind::Flag => match text {
+                "true" => Ok(json!(true)),
+                "false" => Ok(json!(false)),
+                _ => Err(fail("true or false")),
+            },
             Kind::Character | Kind::Text => Ok(json!(text)),
         }
     }
@@ -194,6 +214,7 @@ fn to_map(document: &RealmDocument) -> Map<String, Value> {
         let empty = match key.kind {
             Kind::Limit => Value::Null,
             Kind::Ranges | Kind::Texts => json!([]),
+            Kind::Flag => json!(false),
             Kind::Seconds | Kind::Character | Kind::Text => json!(""),
         };
         map.entry(key.name).or_insert(empty);

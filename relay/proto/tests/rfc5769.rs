@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
-use turn_proto::auth::credential::LongTermKey;
+use hmac::{Hmac, KeyInit, Mac};
+use turn_proto::auth::credential::{LongTermKey, Sha256Key, userhash};
 use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
 
 const PASSWORD: &[u8] = b"VOkJxbRl1RmTxUk/WvJxBt";
@@ -147,4 +148,28 @@ fn one_flipped_bit_anywhere_fails_the_fingerprint_or_the_frame() {
             "bit {bit}"
         );
     }
+}
+
+/// RFC 8489 B.1. It is no message: its header says 0x9c bytes where 0x88 follow, and its value was
+/// computed with that. Name hash and key are right nevertheless.
+const SHA256_REQUEST: &str = "\
+    0001009c 2112a442 78ad3433 c6ad72c0 29da412e 001e0020 \
+    4a3cf38f ef6992bd a952c678 0417da0f 24819415 569e60b2 \
+    05c46e41 407f1704 00150029 6f624d61 744a6f73 32414141 \
+    43662f2f 3439396b 39353464 364f4c33 346f4c39 46535476 \
+    79363473 41000000 0014000b 6578616d 706c652e 6f726700 \
+    001c0020 e4686c8f 0edeb590 13e07090 010a93ef ccbccc54 \
+    4c0a45d9 f830aa6d 6f735a01";
+
+#[test]
+fn the_sample_of_rfc_8489_has_our_userhash_and_sha256_key() {
+    let vector = bytes(SHA256_REQUEST);
+    assert!(Message::parse(&vector).is_err());
+    let name = "\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}";
+    assert_eq!(vector[24..56], userhash(name, "example.org"));
+    let key = Sha256Key::derive(name, "example.org", "TheMatrIX");
+    let (covered, value) = vector.split_at(vector.len() - 36);
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    mac.update(covered);
+    assert_eq!(mac.finalize().into_bytes()[..], value[4..]);
 }

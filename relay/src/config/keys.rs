@@ -325,6 +325,8 @@ pub(super) const REALM_KEYS: &[&str] = &[
     "denied_peers",
     "origins",
     "rest_separator",
+    "password_algorithms",
+    "username_anonymity",
     "note",
     "users",
     "secrets",

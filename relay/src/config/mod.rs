@@ -29,7 +29,7 @@ use std::time::Duration;
 use shared::api::{NodeRole, RealmDocument};
 use shared::{IpRange, NodeId, Realm, Secret, Transport};
 
-use crate::store::StoredKey;
+use crate::store::UserKeys;
 
 pub use args::{Args, Task};
 pub use error::{ConfigError, ConfigErrors, Origin};
@@ -249,6 +249,8 @@ pub struct ConfigRealm {
     pub document: RealmDocument,
     /// Users with long-term credentials.
     pub users: Vec<ConfigUser>,
+    /// The names of these users by their USERHASH.
+    pub userhashes: std::collections::HashMap<[u8; 32], String>,
     /// Secrets for time-limited credentials.
     pub secrets: Vec<Secret<String>>,
 }
@@ -258,8 +260,8 @@ pub struct ConfigRealm {
 pub struct ConfigUser {
     /// The name.
     pub name: String,
-    /// The key, derived from the password if the file gave that.
-    pub key: StoredKey,
+    /// The keys, derived from the password if the file gave that.
+    pub keys: UserKeys,
 }
 
 /// Peer rules of the node.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use shared::api::RealmDocument;
-use shared::{IpRange, Realm, Secret, Username, WebOrigin, units};
-use turn_proto::auth::credential::LongTermKey;
+use shared::{
+    IpRange, PasswordAlgorithm, Realm, Secret, Username, WebOrigin, opaque_string, units,
+};
 
 use super::cluster_key::parse_hex;
 use super::error::Origin;
@@ -12,6 +13,8 @@ use super::file::{Item, Value};
 use super::keys::{REALM_KEYS, USER_KEYS, remedy_for_unknown};
 use super::source::Reader;
 use super::{ConfigRealm, ConfigUser};
+use crate::store::UserKeys;
+use crate::store::user_keys::hash_of;
 
 /// Passwords and secrets that stand in samples and manuals: whoever scans for relays tries them.
 const SAMPLES: &[&str] = &[
@@ -118,7 +121,11 @@ impl Section<'_, '_> {
         }
         let users = self.users(&name);
         let secrets = self.secrets(&name);
+        let hashes = users
+            .iter()
+            .map(|user| (hash_of(&name, &user.name), user.name.clone()));
         ConfigRealm {
+            userhashes: hashes.collect(),
             name,
             document,
             users,
@@ -153,6 +160,8 @@ impl Section<'_, '_> {
             denied_peers: self.ranges("denied_peers"),
             origins: self.origins(),
             rest_separator: self.separator().unwrap_or(default.rest_separator),
+            password_algorithms: self.password_algorithms(),
+            username_anonymity: self.flag("username_anonymity"),
             note: self.note(),
             extra: default.extra,
         }
@@ -244,6 +253,40 @@ impl Section<'_, '_> {
         origins.map(|origin| origin.to_string()).collect()
     }
 
+    fn password_algorithms(&mut self) -> Vec<PasswordAlgorithm> {
+        const KEY: &str = "realm.password_algorithms";
+        const FORM: &str = "\"md5\" or \"sha-256\"";
+        let Some(item) = self.table.get("password_algorithms").cloned() else {
+            return Vec::new();
+        };
+        let items = match item.value {
+            Value::List(items) => items,
+            _ => vec![item],
+        };
+        let algorithms = items.iter();
+        algorithms
+            .filter_map(|item| self.reader.entry(KEY, item, FORM))
+            .collect()
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        let Some(item) = self.table.get(key).cloned() else {
+            return false;
+        };
+        match item.value {
+            Value::Boolean(flag) => flag,
+            _ => {
+                self.wrong(
+                    key,
+                    &item,
+                    "is neither true nor false",
+                    "write true or false",
+                );
+                false
+            }
+        }
+    }
+
     fn separator(&mut self) -> Option<char> {
         let item = self.table.get("rest_separator").cloned()?;
         self.reader.entry(
@@ -315,12 +358,24 @@ impl Section<'_, '_> {
             return None;
         };
         let wanted = "1 to 508 bytes of text in quotes";
-        let name = self
+        let given = self
             .reader
             .entry::<Username>("realm.users.name", name, wanted)?;
-        let key = match (table.get("password"), table.get("key")) {
-            (Some(password), None) => self.key_of_password(realm, &name, password),
-            (None, Some(key)) => self.key_in_hex(key),
+        // As clients send it (RFC 8489 §14.3).
+        let prepared = opaque_string(given.as_str()).map(|name| name.parse::<Username>());
+        let Ok(Ok(name)) = prepared else {
+            let problem = "has a control, invisible or private character";
+            let remedy = "choose another name";
+            self.reader
+                .error(&name.origin, "realm.users.name", problem, remedy);
+            return None;
+        };
+        let keys = match (table.get("password"), table.get("key")) {
+            (Some(password), None) => self.keys_of_password(realm, &name, password),
+            (None, Some(key)) => {
+                let key = self.key_in_hex(key);
+                key.map(|key| UserKeys::coturns(Secret::new(key)))
+            }
             _ => {
                 let remedy = "give each user either password or key (32 hex digits)";
                 self.reader.error(
@@ -334,11 +389,16 @@ impl Section<'_, '_> {
         }?;
         Some(ConfigUser {
             name: name.as_str().to_owned(),
-            key: Secret::new(key),
+            keys,
         })
     }
 
-    fn key_of_password(&mut self, realm: &Realm, name: &Username, item: &Item) -> Option<[u8; 16]> {
+    fn keys_of_password(
+        &mut self,
+        realm: &Realm,
+        name: &Username,
+        item: &Item,
+    ) -> Option<UserKeys> {
         const KEY: &str = "realm.users.password";
         let Value::Text(password) = &item.value else {
             self.reader
@@ -362,7 +422,12 @@ impl Section<'_, '_> {
                 item.origin
             ));
         }
-        Some(*LongTermKey::derive(name.as_str(), realm.as_str(), password).as_bytes())
+        if let Err(error) = opaque_string(password) {
+            let problem = format!("has {error}");
+            self.reader
+                .error(&item.origin, KEY, problem, "choose another one");
+        }
+        Some(UserKeys::derive(name.as_str(), realm.as_str(), password))
     }
 
     fn key_in_hex(&mut self, item: &Item) -> Option<[u8; 16]> {

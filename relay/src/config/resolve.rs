@@ -401,6 +401,7 @@ fn realms(reader: &mut Reader<'_>, per_user: Option<u32>) -> (Realm, Vec<ConfigR
             name,
             document,
             users: Vec::new(),
+            userhashes: std::collections::HashMap::new(),
             secrets: Vec::new(),
         });
     }

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared::{Realm, Username, WorkerId};
-use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
-use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, UserCredential};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, Sha256Key, UserCredential};
 use turn_proto::server::Command;
 
 use super::hub::Hub;
 use crate::config::Config;
-use crate::store::{Change, StoredUser};
+use crate::store::{Change, StoredUser, UserKeys};
 
 /// Conversations with the store at the same time.
 const CONCURRENCY: usize = 64;
@@ -30,6 +30,8 @@ type Name = (Realm, Username);
 pub(super) struct Credentials {
     state: Mutex<State>,
     permits: Semaphore,
+    /// USERHASHes being looked up.
+    hashes: Arc<Semaphore>,
     /// Counts the changes of users: an answer read before one is not given.
     changes: AtomicU64,
 }
@@ -46,6 +48,7 @@ impl Default for Credentials {
         Self {
             state: Mutex::default(),
             permits: Semaphore::new(CONCURRENCY),
+            hashes: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             changes: AtomicU64::new(0),
         }
     }
@@ -54,6 +57,11 @@ impl Default for Credentials {
 impl Credentials {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for one more USERHASH to be looked up.
+    pub(super) fn hash_slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.hashes).try_acquire_owned().ok()
     }
 
     /// Drops what is known about a name.
@@ -153,8 +161,8 @@ async fn read_until_stable(hub: &Hub, name: &Name) -> CredentialAnswer {
 fn judge(user: Option<StoredUser>) -> CredentialAnswer {
     match user {
         Some(user) if !user.record.disabled => CredentialAnswer::Known(UserCredential {
-            key: LongTermKey::from_bytes(*user.key.expose()),
             max_sessions: user.record.max_sessions,
+            ..of_keys(&user.keys)
         }),
         _ => CredentialAnswer::Unknown,
     }
@@ -168,11 +176,16 @@ pub(super) fn configured(config: &Config, realm: &Realm, name: &str) -> Option<U
         .iter()
         .find(|candidate| candidate.name == *realm)?;
     let user = realm.users.iter().find(|user| user.name == name)?;
-    let key = LongTermKey::from_bytes(*user.key.expose());
-    Some(UserCredential {
-        key,
+    Some(of_keys(&user.keys))
+}
+
+fn of_keys(keys: &UserKeys) -> UserCredential {
+    let sha256 = keys.sha256.as_ref();
+    UserCredential {
+        key: LongTermKey::from_bytes(*keys.md5.expose()),
+        sha256: sha256.map(|key| Sha256Key::from_bytes(*key.expose())),
         max_sessions: None,
-    })
+    }
 }
 
 fn answer(hub: &Hub, worker: WorkerId, name: Name, answer: CredentialAnswer) {
@@ -219,6 +232,10 @@ pub(super) fn apply(hub: &Hub, change: &Change) {
         }
         Change::Realm { .. } => {
             hub.keeper.want_realms();
+            hub.policy_stale.notify_one();
+        }
+        Change::OauthKeys => {
+            hub.keeper.want_oauth_keys();
             hub.policy_stale.notify_one();
         }
         Change::Document { .. } => hub.documents.stale.notify_one(),

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use turn_proto::server::{Command, Event, Refused, SessionSnapshot, UsageReport};
 
 use super::clock::Moment;
-use super::credentials;
 use super::hub::Hub;
 use super::waiters::News;
+use super::{credentials, userhash};
 use crate::worker::WorkerNews;
 
 /// News taken at once before the books are let go.
@@ -46,6 +46,7 @@ fn take(hub: &Arc<Hub>, worker: WorkerId, news: WorkerNews) {
         WorkerNews::Lookup { realm, username } => {
             credentials::look_up(hub, worker, realm, username);
         }
+        WorkerNews::LookupHash { realm, hash } => userhash::look_up(hub, worker, realm, hash),
         WorkerNews::Overflowed => ask_for_snapshot(hub, worker),
     }
 }

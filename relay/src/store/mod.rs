@@ -5,9 +5,11 @@
 
 pub(crate) mod coturn;
 pub mod document;
+pub mod oauth;
 pub(crate) mod record;
 pub mod redis;
 pub mod sqlite;
+pub(crate) mod user_keys;
 
 use std::time::Duration;
 
@@ -18,9 +20,8 @@ use shared::{NodeId, Realm, Secret, SessionId};
 use tokio::sync::broadcast;
 
 pub use document::StoredDocument;
-
-/// A long-term key as coturn stores it: MD5(username ":" realm ":" password) (RFC 8489 §9.2.2).
-pub type StoredKey = Secret<[u8; 16]>;
+pub use oauth::StoredOauthKey;
+pub use user_keys::{StoredKey, StoredSha256Key, UserKeys};
 
 /// The store. Every method is one short conversation with a deadline of its own (500 ms unless the
 /// method says otherwise) and may be retried: none of them depends on the one before.
@@ -36,8 +37,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// One user: its key and record, or `None` when there is no key.
     async fn user(&self, realm: &Realm, name: &str) -> Result<Option<StoredUser>, StoreError>;
-    /// Creates a user or replaces its key; the record is kept.
-    async fn put_user(&self, realm: &Realm, name: &str, key: &StoredKey) -> Result<(), StoreError>;
+    /// Whose USERHASH it is (RFC 8489 §14.4): one look into an index, which users that other tools
+    /// wrote are in at the latest five seconds later. The user may be gone by now.
+    async fn user_by_hash(
+        &self,
+        realm: &Realm,
+        hash: &[u8; 32],
+    ) -> Result<Option<String>, StoreError>;
+    /// Creates a user or replaces its keys; the record is kept.
+    async fn put_user(&self, realm: &Realm, name: &str, keys: &UserKeys) -> Result<(), StoreError>;
     /// Replaces the record of a user; `false` when there is no such user.
     async fn put_user_record(
         &self,
@@ -66,6 +74,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn put_secret(&self, realm: &Realm, secret: &StoredSecret) -> Result<(), StoreError>;
     /// Removes a secret by value; `false` when it was not there.
     async fn delete_secret(&self, realm: &Realm, value: &str) -> Result<bool, StoreError>;
+
+    // --- keys of third-party authorization: coturn's ---
+
+    /// All keys (256 at most) that can decrypt a token, in the order of their kids. Those that
+    /// other tools wrote are among them, at the latest a minute later.
+    async fn oauth_keys(&self) -> Result<Vec<StoredOauthKey>, StoreError>;
+    /// Adds or replaces a key.
+    async fn put_oauth_key(&self, key: &StoredOauthKey) -> Result<(), StoreError>;
+    /// Removes a key; `false` when there was none.
+    async fn delete_oauth_key(&self, kid: &str) -> Result<bool, StoreError>;
 
     // --- realms: one document each ---
 
@@ -198,6 +216,8 @@ pub enum Change {
         /// The realm.
         realm: Realm,
     },
+    /// The keys of third-party authorization.
+    OauthKeys,
     /// A realm's document or options.
     Realm {
         /// The realm.
@@ -255,8 +275,8 @@ pub struct StoredUser {
     pub realm: Realm,
     /// The name.
     pub name: String,
-    /// coturn's key.
-    pub key: StoredKey,
+    /// Its keys.
+    pub keys: UserKeys,
     /// What coturn has no place for.
     pub record: UserRecord,
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use mio::Waker;
 use shared::{Realm, Username, WorkerId};
 use tokio::sync::mpsc;
+use turn_proto::auth::parking::Userhash;
 use turn_proto::server::{Command, Event};
 
 /// Commands waiting for one worker: policy swaps, kills and credential answers of one busy second.
@@ -23,6 +24,13 @@ pub enum WorkerNews {
         realm: Realm,
         /// The full STUN USERNAME.
         username: Username,
+    },
+    /// The user with a USERHASH has to be found; answer with [`Command::Userhash`].
+    LookupHash {
+        /// The realm.
+        realm: Realm,
+        /// What is asked for.
+        hash: Userhash,
     },
     /// News were lost because the queue was full; answer with [`Command::Snapshot`].
     Overflowed,

@@ -237,6 +237,9 @@ impl Core {
             Output::LookupCredential { realm, username } => {
                 self.news.send(WorkerNews::Lookup { realm, username });
             }
+            Output::LookupUserhash { realm, hash } => {
+                self.news.send(WorkerNews::LookupHash { realm, hash });
+            }
             Output::Event(event) => self.news.send(WorkerNews::Event(event)),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IpRange, Realm, WebOrigin};
+use crate::{IpRange, PasswordAlgorithm, Realm, WebOrigin};
 
 /// The settings of a realm. Absent limits mean "no limit"; unknown fields are kept, so that an
 /// older node never drops what a newer one wrote.
@@ -34,6 +34,16 @@ pub struct RealmDocument {
     pub origins: Vec<String>,
     /// Separates expiry and user in time-limited usernames (TURN REST); one character.
     pub rest_separator: char,
+    /// What clients may make their key with, in order of preference (PASSWORD-ALGORITHMS, RFC 8489
+    /// §9.2.4); each once. None: nothing is offered, and all use MD5. The list goes out before a
+    /// name is known: with `sha-256` first, users who have coturn's MD5 key only are refused to
+    /// clients that know both.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub password_algorithms: Vec<PasswordAlgorithm>,
+    /// Whether clients are told to send a hash for their name (USERHASH, RFC 8489 §14.4). Never
+    /// offered while the realm has shared secrets: a time-limited name cannot be found by its hash.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub username_anonymity: bool,
     /// For operators.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
@@ -79,6 +89,11 @@ impl RealmDocument {
         }
         if self.rest_separator.is_alphanumeric() || self.rest_separator.is_control() {
             errors.push("rest_separator: one punctuation character, usually ':'".to_owned());
+        }
+        let offered = &self.password_algorithms;
+        let once = |one| offered.iter().filter(|other| *other == one).count() == 1;
+        if !offered.iter().all(once) {
+            errors.push("password_algorithms: md5 and sha-256, each once at most".to_owned());
         }
         if self.note.len() > 1000 {
             errors.push("note: at most 1000 bytes".to_owned());
@@ -127,6 +142,8 @@ impl Default for RealmDocument {
             denied_peers: Vec::new(),
             origins: Vec::new(),
             rest_separator: ':',
+            password_algorithms: Vec::new(),
+            username_anonymity: false,
             note: String::new(),
             extra: serde_json::Map::new(),
         }

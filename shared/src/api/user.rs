@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Realm;
+use crate::{PasswordAlgorithm, Realm};
 
 /// One row of the user list: stored users and users that only have sessions (TURN REST).
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -24,6 +24,10 @@ pub struct UserView {
     /// For operators.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// What a client can make its key with (RFC 8489 §18.5); none for users that are not stored.
+    /// `md5` alone: another tool wrote the key, and setting the password again adds the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub algorithms: Vec<PasswordAlgorithm>,
     /// Refused until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_until_ms: Option<u64>,

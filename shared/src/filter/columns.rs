@@ -131,6 +131,7 @@ pub const USER_COLUMNS: &[Column] = &[
     column("stored", Flag, "whether the store holds a key"),
     column("disabled", Flag, "whether it is switched off"),
     column("blocked", Flag, "whether it is refused for a while"),
+    column("keys", Text, "any of md5 and sha-256"),
     column("note", Text, "operator's note"),
 ];
 

@@ -181,6 +181,10 @@ impl Row for UserView {
             "stored" => visit(Value::Flag(self.stored)),
             "disabled" => visit(Value::Flag(self.disabled)),
             "blocked" => visit(Value::Flag(self.blocked_until_ms.is_some())),
+            "keys" => self
+                .algorithms
+                .iter()
+                .for_each(|algorithm| text(visit, algorithm.as_str())),
             "note" => text(visit, &self.note),
             _ => {}
         }

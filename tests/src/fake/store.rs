@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use relay::store::{
-    Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument, StoredKey, StoredRealm,
-    StoredSecret, StoredToken, StoredUser, UserRecord,
+    Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm,
+    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument};
 use shared::{NodeId, Realm, SessionId};
@@ -89,7 +89,11 @@ macro_rules! pass_on {
 pass_on! {
     ping() -> ();
     user(realm: &Realm, name: &str) -> Option<StoredUser>;
-    put_user(realm: &Realm, name: &str, key: &StoredKey) -> ();
+    user_by_hash(realm: &Realm, hash: &[u8; 32]) -> Option<String>;
+    put_user(realm: &Realm, name: &str, keys: &UserKeys) -> ();
+    oauth_keys() -> Vec<StoredOauthKey>;
+    put_oauth_key(key: &StoredOauthKey) -> ();
+    delete_oauth_key(kid: &str) -> bool;
     put_user_record(realm: &Realm, name: &str, record: &UserRecord) -> bool;
     delete_user(realm: &Realm, name: &str) -> bool;
     secrets(realm: &Realm) -> Vec<StoredSecret>;

@@ -86,6 +86,16 @@ pub(super) const COLUMNS: &[Column<UserView, Model>] = &[
         cell: |u, _| Cell::new(short_number(u.rate_out_bps)),
     },
     Column {
+        title: "KEYS",
+        help: "what a client can log in with; MD5 alone: another tool set the password",
+        sort: None,
+        width: 11,
+        most: 11,
+        align: Left,
+        rank: 6,
+        cell: keys,
+    },
+    Column {
         title: "NOTE",
         help: "operator's note",
         sort: Some("note"),
@@ -106,6 +116,11 @@ fn state(user: &UserView, model: &Model) -> Cell {
         (false, true) => Cell::new("stored"),
         (false, false) => Cell::new("time-limited").tone(Tone::Faint),
     }
+}
+
+fn keys(user: &UserView, _: &Model) -> Cell {
+    let words: Vec<&str> = user.algorithms.iter().map(|one| one.as_str()).collect();
+    Cell::new(words.join(" "))
 }
 
 /// The limit in force; `*` when it is the user's own, `!` when it is reached.

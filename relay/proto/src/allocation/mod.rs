@@ -18,7 +18,7 @@ pub(crate) use permission::Permissions;
 pub(crate) use rate::TokenBucket;
 pub(crate) use table::{AllocationTable, Slot};
 
-use crate::auth::credential::LongTermKey;
+use crate::auth::credential::IntegrityKey;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId};
 use crate::policy::{Policy, RealmPolicy};
 use crate::server::{IcmpBudget, SecondRelay, SessionCounters, SessionSnapshot};
@@ -34,7 +34,7 @@ pub(crate) struct Identity {
     pub(crate) user: Arc<str>,
     pub(crate) credential_expiry: Option<u64>,
     pub(crate) secret_id: Option<Arc<str>>,
-    pub(crate) key: LongTermKey,
+    pub(crate) key: IntegrityKey,
     /// The user's own session limit.
     pub(crate) max_sessions: Option<u32>,
 }

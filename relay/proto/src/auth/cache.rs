@@ -1,22 +1,17 @@
-//! Users already looked up, per worker and bounded.
+//! What was looked up already, per worker and bounded.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::time::{Duration, Instant};
-
-use shared::{Realm, Username};
-
-use super::credential::{CredentialAnswer, UserCredential};
 
 /// How long an unknown name is not asked for again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 
-type Name = (Realm, Username);
-
 /// What the cache knows about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cached {
-    /// The user.
-    Known(UserCredential),
+pub enum Cached<V> {
+    /// What belongs to it.
+    Known(V),
     /// Nobody, as of a moment ago.
     Unknown,
     /// Nothing: ask.
@@ -24,23 +19,23 @@ pub enum Cached {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<V> {
     /// `None`: unknown until the instant.
-    credential: Option<UserCredential>,
+    value: Option<V>,
     until: Option<Instant>,
     stamp: u64,
 }
 
-/// Known users until they are forgotten, unknown ones for a second; the oldest go first.
+/// Known names until they are forgotten, unknown ones for a second; the oldest go first.
 #[derive(Debug)]
-pub struct CredentialCache {
-    entries: HashMap<Name, Entry>,
-    order: VecDeque<(u64, Name)>,
+pub struct LookupCache<K, V> {
+    entries: HashMap<K, Entry<V>>,
+    order: VecDeque<(u64, K)>,
     stamp: u64,
     capacity: usize,
 }
 
-impl CredentialCache {
+impl<K: Clone + Eq + Hash, V: Clone> LookupCache<K, V> {
     /// An empty cache for at least one name.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
@@ -55,12 +50,11 @@ impl CredentialCache {
 
     /// What is known about a name.
     #[must_use]
-    pub fn get(&self, name: &Name, now: Instant) -> Cached {
+    pub fn get(&self, name: &K, now: Instant) -> Cached<V> {
         match self.entries.get(name) {
             Some(Entry {
-                credential: Some(credential),
-                ..
-            }) => Cached::Known(credential.clone()),
+                value: Some(value), ..
+            }) => Cached::Known(value.clone()),
             Some(Entry {
                 until: Some(until), ..
             }) if now < *until => Cached::Unknown,
@@ -68,19 +62,15 @@ impl CredentialCache {
         }
     }
 
-    /// Remembers an answer; an unavailable store changes nothing.
-    pub fn put(&mut self, name: Name, answer: &CredentialAnswer, now: Instant) {
-        let (credential, until) = match answer {
-            CredentialAnswer::Known(credential) => (Some(credential.clone()), None),
-            CredentialAnswer::Unknown => (None, Some(now + UNKNOWN_FOR)),
-            CredentialAnswer::Unavailable => return,
-        };
+    /// Remembers what belongs to a name, or that nothing does.
+    pub fn put(&mut self, name: K, value: Option<V>, now: Instant) {
+        let until = value.is_none().then(|| now + UNKNOWN_FOR);
         self.stamp += 1;
         self.order.push_back((self.stamp, name.clone()));
         self.entries.insert(
             name,
             Entry {
-                credential,
+                value,
                 until,
                 stamp: self.stamp,
             },
@@ -99,18 +89,15 @@ impl CredentialCache {
         }
         if self.order.len() > 2 * self.capacity {
             let entries = &self.entries;
-            let live = |(stamp, name): &(u64, Name)| {
+            let live = |(stamp, name): &(u64, K)| {
                 entries.get(name).is_some_and(|entry| entry.stamp == *stamp)
             };
             self.order.retain(live);
         }
     }
 
-    /// Forgets one name, a realm, or everything.
-    pub fn forget(&mut self, realm: Option<&Realm>, username: Option<&Username>) {
-        let hit = |name: &Name| {
-            realm.is_none_or(|r| *r == name.0) && username.is_none_or(|u| *u == name.1)
-        };
+    /// Forgets the names that `hit` picks.
+    pub fn forget(&mut self, hit: impl Fn(&K) -> bool) {
         self.entries.retain(|name, _| !hit(name));
         self.order.retain(|(_, name)| !hit(name));
     }

@@ -1,7 +1,8 @@
 //! Long-term keys (RFC 8489 §9.2.2) and what the store says about a name.
 
 use md5::{Digest, Md5};
-use shared::Secret;
+use sha2::Sha256;
+use shared::{PasswordAlgorithm, Secret};
 
 /// The MD5 key of a long-term credential: `MD5(username ":" realm ":" password)`.
 ///
@@ -14,11 +15,8 @@ impl LongTermKey {
     /// them applies OpaqueString (RFC 8265).
     #[must_use]
     pub fn derive(username: &str, realm: &str, password: &str) -> Self {
-        let mut hash = Md5::new();
-        for part in [username, ":", realm, ":", password] {
-            hash.update(part.as_bytes());
-        }
-        Self(Secret::new(hash.finalize().into()))
+        let parts = [username, ":", realm, ":", password];
+        Self(Secret::new(digest::<Md5>(&parts).into()))
     }
 
     /// Wraps a stored key.
@@ -34,13 +32,97 @@ impl LongTermKey {
     }
 }
 
+/// The SHA-256 key of a long-term credential: `SHA-256(username ":" realm ":" password)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sha256Key(Secret<[u8; 32]>);
+
+impl Sha256Key {
+    /// Derives the key from a password, names and password as they are.
+    #[must_use]
+    pub fn derive(username: &str, realm: &str, password: &str) -> Self {
+        let parts = [username, ":", realm, ":", password];
+        Self(Secret::new(digest::<Sha256>(&parts).into()))
+    }
+
+    /// Wraps a stored key.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Secret::new(bytes))
+    }
+
+    /// The key, for an HMAC or a store write.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+}
+
+/// What USERHASH holds: `SHA-256(username ":" realm)` (RFC 8489 §14.4), names as they are.
+#[must_use]
+pub fn userhash(username: &str, realm: &str) -> [u8; 32] {
+    digest::<Sha256>(&[username, ":", realm]).into()
+}
+
+fn digest<D: Digest>(parts: &[&str]) -> md5::digest::Output<D> {
+    let mut hash = D::new();
+    parts.iter().for_each(|part| hash.update(part.as_bytes()));
+    hash.finalize()
+}
+
+/// A key that messages are signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IntegrityKey {
+    /// The key that coturn keeps, too.
+    Md5(LongTermKey),
+    /// The key of PASSWORD-ALGORITHM SHA-256.
+    Sha256(Sha256Key),
+}
+
+impl IntegrityKey {
+    /// Derives the key of an algorithm from a password.
+    #[must_use]
+    pub fn derive(
+        algorithm: PasswordAlgorithm,
+        username: &str,
+        realm: &str,
+        password: &str,
+    ) -> Self {
+        match algorithm {
+            PasswordAlgorithm::Md5 => Self::Md5(LongTermKey::derive(username, realm, password)),
+            PasswordAlgorithm::Sha256 => Self::Sha256(Sha256Key::derive(username, realm, password)),
+        }
+    }
+
+    /// The key, for an HMAC.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Md5(key) => key.as_bytes(),
+            Self::Sha256(key) => key.as_bytes(),
+        }
+    }
+}
+
 /// What is stored about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserCredential {
-    /// The key.
+    /// The MD5 key, which every user has.
     pub key: LongTermKey,
+    /// The SHA-256 key; `None` where only coturn's key is known.
+    pub sha256: Option<Sha256Key>,
     /// Sessions this user may have, where that differs from the realm's rule.
     pub max_sessions: Option<u32>,
+}
+
+impl UserCredential {
+    /// The user's key for an algorithm.
+    #[must_use]
+    pub fn key_for(&self, algorithm: PasswordAlgorithm) -> Option<IntegrityKey> {
+        match algorithm {
+            PasswordAlgorithm::Md5 => Some(IntegrityKey::Md5(self.key.clone())),
+            PasswordAlgorithm::Sha256 => self.sha256.clone().map(IntegrityKey::Sha256),
+        }
+    }
 }
 
 /// The answer to a look-up.
@@ -49,6 +131,17 @@ pub enum CredentialAnswer {
     /// The user exists and may log in.
     Known(UserCredential),
     /// No such user, or disabled: the client cannot tell.
+    Unknown,
+    /// The store does not answer: 500, and nothing is remembered.
+    Unavailable,
+}
+
+/// The answer to the question which user has a USERHASH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserhashAnswer {
+    /// This one has, or had a moment ago.
+    Known(shared::Username),
+    /// Nobody.
     Unknown,
     /// The store does not answer: 500, and nothing is remembered.
     Unavailable,

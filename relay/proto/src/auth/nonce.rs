@@ -10,19 +10,47 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use shared::Secret;
+use shared::{PasswordAlgorithm, Secret};
 use subtle::ConstantTimeEq;
 
-/// The nonce cookie with no security feature set: RFC 8489 §9.2 and §18.1.
-const COOKIE: &str = "obMatJos2AAAA";
+/// The nonce cookie before its security features (RFC 8489 §9.2).
+const COOKIE: &str = "obMatJos2";
+/// Bit 0 of the features, counted from the most significant one (§18.1).
+const PASSWORD_ALGORITHMS: u8 = 0x80;
+/// Bit 1.
+const USERNAME_ANONYMITY: u8 = 0x40;
 /// Seconds that a key is in use.
 const PERIOD: u64 = 3600;
 /// Seconds that another node's clock may be ahead.
 const MAX_SKEW: u64 = 5;
+const FEATURES_LEN: usize = 4;
 const TIME_LEN: usize = 2;
 const MAC_LEN: usize = 12;
 /// The cookie and 14 bytes in base64: a multiple of four, so that a challenge stays small.
 const NONCE_LEN: usize = 32;
+
+/// What a realm's challenge offers: its nonces say so and are good for nothing else, so that nobody
+/// on the path can take an offer out of a challenge (RFC 8489 §9.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer<'r> {
+    /// The algorithms of PASSWORD-ALGORITHMS, in order of preference; none: no such attribute.
+    pub algorithms: &'r [PasswordAlgorithm],
+    /// Whether USERHASH is understood.
+    pub anonymity: bool,
+}
+
+impl Offer<'_> {
+    /// The 24 bits of the nonce cookie, in base64.
+    fn features(&self) -> [u8; FEATURES_LEN] {
+        let algorithms = u8::from(!self.algorithms.is_empty()) * PASSWORD_ALGORITHMS;
+        let anonymity = u8::from(self.anonymity) * USERNAME_ANONYMITY;
+        let mut text = [0; FEATURES_LEN];
+        STANDARD_NO_PAD
+            .encode_slice([algorithms | anonymity, 0, 0], &mut text)
+            .expect("three bytes are four characters");
+        text
+    }
+}
 
 /// Makes and checks nonces.
 #[derive(Debug)]
@@ -58,20 +86,28 @@ impl NonceMint {
     }
 
     /// A nonce for a client, at a Unix second.
-    pub fn mint(&mut self, client: SocketAddr, unix: u64) -> String {
+    pub fn mint(&mut self, client: SocketAddr, unix: u64, offer: Offer<'_>) -> String {
         let mut raw = [0; TIME_LEN + MAC_LEN];
         raw[..TIME_LEN].copy_from_slice(&(unix as u16).to_be_bytes());
-        raw[TIME_LEN..].copy_from_slice(&self.mac(client, unix));
+        raw[TIME_LEN..].copy_from_slice(&self.mac(client, unix, offer));
         let mut nonce = String::with_capacity(NONCE_LEN);
         nonce.push_str(COOKIE);
+        nonce.extend(offer.features().map(char::from));
         STANDARD_NO_PAD.encode_string(raw, &mut nonce);
         nonce
     }
 
-    /// Whether a nonce was made for this client and is young enough.
-    pub fn accepts(&mut self, nonce: &[u8], client: SocketAddr, unix: u64) -> bool {
+    /// Whether a nonce was made for this client with this offer and is young enough.
+    pub fn accepts(
+        &mut self,
+        nonce: &[u8],
+        client: SocketAddr,
+        unix: u64,
+        offer: Offer<'_>,
+    ) -> bool {
         let mut raw = [0; TIME_LEN + MAC_LEN];
-        let Some(text) = nonce.strip_prefix(COOKIE.as_bytes()) else {
+        let cookie = nonce.strip_prefix(COOKIE.as_bytes());
+        let Some(text) = cookie.and_then(|rest| rest.strip_prefix(&offer.features())) else {
             return false;
         };
         if STANDARD_NO_PAD.decode_slice(text, &mut raw) != Ok(raw.len()) {
@@ -83,16 +119,23 @@ impl NonceMint {
         let Some(made) = latest.checked_sub(age) else {
             return false;
         };
-        let fits: bool = self.mac(client, made).ct_eq(&raw[TIME_LEN..]).into();
+        let fits: bool = self.mac(client, made, offer).ct_eq(&raw[TIME_LEN..]).into();
         fits && age <= self.lifetime + MAX_SKEW
     }
 
-    fn mac(&mut self, client: SocketAddr, unix: u64) -> [u8; MAC_LEN] {
+    fn mac(&mut self, client: SocketAddr, unix: u64, offer: Offer<'_>) -> [u8; MAC_LEN] {
         let key = self.key(unix / PERIOD);
+        // No two offers read the same: a list has one number per algorithm and is short.
+        let mut list = 0_u64;
+        for algorithm in offer.algorithms.iter().take(4) {
+            list = list << 16 | u64::from(algorithm.number());
+        }
         let parts = [
             &address_bytes(client.ip())[..],
             &client.port().to_be_bytes(),
             &unix.to_be_bytes(),
+            &offer.features(),
+            &list.to_be_bytes(),
         ];
         let full = hmac(key.expose(), &parts);
         let mut mac = [0; MAC_LEN];
@@ -138,6 +181,10 @@ mod tests {
     use super::*;
 
     const T: u64 = 1_800_000_000;
+    const NONE: Offer<'_> = Offer {
+        algorithms: &[],
+        anonymity: false,
+    };
 
     fn mint(key: u8) -> NonceMint {
         NonceMint::new(&Secret::new([key; 32]), Duration::from_secs(600))
@@ -149,18 +196,18 @@ mod tests {
 
     #[test]
     fn a_nonce_is_good_for_its_lifetime_on_every_node_of_the_cluster() {
-        let nonce = mint(1).mint(client(5), T);
+        let nonce = mint(1).mint(client(5), T, NONE);
         assert_eq!(nonce.len(), NONCE_LEN);
         assert!(nonce.starts_with("obMatJos2AAAA"));
         for age in [0, 1, 599, 600] {
             assert!(
-                mint(1).accepts(nonce.as_bytes(), client(5), T + age),
+                mint(1).accepts(nonce.as_bytes(), client(5), T + age, NONE),
                 "{age}"
             );
         }
         for age in [601, 3600, 65_536, 65_541, 1 << 32] {
             assert!(
-                !mint(1).accepts(nonce.as_bytes(), client(5), T + age),
+                !mint(1).accepts(nonce.as_bytes(), client(5), T + age, NONE),
                 "{age}"
             );
         }
@@ -168,18 +215,21 @@ mod tests {
 
     #[test]
     fn a_nonce_from_a_clock_slightly_ahead_is_accepted() {
-        let nonce = mint(1).mint(client(5), T + 5);
-        assert!(mint(1).accepts(nonce.as_bytes(), client(5), T));
-        assert!(!mint(1).accepts(nonce.as_bytes(), client(5), T - 1));
+        let nonce = mint(1).mint(client(5), T + 5, NONE);
+        assert!(mint(1).accepts(nonce.as_bytes(), client(5), T, NONE));
+        assert!(!mint(1).accepts(nonce.as_bytes(), client(5), T - 1, NONE));
     }
 
     #[test]
     fn a_nonce_is_refused_from_another_source_or_under_another_key() {
-        let nonce = mint(1).mint(client(5), T);
-        assert!(!mint(1).accepts(nonce.as_bytes(), client(6), T));
-        assert!(!mint(2).accepts(nonce.as_bytes(), client(5), T));
+        let nonce = mint(1).mint(client(5), T, NONE);
+        assert!(!mint(1).accepts(nonce.as_bytes(), client(6), T, NONE));
+        assert!(!mint(2).accepts(nonce.as_bytes(), client(5), T, NONE));
         for bad in ["", "obMatJos2AAAA", &nonce[..31], &format!("{nonce}A"), "x"] {
-            assert!(!mint(1).accepts(bad.as_bytes(), client(5), T), "{bad}");
+            assert!(
+                !mint(1).accepts(bad.as_bytes(), client(5), T, NONE),
+                "{bad}"
+            );
         }
     }
 
@@ -187,8 +237,54 @@ mod tests {
     fn a_nonce_survives_the_change_of_the_hour() {
         let hour = T / 3600 * 3600 + 3600;
         let mut mint = mint(1);
-        let nonce = mint.mint(client(5), hour - 1);
-        let _ = mint.mint(client(5), hour);
-        assert!(mint.accepts(nonce.as_bytes(), client(5), hour + 1));
+        let nonce = mint.mint(client(5), hour - 1, NONE);
+        let _ = mint.mint(client(5), hour, NONE);
+        assert!(mint.accepts(nonce.as_bytes(), client(5), hour + 1, NONE));
+    }
+
+    #[test]
+    fn features_are_counted_from_the_left() {
+        use PasswordAlgorithm::{Md5, Sha256};
+        let offer = |algorithms, anonymity| Offer {
+            algorithms,
+            anonymity,
+        };
+        let cases = [
+            (offer(&[], false), "AAAA"),
+            (offer(&[Md5], false), "gAAA"),
+            (offer(&[], true), "QAAA"),
+            (offer(&[Sha256, Md5], true), "wAAA"),
+        ];
+        for (offer, features) in cases {
+            let nonce = mint(1).mint(client(5), T, offer);
+            assert_eq!(&nonce[9..13], features);
+            assert_eq!(nonce.len(), NONCE_LEN);
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_the_very_offer_it_was_made_with() {
+        use PasswordAlgorithm::{Md5, Sha256};
+        let offers: Vec<_> = [&[][..], &[Md5], &[Sha256], &[Md5, Sha256], &[Sha256, Md5]]
+            .into_iter()
+            .flat_map(|algorithms| {
+                [false, true].map(|anonymity| Offer {
+                    algorithms,
+                    anonymity,
+                })
+            })
+            .collect();
+        for made in &offers {
+            let nonce = mint(1).mint(client(5), T, *made);
+            for asked in &offers {
+                let accepted = mint(1).accepts(nonce.as_bytes(), client(5), T, *asked);
+                assert_eq!(accepted, made == asked);
+                // Nor does it help to write the features of the other into it.
+                let other = mint(1).mint(client(5), T, *asked);
+                let forged = format!("{}{}", &other[..13], &nonce[13..]);
+                let accepted = mint(1).accepts(forged.as_bytes(), client(5), T, *asked);
+                assert_eq!(accepted, made == asked);
+            }
+        }
     }
 }

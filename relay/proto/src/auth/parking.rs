@@ -10,7 +10,17 @@ use crate::five_tuple::FiveTuple;
 /// The longest request that is kept; a genuine one is far below.
 const MAX_REQUEST: usize = 2048;
 
-type Name = (Realm, Username);
+/// The bytes of a USERHASH.
+pub type Userhash = [u8; 32];
+
+/// What a parked request waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// The credential of a user.
+    Credential(Realm, Username),
+    /// The user that has a USERHASH.
+    Username(Realm, Userhash),
+}
 
 /// A request as it came.
 #[derive(Debug)]
@@ -25,9 +35,9 @@ pub struct Parked {
 /// What became of a request that wanted to be parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parking {
-    /// Parked, and somebody must ask for the name.
+    /// Parked, and somebody must ask for what it wants.
     Ask,
-    /// Parked; the name is being asked for.
+    /// Parked; what it wants is being asked for.
     Waiting,
     /// A retransmission of a parked request.
     Duplicate,
@@ -38,8 +48,8 @@ pub enum Parking {
 /// All parked requests.
 #[derive(Debug)]
 pub struct ParkingLot {
-    waiting: HashMap<Name, Vec<Parked>>,
-    deadlines: VecDeque<(Instant, Name)>,
+    waiting: HashMap<Wanted, Vec<Parked>>,
+    deadlines: VecDeque<(Instant, Wanted)>,
     count: usize,
     capacity: usize,
 }
@@ -59,7 +69,7 @@ impl ParkingLot {
     /// Parks a request until `deadline`, which never lies before that of an earlier call.
     pub fn park(
         &mut self,
-        name: &Name,
+        wanted: &Wanted,
         tuple: FiveTuple,
         bytes: &[u8],
         deadline: Instant,
@@ -67,7 +77,7 @@ impl ParkingLot {
         let same = |p: &Parked| p.tuple == tuple && *p.bytes == *bytes;
         if self
             .waiting
-            .get(name)
+            .get(wanted)
             .is_some_and(|list| list.iter().any(same))
         {
             return Parking::Duplicate;
@@ -76,8 +86,8 @@ impl ParkingLot {
             return Parking::Full;
         }
         self.count += 1;
-        self.deadlines.push_back((deadline, name.clone()));
-        let list = self.waiting.entry(name.clone()).or_default();
+        self.deadlines.push_back((deadline, wanted.clone()));
+        let list = self.waiting.entry(wanted.clone()).or_default();
         list.push(Parked {
             tuple,
             bytes: bytes.into(),
@@ -90,12 +100,12 @@ impl ParkingLot {
         }
     }
 
-    /// Takes out everything that waits for a name.
-    pub fn take(&mut self, name: &Name) -> Vec<Parked> {
-        let list = self.waiting.remove(name).unwrap_or_default();
+    /// Takes out everything that waits for an answer.
+    pub fn take(&mut self, wanted: &Wanted) -> Vec<Parked> {
+        let list = self.waiting.remove(wanted).unwrap_or_default();
         self.count -= list.len();
         if !list.is_empty() {
-            self.deadlines.retain(|(_, other)| other != name);
+            self.deadlines.retain(|(_, other)| other != wanted);
         }
         list
     }
@@ -103,16 +113,16 @@ impl ParkingLot {
     /// Takes out what has waited too long.
     pub fn take_due(&mut self, now: Instant) -> Vec<Parked> {
         let mut due = Vec::new();
-        while let Some((_, name)) = self
+        while let Some((_, wanted)) = self
             .deadlines
             .pop_front_if(|(deadline, _)| *deadline <= now)
         {
-            let Some(list) = self.waiting.get_mut(&name) else {
+            let Some(list) = self.waiting.get_mut(&wanted) else {
                 continue;
             };
             due.extend(list.extract_if(.., |parked| parked.deadline <= now));
             if list.is_empty() {
-                self.waiting.remove(&name);
+                self.waiting.remove(&wanted);
             }
         }
         self.count -= due.len();

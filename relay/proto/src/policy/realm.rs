@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::{IpRange, Realm, Secret};
+use shared::{IpRange, PasswordAlgorithm, Realm, Secret};
+
+use crate::auth::nonce::Offer;
 
 /// The settings of one realm.
 #[derive(Debug)]
@@ -16,6 +18,11 @@ pub struct RealmPolicy {
     pub secrets: Vec<RestSecret>,
     /// Separates expiry and user in time-limited usernames.
     pub rest_separator: char,
+    /// What PASSWORD-ALGORITHMS lists, in order of preference, each once; empty: no such attribute,
+    /// and every client uses MD5 (RFC 8489 §9.2.4).
+    pub password_algorithms: Vec<PasswordAlgorithm>,
+    /// Whether clients may, and are told to, send USERHASH for USERNAME.
+    pub username_anonymity: bool,
     /// Sessions in the realm.
     pub max_sessions: Option<u32>,
     /// Sessions per non-empty user.
@@ -41,6 +48,8 @@ impl RealmPolicy {
             revision: 0,
             secrets: Vec::new(),
             rest_separator: ':',
+            password_algorithms: Vec::new(),
+            username_anonymity: false,
             max_sessions: None,
             max_sessions_per_user: None,
             max_rate_bps: None,
@@ -48,6 +57,16 @@ impl RealmPolicy {
             max_lifetime: Duration::from_secs(3600),
             allowed_peers: Vec::new(),
             denied_peers: Vec::new(),
+        }
+    }
+
+    /// What its challenges offer. Names that only their user can tell, such as time-limited ones,
+    /// are in no index: where they are in use, USERHASH is not offered.
+    #[must_use]
+    pub fn offer(&self) -> Offer<'_> {
+        Offer {
+            algorithms: &self.password_algorithms,
+            anonymity: self.username_anonymity && self.secrets.is_empty(),
         }
     }
 }

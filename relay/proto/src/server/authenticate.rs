@@ -4,17 +4,19 @@
 
 use std::sync::Arc;
 
-use shared::Username;
+use shared::{PasswordAlgorithm, Realm, Username};
 
 use super::exchange::Exchange;
 use super::{Output, RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::auth::cache::Cached;
-use crate::auth::credential::LongTermKey;
-use crate::auth::parking::Parking;
+use crate::auth::credential::{IntegrityKey, UserCredential, userhash};
+use crate::auth::nonce::Offer;
+use crate::auth::parking::{Parking, Userhash, Wanted};
 use crate::auth::rest::{self, RestUsername};
 use crate::policy::RealmPolicy;
-use crate::stun::{AttributeType, HEADER_LEN, Message};
+use crate::stun::integrity::IntegrityKind;
+use crate::stun::{AttributeType, HEADER_LEN, Message, password_algorithm};
 use crate::time::Now;
 
 /// Stands in for the key of nobody, so that an unknown user costs what a wrong password costs.
@@ -35,6 +37,57 @@ impl From<RefusalReason> for Halt {
     }
 }
 
+/// What a request says of its sender.
+struct Claim<'b> {
+    user: User<'b>,
+    realm: &'b [u8],
+    nonce: &'b [u8],
+}
+
+/// Who the sender says to be.
+enum User<'b> {
+    Name(&'b [u8]),
+    Hash(&'b [u8]),
+}
+
+impl<'b> Claim<'b> {
+    fn read(message: &Message<'b>, offer: Offer<'_>) -> Result<Self, RefusalReason> {
+        let value = |kind| message.attribute(kind);
+        let name = value(AttributeType::USERNAME).map(User::Name);
+        let hash = || value(AttributeType::USERHASH).map(User::Hash);
+        let user = name.or_else(|| offer.anonymity.then(hash).flatten());
+        let claim = user.and_then(|user| {
+            Some(Self {
+                user,
+                realm: value(AttributeType::REALM)?,
+                nonce: value(AttributeType::NONCE)?,
+            })
+        });
+        claim.ok_or(RefusalReason::IncompleteCredentials)
+    }
+}
+
+/// What PASSWORD-ALGORITHM asks for; `None`: the client knows MD5 only. The list must be the one
+/// that came with the nonce, else somebody on the path took something out of it.
+fn chosen(
+    offer: Offer<'_>,
+    message: &Message<'_>,
+) -> Result<Option<PasswordAlgorithm>, RefusalReason> {
+    let one = message.attribute(AttributeType::PASSWORD_ALGORITHM);
+    let list = message.attribute(AttributeType::PASSWORD_ALGORITHMS);
+    let (one, list) = match (one, list) {
+        (None, None) => return Ok(None),
+        (Some(one), Some(list)) => (one, list),
+        _ => return Err(RefusalReason::PasswordAlgorithmMismatch),
+    };
+    let same = list == password_algorithm::list(offer.algorithms);
+    let chosen = password_algorithm::read(one).filter(|one| offer.algorithms.contains(one));
+    match chosen {
+        Some(chosen) if same => Ok(Some(chosen)),
+        _ => Err(RefusalReason::PasswordAlgorithmMismatch),
+    }
+}
+
 impl Server {
     pub(super) fn authenticate(
         &mut self,
@@ -42,7 +95,7 @@ impl Server {
         exchange: &mut Exchange,
         message: &Message<'_>,
     ) -> Result<Identity, Halt> {
-        if message.integrity_kind().is_none() {
+        let Some(kind) = message.integrity_kind() else {
             let bare = message.as_bytes().len() == HEADER_LEN;
             let reason = if bare {
                 RefusalReason::BareRequest
@@ -50,52 +103,104 @@ impl Server {
                 RefusalReason::NoCredentials
             };
             return Err(reason.into());
-        }
-        let value = |kind| {
-            message
-                .attribute(kind)
-                .ok_or(RefusalReason::IncompleteCredentials)
         };
-        let username = value(AttributeType::USERNAME)?;
-        let realm = value(AttributeType::REALM)?;
-        let nonce = value(AttributeType::NONCE)?;
-        if !self.nonces.accepts(nonce, exchange.tuple.client, now.unix) {
+        let realm = self.policy.realms.get(&exchange.realm).cloned();
+        let offer = realm.as_ref().map(|realm| realm.offer());
+        let offer = offer.unwrap_or_default();
+        let claim = Claim::read(message, offer)?;
+        let client = exchange.tuple.client;
+        if !self.nonces.accepts(claim.nonce, client, now.unix, offer) {
             return Err(RefusalReason::StaleNonce.into());
         }
         exchange.genuine = true;
-        let username = std::str::from_utf8(username)
-            .ok()
-            .and_then(|n| n.parse::<Username>().ok());
-        let Some(username) = username else {
-            let _ = message.verify_integrity(&NOBODY);
-            return Err(RefusalReason::InvalidUsername.into());
-        };
+        let chosen = chosen(offer, message)?;
+        if chosen.is_some() || kind == IntegrityKind::Sha256 {
+            exchange.kind = IntegrityKind::Sha256;
+        }
+        let algorithm = chosen.unwrap_or(PasswordAlgorithm::Md5);
+        let username = self.claimed(now, exchange, message, &claim.user)?;
         exchange.username = Some(username.clone());
-        if realm != exchange.realm.as_str().as_bytes() {
+        if claim.realm != exchange.realm.as_str().as_bytes() {
             let _ = message.verify_integrity(&NOBODY);
             return Err(RefusalReason::WrongRealm.into());
         }
         // A session outlives its credential: its own key is good for it.
-        let session = self
-            .table
-            .by_tuple(&exchange.tuple)
-            .map(|(_, a)| &a.identity);
-        let session = match session {
-            Some(identity) => Some(identity),
-            None => self.pending_owner(message),
-        };
-        if let Some(identity) = session
+        if let Some(identity) = self.session_identity(exchange, message)
             && identity.username == username
-            && identity.realm.name == exchange.realm
             && message.verify_integrity(identity.key.as_bytes())
         {
             return Ok(identity.clone());
         }
-        let Some(realm) = self.policy.realms.get(&exchange.realm).cloned() else {
+        let Some(realm) = realm else {
             let _ = message.verify_integrity(&NOBODY);
             return Err(RefusalReason::UnknownUser.into());
         };
-        self.identify(now, exchange, message, realm, username)
+        self.identify(now, exchange, message, realm, username, algorithm)
+    }
+
+    /// Who owns the session of the 5-tuple, or the connection that a request is about, if it is one
+    /// of the arrival's realm.
+    fn session_identity(
+        &mut self,
+        exchange: &Exchange,
+        message: &Message<'_>,
+    ) -> Option<&Identity> {
+        let relay = self.table.by_tuple(&exchange.tuple).map(|(relay, _)| relay);
+        let identity = match relay {
+            Some(relay) => &self.table.get(relay)?.identity,
+            None => self.pending_owner(message)?,
+        };
+        (identity.realm.name == exchange.realm).then_some(identity)
+    }
+
+    /// The name that a request claims.
+    fn claimed(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        message: &Message<'_>,
+        user: &User<'_>,
+    ) -> Result<Username, Halt> {
+        let found = match user {
+            User::Name(name) => std::str::from_utf8(name)
+                .ok()
+                .and_then(|name| name.parse().ok())
+                .ok_or(RefusalReason::InvalidUsername.into()),
+            User::Hash(hash) => match <Userhash>::try_from(*hash) {
+                Ok(hash) => self.unhash(now, exchange, message, hash),
+                Err(_) => Err(RefusalReason::InvalidUsername.into()),
+            },
+        };
+        if matches!(found, Err(Halt::Refused(_))) {
+            let _ = message.verify_integrity(&NOBODY);
+        }
+        found
+    }
+
+    /// Whose USERHASH it is (RFC 8489 §14.4).
+    fn unhash(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        message: &Message<'_>,
+        hash: Userhash,
+    ) -> Result<Username, Halt> {
+        if let Some(identity) = self.session_identity(exchange, message)
+            && userhash(identity.username.as_str(), exchange.realm.as_str()) == hash
+        {
+            return Ok(identity.username.clone());
+        }
+        match self
+            .usernames
+            .get(&(exchange.realm.clone(), hash), now.mono)
+        {
+            Cached::Known(username) => Ok(username),
+            Cached::Unknown => Err(RefusalReason::UnknownUser.into()),
+            Cached::Nothing => {
+                let wanted = Wanted::Username(exchange.realm.clone(), hash);
+                Err(self.park(now, exchange, message, wanted))
+            }
+        }
     }
 
     fn identify(
@@ -105,12 +210,14 @@ impl Server {
         message: &Message<'_>,
         realm: Arc<RealmPolicy>,
         username: Username,
+        algorithm: PasswordAlgorithm,
     ) -> Result<Identity, Halt> {
         let mut nobody = RefusalReason::UnknownUser;
         if let Some(rest) = split(&realm, &username) {
             if rest.expiry < now.unix {
                 nobody = RefusalReason::CredentialExpired;
-            } else if let Some(identity) = verify_rest(&realm, &username, rest, message) {
+            } else if let Some(identity) = verify_rest(&realm, &username, rest, message, algorithm)
+            {
                 return Ok(identity);
             } else {
                 nobody = RefusalReason::WrongPassword;
@@ -118,36 +225,63 @@ impl Server {
         }
         let name = (exchange.realm.clone(), username);
         match self.credentials.get(&name, now.mono) {
-            Cached::Known(user) if message.verify_integrity(user.key.as_bytes()) => Ok(Identity {
-                realm,
-                user: name.1.as_str().into(),
-                username: name.1,
-                credential_expiry: None,
-                secret_id: None,
-                key: user.key,
-                max_sessions: user.max_sessions,
-            }),
-            Cached::Known(_) => Err(RefusalReason::WrongPassword.into()),
+            Cached::Known(user) => verify_user(realm, name.1, &user, message, algorithm),
             Cached::Unknown => {
                 let _ = message.verify_integrity(&NOBODY);
                 Err(nobody.into())
             }
             Cached::Nothing => {
-                let deadline = now.mono + self.config.park_deadline;
-                let bytes = message.as_bytes();
-                match self.parking.park(&name, exchange.tuple, bytes, deadline) {
-                    Parking::Full => return Err(RefusalReason::ParkingFull.into()),
-                    Parking::Waiting | Parking::Duplicate => {}
-                    Parking::Ask => {
-                        let (realm, username) = name;
-                        self.outputs
-                            .push_back(Output::LookupCredential { realm, username });
-                    }
-                }
-                Err(Halt::Waiting)
+                let wanted = Wanted::Credential(name.0, name.1);
+                Err(self.park(now, exchange, message, wanted))
             }
         }
     }
+
+    /// Keeps a request until the control plane answers, and asks it unless it is being asked.
+    fn park(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        message: &Message<'_>,
+        wanted: Wanted,
+    ) -> Halt {
+        let deadline = now.mono + self.config.park_deadline;
+        let bytes = message.as_bytes();
+        match self.parking.park(&wanted, exchange.tuple, bytes, deadline) {
+            Parking::Full => return RefusalReason::ParkingFull.into(),
+            Parking::Waiting | Parking::Duplicate => {}
+            Parking::Ask => self.outputs.push_back(match wanted {
+                Wanted::Credential(realm, username) => Output::LookupCredential { realm, username },
+                Wanted::Username(realm, hash) => Output::LookupUserhash { realm, hash },
+            }),
+        }
+        Halt::Waiting
+    }
+}
+
+fn verify_user(
+    realm: Arc<RealmPolicy>,
+    username: Username,
+    user: &UserCredential,
+    message: &Message<'_>,
+    algorithm: PasswordAlgorithm,
+) -> Result<Identity, Halt> {
+    let Some(key) = user.key_for(algorithm) else {
+        let _ = message.verify_integrity(&NOBODY);
+        return Err(RefusalReason::NoSuchKey.into());
+    };
+    if !message.verify_integrity(key.as_bytes()) {
+        return Err(RefusalReason::WrongPassword.into());
+    }
+    Ok(Identity {
+        realm,
+        user: username.as_str().into(),
+        username,
+        credential_expiry: None,
+        secret_id: None,
+        key,
+        max_sessions: user.max_sessions,
+    })
 }
 
 fn split<'a>(realm: &RealmPolicy, username: &'a Username) -> Option<RestUsername<'a>> {
@@ -162,10 +296,12 @@ fn verify_rest(
     username: &Username,
     rest: RestUsername<'_>,
     message: &Message<'_>,
+    algorithm: PasswordAlgorithm,
 ) -> Option<Identity> {
     realm.secrets.iter().find_map(|secret| {
         let password = rest::password(secret.value.expose(), username.as_str());
-        let key = LongTermKey::derive(username.as_str(), realm.name.as_str(), &password);
+        let name: &Realm = &realm.name;
+        let key = IntegrityKey::derive(algorithm, username.as_str(), name.as_str(), &password);
         message.verify_integrity(key.as_bytes()).then(|| Identity {
             realm: Arc::clone(realm),
             username: username.clone(),

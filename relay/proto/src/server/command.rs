@@ -5,8 +5,8 @@ use std::sync::Arc;
 use shared::{Realm, Username};
 
 use super::{Command, Event, Output, RefusalReason, Server};
-use crate::auth::credential::CredentialAnswer;
-use crate::auth::parking::Parked;
+use crate::auth::credential::{CredentialAnswer, UserhashAnswer};
+use crate::auth::parking::{Parked, Userhash, Wanted};
 use crate::policy::Policy;
 use crate::stun::{AttributeType, Message};
 use crate::time::Now;
@@ -27,10 +27,15 @@ impl Server {
                 username,
                 answer,
             } => {
-                self.answer_lookup(now, (realm, username), &answer);
+                self.answer_lookup(now, (realm, username), answer);
             }
+            Command::Userhash {
+                realm,
+                hash,
+                answer,
+            } => self.answer_userhash(now, (realm, hash), answer),
             Command::ForgetCredentials { realm, username } => {
-                self.credentials.forget(realm.as_ref(), username.as_ref());
+                self.forget(realm.as_ref(), username.as_ref());
             }
             Command::Describe { session } => {
                 if let Some(relay) = self.table.by_session(session) {
@@ -59,11 +64,48 @@ impl Server {
         self.judge_links(now);
     }
 
-    fn answer_lookup(&mut self, now: Now, name: (Realm, Username), answer: &CredentialAnswer) {
-        let waiting = self.parking.take(&name);
-        self.credentials.put(name, answer, now.mono);
+    /// Forgets one name, a realm, or everything.
+    fn forget(&mut self, realm: Option<&Realm>, username: Option<&Username>) {
+        let of_realm = |other: &Realm| realm.is_none_or(|realm| realm == other);
+        self.credentials.forget(|(realm, name)| {
+            of_realm(realm) && username.is_none_or(|username| username == name)
+        });
+        // Which name a hash belongs to never changes; that it had no user may.
+        if username.is_none() {
+            self.usernames.forget(|(realm, _)| of_realm(realm));
+        }
+    }
+
+    fn answer_lookup(&mut self, now: Now, name: (Realm, Username), answer: CredentialAnswer) {
+        let waiting = self
+            .parking
+            .take(&Wanted::Credential(name.0.clone(), name.1.clone()));
+        let away = answer == CredentialAnswer::Unavailable;
+        match answer {
+            CredentialAnswer::Known(user) => self.credentials.put(name, Some(user), now.mono),
+            CredentialAnswer::Unknown => self.credentials.put(name, None, now.mono),
+            CredentialAnswer::Unavailable => {}
+        }
+        self.resume(now, waiting, away);
+    }
+
+    fn answer_userhash(&mut self, now: Now, asked: (Realm, Userhash), answer: UserhashAnswer) {
+        let waiting = self
+            .parking
+            .take(&Wanted::Username(asked.0.clone(), asked.1));
+        let away = answer == UserhashAnswer::Unavailable;
+        match answer {
+            UserhashAnswer::Known(name) => self.usernames.put(asked, Some(name), now.mono),
+            UserhashAnswer::Unknown => self.usernames.put(asked, None, now.mono),
+            UserhashAnswer::Unavailable => {}
+        }
+        self.resume(now, waiting, away);
+    }
+
+    /// Goes on with requests that waited for an answer, which `away` says nobody had.
+    fn resume(&mut self, now: Now, waiting: Vec<Parked>, away: bool) {
         for parked in waiting {
-            if *answer == CredentialAnswer::Unavailable {
+            if away {
                 self.give_up(now, &parked, RefusalReason::LookupUnavailable);
             } else if let Ok(message) = Message::parse(&parked.bytes) {
                 self.request(now, parked.tuple, &message);

@@ -8,11 +8,12 @@ use shared::{Realm, Username};
 use super::refusals::Occurrence;
 use super::rejection::Rejection;
 use super::{Output, RefusalReason, Server};
-use crate::auth::credential::LongTermKey;
+use crate::auth::credential::IntegrityKey;
 use crate::auth::rest::split_username;
 use crate::five_tuple::FiveTuple;
 use crate::policy::RealmPolicy;
 use crate::stun::integrity::IntegrityKind;
+use crate::stun::password_algorithm;
 use crate::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
 use crate::time::Now;
 
@@ -24,9 +25,10 @@ pub(crate) struct Exchange {
     pub(crate) transaction: TransactionId,
     /// The request had a FINGERPRINT, so the answer gets one.
     pub(crate) fingerprint: bool,
-    kind: IntegrityKind,
+    /// Which attribute signs the answer (RFC 8489 §9.2.4).
+    pub(crate) kind: IntegrityKind,
     /// The key that verified the request: the answer is signed with it.
-    pub(crate) key: Option<LongTermKey>,
+    pub(crate) key: Option<IntegrityKey>,
     /// The realm of the listener.
     pub(crate) realm: Realm,
     /// As the client wrote it.
@@ -95,10 +97,7 @@ impl Server {
         let answer = MessageBuilder::new(Class::Error, exchange.method, exchange.transaction);
         let mut answer = answer.error_code(code);
         if reason.challenges() {
-            let nonce = self.nonces.mint(exchange.tuple.client, now.unix);
-            answer = answer
-                .attribute(AttributeType::REALM, exchange.realm.as_str().as_bytes())
-                .attribute(AttributeType::NONCE, nonce.as_bytes());
+            answer = self.challenge(now, exchange, answer);
         }
         if !unknown.is_empty() {
             let list: Vec<u8> = unknown
@@ -108,6 +107,26 @@ impl Server {
             answer = answer.attribute(AttributeType::UNKNOWN_ATTRIBUTES, &list);
         }
         self.respond(exchange, answer);
+    }
+
+    /// Adds what a client needs to authenticate: REALM, NONCE, and what the realm offers.
+    fn challenge(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        mut answer: MessageBuilder,
+    ) -> MessageBuilder {
+        let realm = self.policy.realms.get(&exchange.realm);
+        let offer = realm.map(|realm| realm.offer()).unwrap_or_default();
+        let nonce = self.nonces.mint(exchange.tuple.client, now.unix, offer);
+        answer = answer
+            .attribute(AttributeType::REALM, exchange.realm.as_str().as_bytes())
+            .attribute(AttributeType::NONCE, nonce.as_bytes());
+        if !offer.algorithms.is_empty() {
+            let list = password_algorithm::list(offer.algorithms);
+            answer = answer.attribute(AttributeType::PASSWORD_ALGORITHMS, &list);
+        }
+        answer
     }
 
     /// Keeps a refusal for the next report.

@@ -29,7 +29,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::{Realm, SessionId, Transport};
+use shared::{Realm, SessionId, Transport, Username};
 
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
@@ -42,9 +42,10 @@ pub use output::*;
 pub use rejection::RefusalReason;
 
 use crate::allocation::{AllocationTable, Identity, Links, Slot};
-use crate::auth::cache::CredentialCache;
+use crate::auth::cache::LookupCache;
+use crate::auth::credential::UserCredential;
 use crate::auth::nonce::NonceMint;
-use crate::auth::parking::ParkingLot;
+use crate::auth::parking::{ParkingLot, Userhash};
 use crate::demux::Protocol;
 use crate::expiry::ExpiryQueue;
 use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
@@ -69,7 +70,9 @@ pub struct Server {
     policy: Arc<Policy>,
     quota: Arc<dyn Quota>,
     nonces: NonceMint,
-    credentials: CredentialCache,
+    credentials: LookupCache<(Realm, Username), UserCredential>,
+    /// Whose a USERHASH is.
+    usernames: LookupCache<(Realm, Userhash), Username>,
     parking: ParkingLot,
     table: AllocationTable,
     /// TCP, TLS and DTLS clients that are connected.
@@ -94,7 +97,8 @@ impl Server {
     pub fn new(config: ServerConfig, policy: Arc<Policy>, quota: Arc<dyn Quota>) -> Self {
         Self {
             nonces: NonceMint::new(&policy.nonce_key, policy.settings.nonce_lifetime),
-            credentials: CredentialCache::new(config.limits.cached_credentials),
+            credentials: LookupCache::new(config.limits.cached_credentials),
+            usernames: LookupCache::new(config.limits.cached_credentials),
             parking: ParkingLot::new(config.limits.parked_requests),
             table: AllocationTable::default(),
             connections: HashMap::new(),
@@ -181,6 +185,7 @@ impl Server {
         );
         assert!(self.parking.len() <= self.config.limits.parked_requests);
         assert!(self.credentials.len() <= self.config.limits.cached_credentials.max(1));
+        assert!(self.usernames.len() <= self.config.limits.cached_credentials.max(1));
         assert!(
             self.expiry.len() >= self.table.len(),
             "every session has a deadline"

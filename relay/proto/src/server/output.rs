@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use shared::{Realm, RelayTransport, SessionId, Username, WorkerId};
 
-use crate::auth::credential::CredentialAnswer;
+use crate::auth::credential::{CredentialAnswer, UserhashAnswer};
+use crate::auth::parking::Userhash;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId, ReservationToken};
 use crate::policy::Policy;
 use crate::server::rejection::RefusalReason;
@@ -152,6 +153,14 @@ pub enum Output {
         /// The full STUN USERNAME.
         username: Username,
     },
+    /// Find the user with this USERHASH and answer with [`Command::Userhash`]. Asked once per hash;
+    /// requests wait parked as above.
+    LookupUserhash {
+        /// The realm.
+        realm: Realm,
+        /// `SHA-256(username ":" realm)`.
+        hash: Userhash,
+    },
     /// Tell whoever keeps the books.
     Event(Event),
 }
@@ -226,6 +235,15 @@ pub enum Command {
         username: Username,
         /// What is known.
         answer: CredentialAnswer,
+    },
+    /// The answer to [`Output::LookupUserhash`].
+    Userhash {
+        /// The realm.
+        realm: Realm,
+        /// What was asked for.
+        hash: Userhash,
+        /// Whose it is.
+        answer: UserhashAnswer,
     },
     /// Forget cached credentials: of one name, of a realm, or all.
     ForgetCredentials {

@@ -47,6 +47,9 @@ reasons! {
     IncompleteCredentials = "incomplete_credentials" => Some(ErrorCode::BAD_REQUEST),
     /// The nonce is too old, or was not made for this source.
     StaleNonce = "stale_nonce" => Some(ErrorCode::STALE_NONCE),
+    /// PASSWORD-ALGORITHM and PASSWORD-ALGORITHMS are not what the challenge offered: one is missing,
+    /// or somebody on the path changed the list.
+    PasswordAlgorithmMismatch = "password_algorithm_mismatch" => Some(ErrorCode::BAD_REQUEST),
     /// The listener does not serve that realm.
     WrongRealm = "wrong_realm" => Some(ErrorCode::UNAUTHENTICATED),
     /// The username is empty, too long or not UTF-8.
@@ -55,6 +58,9 @@ reasons! {
     UnknownUser = "unknown_user" => Some(ErrorCode::UNAUTHENTICATED),
     /// The integrity does not verify.
     WrongPassword = "wrong_password" => Some(ErrorCode::UNAUTHENTICATED),
+    /// The user has no key of the algorithm that the client chose; setting the password again makes
+    /// one of each.
+    NoSuchKey = "no_such_key" => Some(ErrorCode::UNAUTHENTICATED),
     /// The time-limited credential has ended.
     CredentialExpired = "credential_expired" => Some(ErrorCode::UNAUTHENTICATED),
     /// The user is blocked.
@@ -233,6 +239,8 @@ const UNDERSTOOD: &[AttributeType] = &[
     AttributeType::EVEN_PORT,
     AttributeType::REQUESTED_TRANSPORT,
     AttributeType::DONT_FRAGMENT,
+    AttributeType::PASSWORD_ALGORITHM,
+    AttributeType::USERHASH,
     AttributeType::XOR_MAPPED_ADDRESS,
     AttributeType::RESERVATION_TOKEN,
 ];

@@ -7,6 +7,7 @@ pub mod error_code;
 pub mod integrity;
 pub mod message;
 pub mod method;
+pub mod password_algorithm;
 
 pub use attribute::AttributeType;
 pub use builder::MessageBuilder;

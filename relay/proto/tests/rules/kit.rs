@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use shared::{Realm, Secret, Transport};
-use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, UserCredential};
+use turn_proto::auth::credential::{
+    CredentialAnswer, LongTermKey, Sha256Key, UserCredential, UserhashAnswer, userhash,
+};
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 use turn_proto::{
     Command, Event, FiveTuple, Forward, LinkId, Now, OpenError, Output, Policy, PortRequest, Quota,
@@ -145,6 +147,7 @@ impl Net {
         let key = LongTermKey::derive(name, REALM, password);
         let user = UserCredential {
             key,
+            sha256: Some(Sha256Key::derive(name, REALM, password)),
             max_sessions: None,
         };
         self.users
@@ -201,6 +204,20 @@ impl Net {
                         self.command(Command::Credential {
                             realm,
                             username,
+                            answer,
+                        });
+                    }
+                }
+                Output::LookupUserhash { realm, hash } => {
+                    self.lookups.push(format!("#{:02x}", hash[0]));
+                    let mut names = self.users.keys();
+                    let name = names.find(|name| userhash(name, realm.as_str()) == hash);
+                    let answer = name.map(|name| name.parse().unwrap());
+                    let answer = answer.map_or(UserhashAnswer::Unknown, UserhashAnswer::Known);
+                    if self.answer_lookups {
+                        self.command(Command::Userhash {
+                            realm,
+                            hash,
                             answer,
                         });
                     }

@@ -15,6 +15,7 @@ mod live_changes;
 mod lookups;
 mod messages;
 mod nat_discovery;
+mod password_algorithms;
 mod peers;
 mod permissions;
 mod redirecting;

@@ -231,7 +231,7 @@ fn realms_carry_documents_users_and_secrets() {
     assert_eq!(realm.document.max_rate_bps, Some(2_000_000));
     let origins = ["https://app.example.org", "http://localhost:8080"];
     assert_eq!(realm.document.origins, origins);
-    assert_eq!(realm.users[1].key.expose()[0], 0x5b);
+    assert_eq!(realm.users[1].keys.md5.expose()[0], 0x5b);
     assert_eq!(realm.secrets.len(), 1);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }

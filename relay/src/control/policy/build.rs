@@ -198,6 +198,8 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         revision: realm.revision,
         secrets: secrets.collect(),
         rest_separator: document.rest_separator,
+        password_algorithms: document.password_algorithms.clone(),
+        username_anonymity: document.username_anonymity,
         max_sessions: document.max_sessions,
         max_sessions_per_user: document.max_sessions_per_user,
         max_rate_bps: document.max_rate_bps,

@@ -64,6 +64,7 @@ struct Wanted {
     everything: bool,
     realms: bool,
     blocks: bool,
+    oauth_keys: bool,
     secrets: BTreeSet<Realm>,
     forgetting: bool,
 }
@@ -164,6 +165,11 @@ impl PolicyKeeper {
         self.state().wanted.blocks = true;
     }
 
+    /// The keys of third-party authorization are to be read again.
+    pub(super) fn want_oauth_keys(&self) {
+        self.state().wanted.oauth_keys = true;
+    }
+
     /// The secrets of a realm are to be read again.
     pub(super) fn want_secrets(&self, realm: Realm) {
         self.state().wanted.secrets.insert(realm);
@@ -253,6 +259,7 @@ impl PolicyKeeper {
             state.wanted.everything |= wanted.everything;
             state.wanted.realms |= wanted.realms;
             state.wanted.blocks |= wanted.blocks;
+            state.wanted.oauth_keys |= wanted.oauth_keys;
             state.wanted.secrets.extend(wanted.secrets);
         }
         result
@@ -280,6 +287,15 @@ impl PolicyKeeper {
         if wanted.everything || wanted.blocks {
             let blocks = store.blocks().await?;
             self.state().sources.blocks = blocks;
+        }
+        if wanted.everything || wanted.oauth_keys {
+            match store.oauth_keys().await {
+                Ok(keys) => self.state().sources.oauth_keys = keys,
+                Err(StoreError::Unavailable(reason)) => {
+                    return Err(StoreError::Unavailable(reason));
+                }
+                Err(error) => tracing::warn!(%error, "the OAuth keys stay as they were"),
+            }
         }
         let secrets: Vec<_> = stream::iter(names)
             .map(|realm| async move {

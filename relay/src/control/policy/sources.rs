@@ -8,7 +8,7 @@ use shared::{Realm, Secret};
 use turn_proto::policy::{Redirect, RelayEndpoint};
 
 use crate::config::Config;
-use crate::store::{StoredRealm, StoredSecret};
+use crate::store::{StoredOauthKey, StoredRealm, StoredSecret};
 
 /// What was read from the store and heard from other nodes.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Sources {
     pub realms: BTreeMap<Realm, StoredRealm>,
     /// Shared secrets.
     pub secrets: BTreeMap<Realm, Vec<StoredSecret>>,
+    /// Keys of third-party authorization.
+    pub oauth_keys: Vec<StoredOauthKey>,
     /// Blocks of the store.
     pub blocks: Vec<BlockView>,
     /// Blocks that the store has not yet.

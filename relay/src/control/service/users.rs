@@ -9,8 +9,7 @@ use shared::api::{
     UserPut, UserView,
 };
 use shared::filter::USER_COLUMNS;
-use shared::{Realm, Secret, Username, display_safe};
-use turn_proto::auth::credential::LongTermKey;
+use shared::{PasswordAlgorithm, Realm, Secret, Username, display_safe, opaque_string};
 
 use super::list::ListOf;
 use super::{Caller, MAX_TEXT, Service, bad, need, need_realm, not_found};
@@ -20,7 +19,7 @@ use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
 use crate::control::credentials;
 use crate::control::directory::aggregate::Load;
 use crate::control::hub::Hub;
-use crate::store::{StoreError, StoredUser};
+use crate::store::{StoreError, StoredUser, UserKeys};
 
 /// Stored users that a page is made from at most.
 const MAX_STORED: usize = 200_000;
@@ -39,6 +38,7 @@ struct Stored {
     disabled: bool,
     max_sessions: Option<u32>,
     note: String,
+    algorithms: Vec<PasswordAlgorithm>,
 }
 
 /// The stored users, read as a whole when somebody pages, so that filter, order and counts are
@@ -103,6 +103,7 @@ async fn read_all(hub: &Hub) -> Result<Vec<Stored>, StoreError> {
         let chunk = hub.noted(hub.store.users(None, after, CHUNK).await)?;
         let last = chunk.len() < CHUNK;
         users.extend(chunk.into_iter().map(|user| Stored {
+            algorithms: user.keys.algorithms(),
             realm: user.realm,
             name: user.name,
             disabled: user.record.disabled,
@@ -234,14 +235,33 @@ impl Service {
             if password.expose().is_empty() || password.expose().len() > Username::MAX_LEN {
                 return Err(bad(format!("password: 1 to {} bytes", Username::MAX_LEN)));
             }
-            let key = LongTermKey::derive(name, realm.as_str(), password.expose());
-            let key = Secret::new(*key.as_bytes());
-            self.store(self.hub.store.put_user(realm, name, &key).await)?;
+            if let Err(error) = opaque_string(password.expose()) {
+                return Err(bad(format!("password: {error}")));
+            }
+            let name = &*self.written_name(realm, name).await?;
+            let keys = UserKeys::derive(name, realm.as_str(), password.expose());
+            self.store(self.hub.store.put_user(realm, name, &keys).await)?;
             self.user_changed(caller, realm, name, "was given a password");
             self.user(caller, realm, name).await
         };
         self.audited(caller, "user.put", target(realm, name), &reason, work)
             .await
+    }
+
+    /// The name as clients send it, prepared with OpaqueString (RFC 8489 §14.3), unless another tool
+    /// has written a user by the very name that was given.
+    async fn written_name(&self, realm: &Realm, name: &str) -> Result<String, ApiError> {
+        let prepared = opaque_string(name).map_err(|error| bad(format!("user: {error}")))?;
+        let same = prepared == name;
+        if !same
+            && self
+                .store(self.hub.store.user(realm, name).await)?
+                .is_some()
+        {
+            return Ok(name.to_owned());
+        }
+        self.may_be_written(realm, &prepared)?;
+        Ok(prepared)
     }
 
     /// Changes what is given and keeps the rest.
@@ -321,6 +341,10 @@ impl Service {
         need(caller, Role::Admin)?;
         need_realm(caller, realm)?;
         self.need_gateway()?;
+        self.may_be_written(realm, name)
+    }
+
+    fn may_be_written(&self, realm: &Realm, name: &str) -> Result<(), ApiError> {
         // What STUN accepts and coturn's keys can hold.
         let legal = name.parse::<Username>().is_ok() && !name.contains(['/', '"']);
         if !legal || name.chars().any(char::is_control) {
@@ -361,6 +385,7 @@ impl Service {
             max_sessions: user.max_sessions,
             limit: user.max_sessions.or(bare.limit),
             note: user.note.clone(),
+            algorithms: user.algorithms.clone(),
             ..bare
         }
     }
@@ -372,6 +397,7 @@ impl Service {
         users
             .map(|(realm, user)| UserView {
                 note: "config file".to_owned(),
+                algorithms: user.keys.algorithms(),
                 ..self.bare_view(&realm.name, &user.name)
             })
             .collect()
@@ -392,6 +418,7 @@ impl Service {
             max_sessions: None,
             limit: limit.filter(|_| !name.is_empty()),
             note: String::new(),
+            algorithms: Vec::new(),
             blocked_until_ms: self
                 .hub
                 .keeper
@@ -410,6 +437,7 @@ fn without_key(user: &StoredUser) -> Stored {
         disabled: user.record.disabled,
         max_sessions: user.record.max_sessions,
         note: user.record.note.clone(),
+        algorithms: user.keys.algorithms(),
     }
 }
 

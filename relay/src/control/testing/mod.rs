@@ -11,7 +11,7 @@ use shared::api::{NodeRole, Role, SessionView};
 use shared::{NodeId, Realm, SessionId, Transport, WorkerId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use turn_proto::auth::credential::CredentialAnswer;
+use turn_proto::auth::credential::{CredentialAnswer, UserhashAnswer};
 use turn_proto::five_tuple::FiveTuple;
 use turn_proto::policy::Policy;
 use turn_proto::server::{
@@ -135,6 +135,7 @@ pub(super) struct PaperWorkers {
     sessions: Mutex<HashMap<SessionId, SessionSnapshot>>,
     policy: Mutex<Option<Arc<Policy>>>,
     credentials: Mutex<Vec<CredentialAnswer>>,
+    userhashes: Mutex<Vec<UserhashAnswer>>,
     forgotten: Mutex<usize>,
 }
 
@@ -209,6 +210,16 @@ impl PaperWorkers {
         self.credentials.lock().unwrap().clone()
     }
 
+    pub(super) fn userhashes(&self) -> Vec<UserhashAnswer> {
+        self.userhashes.lock().unwrap().clone()
+    }
+
+    pub(super) fn look_up_hash(&self, in_realm: &str, hash: [u8; 32]) {
+        let realm = realm(in_realm);
+        let lookup = WorkerNews::LookupHash { realm, hash };
+        self.news.try_send((WorkerId(0), lookup)).unwrap();
+    }
+
     pub(super) fn forgotten(&self) -> usize {
         *self.forgotten.lock().unwrap()
     }
@@ -233,6 +244,7 @@ impl Workers for PaperWorkers {
             }
             Command::SetPolicy(policy) => *self.policy.lock().unwrap() = Some(policy),
             Command::Credential { answer, .. } => self.credentials.lock().unwrap().push(answer),
+            Command::Userhash { answer, .. } => self.userhashes.lock().unwrap().push(answer),
             Command::ForgetCredentials { .. } => *self.forgotten.lock().unwrap() += 1,
             Command::Describe { session } => {
                 let session = self.sessions.lock().unwrap().get(&session).cloned();
@@ -354,6 +366,7 @@ impl TestNode {
             sessions: Mutex::default(),
             policy: Mutex::new(Some(prepared.policy())),
             credentials: Mutex::default(),
+            userhashes: Mutex::default(),
             forgotten: Mutex::default(),
         });
         let cancel = CancellationToken::new();

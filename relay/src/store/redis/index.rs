@@ -1,4 +1,4 @@
-//! The sorted index of users, kept true to coturn's keys.
+//! The indices of users, by name and by USERHASH, kept true to coturn's keys.
 //!
 //! Other tools write users without it. Each such key is looked at when it changes (client
 //! tracking), when a page finds it missing, and by a slow pass over all keys after a connection
@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use super::realms::{import_foreign_edits, note_origins};
 use super::schema::CoturnKey;
-use super::users::{names_after, realm_names};
-use super::{Inner, schema};
+use super::users::{index_user, names_after, realm_names, unindex_user};
+use super::{Inner, oauth, schema};
 use crate::store::StoreError;
 
 /// Users waiting to be looked at; beyond that a whole pass is due.
@@ -83,13 +83,9 @@ async fn verify(inner: &Inner, users: &[(Realm, String)]) -> Result<(), StoreErr
     let mut writes = pipe();
     for ((realm, name), &exists) in users.iter().zip(&before) {
         if exists {
-            writes
-                .cmd("ZADD")
-                .arg(schema::users(realm))
-                .arg(0)
-                .arg(name);
+            index_user(&mut writes, realm, name);
         } else {
-            writes.cmd("ZREM").arg(schema::users(realm)).arg(name);
+            unindex_user(&mut writes, realm, name);
         }
     }
     let known: HashSet<&Realm> = users
@@ -169,6 +165,7 @@ async fn pass(inner: &Inner) -> Result<(), StoreError> {
         let mut users = Vec::new();
         let mut realms = HashSet::new();
         let mut origins = Vec::new();
+        let mut kids = Vec::new();
         for key in keys.iter().filter_map(|key| schema::parse_coturn(key)) {
             match key {
                 CoturnKey::User(realm, name) => users.push((realm, name)),
@@ -176,11 +173,13 @@ async fn pass(inner: &Inner) -> Result<(), StoreError> {
                     realms.insert(realm);
                 }
                 CoturnKey::Origin(origin) => origins.push(origin),
+                CoturnKey::Oauth(kid) => kids.push(kid),
             }
         }
         for chunk in users.chunks(CHUNK) {
             verify(inner, chunk).await?;
         }
+        oauth::note(inner, &kids).await?;
         let gained = note_origins(inner, &origins).await?;
         realms.extend(gained.iter().cloned());
         note_realms(inner, &realms.into_iter().collect::<Vec<_>>()).await?;
@@ -191,6 +190,7 @@ async fn pass(inner: &Inner) -> Result<(), StoreError> {
         }
         tokio::time::sleep(PAUSE).await;
     }
+    oauth::forget_missing(inner).await?;
     for realm in realm_names(inner).await? {
         forget_missing(inner, &realm).await?;
     }

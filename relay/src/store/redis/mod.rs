@@ -14,6 +14,7 @@ mod error;
 mod index;
 mod link;
 mod mailbox;
+mod oauth;
 mod realms;
 mod schema;
 mod trail;
@@ -32,8 +33,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    CHANGES_KEPT, Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument, StoredKey,
-    StoredRealm, StoredSecret, StoredToken, StoredUser, UserRecord,
+    CHANGES_KEPT, Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument,
+    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use index::Index;
 use link::Link;
@@ -135,8 +136,28 @@ impl Store for RedisStore {
         users::one(&self.inner, realm, name).await
     }
 
-    async fn put_user(&self, realm: &Realm, name: &str, key: &StoredKey) -> Result<(), StoreError> {
-        users::put(&self.inner, realm, name, key).await
+    async fn user_by_hash(
+        &self,
+        realm: &Realm,
+        hash: &[u8; 32],
+    ) -> Result<Option<String>, StoreError> {
+        users::by_hash(&self.inner, realm, hash).await
+    }
+
+    async fn put_user(&self, realm: &Realm, name: &str, keys: &UserKeys) -> Result<(), StoreError> {
+        users::put(&self.inner, realm, name, keys).await
+    }
+
+    async fn oauth_keys(&self) -> Result<Vec<StoredOauthKey>, StoreError> {
+        oauth::all(&self.inner).await
+    }
+
+    async fn put_oauth_key(&self, key: &StoredOauthKey) -> Result<(), StoreError> {
+        oauth::put(&self.inner, key).await
+    }
+
+    async fn delete_oauth_key(&self, kid: &str) -> Result<bool, StoreError> {
+        oauth::delete(&self.inner, kid).await
     }
 
     async fn put_user_record(

@@ -10,17 +10,22 @@ use shared::{NodeId, Realm};
 
 use crate::store::Mailbox;
 use crate::store::coturn::{self, PeerList};
+use crate::store::oauth::is_kid;
 
 /// Where coturn keeps realms; client tracking follows it.
 pub(super) const COTURN_PREFIX: &str = "turn/realm/";
 /// Where coturn keeps to which realm an origin belongs; client tracking follows it too.
 pub(super) const ORIGIN_PREFIX: &str = "turn/origin/";
-/// What both of the above begin with.
+/// Where coturn keeps keys of third-party authorization; client tracking follows it too.
+pub(super) const OAUTH_PREFIX: &str = "turn/oauth/kid/";
+/// What all of the above begin with.
 pub(super) const COTURN_KEYS: &str = "turn/*";
 /// The sorted set of node ids, scored by their last heartbeat in Unix milliseconds.
 pub(super) const NODES: &str = "relay:nodes";
 /// The set of all realm names.
 pub(super) const REALMS: &str = "relay:realms";
+/// The set of the kids that coturn's keys of third-party authorization have.
+pub(super) const OAUTH_KIDS: &str = "relay:oauth";
 /// The sorted set of blocks, scored by their end in Unix milliseconds.
 pub(super) const BANS: &str = "relay:bans";
 /// Their records, in the slot of the key above.
@@ -66,6 +71,11 @@ pub(super) fn coturn_peers(realm: &Realm, list: PeerList) -> String {
     format!("{COTURN_PREFIX}{}/{name}", realm.as_str())
 }
 
+/// coturn's key of a key of third-party authorization.
+pub(super) fn coturn_oauth(kid: &str) -> String {
+    format!("{OAUTH_PREFIX}{kid}")
+}
+
 /// coturn's key of an origin.
 pub(super) fn coturn_origin(origin: &str) -> String {
     format!("{ORIGIN_PREFIX}{origin}")
@@ -88,6 +98,8 @@ pub(super) enum CoturnKey {
     Options(Realm),
     /// To which realm an origin belongs.
     Origin(String),
+    /// A key of third-party authorization.
+    Oauth(String),
 }
 
 /// Reads a key's name; `None` for keys that mean nothing to us.
@@ -96,6 +108,9 @@ pub(super) fn parse_coturn(key: &[u8]) -> Option<CoturnKey> {
     if let Some(origin) = key.strip_prefix(ORIGIN_PREFIX) {
         let known = coturn::whole_origin(origin).is_some();
         return known.then(|| CoturnKey::Origin(origin.to_owned()));
+    }
+    if let Some(kid) = key.strip_prefix(OAUTH_PREFIX) {
+        return is_kid(kid).then(|| CoturnKey::Oauth(kid.to_owned()));
     }
     let (realm, what) = key.strip_prefix(COTURN_PREFIX)?.split_once('/')?;
     let realm = coturn::realm(realm)?;
@@ -123,6 +138,11 @@ pub(super) fn user(realm: &Realm, name: &str) -> String {
         encoded(realm.as_str()),
         encoded(name)
     )
+}
+
+/// The names of a realm's users by their USERHASH.
+pub(super) fn userhashes(realm: &Realm) -> String {
+    format!("relay:userhashes:{{{}}}", encoded(realm.as_str()))
 }
 
 /// The sorted index of a realm's users.
@@ -197,6 +217,10 @@ mod tests {
             assert_eq!(read, Some(CoturnKey::User(realm.clone(), name.to_owned())));
         }
         assert_eq!(
+            parse_coturn(coturn_oauth("a/b").as_bytes()),
+            Some(CoturnKey::Oauth("a/b".to_owned()))
+        );
+        assert_eq!(
             parse_coturn(coturn_secret(&realm).as_bytes()),
             Some(CoturnKey::Secrets(realm.clone()))
         );
@@ -216,6 +240,8 @@ mod tests {
             "turn/realm/r/user/a/allocation/1/status",
             "turn/realm/r/user//key",
             "turn/origin/x",
+            "turn/oauth/kid/",
+            "turn/oauth/other",
             "turn/origin/",
             "turn/origin/null",
             "other",

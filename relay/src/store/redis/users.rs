@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
-use redis::{Value, cmd, pipe};
+use redis::{Pipeline, Value, cmd, pipe};
 use shared::{Realm, Secret};
 
 use super::{Inner, schema};
 use crate::store::coturn::{format_key, parse_key};
 use crate::store::record::{from_json, secret_fingerprint, to_json, unreadable};
-use crate::store::{Change, StoreError, StoredKey, StoredSecret, StoredUser, UserRecord};
+use crate::store::user_keys::{hash_of, sha256_of, sha256_record};
+use crate::store::{Change, StoreError, StoredSecret, StoredUser, UserKeys, UserRecord};
 
+/// The field of a user's hash that holds its SHA-256 key and which MD5 key it belongs to.
+const SHA256: &str = "sha256";
 /// Users fetched by one pipeline: two commands each.
 const CHUNK: usize = 256;
 /// The most users in one page.
@@ -29,7 +32,7 @@ fn stored(
     realm: &Realm,
     name: &str,
     key: &Value,
-    record: &Value,
+    beside: &Value,
 ) -> Result<Option<StoredUser>, StoreError> {
     let Some(hex) = bytes(key) else {
         return Ok(None);
@@ -40,14 +43,21 @@ fn stored(
             "not 32 hex digits",
         ));
     };
-    let record = match bytes(record).map(|text| String::from_utf8_lossy(text)) {
+    let mut beside: HashMap<String, Vec<u8>> =
+        redis::from_redis_value_ref(beside).unwrap_or_default();
+    let record = match beside
+        .get("record")
+        .map(|text| String::from_utf8_lossy(text))
+    {
         Some(text) => from_json("user record", &text)?,
         None => UserRecord::default(),
     };
+    let sha256 = beside.remove(SHA256).map(Secret::new);
+    let sha256 = sha256.and_then(|stored| sha256_of(&key, stored.expose()));
     Ok(Some(StoredUser {
         realm: realm.clone(),
         name: name.to_owned(),
-        key,
+        keys: UserKeys { md5: key, sha256 },
         record,
     }))
 }
@@ -59,11 +69,43 @@ pub(super) async fn one(
 ) -> Result<Option<StoredUser>, StoreError> {
     let mut both = pipe();
     both.cmd("GET").arg(schema::coturn_user(realm, name));
-    both.cmd("HGET")
-        .arg(schema::user(realm, name))
-        .arg("record");
-    let (key, record): (Value, Value) = inner.link.pipe(&both).await?;
-    stored(realm, name, &key, &record)
+    both.cmd("HGETALL").arg(schema::user(realm, name));
+    let (key, beside): (Value, Value) = inner.link.pipe(&both).await?;
+    stored(realm, name, &key, &beside)
+}
+
+/// Puts a user into both indices: by name and by USERHASH.
+pub(super) fn index_user(writes: &mut Pipeline, realm: &Realm, name: &str) {
+    writes
+        .cmd("ZADD")
+        .arg(schema::users(realm))
+        .arg(0)
+        .arg(name);
+    writes
+        .cmd("HSET")
+        .arg(schema::userhashes(realm))
+        .arg(&hash_of(realm, name)[..])
+        .arg(name);
+}
+
+/// Takes a user out of both.
+pub(super) fn unindex_user(writes: &mut Pipeline, realm: &Realm, name: &str) {
+    writes.cmd("ZREM").arg(schema::users(realm)).arg(name);
+    writes
+        .cmd("HDEL")
+        .arg(schema::userhashes(realm))
+        .arg(&hash_of(realm, name)[..]);
+}
+
+pub(super) async fn by_hash(
+    inner: &Inner,
+    realm: &Realm,
+    hash: &[u8; 32],
+) -> Result<Option<String>, StoreError> {
+    let mut command = cmd("HGET");
+    command.arg(schema::userhashes(realm)).arg(&hash[..]);
+    let name: Option<Vec<u8>> = inner.link.query(&command).await?;
+    Ok(name.and_then(|name| String::from_utf8(name).ok()))
 }
 
 /// Writes the key first and the index after it: whoever corrects the index at the same time looks
@@ -72,7 +114,7 @@ pub(super) async fn put(
     inner: &Inner,
     realm: &Realm,
     name: &str,
-    key: &StoredKey,
+    keys: &UserKeys,
 ) -> Result<(), StoreError> {
     let change = Change::User {
         realm: realm.clone(),
@@ -82,12 +124,16 @@ pub(super) async fn put(
     writes
         .cmd("SET")
         .arg(schema::coturn_user(realm, name))
-        .arg(format_key(key).expose());
-    writes
-        .cmd("ZADD")
-        .arg(schema::users(realm))
-        .arg(0)
-        .arg(name);
+        .arg(format_key(&keys.md5).expose());
+    let beside = schema::user(realm, name);
+    match sha256_record(keys) {
+        Some(record) => writes.cmd("HSET").arg(beside).arg(&[
+            (SHA256, &record.expose()[..]),
+            ("v", schema::VERSION.to_string().as_bytes()),
+        ]),
+        None => writes.cmd("HDEL").arg(beside).arg(SHA256),
+    };
+    index_user(&mut writes, realm, name);
     writes.cmd("SADD").arg(schema::REALMS).arg(realm.as_str());
     inner.write_and_tell(writes, change).await
 }
@@ -121,9 +167,9 @@ pub(super) async fn put_record(
 pub(super) async fn delete(inner: &Inner, realm: &Realm, name: &str) -> Result<bool, StoreError> {
     let mut writes = pipe();
     writes.cmd("DEL").arg(schema::coturn_user(realm, name));
-    writes.cmd("ZREM").arg(schema::users(realm)).arg(name);
+    unindex_user(&mut writes, realm, name);
     writes.cmd("DEL").arg(schema::user(realm, name));
-    let (was_there, _, _): (bool, Value, Value) = inner.link.pipe(&writes).await?;
+    let (was_there, _, _, _): (bool, Value, Value, Value) = inner.link.pipe(&writes).await?;
     inner
         .tell(Change::User {
             realm: realm.clone(),
@@ -213,10 +259,7 @@ async fn fetch(
     reads.ignore_errors();
     for name in names {
         reads.cmd("GET").arg(schema::coturn_user(realm, name));
-        reads
-            .cmd("HGET")
-            .arg(schema::user(realm, name))
-            .arg("record");
+        reads.cmd("HGETALL").arg(schema::user(realm, name));
     }
     let values: Vec<Value> = inner.link.pipe(&reads).await?;
     for (name, pair) in names.iter().zip(values.chunks_exact(2)) {

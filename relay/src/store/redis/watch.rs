@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use super::error::map;
 use super::link::{Pushes, Status};
 use super::schema::CoturnKey;
-use super::{Inner, index, realms, schema};
+use super::{Inner, index, oauth, realms, schema};
 use crate::store::{Change, DEADLINE, StoreError};
 
 /// How often Redis is asked whether it is there.
@@ -109,7 +109,9 @@ async fn connect(inner: &Inner) -> Result<(MultiplexedConnection, Pushes, bool),
             .arg("PREFIX")
             .arg(schema::COTURN_PREFIX)
             .arg("PREFIX")
-            .arg(schema::ORIGIN_PREFIX);
+            .arg(schema::ORIGIN_PREFIX)
+            .arg("PREFIX")
+            .arg(schema::OAUTH_PREFIX);
         tracking.arg("NOLOOP");
         let told: Result<Value, RedisError> = tracking.query_async(&mut connection).await;
         Ok(told)
@@ -137,6 +139,8 @@ struct Dirty {
     seen: BTreeSet<Realm>,
     /// Origins that belong to another realm than before, or to none.
     origins: BTreeSet<String>,
+    /// Keys of third-party authorization.
+    kids: BTreeSet<String>,
     /// Too much to follow.
     everything: bool,
 }
@@ -226,7 +230,8 @@ fn note(inner: &Inner, dirty: &mut Dirty, push: &PushInfo) {
 
 fn invalidate(inner: &Inner, dirty: &mut Dirty, key: &Value) {
     let Value::BulkString(key) = key else { return };
-    if dirty.seen.len() > MAX_DIRTY || dirty.origins.len() > MAX_DIRTY {
+    let most = [dirty.seen.len(), dirty.origins.len(), dirty.kids.len()];
+    if most.into_iter().any(|len| len > MAX_DIRTY) {
         *dirty = Dirty {
             everything: true,
             ..Dirty::default()
@@ -248,6 +253,10 @@ fn invalidate(inner: &Inner, dirty: &mut Dirty, key: &Value) {
         Some(CoturnKey::Options(realm)) => {
             dirty.options.insert(realm.clone());
             realm
+        }
+        Some(CoturnKey::Oauth(kid)) => {
+            dirty.kids.insert(kid);
+            return;
         }
         Some(CoturnKey::Origin(origin)) => {
             dirty.origins.insert(origin);
@@ -276,8 +285,13 @@ async fn look(inner: &Inner, dirty: &mut Dirty) {
     }
     let options: Vec<Realm> = std::mem::take(&mut dirty.options).into_iter().collect();
     let seen: Vec<Realm> = std::mem::take(&mut dirty.seen).into_iter().collect();
+    let kids: Vec<String> = std::mem::take(&mut dirty.kids).into_iter().collect();
+    if !kids.is_empty() {
+        inner.tell_here(Change::OauthKeys);
+    }
     let work = async {
         gained?;
+        oauth::note(inner, &kids).await?;
         index::note_realms(inner, &seen).await?;
         realms::import_foreign_edits(inner, &options).await?;
         index::settle(inner).await

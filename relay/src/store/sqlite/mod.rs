@@ -7,7 +7,9 @@
 mod cluster;
 mod documents;
 mod files;
+mod hashes;
 mod mailbox;
+mod oauth;
 mod realms;
 mod trail;
 mod turndb;
@@ -27,7 +29,7 @@ use tokio::sync::broadcast;
 
 use super::{
     CHANGES_KEPT, Change, DEADLINE, Mailbox, SessionRecord, Store, StoreError, StoredDocument,
-    StoredKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserRecord,
+    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use mailbox::Mailboxes;
 use turndb::TurnDb;
@@ -128,12 +130,38 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn put_user(&self, realm: &Realm, name: &str, key: &StoredKey) -> Result<(), StoreError> {
-        let (realm, name, key) = (realm.clone(), name.to_owned(), key.clone());
+    async fn user_by_hash(
+        &self,
+        realm: &Realm,
+        hash: &[u8; 32],
+    ) -> Result<Option<String>, StoreError> {
+        let (realm, hash) = (realm.clone(), *hash);
+        self.run(DEADLINE, move |inner| hashes::name(inner, &realm, &hash))
+            .await
+    }
+
+    async fn put_user(&self, realm: &Realm, name: &str, keys: &UserKeys) -> Result<(), StoreError> {
+        let (realm, name, keys) = (realm.clone(), name.to_owned(), keys.clone());
         self.run(DEADLINE, move |inner| {
-            users::put(inner, &realm, &name, &key)
+            users::put(inner, &realm, &name, &keys)
         })
         .await
+    }
+
+    async fn oauth_keys(&self) -> Result<Vec<StoredOauthKey>, StoreError> {
+        self.run(DEADLINE, oauth::all).await
+    }
+
+    async fn put_oauth_key(&self, key: &StoredOauthKey) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.run(DEADLINE, move |inner| oauth::put(inner, &key))
+            .await
+    }
+
+    async fn delete_oauth_key(&self, kid: &str) -> Result<bool, StoreError> {
+        let kid = kid.to_owned();
+        self.run(DEADLINE, move |inner| oauth::delete(inner, &kid))
+            .await
     }
 
     async fn put_user_record(

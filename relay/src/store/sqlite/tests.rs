@@ -54,17 +54,17 @@ async fn a_replaced_file_is_opened_again() {
     let store = SqliteStore::open(&turndb, &db).unwrap();
     let realm: Realm = "r".parse().unwrap();
     store
-        .put_user(&realm, "u", &StoredKey::new([1; 16]))
+        .put_user(&realm, "u", &UserKeys::coturns([1; 16].into()))
         .await
         .unwrap();
     std::fs::remove_file(&turndb).unwrap();
     assert!(store.user(&realm, "u").await.unwrap().is_none());
     store
-        .put_user(&realm, "u", &StoredKey::new([2; 16]))
+        .put_user(&realm, "u", &UserKeys::coturns([2; 16].into()))
         .await
         .unwrap();
     let user = store.user(&realm, "u").await.unwrap().unwrap();
-    assert_eq!(user.key.expose(), &[2; 16]);
+    assert_eq!(user.keys.md5.expose(), &[2; 16]);
 }
 
 #[tokio::test]

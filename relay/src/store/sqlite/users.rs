@@ -3,10 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use shared::{Realm, Secret};
 
-use super::{Inner, sql_error};
+use super::{Inner, hashes, sql_error};
 use crate::store::coturn::{format_key, is_user_name, parse_key, realm as foreign_realm};
 use crate::store::record::{from_json, secret_fingerprint, to_json, unreadable};
-use crate::store::{Change, StoreError, StoredKey, StoredSecret, StoredUser, UserRecord};
+use crate::store::user_keys::{StoredSha256Key, sha256_of, sha256_record};
+use crate::store::{Change, StoreError, StoredKey, StoredSecret, StoredUser, UserKeys, UserRecord};
 
 /// The most users in one page.
 const MAX_PAGE: usize = 10_000;
@@ -32,13 +33,29 @@ pub(super) fn one(
             "hmackey is not 32 hex digits",
         ));
     };
-    let record = record(&inner.own(), realm.as_str(), name)?;
+    let own = inner.own();
+    let record = record(&own, realm.as_str(), name)?;
+    let sha256 = sha256(&own, realm.as_str(), name, &key)?;
     Ok(Some(StoredUser {
         realm: realm.clone(),
         name: name.to_owned(),
-        key,
+        keys: UserKeys { md5: key, sha256 },
         record,
     }))
+}
+
+fn sha256(
+    own: &Connection,
+    realm: &str,
+    name: &str,
+    md5: &StoredKey,
+) -> Result<Option<StoredSha256Key>, StoreError> {
+    let stored: Option<Vec<u8>> = own
+        .prepare_cached("SELECT sha256 FROM user_key WHERE realm = ?1 AND name = ?2")
+        .and_then(|mut query| query.query_row([realm, name], |row| row.get(0)).optional())
+        .map_err(sql_error)?;
+    let stored = stored.map(Secret::new);
+    Ok(stored.and_then(|stored| sha256_of(md5, stored.expose())))
 }
 
 fn record(own: &Connection, realm: &str, name: &str) -> Result<UserRecord, StoreError> {
@@ -56,15 +73,29 @@ pub(super) fn put(
     inner: &Inner,
     realm: &Realm,
     name: &str,
-    key: &StoredKey,
+    keys: &UserKeys,
 ) -> Result<(), StoreError> {
-    let hex = format_key(key);
+    let hex = format_key(&keys.md5);
+    let own = inner.own();
     inner.turn.write(|db| {
         db.execute(
             "INSERT OR REPLACE INTO turnusers_lt (realm, name, hmackey) VALUES (?1, ?2, ?3)",
             params![realm.as_str(), name, hex.expose()],
         )
     })?;
+    match sha256_record(keys) {
+        Some(record) => own.execute(
+            "INSERT OR REPLACE INTO user_key (realm, name, sha256) VALUES (?1, ?2, ?3)",
+            params![realm.as_str(), name, record.expose()],
+        ),
+        None => own.execute(
+            "DELETE FROM user_key WHERE realm = ?1 AND name = ?2",
+            params![realm.as_str(), name],
+        ),
+    }
+    .map_err(sql_error)?;
+    hashes::add(&own, realm, name)?;
+    drop(own);
     inner.tell(Change::User {
         realm: realm.clone(),
         name: name.to_owned(),
@@ -107,11 +138,14 @@ pub(super) fn delete(inner: &Inner, realm: &Realm, name: &str) -> Result<bool, S
             params![realm.as_str(), name],
         )
     })?;
-    own.execute(
-        "DELETE FROM user_record WHERE realm = ?1 AND name = ?2",
-        params![realm.as_str(), name],
-    )
-    .map_err(sql_error)?;
+    for table in ["user_record", "user_key"] {
+        own.execute(
+            &format!("DELETE FROM {table} WHERE realm = ?1 AND name = ?2"),
+            params![realm.as_str(), name],
+        )
+        .map_err(sql_error)?;
+    }
+    hashes::remove(&own, realm, name)?;
     drop(own);
     inner.tell(Change::User {
         realm: realm.clone(),
@@ -181,10 +215,11 @@ pub(super) fn page(
             };
             if is_user_name(&name) {
                 let record = record(&own, realm.as_str(), &name)?;
+                let sha256 = sha256(&own, realm.as_str(), &name, &key)?;
                 users.push(StoredUser {
                     realm,
                     name,
-                    key,
+                    keys: UserKeys { md5: key, sha256 },
                     record,
                 });
             }

@@ -9,11 +9,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::types::Value;
 use shared::Realm;
 
 use super::turndb::Stamp;
-use super::{Inner, realms, refused};
-use crate::store::coturn::{CoturnOptions, realm as foreign_realm};
+use super::{Inner, hashes, realms, refused};
+use crate::store::coturn::{CoturnOptions, is_user_name, realm as foreign_realm};
 use crate::store::{Change, StoreError};
 
 /// How often the file is looked at.
@@ -29,6 +30,26 @@ struct Snapshot {
     users: HashMap<(String, String), u64>,
     secrets: HashMap<String, HashSet<u64>>,
     options: BTreeMap<Realm, CoturnOptions>,
+    oauth_keys: HashSet<u64>,
+}
+
+impl Snapshot {
+    /// Users of ours: with a name that STUN can carry, in a realm that we can serve.
+    fn names(&self) -> HashSet<hashes::Name> {
+        self.users.keys().filter_map(name).collect()
+    }
+
+    /// The users of another look that this one has not.
+    fn missing_of(&self, other: &Self) -> Vec<hashes::Name> {
+        let missing = other.users.keys();
+        let missing = missing.filter(|name| !self.users.contains_key(*name));
+        missing.filter_map(name).collect()
+    }
+}
+
+fn name((realm, name): &(String, String)) -> Option<hashes::Name> {
+    let realm = foreign_realm(realm)?;
+    is_user_name(name).then(|| (realm, name.clone()))
 }
 
 /// Takes the first look and starts the thread that looks on, until the store is dropped.
@@ -37,6 +58,7 @@ pub(super) fn start(inner: &Arc<Inner>) -> Result<(), StoreError> {
     let stamp = inner.turn.stamp()?;
     realms::import_foreign_edits(inner)?;
     let seen = inner.turn.read(|db| snapshot(db, &salt))?;
+    hashes::rebuild(inner, &seen.names())?;
     let weak = Arc::downgrade(inner);
     std::thread::Builder::new()
         .name("turndb-watch".to_owned())
@@ -101,10 +123,29 @@ fn snapshot(db: &Connection, salt: &RandomState) -> rusqlite::Result<Snapshot> {
             .or_default()
             .insert(salt.hash_one(value));
     }
+    let mut query = db.prepare_cached(
+        "SELECT kid, ikm_key, as_rs_alg, timestamp, lifetime, realm FROM oauth_key",
+    )?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let columns: [Value; 6] = [
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+            row.get(5)?,
+        ];
+        snapshot
+            .oauth_keys
+            .insert(salt.hash_one(format!("{columns:?}")));
+    }
     Ok(snapshot)
 }
 
 fn tell(inner: &Inner, before: &Snapshot, after: &Snapshot) -> Result<(), StoreError> {
+    let (appeared, vanished) = (before.missing_of(after), after.missing_of(before));
+    hashes::follow(inner, &appeared, &vanished)?;
     let imported = before.options != after.options && realms::import_foreign_edits(inner)? > 0;
     let differences = differences(before, after, imported);
     if differences.len() > MAX_DIFFERENCES {
@@ -143,6 +184,9 @@ fn differences(before: &Snapshot, after: &Snapshot, imported: bool) -> Vec<Chang
             continue;
         }
         changes.extend(foreign_realm(name).map(|realm| Change::Secrets { realm }));
+    }
+    if before.oauth_keys != after.oauth_keys {
+        changes.push(Change::OauthKeys);
     }
     if !imported {
         let names: HashSet<_> = before.options.keys().chain(after.options.keys()).collect();

@@ -13,7 +13,7 @@ use shared::api::{
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
 };
-use shared::{NodeId, Realm};
+use shared::{NodeId, PasswordAlgorithm, Realm};
 
 use super::state::State;
 use super::{FakeAdmin, bad_request, not_found};
@@ -270,6 +270,7 @@ impl AdminApi for FakeAdmin {
         }
         if let Ok(at) = user_at(&state, realm, name) {
             state.users[at].stored = true;
+            state.users[at].algorithms = PasswordAlgorithm::ALL.to_vec();
             return Ok(state.users[at].clone());
         }
         let user = UserView {
@@ -280,6 +281,7 @@ impl AdminApi for FakeAdmin {
             max_sessions: None,
             limit: Some(12),
             note: String::new(),
+            algorithms: PasswordAlgorithm::ALL.to_vec(),
             blocked_until_ms: None,
             sessions: 0,
             rate_in_bps: 0,

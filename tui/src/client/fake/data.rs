@@ -6,7 +6,7 @@ use shared::api::{
     Capacity, EventKind, EventView, NodeRole, NodeState, NodeView, RealmDocument, RealmView,
     SecretView, SessionView, Severity, StoreState, UserView,
 };
-use shared::{NodeId, Realm, SessionId, Transport, WorkerId};
+use shared::{NodeId, PasswordAlgorithm, Realm, SessionId, Transport, WorkerId};
 
 /// The time at which the double starts: 2026-01-01T12:00:00Z.
 pub const START_MS: u64 = 1_767_268_800_000;
@@ -142,6 +142,11 @@ pub(super) fn users() -> Vec<UserView> {
         max_sessions: None,
         limit: Some(RealmDocument::DEFAULT_SESSIONS_PER_USER),
         note: String::new(),
+        algorithms: match name {
+            "dora" => Vec::new(),
+            "bob" => vec![PasswordAlgorithm::Md5],
+            _ => PasswordAlgorithm::ALL.to_vec(),
+        },
         blocked_until_ms: None,
         sessions: 0,
         rate_in_bps: 0,
