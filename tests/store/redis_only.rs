@@ -221,6 +221,7 @@ async fn keys_of_hostile_names_are_the_expected_ones() {
     let realm_tag = "{YXtifSAq}";
     let mut expected = vec![
         "relay:realms".to_owned(),
+        format!("relay:userhashes:{realm_tag}"),
         format!("relay:users:{realm_tag}"),
     ];
     for name in ["eCB5Cnt6fQ", "JXM", "Kg"] {

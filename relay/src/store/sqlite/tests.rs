@@ -91,13 +91,25 @@ async fn a_file_of_the_first_schema_gets_what_it_lacks_and_keeps_what_it_has() {
     let node = "fra-1".parse().unwrap();
     let store = SqliteStore::open(&turndb, &db).unwrap();
     store.next_epoch(&node).await.unwrap();
+    let north: Realm = "north.gov".parse().unwrap();
+    let keys = UserKeys::coturns([1; 16].into());
+    store.put_user(&north, "gorst", &keys).await.unwrap();
     drop(store);
     let old = Connection::open(&db).unwrap();
-    old.execute_batch("DROP TABLE document; PRAGMA user_version = 1;")
-        .unwrap();
+    old.execute_batch(
+        "DROP TABLE document; DROP TABLE user_key; DROP TABLE userhash; PRAGMA user_version = 1;",
+    )
+    .unwrap();
     drop(old);
     let store = SqliteStore::open(&turndb, &db).unwrap();
     assert_eq!(store.next_epoch(&node).await.unwrap(), 2);
+    let hash = turn_proto::auth::credential::userhash("gorst", "north.gov");
+    let known = store.user_by_hash(&north, &hash).await.unwrap();
+    assert_eq!(
+        known.as_deref(),
+        Some("gorst"),
+        "users of before are indexed"
+    );
     let body = serde_json::json!({"log.level": "debug"});
     assert_eq!(
         store.put_document("config", &body, 0, "a").await.unwrap(),

@@ -7,6 +7,7 @@ mod history;
 mod preview;
 mod redirects;
 mod refusals;
+mod userhash;
 
 use shared::api::{
     BlockRequest, ItemOutcome, JobState, KillRequest, ListQuery, MintRequest, NodeRole,
