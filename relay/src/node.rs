@@ -85,7 +85,11 @@ impl Node {
         }
         let (config, groups, servers) = bind(config).await?;
         let config = Arc::new(config);
-        let pool = PortPool::new(relay_addresses(&config, &groups), &config.relay_ports);
+        let pool = PortPool::new(
+            relay_addresses(&config, &groups),
+            &config.relay_ports,
+            config.reservation_lifetime,
+        );
         let pool = Arc::new(pool);
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();
         let session_base = random_base()?;

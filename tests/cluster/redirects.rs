@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kit::client::ClientError;
 use kit::cluster::Cluster;
-use kit::coturn::{Uclient, Way};
-use kit::node::{Node, stored_login};
+use kit::coturn::{FOR_UCLIENT, Uclient, Way};
+use kit::node::{Node, NodeOptions, stored_login};
 use kit::wait::wait_until;
 use relayctl::client::{AdminApi as _, FleetApi as _};
 use shared::Transport;
@@ -92,7 +92,10 @@ fn new_clients_go_where_the_redirect_says_and_old_ones_stay() {
 
 #[test]
 fn coturns_client_follows_and_loses_nothing() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start_with(&NodeOptions {
+        top: FOR_UCLIENT.to_owned(),
+        ..NodeOptions::default()
+    });
     let [from, target, _] = &cluster.nodes[..] else {
         panic!("three nodes")
     };

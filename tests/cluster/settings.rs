@@ -141,9 +141,9 @@ fn bad_values_lost_races_and_what_hides_a_change_are_told() {
             other => panic!("{other:?}"),
         }
     };
-    let error = refused(0, "nonce_lifetime", json!("1s"));
+    let error = refused(0, "nonce_lifetime", json!("2d"));
     assert_eq!(error.error, ErrorKind::BadRequest);
-    let remedy = "write a duration from 60s to 86400s";
+    let remedy = "write a duration from 1s to 86400s";
     assert!(
         error.message.contains("nonce_lifetime") && error.message.contains(remedy),
         "{}",

@@ -81,16 +81,16 @@ fn a_document_that_makes_no_sense_comes_back_with_its_errors() {
     let node = Node::start(NodeOptions::default());
     let home = tempfile::tempdir().expect("a folder");
     // Wrong at first; then the errors are in the file, and the operator mends it.
-    let script = "if grep -q 'default_lifetime_secs = 1$' \"$1\"; then \
+    let script = "if grep -q 'default_lifetime_secs = 0$' \"$1\"; then \
                     cp \"$1\" \"$(dirname \"$0\")/second\"; \
-                    sed -i 's/^default_lifetime_secs = 1$/default_lifetime_secs = 900/' \"$1\"; \
+                    sed -i 's/^default_lifetime_secs = 0$/default_lifetime_secs = 900/' \"$1\"; \
                   else \
-                    sed -i 's/^.*default_lifetime_secs *=.*/default_lifetime_secs = 1/' \"$1\"; \
+                    sed -i 's/^.*default_lifetime_secs *=.*/default_lifetime_secs = 0/' \"$1\"; \
                   fi";
     let mut console = on_realms(&node, home.path(), script);
     console.keys("V");
     console.wait("the errors or the second preview", |s| {
-        s.contains("between 30 and 86400") || s.contains("-> 900")
+        s.contains("between 1 and 86400") || s.contains("-> 900")
     });
     if !console.screen().contains("-> 900") {
         // The dialog offers to edit again.
@@ -98,7 +98,7 @@ fn a_document_that_makes_no_sense_comes_back_with_its_errors() {
     }
     console.wait_text("-> 900");
     let second = std::fs::read_to_string(home.path().join("second")).expect("opened twice");
-    assert!(second.contains("between 30 and 86400"), "{second}");
+    assert!(second.contains("between 1 and 86400"), "{second}");
 }
 
 #[test]

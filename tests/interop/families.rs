@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use kit::address::{free_port, fresh_ip};
-use kit::coturn::{Totals, Uclient, Way};
+use kit::coturn::{FOR_UCLIENT, Totals, Uclient, Way};
 use kit::node::{Node, NodeOptions, stored_login};
 
 use crate::uclient::{ALONE, assert_at_least};
@@ -21,6 +21,7 @@ fn start() -> (Node, [SocketAddr; 2]) {
         allowed_peers: Some("127.0.0.0/8\", \"::1"),
         max_sessions_per_user: Some(100),
         environment: vec![("RELAYD_LISTEN".to_owned(), listen)],
+        top: FOR_UCLIENT.to_owned(),
         ..NodeOptions::default()
     });
     (node, listeners)

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kit::certificate::TestCertificate;
-use kit::coturn::{Totals, Uclient, Way};
+use kit::coturn::{FOR_UCLIENT, Totals, Uclient, Way};
 use kit::node::{Node, NodeOptions, stored_login};
 
 /// A run of 10 clients with 200 messages each takes 12 s of its own pacing.
@@ -29,6 +29,7 @@ fn run_with(
     let node = Node::start(NodeOptions {
         workers,
         max_sessions_per_user: Some(RAISED),
+        top: format!("{FOR_UCLIENT}{}", options.top),
         ..options
     });
     let uclient = Uclient {
@@ -130,7 +131,10 @@ fn dtls_loses_nothing_by_indications() {
 
 #[test]
 fn the_default_quota_refuses_the_surplus_with_486() {
-    let node = Node::start(NodeOptions::default());
+    let node = Node::start(NodeOptions {
+        top: FOR_UCLIENT.to_owned(),
+        ..NodeOptions::default()
+    });
     let uclient = Uclient {
         server: node.turn,
         login: stored_login(),

@@ -11,6 +11,9 @@ use crate::program::{self, Sinks, finish, spawn};
 /// The package.
 const PACKAGE: &str = "coturn";
 
+/// What a node needs for uclient, which draws channel numbers from all that RFC 5766 allowed.
+pub const FOR_UCLIENT: &str = "rfc5766_channel_numbers = true\n";
+
 /// How `turnutils_uclient` sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {

@@ -62,6 +62,7 @@ impl Rig {
                 external: local,
             }],
             &(20_000..=30_000),
+            Duration::from_secs(30),
         );
         let ports = Arc::new(ports);
         let config = Config::load(&Args::default()).unwrap();

@@ -66,13 +66,13 @@ const KEYS: [Key; 12] = [
     key(
         "default_lifetime_secs",
         Kind::Seconds,
-        "Lifetime unless asked for more, 30 to 86400",
+        "Lifetime unless asked for more, 1 to 86400",
         "600",
     ),
     key(
         "max_lifetime_secs",
         Kind::Seconds,
-        "Longest lifetime, 30 to 86400",
+        "Longest lifetime, 1 to 86400",
         "3600",
     ),
     key(

@@ -2,19 +2,22 @@
 
 use std::fmt;
 
-/// A channel number: 0x4000 to 0x7FFF.
-///
-/// RFC 8656 §12 narrowed RFC 5766's range to 0x4000-0x4FFF, but clients in the field (coturn's before
-/// 4.16, which Debian ships) still draw from all of it, and nothing else on a TURN port begins with
-/// those bytes: refusing them would only lose those clients.
+/// A channel number: 0x4000 to 0x4FFF (RFC 8656 §12), or up to 0x7FFF as RFC 5766 had it. Which of
+/// them a server takes is its policy's choice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelNumber(u16);
 
 impl ChannelNumber {
-    /// A number in range.
+    /// A number that one of the two RFCs allows.
     #[must_use]
     pub fn new(number: u16) -> Option<Self> {
         (0x4000..=0x7fff).contains(&number).then_some(Self(number))
+    }
+
+    /// Whether RFC 8656 §12 knows it, too: 0x4000 to 0x4FFF.
+    #[must_use]
+    pub fn is_current(self) -> bool {
+        self.0 <= 0x4fff
     }
 
     /// The number.

@@ -7,8 +7,10 @@ pub enum Protocol {
     Stun,
     /// 20 to 63.
     Dtls,
-    /// 64 to 127: RFC 8656 uses the first sixteen, RFC 5766 used all.
+    /// 64 to 79.
     ChannelData,
+    /// 80 to 127: ChannelData in RFC 5766, reserved in RFC 8656.
+    OldChannelData,
     /// Everything else, and the empty packet.
     Unknown,
 }
@@ -20,7 +22,8 @@ impl Protocol {
         match bytes.first() {
             Some(0..=3) => Self::Stun,
             Some(20..=63) => Self::Dtls,
-            Some(64..=127) => Self::ChannelData,
+            Some(64..=79) => Self::ChannelData,
+            Some(80..=127) => Self::OldChannelData,
             _ => Self::Unknown,
         }
     }

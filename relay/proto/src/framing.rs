@@ -44,7 +44,7 @@ pub fn front(bytes: &[u8], limit: usize) -> Result<Front<'_>, Garbage> {
             Some(len) => (len, len),
             None => return Ok(Front::Incomplete),
         },
-        Protocol::ChannelData => match declared_len(bytes) {
+        Protocol::ChannelData | Protocol::OldChannelData => match declared_len(bytes) {
             Some(payload) => {
                 let len = ChannelData::HEADER_LEN + payload;
                 (len, len.next_multiple_of(4))

@@ -205,17 +205,42 @@ pub(super) const KEYS: &[Key] = &[
     live(
         "nonce_lifetime",
         Kind::Text,
-        "How long a nonce is good, 1m to 1d; default 1h",
+        "How long a nonce is good, 1s to 1d; default 1h",
     ),
     live(
         "permission_lifetime",
         Kind::Text,
-        "How long a permission lasts, 30s to 1h; default 5m",
+        "How long a permission lasts, 1s to 1h; default 5m",
     ),
     live(
         "channel_lifetime",
         Kind::Text,
-        "How long a channel binding lasts, 30s to 2h; default 10m",
+        "How long a channel binding lasts, 1s to 2h; default 10m",
+    ),
+    live(
+        "min_allocate_lifetime",
+        Kind::Text,
+        "Shortest lifetime of an allocation, 1s to 1d; default: the realm's default lifetime",
+    ),
+    live(
+        "default_allocate_lifetime",
+        Kind::Text,
+        "Lifetime of an allocation in realms of the file that set none, 1s to 1d; default 10m",
+    ),
+    live(
+        "max_allocate_lifetime",
+        Kind::Text,
+        "Longest lifetime in realms of the file that set none, 1s to 1d; default 1h",
+    ),
+    key(
+        "reservation_lifetime",
+        Kind::Text,
+        "How long a reserved port is kept, 1s to 1h; default 30s",
+    ),
+    live(
+        "rfc5766_channel_numbers",
+        Kind::Boolean,
+        "Accept channel numbers 0x5000 to 0x7FFF, too, which old clients draw; default false",
     ),
     key(
         "rfc5780",

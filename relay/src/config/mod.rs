@@ -4,6 +4,7 @@
 //! file over defaults. All
 //! errors are reported at once, each with where it is, which key, and what to write instead.
 
+mod allocation;
 pub mod args;
 mod certificates;
 pub mod cluster_key;
@@ -93,6 +94,10 @@ pub struct Config {
     pub channel_lifetime: Duration,
     /// NAT behaviour discovery (RFC 5780).
     pub nat_discovery: NatDiscoveryConfig,
+    /// How long a reserved port is kept (RFC 8656 §7.2: at least 30 s).
+    pub reservation_lifetime: Duration,
+    /// Lifetimes of allocations, and what clients may use.
+    pub allocation: AllocationConfig,
     /// Logging.
     pub log: LogConfig,
     /// What is legal but unwise, in words for an operator; to be logged after every load.
@@ -122,6 +127,20 @@ impl ListenerConfig {
     pub fn serves_udp(&self) -> bool {
         self.transports.contains(&Transport::Udp)
     }
+}
+
+/// Lifetimes of allocations (RFC 8656 §7.2), and extensions that are off unless asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllocationConfig {
+    /// The shortest lifetime granted, 1 s to 1 day; `None`: the realm's default, as §7.2 has it.
+    pub min_lifetime: Option<Duration>,
+    /// Lifetime granted when the client asks for none, 1 s to 1 day, in realms of the file that set
+    /// none.
+    pub default_lifetime: Duration,
+    /// The longest lifetime granted, 1 s to 1 day, in realms of the file that set none.
+    pub max_lifetime: Duration,
+    /// Whether channel numbers from 0x5000 to 0x7FFF are accepted, too.
+    pub rfc5766_channel_numbers: bool,
 }
 
 /// What TCP and TLS clients may take up before and while they have a session.

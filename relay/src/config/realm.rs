@@ -46,8 +46,8 @@ struct Section<'r, 'a> {
     table: BTreeMap<String, Item>,
 }
 
-/// Reads all `[[realm]]` tables; `per_user` is the limit where a realm names none.
-pub(super) fn resolve(reader: &mut Reader<'_>, per_user: Option<u32>) -> Vec<ConfigRealm> {
+/// Reads all `[[realm]]` tables; `default` holds what applies where a realm says nothing.
+pub(super) fn resolve(reader: &mut Reader<'_>, default: &RealmDocument) -> Vec<ConfigRealm> {
     let mut seen: HashSet<Realm> = HashSet::new();
     let mut owners: BTreeMap<String, Realm> = BTreeMap::new();
     let mut realms = Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, per_user: Option<u32>) -> Vec<Con
             .get("name")
             .map_or(&item.origin, |name| &name.origin)
             .clone();
-        let Some(realm) = (Section { reader, table }).read(&item.origin, per_user) else {
+        let Some(realm) = (Section { reader, table }).read(&item.origin, default) else {
             continue;
         };
         if !seen.insert(realm.name.clone()) {
@@ -88,7 +88,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, per_user: Option<u32>) -> Vec<Con
 }
 
 impl Section<'_, '_> {
-    fn read(mut self, origin: &Origin, per_user: Option<u32>) -> Option<ConfigRealm> {
+    fn read(mut self, origin: &Origin, default: &RealmDocument) -> Option<ConfigRealm> {
         self.reject_unknown();
         let Some(name) = self.table.get("name").cloned() else {
             let remedy = "add name = \"example.org\" below [[realm]]";
@@ -96,16 +96,16 @@ impl Section<'_, '_> {
                 .error(origin, "realm.name", "is missing", remedy);
             // The rest is read all the same, for its errors.
             let stand_in = Realm::try_from("unnamed".to_owned()).ok()?;
-            self.contents(stand_in, origin, per_user);
+            self.contents(stand_in, origin, default);
             return None;
         };
         let wanted = "1 to 127 bytes of text without '/', '\"' or control characters";
         let name = self.reader.entry::<Realm>("realm.name", &name, wanted)?;
-        Some(self.contents(name, origin, per_user))
+        Some(self.contents(name, origin, default))
     }
 
-    fn contents(&mut self, name: Realm, origin: &Origin, per_user: Option<u32>) -> ConfigRealm {
-        let document = self.document(per_user);
+    fn contents(&mut self, name: Realm, origin: &Origin, default: &RealmDocument) -> ConfigRealm {
+        let document = self.document(default);
         if let Err(problems) = document.validate() {
             for problem in problems {
                 let (key, range) = problem.split_once(": ").unwrap_or(("document", &problem));
@@ -147,11 +147,11 @@ impl Section<'_, '_> {
         }
     }
 
-    fn document(&mut self, per_user: Option<u32>) -> RealmDocument {
-        let default = RealmDocument::default();
+    fn document(&mut self, default: &RealmDocument) -> RealmDocument {
         RealmDocument {
             max_sessions: self.limit("max_sessions", None),
-            max_sessions_per_user: self.limit("max_sessions_per_user", per_user),
+            max_sessions_per_user: self
+                .limit("max_sessions_per_user", default.max_sessions_per_user),
             max_rate_bps: self.rate(),
             default_lifetime_secs: self
                 .secs("default_lifetime_secs", default.default_lifetime_secs),
@@ -163,7 +163,7 @@ impl Section<'_, '_> {
             password_algorithms: self.password_algorithms(),
             username_anonymity: self.flag("username_anonymity"),
             note: self.note(),
-            extra: default.extra,
+            extra: default.extra.clone(),
         }
     }
 

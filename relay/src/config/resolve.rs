@@ -18,8 +18,9 @@ use super::file::Value;
 use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
-    AdminConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig, LogFormat, PeerConfig,
-    StoreConfig, certificates, cluster_key, connections, listener, nat_discovery, realm, store,
+    AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
+    LogFormat, PeerConfig, StoreConfig, allocation, certificates, cluster_key, connections, listener,
+    nat_discovery, realm, store,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -63,7 +64,9 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     let state_dir = state_dir(reader);
     let roles = roles(reader);
     let max_sessions_per_user = max_sessions_per_user(reader);
-    let (default_realm, realms) = realms(reader, max_sessions_per_user);
+    let allocation = allocation::resolve(reader);
+    let lifetimes = allocation::lifetimes(reader);
+    let (default_realm, realms) = realms(reader, max_sessions_per_user, &allocation);
     let (tls, tls_ecdsa) = certificates::resolve(reader);
     let listeners = listener::resolve(reader, &roles, tls.is_some());
     let relay_ports = relay_ports(reader, &listeners);
@@ -73,7 +76,6 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         db: PathBuf::new(),
     };
     let store = store::resolve(reader, &state_dir).unwrap_or(fallback);
-    let lifetime = |found: Option<Duration>, secs| found.unwrap_or(Duration::from_secs(secs));
     warn_of_readable_secrets(reader, &realms);
     Config {
         node_id: reader.parsed("node_id", "1 to 63 characters out of a-z A-Z 0-9 . _ -"),
@@ -100,9 +102,11 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
             denied: reader.parsed_list("peers.denied", RANGE),
         },
         software: software(reader),
-        nonce_lifetime: lifetime(reader.duration("nonce_lifetime", 60..=86_400), 3600),
-        permission_lifetime: lifetime(reader.duration("permission_lifetime", 30..=3600), 300),
-        channel_lifetime: lifetime(reader.duration("channel_lifetime", 30..=7200), 600),
+        nonce_lifetime: lifetimes.nonce,
+        permission_lifetime: lifetimes.permission,
+        channel_lifetime: lifetimes.channel,
+        reservation_lifetime: lifetimes.reservation,
+        allocation,
         nat_discovery,
         log: log(reader),
         state_dir,
@@ -384,18 +388,25 @@ fn max_sessions_per_user(reader: &mut Reader<'_>) -> Option<u32> {
         .or(RealmDocument::default().max_sessions_per_user)
 }
 
-fn realms(reader: &mut Reader<'_>, per_user: Option<u32>) -> (Realm, Vec<ConfigRealm>) {
-    let mut realms = realm::resolve(reader, per_user);
+fn realms(
+    reader: &mut Reader<'_>,
+    per_user: Option<u32>,
+    allocation: &AllocationConfig,
+) -> (Realm, Vec<ConfigRealm>) {
+    let secs = |lifetime: Duration| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+    let document = RealmDocument {
+        max_sessions_per_user: per_user,
+        default_lifetime_secs: secs(allocation.default_lifetime),
+        max_lifetime_secs: secs(allocation.max_lifetime),
+        ..RealmDocument::default()
+    };
+    let mut realms = realm::resolve(reader, &document);
     let wanted = "1 to 127 bytes of text without '/', '\"' or control characters";
     let default_realm = reader
         .parsed::<Realm>("default_realm", wanted)
         .or_else(|| realms.first().map(|realm| realm.name.clone()))
         .unwrap_or_else(|| "relayd".parse().expect("the default realm is a realm"));
     if !realms.iter().any(|realm| realm.name == default_realm) {
-        let document = RealmDocument {
-            max_sessions_per_user: per_user,
-            ..RealmDocument::default()
-        };
         let name = default_realm.clone();
         realms.push(ConfigRealm {
             name,

@@ -150,6 +150,14 @@ fn of_node(config: &Config, key: &str) -> Value {
         "nonce_lifetime" => duration(config.nonce_lifetime),
         "permission_lifetime" => duration(config.permission_lifetime),
         "channel_lifetime" => duration(config.channel_lifetime),
+        "min_allocate_lifetime" => {
+            let min = config.allocation.min_lifetime;
+            min.map_or(Value::Null, duration)
+        }
+        "default_allocate_lifetime" => duration(config.allocation.default_lifetime),
+        "max_allocate_lifetime" => duration(config.allocation.max_lifetime),
+        "reservation_lifetime" => duration(config.reservation_lifetime),
+        "rfc5766_channel_numbers" => json!(config.allocation.rfc5766_channel_numbers),
         _ => nat_discovery::view(&config.nat_discovery, key).unwrap_or(Value::Null),
     }
 }

@@ -102,6 +102,7 @@ impl Settings {
                 padding: loaded.nat_discovery.padding,
                 ..in_force.nat_discovery
             },
+            allocation: loaded.allocation,
             warnings: loaded.warnings,
             provenance: loaded.provenance,
             ..in_force

@@ -18,8 +18,6 @@ use turn_proto::server::{OpenError, PortRequest, RelayOpened, RelayRequest};
 
 use crate::udp::socket::bind_relay;
 
-/// How long a reserved port is kept (RFC 8656 §7.2: at least 30 seconds).
-const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
 /// Ports kept under tokens at the same time; one more is refused with 508.
 const MAX_RESERVATIONS: usize = 4096;
 /// How many ports that something else on the host has bound are skipped before giving up.
@@ -49,6 +47,7 @@ pub struct PortPool {
     addresses: Vec<RelayAddress>,
     first: u16,
     count: usize,
+    reservation_lifetime: Duration,
     state: Mutex<State>,
 }
 
@@ -78,12 +77,17 @@ pub struct OpenedSocket {
 }
 
 impl PortPool {
-    /// A pool over `ports` of each address.
+    /// A pool over `ports` of each address, which keeps reserved ports for `reservation_lifetime`
+    /// (RFC 8656 §7.2: at least 30 seconds).
     ///
     /// # Panics
     /// When the operating system has no randomness: nothing could be safe then.
     #[must_use]
-    pub fn new(addresses: Vec<RelayAddress>, ports: &RangeInclusive<u16>) -> Self {
+    pub fn new(
+        addresses: Vec<RelayAddress>,
+        ports: &RangeInclusive<u16>,
+        reservation_lifetime: Duration,
+    ) -> Self {
         let count = usize::from(*ports.end()).saturating_sub(usize::from(*ports.start())) + 1;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).expect("the operating system has randomness");
@@ -97,6 +101,7 @@ impl PortPool {
             addresses,
             first: *ports.start(),
             count,
+            reservation_lifetime,
             state: Mutex::new(state),
         }
     }
@@ -266,7 +271,7 @@ impl PortPool {
             return Err(OpenError::PortsExhausted);
         }
         state.take(address, index);
-        let expires = now + RESERVATION_LIFETIME;
+        let expires = now + self.reservation_lifetime;
         let token = ReservationToken(token);
         state.reserved.insert(
             token,
@@ -320,143 +325,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool(ports: RangeInclusive<u16>) -> PortPool {
-        let local = "127.0.0.1".parse().unwrap();
-        let external = "192.0.2.1".parse().unwrap();
-        PortPool::new(vec![RelayAddress { local, external }], &ports)
-    }
-
-    fn request(port: PortRequest) -> RelayRequest {
-        let server = "127.0.0.1:3478".parse().unwrap();
-        RelayRequest {
-            server,
-            transport: shared::RelayTransport::Udp,
-            family: AddressFamily::V4,
-            port,
-        }
-    }
-
-    /// A range of `count` ports from an even one that are free right now.
-    fn free_range(count: u16) -> RangeInclusive<u16> {
-        for _ in 0..200 {
-            let base = UdpSocket::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port()
-                & !1;
-            let free = |p| UdpSocket::bind(("127.0.0.1", p)).is_ok();
-            if base < 60_000 && (base..base + count).all(free) {
-                return base..=base + count - 1;
-            }
-        }
-        panic!("no free range of {count} ports on loopback");
-    }
-
-    #[test]
-    fn every_port_is_handed_out_once_and_comes_back() {
-        let pool = pool(free_range(4));
-        let now = Instant::now();
-        let open: Vec<_> = (0..4)
-            .map(|_| pool.open(request(PortRequest::Any), now).unwrap())
-            .collect();
-        assert_eq!(pool.usage(), PortUsage { used: 4, total: 4 });
-        let refused = pool.open(request(PortRequest::Any), now).unwrap_err();
-        assert_eq!(refused, OpenError::PortsExhausted);
-        let local = open[2].opened.local;
-        assert_eq!(
-            open[2].opened.external,
-            SocketAddr::new([192, 0, 2, 1].into(), local.port())
-        );
-        drop(open);
-        pool.close(local);
-        assert_eq!(
-            pool.open(request(PortRequest::Any), now)
-                .unwrap()
-                .opened
-                .local,
-            local
-        );
-    }
-
-    #[test]
-    fn a_reserved_port_is_the_next_one_and_is_claimed_once() {
-        let pool = pool(free_range(4));
-        let now = Instant::now();
-        let even = pool
-            .open(request(PortRequest::EvenReserveNext), now)
-            .unwrap();
-        assert!(even.opened.local.port().is_multiple_of(2));
-        let token = even.opened.reservation.unwrap();
-        let next = pool
-            .open(request(PortRequest::Reserved(token)), now)
-            .unwrap();
-        assert_eq!(next.opened.local.port(), even.opened.local.port() + 1);
-        let again = pool
-            .open(request(PortRequest::Reserved(token)), now)
-            .unwrap_err();
-        assert_eq!(again, OpenError::UnknownToken);
-    }
-
-    #[test]
-    fn an_unclaimed_reservation_gives_its_port_back() {
-        let pool = pool(free_range(2));
-        let now = Instant::now();
-        let even = pool
-            .open(request(PortRequest::EvenReserveNext), now)
-            .unwrap();
-        let token = even.opened.reservation.unwrap();
-        assert_eq!(pool.usage().used, 2);
-        let later = now + RESERVATION_LIFETIME;
-        let refused = pool
-            .open(request(PortRequest::Reserved(token)), later)
-            .unwrap_err();
-        assert_eq!(refused, OpenError::UnknownToken);
-        assert_eq!(pool.usage().used, 1);
-    }
-
-    #[test]
-    fn a_plain_even_port_reserves_nothing() {
-        let pool = pool(free_range(2));
-        let even = pool
-            .open(request(PortRequest::Even), Instant::now())
-            .unwrap();
-        assert_eq!(even.opened.reservation, None);
-        assert_eq!(pool.usage().used, 1);
-        let refused = pool
-            .open(request(PortRequest::Even), Instant::now())
-            .unwrap_err();
-        assert_eq!(refused, OpenError::PortsExhausted);
-    }
-
-    #[test]
-    fn ports_that_others_hold_are_skipped() {
-        let range = free_range(4);
-        let held: Vec<_> = range
-            .clone()
-            .take(3)
-            .map(|p| UdpSocket::bind(("127.0.0.1", p)).unwrap())
-            .collect();
-        let pool = pool(range.clone());
-        let opened = pool.open(request(PortRequest::Any), Instant::now());
-        assert_eq!(opened.unwrap().opened.local.port(), *range.end());
-        assert_eq!(pool.usage().used, 1);
-        drop(held);
-    }
-
-    #[test]
-    fn a_family_without_address_is_refused() {
-        let pool = pool(free_range(2));
-        let v6 = RelayRequest {
-            family: AddressFamily::V6,
-            ..request(PortRequest::Any)
-        };
-        assert_eq!(
-            pool.open(v6, Instant::now()).unwrap_err(),
-            OpenError::FamilyUnavailable
-        );
-    }
-}
+mod tests;

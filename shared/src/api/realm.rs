@@ -65,12 +65,12 @@ impl RealmDocument {
     pub fn validate(&self) -> Result<(), Vec<String>> {
         let mut errors = Vec::new();
         let (default, max) = (self.default_lifetime_secs, self.max_lifetime_secs);
-        if !(30..=86_400).contains(&default) {
-            errors.push("default_lifetime_secs: between 30 and 86400".to_owned());
+        if !(1..=86_400).contains(&default) {
+            errors.push("default_lifetime_secs: between 1 and 86400".to_owned());
         }
-        if !(30..=86_400).contains(&max) || max < default {
+        if !(1..=86_400).contains(&max) || max < default {
             errors.push(
-                "max_lifetime_secs: between 30 and 86400, and not below default_lifetime_secs"
+                "max_lifetime_secs: between 1 and 86400, and not below default_lifetime_secs"
                     .to_owned(),
             );
         }

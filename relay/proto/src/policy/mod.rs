@@ -96,6 +96,11 @@ pub struct NodeSettings {
     pub permission_lifetime: Duration,
     /// How long a channel binding lasts (RFC 8656 §12: 600 s). One that exists keeps its end.
     pub channel_lifetime: Duration,
+    /// The shortest lifetime granted to an allocation; `None`: its realm's default (RFC 8656 §7.2).
+    pub min_lifetime: Option<Duration>,
+    /// Whether channel numbers of RFC 5766 that RFC 8656 §12 took away are accepted: 0x5000 to
+    /// 0x7FFF.
+    pub rfc5766_channel_numbers: bool,
     /// TCP relaying.
     pub tcp_relay: TcpRelaySettings,
 }
@@ -128,6 +133,8 @@ impl Default for NodeSettings {
             nonce_lifetime: Duration::from_secs(600),
             permission_lifetime: Duration::from_secs(300),
             channel_lifetime: Duration::from_secs(600),
+            min_lifetime: None,
+            rfc5766_channel_numbers: false,
             tcp_relay: TcpRelaySettings::default(),
         }
     }

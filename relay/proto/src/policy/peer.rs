@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use shared::IpRange;
 
 use super::realm::RealmPolicy;
-use super::special_use::{embedded_v4, is_special_use};
+use super::special_use::{embedded_v4, is_special_use, is_tunnelled};
 
 /// Rules of the node, judged together with those of the realm.
 ///
-/// Order, after every embedded IPv4 form was reduced: the cluster's own services are refused always;
+/// Order, after every embedded IPv4 form was reduced: Teredo, 6to4 and the cluster's own services are refused always;
 /// relay endpoints of the cluster's nodes are allowed on their relay ports, and on others only where a
 /// list allows them; then the realm's allow and deny lists, then the node's; then the special-use list;
 /// everything else is allowed.
@@ -53,6 +53,9 @@ impl PeerRules {
     #[must_use]
     pub fn judge_address(&self, realm: &RealmPolicy, peer: IpAddr) -> AddressVerdict {
         let mut verdict = AddressVerdict::Allowed;
+        if is_tunnelled(peer) {
+            return AddressVerdict::Denied;
+        }
         for form in Self::forms(peer) {
             let local = self.to_local(SocketAddr::new(form, 0)).ip();
             let here = |s: &SocketAddr| self.serves(s.ip(), form) || self.serves(s.ip(), local);
@@ -73,6 +76,7 @@ impl PeerRules {
     #[must_use]
     pub fn allows(&self, realm: &RealmPolicy, peer: SocketAddr) -> bool {
         peer.port() != 0
+            && !is_tunnelled(peer.ip())
             && Self::forms(peer.ip()).all(|ip| self.allows_form(realm, ip, peer.port()))
     }
 

@@ -61,6 +61,16 @@ pub fn is_special_use(address: IpAddr) -> bool {
     }
 }
 
+/// Whether the address is one of Teredo or 6to4, which a TURN server must never accept as a peer
+/// (RFC 8656 §21.4): a packet to a tunnel could come back as a request of its own for ever.
+#[must_use]
+pub fn is_tunnelled(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => matches!(ip.segments(), [0x2002, ..] | [0x2001, 0, ..]),
+    }
+}
+
 /// Every IPv4 address that an IPv6 address may be translated or tunnelled to.
 ///
 /// Mapped, compatible and SIIT forms, NAT64 under both prefixes (RFC 6052 §2.2 puts the octets

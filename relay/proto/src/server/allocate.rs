@@ -12,7 +12,7 @@ use super::rejection::Rejection;
 use super::{RefusalReason, Server};
 use crate::allocation::{Identity, Slot};
 use crate::five_tuple::{AddressFamily, ReservationToken};
-use crate::policy::{Policy, QuotaExceeded, QuotaLimits, RealmPolicy};
+use crate::policy::{NodeSettings, Policy, QuotaExceeded, QuotaLimits, RealmPolicy};
 use crate::stun::{AttributeType, Message, MessageBuilder};
 use crate::time::Now;
 
@@ -92,7 +92,7 @@ impl Server {
             family: wish.family,
             port: wish.port,
         };
-        let lifetime = granted(wish.lifetime, realm);
+        let lifetime = granted(wish.lifetime, realm, &self.policy.settings);
         let opening = Opening::new(exchange.clone(), identity, wish.transport, lifetime);
         self.open_relays(opening, request, wish.additional);
         Ok(())
@@ -237,10 +237,18 @@ pub(super) fn requested_family(value: Option<&[u8]>) -> Result<AddressFamily, Re
 }
 
 /// The lifetime granted: what is asked, but not above the realm's maximum nor below its default
-/// (§7.2).
-pub(super) fn granted(asked: Option<u32>, realm: &RealmPolicy) -> Duration {
-    let asked = asked.map_or(realm.default_lifetime, |s| Duration::from_secs(s.into()));
-    asked.min(realm.max_lifetime).max(realm.default_lifetime)
+/// (§7.2), or below the node's minimum where it has one.
+pub(super) fn granted(
+    asked: Option<u32>,
+    realm: &RealmPolicy,
+    settings: &NodeSettings,
+) -> Duration {
+    let default = realm.default_lifetime;
+    let shortest = settings
+        .min_lifetime
+        .map_or(default, |min| min.min(default));
+    let asked = asked.map_or(default, |s| Duration::from_secs(s.into()));
+    asked.min(realm.max_lifetime).max(shortest)
 }
 
 pub(super) fn seconds(lifetime: Duration) -> u32 {

@@ -31,8 +31,10 @@ impl Server {
             return Err(RefusalReason::MissingAttribute.into());
         };
         // The lower half is reserved and ignored.
-        let number =
-            ChannelNumber::new((number >> 16) as u16).ok_or(RefusalReason::InvalidChannel)?;
+        let old = self.policy.settings.rfc5766_channel_numbers;
+        let number = ChannelNumber::new((number >> 16) as u16)
+            .filter(|number| old || number.is_current())
+            .ok_or(RefusalReason::InvalidChannel)?;
         if allocation.half(AddressFamily::of(peer)).is_none() {
             return Err(Rejection::of_peer(RefusalReason::FamilyMismatch, peer));
         }

@@ -127,6 +127,9 @@ impl Server {
         self.counters.received += 1;
         match Protocol::of(bytes) {
             Protocol::ChannelData => self.channel_data(now, &tuple, bytes),
+            Protocol::OldChannelData if self.policy.settings.rfc5766_channel_numbers => {
+                self.channel_data(now, &tuple, bytes)
+            }
             Protocol::Stun => match Message::parse(bytes) {
                 Ok(message) => self.stun(now, tuple, &message),
                 Err(_) => {
@@ -134,7 +137,7 @@ impl Server {
                     None
                 }
             },
-            Protocol::Dtls | Protocol::Unknown => {
+            Protocol::OldChannelData | Protocol::Dtls | Protocol::Unknown => {
                 self.counters.malformed += 1;
                 None
             }

@@ -46,7 +46,7 @@ impl Server {
         if blocked {
             return Err(RefusalReason::UserBlocked.into());
         }
-        allocation.lifetime = granted(asked, &allocation.identity.realm);
+        allocation.lifetime = granted(asked, &allocation.identity.realm, &self.policy.settings);
         let expires = now.mono + allocation.lifetime;
         let lifetime = seconds(allocation.lifetime);
         for half in allocation.halves_mut() {

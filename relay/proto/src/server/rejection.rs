@@ -109,7 +109,7 @@ reasons! {
     TooManyPermissions = "too_many_permissions" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// As many channels as a session may have.
     TooManyChannels = "too_many_channels" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
-    /// The channel number is outside 0x4000 to 0x7FFF.
+    /// The channel number is outside 0x4000 to 0x4FFF (0x7FFF where the node allows it).
     InvalidChannel = "invalid_channel" => Some(ErrorCode::BAD_REQUEST),
     /// The channel or the peer is bound to another partner.
     ChannelConflict = "channel_conflict" => Some(ErrorCode::BAD_REQUEST),

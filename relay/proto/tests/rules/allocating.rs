@@ -245,3 +245,73 @@ fn one_client_port_on_two_listeners_has_two_allocations() {
     assert_eq!(other.code(&mut net, allocate()), 0);
     assert_eq!(net.server.sessions(), 2);
 }
+
+#[test]
+fn a_minimum_of_the_node_is_granted_to_whoever_asks_for_less_than_the_default() {
+    for (asked, granted) in [
+        (Some(1), 5),
+        (Some(7), 7),
+        (None, 600),
+        (Some(u32::MAX), 3600),
+    ] {
+        let mut policy = policy(vec![realm_policy(REALM)]);
+        policy.settings.min_lifetime = Some(std::time::Duration::from_secs(5));
+        let mut net = Net::with_policy(policy);
+        let alice = Client::alice().greet(&mut net);
+        for method in [Method::Allocate, Method::Refresh] {
+            let mut request = udp(ask_for(method));
+            if let Some(asked) = asked {
+                request = request.number(A::LIFETIME, asked);
+            }
+            let answer = alice.ask(&mut net, request).unwrap();
+            assert_eq!(answer.message().number(A::LIFETIME), Ok(Some(granted)));
+        }
+    }
+}
+
+#[test]
+fn checks_come_in_the_order_of_7_2() {
+    // Each request has everything wrong that comes after, too.
+    let mut v4_only = policy(vec![realm_policy(REALM)]);
+    v4_only.relay_v6 = false;
+    v4_only.accepting = false;
+    let mut net = Net::with_policy(v4_only);
+    let alice = Client::alice().greet(&mut net);
+    let transport =
+        |r: MessageBuilder, number| r.attribute(A::REQUESTED_TRANSPORT, &[number, 0, 0, 0]);
+    let conflict = |r: MessageBuilder| {
+        r.attribute(A::RESERVATION_TOKEN, b"12345678")
+            .attribute(A::EVEN_PORT, &[0])
+    };
+    let raf = |r: MessageBuilder| r.attribute(A::REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+    let aaf = |r: MessageBuilder| r.attribute(A::ADDITIONAL_ADDRESS_FAMILY, &[1, 0, 0, 0]);
+    let request = || ask_for(Method::Allocate);
+    let everything = |r: MessageBuilder| aaf(raf(conflict(r)));
+    let mut stranger = alice.clone();
+    stranger.nonce = "none".into();
+    assert_eq!(stranger.code(&mut net, everything(request())), 438);
+    assert_eq!(
+        alice.code(&mut net, everything(request())),
+        400,
+        "no transport"
+    );
+    assert_eq!(
+        alice.code(&mut net, everything(transport(request(), 99))),
+        442
+    );
+    assert_eq!(
+        alice.code(&mut net, everything(transport(request(), 17))),
+        400
+    );
+    assert_eq!(alice.code(&mut net, aaf(raf(udp(request())))), 400);
+    assert_eq!(alice.code(&mut net, raf(udp(request()))), 440);
+    assert_eq!(alice.code(&mut net, aaf(udp(request()))), 400);
+    assert_eq!(alice.code(&mut net, udp(request())), 508);
+    let mut net = Net::new();
+    let (alice, _) = Client::allocated(&mut net);
+    assert_eq!(
+        alice.code(&mut net, everything(request())),
+        437,
+        "before all of them"
+    );
+}

@@ -7,18 +7,32 @@ use turn_proto::{ServerConfig, ServerLimits};
 const OTHER: &str = "9.9.9.9:7001";
 
 #[test]
-fn numbers_are_those_of_rfc_5766_0x4000_to_0x7fff() {
+fn numbers_are_0x4000_to_0x4fff() {
     let mut net = Net::new();
     let (alice, _) = Client::allocated(&mut net);
-    for (number, code) in [
-        (0x3fff, 400),
-        (0x8000, 400),
-        (0xffff, 400),
-        (0, 400),
-        (0x7fff, 0),
-    ] {
-        assert_eq!(alice.bind(&mut net, number, PEER), code, "{number:#x}");
+    for number in [0, 0x3fff, 0x5000, 0x7fff, 0x8000, 0xffff] {
+        assert_eq!(alice.bind(&mut net, number, PEER), 400, "{number:#x}");
     }
+    assert_eq!(alice.bind(&mut net, 0x4fff, PEER), 0);
+    let malformed = net.server.counters().malformed;
+    let packet = channel_data(0x5000, b"x");
+    assert_eq!(net.client(alice.tuple, &packet), None);
+    assert_eq!(net.server.counters().malformed, malformed + 1);
+}
+
+#[test]
+fn numbers_of_rfc_5766_are_accepted_where_the_node_says_so() {
+    let mut policy = policy(vec![realm_policy(REALM)]);
+    policy.settings.rfc5766_channel_numbers = true;
+    let mut net = Net::with_policy(policy);
+    let (alice, relay) = Client::allocated(&mut net);
+    for number in [0, 0x3fff, 0x8000, 0xffff] {
+        assert_eq!(alice.bind(&mut net, number, PEER), 400, "{number:#x}");
+    }
+    assert_eq!(alice.bind(&mut net, 0x7fff, PEER), 0);
+    let packet = channel_data(0x7fff, b"x");
+    assert!(net.client(alice.tuple, &packet).is_some());
+    assert!(net.peer(relay, PEER, b"x").is_some());
 }
 
 #[test]

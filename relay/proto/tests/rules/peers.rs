@@ -6,6 +6,7 @@ use crate::kit::*;
 use proptest::prelude::*;
 use shared::IpRange;
 use turn_proto::policy::special_use::{embedded_v4, is_special_use};
+use turn_proto::stun::AttributeType as A;
 use turn_proto::{Command, PeerRules, RelayEndpoint};
 
 fn allows(rules: &PeerRules, peer: &str) -> bool {
@@ -70,8 +71,31 @@ fn an_embedded_ipv4_address_is_judged_as_well() {
     ] {
         assert!(!allows(&rules, &format!("[{ip}]:9")), "{ip}");
     }
-    for ip in ["::ffff:9.9.9.9", "64:ff9b::9.9.9.9", "2002:909:909::1"] {
+    for ip in ["::ffff:9.9.9.9", "64:ff9b::9.9.9.9"] {
         assert!(allows(&rules, &format!("[{ip}]:9")), "{ip}");
+    }
+}
+
+#[test]
+fn teredo_and_6to4_peers_are_refused_whatever_the_lists_allow() {
+    let rules = PeerRules {
+        allowed: vec![range("::/0"), range("0.0.0.0/0")],
+        ..PeerRules::default()
+    };
+    let tunnelled = ["2002:909:909::1", "2001:0:909:909::1"];
+    for ip in tunnelled {
+        assert!(!allows(&rules, &format!("[{ip}]:9")), "{ip}");
+    }
+    assert!(allows(&rules, "[2001:1::1]:9"), "neither of the two");
+    let mut policy = policy(vec![realm_policy(REALM)]);
+    policy.peers = rules;
+    let mut net = Net::with_policy(policy);
+    let alice = Client::alice().greet(&mut net);
+    let v6 = allocate().attribute(A::REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+    assert_eq!(alice.code(&mut net, v6), 0);
+    for ip in tunnelled {
+        assert_eq!(alice.permit(&mut net, &format!("[{ip}]:9")), 403);
+        assert_eq!(alice.bind(&mut net, 0x4000, &format!("[{ip}]:9")), 403);
     }
 }
 
@@ -301,6 +325,8 @@ proptest! {
         let expected = forms.iter().all(|&form| {
             within(&allowed, form) || !within(&denied, form) && !is_special_use(form)
         });
+        let tunnelled = [range("2002::/16"), range("2001::/32")];
+        let expected = expected && !within(&tunnelled, ip);
         let rules = PeerRules { allowed, denied, ..PeerRules::default() };
         let verdict = rules.allows(&realm_policy(REALM), SocketAddr::new(ip, port));
         prop_assert_eq!(verdict, expected);

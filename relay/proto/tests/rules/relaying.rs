@@ -221,3 +221,54 @@ fn nothing_passes_without_an_allocation() {
     assert!(net.sent.is_empty());
     assert_eq!(net.server.counters().dropped_packets, 2);
 }
+
+#[test]
+fn channel_data_to_stream_clients_is_padded_to_four_bytes_and_to_datagram_clients_not() {
+    use shared::Transport;
+    for (transport, padded) in [
+        (Transport::Udp, false),
+        (Transport::Dtls, false),
+        (Transport::Tcp, true),
+        (Transport::Tls, true),
+    ] {
+        let mut net = Net::new();
+        let mut alice = Client::alice();
+        alice.tuple.transport = transport;
+        if transport != Transport::Udp {
+            let arrival = turn_proto::Arrival::default();
+            net.server.handle_connected(net.now, alice.tuple, &arrival);
+        }
+        let alice = alice.greet(&mut net);
+        assert_eq!(alice.code(&mut net, allocate()), 0);
+        let relay = net.requests[0].0;
+        assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
+        for len in 0..9_usize {
+            let Some(Forward::ToClient { header, pad, .. }) =
+                net.peer(relay, PEER, &[7; 16][..len])
+            else {
+                panic!("relayed")
+            };
+            let stated = &header.as_slice()[2..];
+            assert_eq!(
+                stated,
+                (len as u16).to_be_bytes(),
+                "the padding does not count"
+            );
+            let wanted = if padded {
+                len.next_multiple_of(4) - len
+            } else {
+                0
+            };
+            assert_eq!(usize::from(pad), wanted, "{transport:?} {len}");
+            // And the other way, with padding and without.
+            for extra in [0, len.next_multiple_of(4) - len] {
+                let mut packet = channel_data(0x4000, &[7; 16][..len]);
+                packet.resize(packet.len() + extra, 0);
+                let Some(Forward::ToPeer { payload, .. }) = net.client(alice.tuple, &packet) else {
+                    panic!("relayed")
+                };
+                assert_eq!(payload.len(), len);
+            }
+        }
+    }
+}

@@ -473,3 +473,76 @@ fn the_sample_file_is_valid_and_mentions_every_setting() {
         assert!(mentions(key), "{key}");
     }
 }
+
+#[test]
+fn lifetimes_of_seconds_are_accepted_and_told_of() {
+    let config = Setup::new(
+        "nonce_lifetime = 2\npermission_lifetime = 1\nchannel_lifetime = \"2s\"\n\
+         reservation_lifetime = 1\nmin_allocate_lifetime = 1\ndefault_allocate_lifetime = 3\n\
+         max_allocate_lifetime = 5\nrfc5766_channel_numbers = true\n\
+         [[realm]]\nname = \"short\"\n[[realm]]\nname = \"own\"\n\
+         default_lifetime_secs = 1\nmax_lifetime_secs = 900\n",
+    )
+    .load();
+    let secs = Duration::from_secs;
+    let given = [
+        config.nonce_lifetime,
+        config.permission_lifetime,
+        config.channel_lifetime,
+        config.reservation_lifetime,
+    ];
+    assert_eq!(given, [secs(2), secs(1), secs(2), secs(1)]);
+    assert_eq!(config.allocation.min_lifetime, Some(secs(1)));
+    assert!(config.allocation.rfc5766_channel_numbers);
+    let realms: Vec<_> = config
+        .realms
+        .iter()
+        .map(|realm| {
+            let document = &realm.document;
+            (document.default_lifetime_secs, document.max_lifetime_secs)
+        })
+        .collect();
+    assert_eq!(realms, [(3, 5), (1, 900)]);
+    for key in ["permission", "channel", "reservation", "default_allocate"] {
+        let told = |warning: &String| warning.starts_with(&format!("{key}_lifetime: "));
+        assert!(
+            config.warnings.iter().any(told),
+            "{key}: {:?}",
+            config.warnings
+        );
+    }
+}
+
+#[test]
+fn lifetimes_are_those_of_the_rfc_unless_set() {
+    let config = Setup::new("").load();
+    let secs = Duration::from_secs;
+    assert_eq!(config.permission_lifetime, secs(300));
+    assert_eq!(config.channel_lifetime, secs(600));
+    assert_eq!(config.reservation_lifetime, secs(30));
+    assert_eq!(config.nonce_lifetime, secs(3600));
+    assert_eq!(config.allocation, AllocationConfig::default());
+    assert_eq!(config.realms[0].document, RealmDocument::default());
+    assert_eq!(config.relay_ports, 49152..=65535);
+    let about = |warning: &&String| warning.contains("lifetime");
+    assert_eq!(config.warnings.iter().find(about), None);
+}
+
+#[test]
+fn lifetimes_that_contradict_each_other_are_refused() {
+    let errors =
+        Setup::new("default_allocate_lifetime = 20\nmax_allocate_lifetime = 10\n").errors();
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.contains("min <= default <= max")),
+        "{errors:?}"
+    );
+    let errors = Setup::new("min_allocate_lifetime = 700\n").errors();
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.contains("min <= default <= max")),
+        "{errors:?}"
+    );
+}

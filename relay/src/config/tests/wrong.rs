@@ -107,7 +107,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "nonce_lifetime = \"2 weeks\"",
         "relayd.toml:1: nonce_lifetime:",
-        "from 60s",
+        "from 1s",
     ),
     (
         "[peers]\ndenied = [\"10.0.0.0/99\"]",

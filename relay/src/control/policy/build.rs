@@ -106,6 +106,8 @@ impl Inputs {
                 nonce_lifetime: config.nonce_lifetime,
                 permission_lifetime: config.permission_lifetime,
                 channel_lifetime: config.channel_lifetime,
+                min_lifetime: config.allocation.min_lifetime,
+                rfc5766_channel_numbers: config.allocation.rfc5766_channel_numbers,
                 ..NodeSettings::default()
             },
             services,
