@@ -51,7 +51,7 @@ pub(super) fn lifetimes(reader: &mut Reader<'_>) -> Lifetimes {
     if nonce.as_secs() > NONCE {
         reader
             .warnings
-            .push("nonce_lifetime: RFC 8656 §5 wants a new nonce each hour".to_owned());
+            .push("nonce_lifetime: is cut to an hour (RFC 8656 §5)".to_owned());
     }
     Lifetimes {
         nonce,
