@@ -19,8 +19,8 @@ use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
-    LogFormat, PeerConfig, StoreConfig, allocation, certificates, cluster_key, connections, listener,
-    nat_discovery, realm, store,
+    LogFormat, PeerConfig, StoreConfig, allocation, certificates, cluster_key, connections,
+    listener, nat_discovery, realm, store,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
