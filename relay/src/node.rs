@@ -389,8 +389,15 @@ fn is_family_wide(entry: &crate::config::ExternalIp, local: IpAddr) -> bool {
 /// Endpoints of this node that no peer may be: admin, metrics, store.
 async fn services(config: &Config, servers: &Servers) -> Vec<SocketAddr> {
     let mut services = Vec::new();
-    services.extend(servers.admin.tcp_address());
-    services.extend(servers.metrics_address());
+    let own = [servers.admin.tcp_address(), servers.metrics_address()];
+    for address in own.into_iter().flatten() {
+        services.push(address);
+        // At the wildcard address it is reached at every address of this host.
+        match interfaces::every(address) {
+            Ok(addresses) => services.extend(addresses),
+            Err(error) => tracing::warn!(%error, %address, "This host's addresses are not known."),
+        }
+    }
     if let StoreConfig::Redis(redis) = &config.store {
         services.extend(store_addresses(redis).await);
     }

@@ -76,17 +76,6 @@ fn special_use_peers_are_refused_with_403_unless_allowed() {
 }
 
 #[test]
-fn the_nodes_own_services_are_no_peers() {
-    let node = Node::start(NodeOptions::default());
-    let mut client = node.client(&stored_login());
-    client.allocate().unwrap();
-    for own in [node.turn, node.metrics] {
-        let refused = client.bind_channel(0x4000, own).unwrap_err();
-        assert_eq!(refused.code(), Some(403), "{own}");
-    }
-}
-
-#[test]
 fn a_users_sessions_are_limited_and_freed_again() {
     let node = Node::start(NodeOptions {
         max_sessions_per_user: Some(3),

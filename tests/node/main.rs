@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod addresses;
 mod configuration;
 mod credentials;
 mod life;
+mod peers;
 mod redis_away;
 mod refusals;
 mod selector;

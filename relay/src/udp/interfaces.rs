@@ -23,6 +23,22 @@ pub fn expand(listener: SocketAddr) -> io::Result<Vec<SocketAddr>> {
     Ok(choose(listener, found.collect()))
 }
 
+/// Every address that something bound to `address` is reached at: none but itself, or for a wildcard
+/// all that the host has of either family (an IPv6 wildcard takes IPv4 too).
+///
+/// # Errors
+/// When the system does not tell its interfaces.
+pub fn every(address: SocketAddr) -> io::Result<Vec<SocketAddr>> {
+    if !address.ip().is_unspecified() {
+        return Ok(vec![address]);
+    }
+    let found = if_addrs::get_if_addrs()?.into_iter();
+    Ok(found
+        .map(|interface| SocketAddr::new(interface.ip(), address.port()))
+        .filter(|one| address.is_ipv6() || one.is_ipv4())
+        .collect())
+}
+
 fn choose(wildcard: SocketAddr, mut addresses: Vec<IpAddr>) -> Vec<SocketAddr> {
     addresses.retain(|ip| ip.is_ipv4() == wildcard.is_ipv4() && !is_link_local(*ip));
     addresses.sort_unstable();
@@ -76,6 +92,16 @@ mod tests {
             ["127.0.0.1:3478"]
         );
         assert!(chosen("[::]:3478", &["127.0.0.1"]).is_empty());
+    }
+
+    #[test]
+    fn a_service_on_the_wildcard_is_reached_at_every_address() {
+        let every = |text: &str| every(text.parse().unwrap()).unwrap();
+        let loopback = "127.0.0.1:9641".parse().unwrap();
+        assert!(every("0.0.0.0:9641").contains(&loopback));
+        assert!(every("[::]:9641").contains(&loopback));
+        assert!(every("0.0.0.0:9641").iter().all(SocketAddr::is_ipv4));
+        assert_eq!(every("127.0.0.1:9641"), [loopback]);
     }
 
     #[test]

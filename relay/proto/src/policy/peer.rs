@@ -10,7 +10,8 @@ use super::special_use::{embedded_v4, is_special_use, is_tunnelled};
 
 /// Rules of the node, judged together with those of the realm.
 ///
-/// Order, after every embedded IPv4 form was reduced: Teredo, 6to4 and the cluster's own services are refused always;
+/// Order, after every embedded IPv4 form was reduced: Teredo, 6to4, the unspecified address (which the
+/// system takes for this very host) and the cluster's own services are refused always;
 /// relay endpoints of the cluster's nodes are allowed on their relay ports, and on others only where a
 /// list allows them; then the realm's allow and deny lists, then the node's; then the special-use list;
 /// everything else is allowed.
@@ -53,7 +54,7 @@ impl PeerRules {
     #[must_use]
     pub fn judge_address(&self, realm: &RealmPolicy, peer: IpAddr) -> AddressVerdict {
         let mut verdict = AddressVerdict::Allowed;
-        if is_tunnelled(peer) {
+        if is_nobody(peer) {
             return AddressVerdict::Denied;
         }
         for form in Self::forms(peer) {
@@ -76,7 +77,7 @@ impl PeerRules {
     #[must_use]
     pub fn allows(&self, realm: &RealmPolicy, peer: SocketAddr) -> bool {
         peer.port() != 0
-            && !is_tunnelled(peer.ip())
+            && !is_nobody(peer.ip())
             && Self::forms(peer.ip()).all(|ip| self.allows_form(realm, ip, peer.port()))
     }
 
@@ -168,4 +169,9 @@ impl PeerRules {
         };
         std::iter::once(ip).chain(v6.into_iter().flat_map(embedded_v4).map(IpAddr::V4))
     }
+}
+
+/// Whether no rule can make a peer of it.
+fn is_nobody(ip: IpAddr) -> bool {
+    is_tunnelled(ip) || ip.to_canonical().is_unspecified()
 }

@@ -186,6 +186,101 @@ fn a_service_on_the_wildcard_address_is_refused_at_loopback_and_relay_addresses(
     }
 }
 
+#[test]
+fn no_rule_opens_a_service_in_any_embedded_form() {
+    let rules = PeerRules {
+        allowed: vec![range("0.0.0.0/0"), range("::/0")],
+        services: vec![
+            addr("127.0.0.1:5766"),
+            addr("10.0.0.5:6379"),
+            addr("[::1]:9641"),
+        ],
+        ..PeerRules::default()
+    };
+    let forms = |v4: &str, port| {
+        [
+            format!("{v4}:{port}"),
+            format!("[::ffff:{v4}]:{port}"),
+            format!("[::{v4}]:{port}"),
+            format!("[::ffff:0:{v4}]:{port}"),
+            format!("[64:ff9b::{v4}]:{port}"),
+            format!("[64:ff9b:1::{v4}]:{port}"),
+            format!("[2a00::5efe:{v4}]:{port}"),
+        ]
+    };
+    for (v4, port) in [("127.0.0.1", 5766), ("10.0.0.5", 6379)] {
+        for peer in forms(v4, port) {
+            assert!(!allows(&rules, &peer), "{peer}");
+        }
+        for peer in forms(v4, port + 1) {
+            assert!(allows(&rules, &peer), "{peer}: the rule is about one port");
+        }
+    }
+    assert!(!allows(&rules, "[::1]:9641"));
+    for peer in ["[2002:7f00:1::1]:5766", "[2001:0:7f00:1::]:5766"] {
+        assert!(!allows(&rules, peer), "{peer}");
+    }
+}
+
+#[test]
+fn the_unspecified_address_is_nobodys_whatever_is_allowed() {
+    let rules = PeerRules {
+        allowed: vec![range("0.0.0.0/0"), range("::/0")],
+        ..PeerRules::default()
+    };
+    for peer in ["0.0.0.0:80", "[::]:80", "[::ffff:0.0.0.0]:80"] {
+        assert!(!allows(&rules, peer), "{peer}");
+    }
+    let mut open = policy(vec![realm_policy(REALM)]);
+    open.peers = rules;
+    let mut net = Net::with_policy(open);
+    let (alice, _) = Client::allocated(&mut net);
+    assert_eq!(alice.permit(&mut net, "0.0.0.0:80"), 403);
+    assert_eq!(alice.permit(&mut net, "0.0.0.1:80"), 0);
+}
+
+#[test]
+fn special_use_addresses_are_refused_by_every_door_and_counted() {
+    let mut net = Net::new();
+    let (alice, relay) = Client::allocated(&mut net);
+    let mut refused = 0;
+    for ip in SPECIAL_V4.split_whitespace() {
+        let peer = format!("{ip}:9");
+        assert_eq!(alice.permit(&mut net, &peer), 403, "{peer}");
+        assert_eq!(alice.bind(&mut net, 0x4000, &peer), 403, "{peer}");
+        assert_eq!(
+            net.client(alice.tuple, &send_to(&peer, b"x")),
+            None,
+            "{peer}"
+        );
+        assert_eq!(net.peer(relay, &peer, b"x"), None, "{peer}");
+        refused += 2;
+    }
+    let six = Client::at("192.0.2.11:40000", "bob", "hunter2").greet(&mut net);
+    let request = allocate().attribute(
+        turn_proto::stun::AttributeType::REQUESTED_ADDRESS_FAMILY,
+        &[2, 0, 0, 0],
+    );
+    assert_eq!(six.code(&mut net, request), 0);
+    for ip in SPECIAL_V6.split_whitespace() {
+        let peer = format!("[{ip}]:9");
+        assert_eq!(six.permit(&mut net, &peer), 403, "{peer}");
+        assert_eq!(six.bind(&mut net, 0x4000, &peer), 403, "{peer}");
+        assert_eq!(net.client(six.tuple, &send_to(&peer, b"x")), None, "{peer}");
+        refused += 2;
+    }
+    net.events.clear();
+    net.advance(1.0);
+    let counted = net.events.iter().find_map(|event| match event {
+        turn_proto::Event::Usage(usage) => usage
+            .refusals
+            .iter()
+            .find_map(|row| (row.1 == turn_proto::RefusalReason::DeniedPeer).then_some(row.3)),
+        _ => None,
+    });
+    assert_eq!(counted, Some(refused));
+}
+
 fn relay_policy() -> turn_proto::Policy {
     let mut with_relays = policy(vec![realm_policy(REALM)]);
     let ports = 50_000..=50_009;
@@ -328,6 +423,7 @@ proptest! {
         let tunnelled = [range("2002::/16"), range("2001::/32")];
         let expected = expected && !within(&tunnelled, ip);
         let rules = PeerRules { allowed, denied, ..PeerRules::default() };
+        let expected = expected && !ip.to_canonical().is_unspecified();
         let verdict = rules.allows(&realm_policy(REALM), SocketAddr::new(ip, port));
         prop_assert_eq!(verdict, expected);
     }
