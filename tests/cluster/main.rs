@@ -8,5 +8,6 @@ mod history;
 mod live;
 mod lookups;
 mod redirects;
+mod rings;
 mod settings;
 mod sockets;

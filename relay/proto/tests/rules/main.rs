@@ -14,6 +14,7 @@ mod icmp;
 mod kit;
 mod live_changes;
 mod lookups;
+mod loops;
 mod messages;
 mod nat_discovery;
 mod password_algorithms;
