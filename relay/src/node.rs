@@ -443,10 +443,10 @@ fn start_workers(
     let listening = Listening::new(config).context("tls.certificate")?;
     let listening = Arc::new(listening);
     let setup = WorkerSetup {
-        server: ServerConfig {
+        server: config.limits.apply_at_start(ServerConfig {
             session_base,
             ..ServerConfig::default()
-        },
+        }),
         policy: prepared.policy(),
         quota: prepared.quota(),
         ports: Arc::clone(&ports),

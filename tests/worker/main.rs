@@ -6,7 +6,7 @@ mod icmp;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kit::client::{From, Login, TurnClient};
 use relay::config::{Args, Config, ListenerConfig};
@@ -15,7 +15,9 @@ use relay::worker::ports::{PortPool, RelayAddress};
 use relay::worker::{News, WorkerNews, WorkerPool, WorkerSetup, WorkerThreads};
 use shared::{Realm, Secret, Transport};
 use turn_proto::ServerConfig;
-use turn_proto::policy::{Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RestSecret};
+use turn_proto::policy::{
+    Budget, Budgets, Claimant, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, RestSecret,
+};
 use turn_proto::server::{Command, EndCause, Event};
 
 const SECRET: &str = "a shared secret of the suite";
@@ -24,11 +26,16 @@ const SECRET: &str = "a shared secret of the suite";
 struct NoQuota;
 
 impl Quota for NoQuota {
-    fn try_reserve(&self, _: &Realm, _: &str, _: QuotaLimits) -> Result<(), QuotaExceeded> {
-        Ok(())
+    fn try_reserve(&self, _: Claimant<'_>, _: QuotaLimits) -> Result<Budgets, QuotaExceeded> {
+        let new = || Arc::new(Budget::new(Instant::now()));
+        Ok(Budgets {
+            user: None,
+            realm: new(),
+            node: new(),
+        })
     }
 
-    fn release(&self, _: &Realm, _: &str) {}
+    fn release(&self, _: Claimant<'_>) {}
 }
 
 struct Rig {

@@ -44,7 +44,7 @@ const fn key(name: &'static str, kind: Kind, help: &'static str, example: &'stat
     }
 }
 
-const KEYS: [Key; 12] = [
+const KEYS: [Key; 17] = [
     key(
         "max_sessions",
         Kind::Limit,
@@ -62,6 +62,36 @@ const KEYS: [Key; 12] = [
         Kind::Limit,
         "Bits per second of a session, each direction",
         "2000000",
+    ),
+    key(
+        "max_user_rate_bps",
+        Kind::Limit,
+        "Bits per second of all sessions of a user, each direction, per node",
+        "5000000",
+    ),
+    key(
+        "max_realm_rate_bps",
+        Kind::Limit,
+        "Bits per second of all sessions of the realm, each direction, per node",
+        "1000000000",
+    ),
+    key(
+        "max_new_peers_per_sec",
+        Kind::Limit,
+        "New peers per second of a session; ten seconds' worth may come at once",
+        "10",
+    ),
+    key(
+        "max_user_new_peers_per_sec",
+        Kind::Limit,
+        "New peers per second of all sessions of a user, per node",
+        "20",
+    ),
+    key(
+        "max_realm_new_peers_per_sec",
+        Kind::Limit,
+        "New peers per second of all sessions of the realm, per node",
+        "1000",
     ),
     key(
         "default_lifetime_secs",

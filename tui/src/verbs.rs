@@ -241,7 +241,7 @@ fn users(verb: Verb) -> Forms {
         },
         Verb::EditUser => forms(
             "user.patch",
-            ":users user=bob realm=acme<enter>E<clear>3<tab> <tab><clear>vip<tab>asked<tab>y",
+            ":users user=bob realm=acme<enter>E<clear>3<tab><clear>5M<tab> <tab><clear>vip<tab>asked<tab>y",
             &[
                 "user",
                 "edit",
@@ -250,6 +250,8 @@ fn users(verb: Verb) -> Forms {
                 "acme",
                 "--max-sessions",
                 "3",
+                "--max-rate-bps",
+                "5M",
                 "--disable",
                 "--note",
                 "vip",

@@ -14,8 +14,9 @@ pub mod time;
 
 pub use five_tuple::{AddressFamily, ConnectionId, FiveTuple, LinkId, RelayId, ReservationToken};
 pub use policy::{
-    NatDiscovery, NodeSettings, PeerRules, Policy, Quota, QuotaExceeded, QuotaLimits, RealmPolicy,
-    Redirect, RelayEndpoint, RestSecret, TcpRelaySettings,
+    Budget, Budgets, Claimant, Lane, NatDiscovery, NodeSettings, PeerRules, Policy, Quota,
+    QuotaExceeded, QuotaLimits, RateLimit, RealmPolicy, Redirect, RelayEndpoint, RestSecret,
+    TcpRelaySettings,
 };
 pub use server::*;
 pub use time::Now;

@@ -263,6 +263,66 @@ pub(super) const KEYS: &[Key] = &[
         "Answer PADDING, never with more bytes than were asked with; default false",
     ),
     live(
+        "limits.max_sessions",
+        Kind::Integer,
+        "Sessions of the node, 508 beyond; 0 (default): no limit",
+    ),
+    live(
+        "limits.max_sessions_per_source",
+        Kind::Integer,
+        "Sessions of one client address (/64 of IPv6); 0 (default): no limit",
+    ),
+    live(
+        "limits.max_rate_bps",
+        Kind::Text,
+        "Bits per second of the node in each direction, as in 2M; 0 (default): no limit",
+    ),
+    live(
+        "limits.rate_burst_ms",
+        Kind::Integer,
+        "How long somebody silent may exceed any rate, 10 to 10000; default 400",
+    ),
+    live(
+        "limits.max_new_peers_per_sec",
+        Kind::Integer,
+        "New peers per second of the node, ten seconds' worth at once; 0 (default): no limit",
+    ),
+    live(
+        "limits.permissions_per_session",
+        Kind::Integer,
+        "Permissions of a session, 1 to 1024; default 256",
+    ),
+    live(
+        "limits.channels_per_session",
+        Kind::Integer,
+        "Channels of a session, 1 to 1024; default 256",
+    ),
+    live(
+        "limits.unauthorized_ratelimit_rps",
+        Kind::Integer,
+        "Errors per second to a UDP client without a nonce, by address; default 1000, 0: no limit",
+    ),
+    live(
+        "limits.binding_ratelimit_rps",
+        Kind::Integer,
+        "Binding answers per second to a UDP client, by address; default 1000, 0: no limit",
+    ),
+    key(
+        "limits.park_deadline_ms",
+        Kind::Integer,
+        "How long a request waits for the store, 50 to 30000; default 2000",
+    ),
+    key(
+        "limits.parked_requests",
+        Kind::Integer,
+        "Requests of a worker that wait for the store; default 1024",
+    ),
+    key(
+        "limits.cached_credentials",
+        Kind::Integer,
+        "Users whose keys a worker keeps; default 65536",
+    ),
+    live(
         "peers.allowed",
         Kind::List,
         "Peers allowed although something denies them: address, CIDR, first-last",
@@ -344,6 +404,11 @@ pub(super) const REALM_KEYS: &[&str] = &[
     "max_sessions",
     "max_sessions_per_user",
     "max_rate_bps",
+    "max_user_rate_bps",
+    "max_realm_rate_bps",
+    "max_new_peers_per_sec",
+    "max_user_new_peers_per_sec",
+    "max_realm_new_peers_per_sec",
     "default_lifetime_secs",
     "max_lifetime_secs",
     "allowed_peers",
@@ -398,6 +463,18 @@ const FROM_COTURN: &[(&str, &str)] = &[
     (
         "max_bps",
         "use max_rate_bps in a [[realm]]: bits per second, coturn's value times 8",
+    ),
+    (
+        "bps_capacity",
+        "use limits.max_rate_bps: bits per second, coturn's value times 8",
+    ),
+    (
+        "unauthorized_ratelimit",
+        "it is on: limits.unauthorized_ratelimit_rps",
+    ),
+    (
+        "unauthorized_ratelimit_rps",
+        "use limits.unauthorized_ratelimit_rps",
     ),
     ("relay_threads", "use workers"),
     ("stale_nonce", "use nonce_lifetime"),

@@ -13,6 +13,7 @@ mod error;
 mod file;
 mod keys;
 mod layers;
+mod limits;
 mod listener;
 mod nat_discovery;
 mod realm;
@@ -35,6 +36,7 @@ use crate::store::UserKeys;
 pub use args::{Args, Task};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
+pub use limits::LimitConfig;
 pub use view::{Difference, changed, compare, settings};
 
 /// Everything a node needs to know before it starts. Valid as it is: whoever holds one needs no
@@ -98,6 +100,8 @@ pub struct Config {
     pub reservation_lifetime: Duration,
     /// Lifetimes of allocations, and what clients may use.
     pub allocation: AllocationConfig,
+    /// What the node bounds, whatever the realms say.
+    pub limits: LimitConfig,
     /// Logging.
     pub log: LogConfig,
     /// What is legal but unwise, in words for an operator; to be logged after every load.

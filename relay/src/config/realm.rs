@@ -152,7 +152,12 @@ impl Section<'_, '_> {
             max_sessions: self.limit("max_sessions", None),
             max_sessions_per_user: self
                 .limit("max_sessions_per_user", default.max_sessions_per_user),
-            max_rate_bps: self.rate(),
+            max_rate_bps: self.rate("max_rate_bps"),
+            max_user_rate_bps: self.rate("max_user_rate_bps"),
+            max_realm_rate_bps: self.rate("max_realm_rate_bps"),
+            max_new_peers_per_sec: self.limit("max_new_peers_per_sec", None),
+            max_user_new_peers_per_sec: self.limit("max_user_new_peers_per_sec", None),
+            max_realm_new_peers_per_sec: self.limit("max_realm_new_peers_per_sec", None),
             default_lifetime_secs: self
                 .secs("default_lifetime_secs", default.default_lifetime_secs),
             max_lifetime_secs: self.secs("max_lifetime_secs", default.max_lifetime_secs),
@@ -191,8 +196,8 @@ impl Section<'_, '_> {
         default
     }
 
-    fn rate(&mut self) -> Option<u64> {
-        let item = self.table.get("max_rate_bps").cloned()?;
+    fn rate(&mut self, key: &str) -> Option<u64> {
+        let item = self.table.get(key).cloned()?;
         let rate = match &item.value {
             Value::Integer(number) => u64::try_from(*number).ok(),
             Value::Text(text) => units::parse_number(text),
@@ -200,7 +205,7 @@ impl Section<'_, '_> {
         };
         if rate.is_none() {
             let remedy = "write bits per second, as in 2000000 or \"2M\"";
-            self.wrong("max_rate_bps", &item, "is no rate", remedy);
+            self.wrong(key, &item, "is no rate", remedy);
         }
         rate
     }

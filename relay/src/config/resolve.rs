@@ -19,7 +19,7 @@ use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
-    LogFormat, PeerConfig, StoreConfig, allocation, certificates, cluster_key, connections,
+    LogFormat, PeerConfig, StoreConfig, allocation, certificates, cluster_key, connections, limits,
     listener, nat_discovery, realm, store,
 };
 
@@ -108,6 +108,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         reservation_lifetime: lifetimes.reservation,
         allocation,
         nat_discovery,
+        limits: limits::resolve(reader),
         log: log(reader),
         state_dir,
         warnings: Vec::new(),

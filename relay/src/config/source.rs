@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of `name` that wins, in the type the key has where that is possible.
-    fn find(&self, name: &str) -> Option<Item> {
+    pub(super) fn find(&self, name: &str) -> Option<Item> {
         self.find_with_source(name).map(|(item, _)| item)
     }
 

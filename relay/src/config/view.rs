@@ -10,8 +10,8 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 
 use super::keys::{KEYS, Kind};
 use super::{
-    Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, StoreConfig, TlsFiles, listener,
-    nat_discovery, resolve,
+    Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, StoreConfig, TlsFiles, limits,
+    listener, nat_discovery, resolve,
 };
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
@@ -115,6 +115,7 @@ fn value_of(config: &Config, key: &str) -> Value {
         Some(("connections", key)) => of_connections(&config.connections, key),
         Some(("peers", "allowed")) => texts(&config.peers.allowed),
         Some(("peers", "denied")) => texts(&config.peers.denied),
+        Some(("limits", key)) => limits::value_of(&config.limits, key),
         Some(("metrics", _)) => config
             .metrics
             .map_or_else(|| json!("off"), |address| json!(address)),

@@ -162,6 +162,7 @@ fn judge(user: Option<StoredUser>) -> CredentialAnswer {
     match user {
         Some(user) if !user.record.disabled => CredentialAnswer::Known(UserCredential {
             max_sessions: user.record.max_sessions,
+            max_rate_bps: user.record.max_rate_bps,
             ..of_keys(&user.keys)
         }),
         _ => CredentialAnswer::Unknown,
@@ -185,6 +186,7 @@ fn of_keys(keys: &UserKeys) -> UserCredential {
         key: LongTermKey::from_bytes(*keys.md5.expose()),
         sha256: sha256.map(|key| Sha256Key::from_bytes(*key.expose())),
         max_sessions: None,
+        max_rate_bps: None,
     }
 }
 
@@ -250,6 +252,7 @@ pub(super) fn apply(hub: &Hub, change: &Change) {
             hub.user_index.forget();
             hub.credentials.changes.fetch_add(1, Ordering::Relaxed);
             forget(hub, None, None);
+            hub.user_limits.want_all();
             hub.keeper.want_everything();
             hub.policy_stale.notify_one();
             hub.documents.stale.notify_one();
@@ -273,6 +276,7 @@ pub(super) fn forget_user(hub: &Hub, realm: &Realm, name: &str) {
         return;
     };
     hub.credentials.forget(&(realm.clone(), username.clone()));
+    hub.user_limits.want(realm, name);
     forget(hub, Some(realm), Some(&username));
 }
 

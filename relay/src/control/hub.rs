@@ -28,6 +28,7 @@ use super::service::jobs::Jobs;
 use super::service::users::UserIndex;
 use super::settings::Settings;
 use super::tokens::Tokens;
+use super::user_limits::UserLimits;
 use super::waiters::Waiters;
 use super::workers::Workers;
 use crate::config::Config;
@@ -72,6 +73,8 @@ pub(super) struct Hub {
     pub workers: Arc<dyn Workers>,
     /// Look-ups.
     pub credentials: Credentials,
+    /// Limits of users that running sessions have to follow.
+    pub user_limits: UserLimits,
     /// Events and audit on their way to the store.
     pub recorder: Recorder,
     /// Callers that wait for a session.
@@ -133,6 +136,7 @@ impl Hub {
             quota,
             workers,
             credentials: Credentials::default(),
+            user_limits: UserLimits::default(),
             recorder: Recorder::new(parts.node.clone()),
             waiters: Waiters::default(),
             cluster: Cluster::default(),

@@ -31,6 +31,7 @@ mod sampler;
 mod service;
 mod settings;
 mod tokens;
+mod user_limits;
 mod userhash;
 mod waiters;
 mod workers;

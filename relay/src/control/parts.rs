@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use turn_proto::policy::Policy;
 
 use crate::config::Config;
+use crate::control::clock::Moment;
 use crate::control::hub::{Hub, HubParts};
 use crate::control::keys::ClusterKey;
 use crate::control::policy::PolicyKeeper;
@@ -19,7 +20,7 @@ use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
 use crate::control::{
     alerts, cluster, credentials, documents, history, mirror, pump, recorder, redirects, service,
-    settings, tokens,
+    settings, tokens, user_limits,
 };
 use crate::store::Store;
 use crate::telemetry::log::LogLevel;
@@ -97,7 +98,7 @@ pub async fn prepare(parts: ControlParts) -> Prepared {
     Prepared {
         parts,
         keeper,
-        quota: Arc::new(NodeQuota::new()),
+        quota: Arc::new(NodeQuota::new(Moment::now().mono)),
         store_answered: failure.is_none(),
     }
 }
@@ -146,6 +147,7 @@ impl Prepared {
         tasks.spawn(alerts::run(Arc::clone(&hub)));
         tasks.spawn(settings::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
+        tasks.spawn(user_limits::keep_current(Arc::clone(&hub)));
         tasks.close();
         ControlHandle { hub, tasks }
     }

@@ -290,6 +290,9 @@ pub struct UserRecord {
     /// Own session limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
+    /// Own rate limit, over all its sessions on a node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate_bps: Option<u64>,
     /// For operators.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,

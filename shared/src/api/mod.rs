@@ -41,8 +41,8 @@ pub use redirect::{RedirectCreate, RedirectHealth, RedirectView};
 pub use refusal::{RefusalCount, RefusalView};
 pub use secret::{SecretCreate, SecretCreated, SecretView};
 pub use session::{
-    BlockRequest, ChannelView, KillRequest, KillResult, PermissionView, SessionDetail, SessionView,
-    SessionsKill,
+    BlockRequest, ChannelView, KillRequest, KillResult, PermissionView, RateLimits, SessionDetail,
+    SessionView, SessionsKill,
 };
 pub use token::{Role, TokenCreate, TokenCreated, TokenView, WhoAmI};
 pub use user::{BlockView, UserPatch, UserPut, UserView};

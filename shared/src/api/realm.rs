@@ -18,6 +18,22 @@ pub struct RealmDocument {
     /// Bits per second of one session in each direction. coturn: `max-bps`, in bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
+    /// Bits per second of all sessions of a (non-empty) user in each direction, per node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_user_rate_bps: Option<u64>,
+    /// Bits per second of all sessions of the realm in each direction, per node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_realm_rate_bps: Option<u64>,
+    /// Peers that were not permitted before, per second, of one session; ten seconds' worth may
+    /// come at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_new_peers_per_sec: Option<u32>,
+    /// The same, of all sessions of a (non-empty) user, per node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_user_new_peers_per_sec: Option<u32>,
+    /// The same, of all sessions of the realm, per node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_realm_new_peers_per_sec: Option<u32>,
     /// Lifetime granted when the client asks for none or less, in seconds (RFC 8656 §7.2: 600).
     pub default_lifetime_secs: u32,
     /// The longest lifetime granted, in seconds (RFC 8656 §7.2: 3600).
@@ -55,6 +71,8 @@ pub struct RealmDocument {
 impl RealmDocument {
     /// Sessions per non-empty user unless a realm says otherwise.
     pub const DEFAULT_SESSIONS_PER_USER: u32 = 12;
+    /// The least rate that can be set, in bits per second: a packet a second.
+    pub const MIN_RATE_BPS: u64 = 8000;
     /// The most origins.
     pub const MAX_ORIGINS: usize = 64;
 
@@ -74,9 +92,30 @@ impl RealmDocument {
                     .to_owned(),
             );
         }
-        if self.max_rate_bps.is_some_and(|rate| rate < 8_000) {
-            errors
-                .push("max_rate_bps: bits per second, at least 8000; omit it for no limit".into());
+        let rates = [
+            ("max_rate_bps", self.max_rate_bps),
+            ("max_user_rate_bps", self.max_user_rate_bps),
+            ("max_realm_rate_bps", self.max_realm_rate_bps),
+        ];
+        for (name, rate) in rates {
+            if rate.is_some_and(|rate| rate < Self::MIN_RATE_BPS) {
+                let range = "bits per second, at least 8000; omit it for no limit";
+                errors.push(format!("{name}: {range}"));
+            }
+        }
+        let per_second = [
+            ("max_new_peers_per_sec", self.max_new_peers_per_sec),
+            (
+                "max_user_new_peers_per_sec",
+                self.max_user_new_peers_per_sec,
+            ),
+            (
+                "max_realm_new_peers_per_sec",
+                self.max_realm_new_peers_per_sec,
+            ),
+        ];
+        for (name, _) in per_second.iter().filter(|(_, limit)| *limit == Some(0)) {
+            errors.push(format!("{name}: at least 1; omit it for no limit"));
         }
         if self.max_sessions == Some(0) || self.max_sessions_per_user == Some(0) {
             errors.push(
@@ -136,6 +175,11 @@ impl Default for RealmDocument {
             max_sessions: None,
             max_sessions_per_user: Some(Self::DEFAULT_SESSIONS_PER_USER),
             max_rate_bps: None,
+            max_user_rate_bps: None,
+            max_realm_rate_bps: None,
+            max_new_peers_per_sec: None,
+            max_user_new_peers_per_sec: None,
+            max_realm_new_peers_per_sec: None,
             default_lifetime_secs: 600,
             max_lifetime_secs: 3600,
             allowed_peers: Vec::new(),
@@ -259,11 +303,12 @@ mod tests {
         let document = RealmDocument {
             default_lifetime_secs: 0,
             max_rate_bps: Some(1),
+            max_user_new_peers_per_sec: Some(0),
             max_sessions: Some(0),
             rest_separator: 'x',
             ..RealmDocument::default()
         };
-        assert_eq!(document.validate().unwrap_err().len(), 4);
+        assert_eq!(document.validate().unwrap_err().len(), 5);
         assert!(RealmDocument::default().validate().is_ok());
     }
 }

@@ -63,11 +63,14 @@ pub struct SessionView {
     pub out_bytes: u64,
     /// Packets of this session that were dropped, all reasons.
     pub drops: u64,
+    /// Those among them that were over a rate limit: its own, its user's, its realm's or the node's.
+    #[serde(default)]
+    pub throttled: u64,
     /// Peers that were permitted for the first time, per second, over the last ten seconds: a client
     /// that scans through the relay shows here.
     #[serde(default)]
     pub new_peers_per_sec: f64,
-    /// The limit in bits per second and direction, where one applies.
+    /// Its own limit in bits per second and direction, where one applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
     /// Which shared secret signed a time-limited credential.
@@ -83,6 +86,14 @@ impl SessionView {
     #[must_use]
     pub fn rate_bps(&self) -> u64 {
         self.rate_in_bps.saturating_add(self.rate_out_bps)
+    }
+
+    /// The share of its packets that were over a rate limit, in percent; `None` without any.
+    #[must_use]
+    pub fn throttled_percent(&self) -> Option<f64> {
+        let passed = self.in_packets.saturating_add(self.out_packets);
+        let all = passed.saturating_add(self.throttled);
+        (self.throttled > 0).then(|| self.throttled as f64 * 100.0 / all as f64)
     }
 }
 
@@ -109,6 +120,12 @@ pub struct SessionDetail {
     pub permission_rates_ms: Option<u64>,
     /// Channel bindings (RFC 8656 §12).
     pub channels: Vec<ChannelView>,
+    /// The rate limits in force for it.
+    #[serde(default)]
+    pub rate_limits: RateLimits,
+    /// Requests refused because their peers were too many new ones at once.
+    #[serde(default)]
+    pub refused_new_peers: u64,
     /// Dropped packets by reason.
     pub drops_by_reason: BTreeMap<String, u64>,
     /// Refusals that concern this session among the last that its node keeps, newest first, at most
@@ -120,6 +137,24 @@ pub struct SessionDetail {
     /// The session limit of this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_limit: Option<u32>,
+}
+
+/// Rate limits that hold for a session, in bits per second and direction; absent: none.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct RateLimits {
+    /// Its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_bps: Option<u64>,
+    /// That of all sessions of its user on the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_bps: Option<u64>,
+    /// That of all sessions of its realm on the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub realm_bps: Option<u64>,
+    /// That of all sessions of the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_bps: Option<u64>,
 }
 
 /// A permission (RFC 8656 §9).

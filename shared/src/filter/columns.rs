@@ -66,6 +66,7 @@ pub const SESSION_COLUMNS: &[Column] = &[
     column("packets", Number, "packets, both directions"),
     column("bytes", Number, "bytes, both directions"),
     column("drops", Number, "packets dropped"),
+    column("throttled", Number, "packets dropped over a rate limit"),
     column(
         "newpeers",
         Number,

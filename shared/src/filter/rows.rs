@@ -69,6 +69,7 @@ impl Row for SessionView {
             "packets" => number(visit, self.in_packets.saturating_add(self.out_packets)),
             "bytes" => number(visit, self.in_bytes.saturating_add(self.out_bytes)),
             "drops" => number(visit, self.drops),
+            "throttled" => number(visit, self.throttled),
             "newpeers" => visit(Value::Number(self.new_peers_per_sec)),
             "maxrate" => self
                 .max_rate_bps

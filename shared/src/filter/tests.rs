@@ -32,6 +32,7 @@ fn session() -> SessionView {
         out_packets: 20,
         out_bytes: 2000,
         drops: 0,
+        throttled: 0,
         new_peers_per_sec: 0.0,
         max_rate_bps: None,
         secret_id: Some("2f9c01ab44de".into()),

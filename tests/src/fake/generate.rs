@@ -133,6 +133,7 @@ impl Generator {
             expires: now + left,
             lifetime,
             max_rate_bps: number.is_multiple_of(5).then_some(10_000_000),
+            max_user_rate_bps: None,
             links: Vec::new(),
             channels: self.channels(count, &permissions, now + left),
             permissions,

@@ -249,7 +249,7 @@ impl Workers for PaperWorkers {
             Command::Snapshot => self.say_now(worker, self.everything(worker)),
             // Nobody sends packets that a policy or a credential would judge.
             Command::SetPolicy(_) | Command::Credential { .. } | Command::Userhash { .. } => true,
-            Command::ForgetCredentials { .. } => true,
+            Command::SetUserLimits(_) | Command::ForgetCredentials { .. } => true,
         }
     }
 

@@ -195,6 +195,12 @@ Text: = exact, ~ contains (^ and $ anchor it). Numbers, rates (2M), durations (1
 Addresses: 192.0.2.7, 192.0.2.0/24, 192.0.2.1-192.0.2.9, 192.0.2.7:3478 or :3478. A word alone
 is looked for in the names.";
 
+/// Reads a rate of a flag.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    shared::units::parse_number(text)
+        .ok_or_else(|| "bits per second, as in 2000000 or 2M".to_owned())
+}
+
 /// Reads a duration of a flag.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     shared::units::parse_duration(text)

@@ -9,7 +9,7 @@ use shared::{Realm, display_safe};
 
 use super::App;
 use super::app::Columns;
-use super::args::{ListArgs, columns_help, duration};
+use super::args::{ListArgs, columns_help, duration, rate};
 use super::exit::Failure;
 use super::permit::Ask;
 use crate::client::ClientError;
@@ -101,6 +101,9 @@ pub struct Settings {
     /// Own session limit; 0 removes it
     #[arg(long, value_name = "N")]
     max_sessions: Option<u32>,
+    /// Own rate limit over all its sessions on a node, bits per second each way, as in 2M; 0 removes it
+    #[arg(long, value_name = "BPS", value_parser = rate)]
+    max_rate_bps: Option<u64>,
     /// Note for operators; empty removes it
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -228,7 +231,8 @@ async fn add(
         )));
     }
     let mut user = put(app, who, password).await?;
-    if settings.max_sessions.is_some() || settings.note.is_some() {
+    let is_given = settings.max_sessions.is_some() || settings.max_rate_bps.is_some();
+    if is_given || settings.note.is_some() {
         user = app
             .api
             .patch_user(&who.realm, &who.name, &patch(app, settings, None))
@@ -252,6 +256,7 @@ fn patch(app: &App<'_, '_>, settings: &Settings, disabled: Option<bool>) -> User
     UserPatch {
         disabled,
         max_sessions: settings.max_sessions,
+        max_rate_bps: settings.max_rate_bps,
         note: settings.note.clone(),
         reason: app.global.reason.clone(),
     }
@@ -264,8 +269,13 @@ async fn edit(
     disabled: Option<bool>,
 ) -> Result<(), Failure> {
     let patch = patch(app, settings, disabled);
-    if patch.disabled.is_none() && patch.max_sessions.is_none() && patch.note.is_none() {
-        let what = "nothing to change: --max-sessions, --note, --disable or --enable";
+    let nothing = UserPatch {
+        reason: patch.reason.clone(),
+        ..UserPatch::default()
+    };
+    if patch == nothing {
+        let what =
+            "nothing to change: --max-sessions, --max-rate-bps, --note, --disable or --enable";
         return Err(Failure::Usage(what.to_owned()));
     }
     let question = format!("{} is changed.", who.shown());

@@ -117,13 +117,24 @@ pub(crate) struct RealmDraft {
 }
 
 /// Names, labels and units of the fields of a realm document, in the order of the form.
-pub(crate) const REALM_FIELDS: [(&str, &str); 10] = [
+pub(crate) const REALM_FIELDS: [(&str, &str); 15] = [
     ("max_sessions", "sessions per node; empty: no limit"),
     (
         "max_sessions_per_user",
         "per user and node; empty: no limit",
     ),
     ("max_rate_bps", "bit/s each way, as in 2M; empty: no limit"),
+    (
+        "max_user_rate_bps",
+        "bit/s each way, all sessions of a user on a node",
+    ),
+    (
+        "max_realm_rate_bps",
+        "bit/s each way, all sessions on a node",
+    ),
+    ("max_new_peers_per_sec", "of a session; empty: no limit"),
+    ("max_user_new_peers_per_sec", "of a user's, per node"),
+    ("max_realm_new_peers_per_sec", "of the realm's, per node"),
     ("default_lifetime_secs", "seconds"),
     ("max_lifetime_secs", "seconds"),
     ("allowed_peers", "addresses, CIDR, first-last"),
@@ -146,6 +157,13 @@ pub(crate) fn realm_field(document: &RealmDocument, name: &str) -> String {
         "max_sessions" => number(document.max_sessions.map(u64::from)),
         "max_sessions_per_user" => number(document.max_sessions_per_user.map(u64::from)),
         "max_rate_bps" => number(document.max_rate_bps),
+        "max_user_rate_bps" => number(document.max_user_rate_bps),
+        "max_realm_rate_bps" => number(document.max_realm_rate_bps),
+        "max_new_peers_per_sec" => number(document.max_new_peers_per_sec.map(u64::from)),
+        "max_user_new_peers_per_sec" => number(document.max_user_new_peers_per_sec.map(u64::from)),
+        "max_realm_new_peers_per_sec" => {
+            number(document.max_realm_new_peers_per_sec.map(u64::from))
+        }
         "default_lifetime_secs" => document.default_lifetime_secs.to_string(),
         "max_lifetime_secs" => document.max_lifetime_secs.to_string(),
         "allowed_peers" => ranges(&document.allowed_peers),
@@ -186,6 +204,11 @@ pub(crate) fn realm_draft(base: &RealmBase, form: &Form) -> Result<RealmDraft, S
     document.max_sessions = optional(form, "max_sessions", small)?;
     document.max_sessions_per_user = optional(form, "max_sessions_per_user", small)?;
     document.max_rate_bps = optional(form, "max_rate_bps", parse_number)?;
+    document.max_user_rate_bps = optional(form, "max_user_rate_bps", parse_number)?;
+    document.max_realm_rate_bps = optional(form, "max_realm_rate_bps", parse_number)?;
+    document.max_new_peers_per_sec = optional(form, "max_new_peers_per_sec", small)?;
+    document.max_user_new_peers_per_sec = optional(form, "max_user_new_peers_per_sec", small)?;
+    document.max_realm_new_peers_per_sec = optional(form, "max_realm_new_peers_per_sec", small)?;
     document.default_lifetime_secs = required(form, "default_lifetime_secs")?;
     document.max_lifetime_secs = required(form, "max_lifetime_secs")?;
     document.allowed_peers = peers(form, "allowed_peers")?;
@@ -359,10 +382,12 @@ fn kill_many(ids: &[SessionId], form: &Form, reason: String) -> Result<SessionsK
 
 fn user_patch(before: &UserView, form: &Form, reason: String) -> Result<UserPatch, String> {
     let limit = optional(form, "max_sessions", small)?;
+    let rate = optional(form, "max_rate_bps", parse_number)?;
     let (disabled, note) = (form.value("disabled") == "yes", form.value("note"));
     Ok(UserPatch {
         disabled: (disabled != before.disabled).then_some(disabled),
         max_sessions: (limit != before.max_sessions).then_some(limit.unwrap_or(0)),
+        max_rate_bps: (rate != before.max_rate_bps).then_some(rate.unwrap_or(0)),
         note: (note != before.note).then(|| note.to_owned()),
         reason,
     })

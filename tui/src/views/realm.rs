@@ -19,6 +19,8 @@ use crate::widgets::text::Align;
 
 /// The time that the chart stretches over.
 const SPAN_SECS: u64 = 3600;
+/// Limits that are shown where they are not set, too.
+const USUAL: [&str; 3] = ["max_sessions", "max_sessions_per_user", "max_rate_bps"];
 
 /// Paints the sheet of `name`.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect, name: &Realm) {
@@ -107,7 +109,12 @@ fn facts(realm: &RealmView) -> Vec<(String, String)> {
         ),
     ];
     for (name, _) in REALM_FIELDS {
-        let value = match realm_field(document, name) {
+        let text = realm_field(document, name);
+        // Limits that few realms have are shown where they are set.
+        if text.is_empty() && name.starts_with("max_") && !USUAL.contains(&name) {
+            continue;
+        }
+        let value = match text {
             text if text.is_empty() => "none".to_owned(),
             text => text,
         };

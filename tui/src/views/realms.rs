@@ -9,7 +9,7 @@ use super::panels::{self, Traffic, split};
 use crate::client::HistoryOf;
 use crate::console::layout;
 use crate::console::model::Model;
-use crate::console::purpose::{REALM_FIELDS, realm_field};
+use crate::console::purpose::realm_field;
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::grid::{Cell, Column};
@@ -146,6 +146,16 @@ fn optional(value: Option<u64>) -> Cell {
     )
 }
 
+/// What is shown of the selected realm, besides its denied peers; the rest is in its own view.
+const FACTS: [&str; 6] = [
+    "max_sessions",
+    "max_sessions_per_user",
+    "max_rate_bps",
+    "default_lifetime_secs",
+    "max_lifetime_secs",
+    "allowed_peers",
+];
+
 /// Paints the list, and the selected realm's document below it where there is room.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let list = &model.lists.realms;
@@ -171,7 +181,7 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
         text if text.is_empty() => "none".to_owned(),
         text => text,
     };
-    for (i, (name, _)) in REALM_FIELDS.iter().take(6).enumerate() {
+    for (i, name) in FACTS.iter().enumerate() {
         let (column, line) = (i / 3, i % 3);
         let x = inner.x + half * column as u16;
         let y = inner.y + line as u16;

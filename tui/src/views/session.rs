@@ -118,12 +118,16 @@ fn facts(model: &Model, detail: &SessionDetail) -> Vec<(&'static str, String)> {
             "quota",
             format!("user {}/{limit} on this node", detail.user_sessions),
         ),
-        (
-            "max rate",
-            s.max_rate_bps
-                .map_or_else(|| "no limit".to_owned(), bit_rate),
-        ),
+        ("max rate", max_rate(detail)),
     ];
+    if let Some(share) = s.throttled_percent() {
+        let packets = short_number(s.throttled);
+        facts.push(("throttled", format!("{share:.1}% ({packets} packets)")));
+    }
+    if detail.refused_new_peers > 0 {
+        let refused = format!("{} times: too many at once", detail.refused_new_peers);
+        facts.push(("new peers", format!("refused {refused}")));
+    }
     if s.username != s.user {
         facts.push(("username", s.username.clone()));
     }
@@ -140,6 +144,26 @@ fn facts(model: &Model, detail: &SessionDetail) -> Vec<(&'static str, String)> {
         facts.push(("second relay", second.to_string()));
     }
     facts
+}
+
+/// `2.00 Mb/s, user 5.00 Mb/s`: every rate limit that holds for it.
+fn max_rate(detail: &SessionDetail) -> String {
+    let limits = &detail.rate_limits;
+    let own = limits.session_bps.or(detail.session.max_rate_bps);
+    let all = [
+        ("", own),
+        ("user ", limits.user_bps),
+        ("realm ", limits.realm_bps),
+        ("node ", limits.node_bps),
+    ];
+    let limits = all
+        .iter()
+        .filter_map(|(whose, limit)| Some(format!("{whose}{}", bit_rate((*limit)?))));
+    let limits: Vec<_> = limits.collect();
+    match limits.is_empty() {
+        true => "no limit".to_owned(),
+        false => limits.join(", "),
+    }
 }
 
 fn paint_facts(

@@ -22,7 +22,7 @@ const WIDE: u16 = 100;
 type SessionColumn = Column<SessionView, Model>;
 
 /// Columns, the ones that stay on narrow screens with the lowest rank.
-const COLUMNS: [SessionColumn; 24] = [
+const COLUMNS: [SessionColumn; 25] = [
     Column {
         title: "ID",
         help: "session id; the first half is the same for all sessions of one start of a node",
@@ -204,6 +204,16 @@ const COLUMNS: [SessionColumn; 24] = [
         cell: |s, _| new_peers(s.new_peers_per_sec),
     },
     Column {
+        title: "THROTTLED",
+        help: "share of its packets dropped over a rate limit, its own or a shared one",
+        sort: Some("throttled"),
+        width: 9,
+        most: 9,
+        align: Right,
+        rank: 15,
+        cell: |s, _| throttled(s),
+    },
+    Column {
         title: "MAXRATE",
         help: "limit of each direction, bits per second",
         sort: Some("maxrate"),
@@ -274,6 +284,13 @@ fn new_peers(per_sec: f64) -> Cell {
     Cell::new(format!("{per_sec:.1}")).tone(tone)
 }
 
+fn throttled(session: &SessionView) -> Cell {
+    match session.throttled_percent() {
+        Some(share) => Cell::new(format!("{share:.1}%")).tone(Tone::Warn),
+        None => Cell::new("-").tone(Tone::Faint),
+    }
+}
+
 /// All sessions of one start of a node share their first half: a short id shows its end too.
 fn id(session: &SessionView, model: &Model) -> Cell {
     let id = session.id.to_string();
@@ -302,7 +319,7 @@ fn drops(drops: u64) -> Cell {
 }
 
 /// The columns on a screen of that width.
-pub(super) fn columns(width: u16) -> [SessionColumn; 24] {
+pub(super) fn columns(width: u16) -> [SessionColumn; 25] {
     let mut columns = COLUMNS;
     if width >= WIDE {
         (columns[0].width, columns[0].most) = (16, 16);
@@ -349,6 +366,9 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
     let second = session
         .second_relay
         .map_or_else(String::new, |relay| format!("   {relay}"));
+    let throttled = session
+        .throttled_percent()
+        .map_or_else(String::new, |share| format!("   throttled {share:.1}%"));
     let lines = [
         format!(
             "user   {}   realm {}   node {} worker {}",
@@ -358,7 +378,7 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
             "client {} {}   server {}",
             session.client, session.transport, session.server
         ),
-        format!("relay  {}{second}{limit}", session.relay),
+        format!("relay  {}{second}{limit}{throttled}", session.relay),
         format!(
             "started {} ({})   expires in {} s   permissions {}",
             model.clock(session.started_at_ms),

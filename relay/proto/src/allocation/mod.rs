@@ -2,8 +2,10 @@
 
 mod channel;
 mod link;
+mod meter;
 mod permission;
 mod rate;
+mod shares;
 mod table;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,13 +16,14 @@ use shared::{RelayTransport, SessionId, WorkerId};
 
 pub(crate) use channel::Channels;
 pub(crate) use link::{Link, Links, Stage};
+pub(crate) use meter::{Meter, Scope};
 pub(crate) use permission::Permissions;
-pub(crate) use rate::TokenBucket;
+pub(crate) use shares::Shares;
 pub(crate) use table::{AllocationTable, Slot};
 
 use crate::auth::credential::IntegrityKey;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId};
-use crate::policy::{Policy, RealmPolicy};
+use crate::policy::{Lane, Policy, RealmPolicy};
 use crate::server::{IcmpBudget, SecondRelay, SessionCounters, SessionSnapshot};
 use crate::stun::TransactionId;
 use shared::Username;
@@ -37,6 +40,8 @@ pub(crate) struct Identity {
     pub(crate) key: IntegrityKey,
     /// The user's own session limit.
     pub(crate) max_sessions: Option<u32>,
+    /// The user's own rate limit, over all its sessions.
+    pub(crate) max_rate_bps: Option<u64>,
 }
 
 /// A relayed transport address of an allocation. A dual allocation has one of each family (RFC 8656
@@ -84,8 +89,8 @@ pub(crate) struct Allocation {
     pub(crate) changed: bool,
     /// The deadline whose queue entry is the live one.
     pub(crate) scheduled: Instant,
-    pub(crate) to_peer: Option<TokenBucket>,
-    pub(crate) to_client: Option<TokenBucket>,
+    /// What its traffic is measured by.
+    pub(crate) meter: Meter,
     /// Counts Data indications, for their transaction ids.
     pub(crate) indications: u32,
     pub(crate) icmp: IcmpBudget,
@@ -137,19 +142,34 @@ impl Allocation {
 
     /// Follows a new policy: limits at once, peer verdicts through the revision.
     pub(crate) fn adopt(&mut self, policy: &Policy, now: Instant) {
-        let Some(realm) = policy.realms.get(&self.identity.realm.name) else {
-            return;
-        };
-        if realm.max_rate_bps != self.identity.realm.max_rate_bps {
-            self.limit_rate(realm.max_rate_bps, now);
+        if let Some(realm) = policy.realms.get(&self.identity.realm.name) {
+            self.identity.realm = Arc::clone(realm);
         }
-        self.identity.realm = Arc::clone(realm);
+        self.limit(policy, now);
     }
 
-    /// Sets the rate limit of both directions.
-    pub(crate) fn limit_rate(&mut self, bps: Option<u64>, now: Instant) {
-        self.to_peer = bps.map(|bps| TokenBucket::new(bps, now));
-        self.to_client = self.to_peer;
+    /// Puts the limits of a policy in force.
+    pub(crate) fn limit(&mut self, policy: &Policy, now: Instant) {
+        let Identity {
+            realm,
+            max_rate_bps,
+            ..
+        } = &self.identity;
+        self.meter.limit(policy, realm, *max_rate_bps, now);
+    }
+
+    /// Counts new peers against their limits, all of them or none.
+    pub(crate) fn admit_new_peers(
+        &mut self,
+        shares: &mut Shares,
+        count: usize,
+        now: Instant,
+    ) -> bool {
+        let meter = &mut self.meter;
+        let count = count as u64;
+        let admitted = count == 0 || meter.admit(shares, Lane::NewPeers, count, now).is_ok();
+        self.counters.refused_new_peers += u64::from(!admitted);
+        admitted
     }
 
     /// The address under which the client knows a peer that is a relay of this very node.
@@ -188,6 +208,7 @@ impl Allocation {
             expires: self.expires(),
             lifetime: self.lifetime,
             max_rate_bps: self.identity.realm.max_rate_bps,
+            max_user_rate_bps: self.meter.user_bps(),
             permissions: self.permissions.snapshot(),
             channels: self.channels.snapshot(),
             links: self.links.iter().filter_map(link).collect(),

@@ -103,6 +103,11 @@ impl Permissions {
         true
     }
 
+    /// How many there are, expired ones that nobody purged included.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// How many there would be with these addresses added.
     pub(crate) fn len_with(&self, peers: &[IpAddr]) -> usize {
         let fresh = |(index, peer): &(usize, &IpAddr)| {

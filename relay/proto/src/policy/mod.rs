@@ -1,5 +1,6 @@
 //! The immutable snapshot that every packet is judged by.
 
+pub mod budget;
 pub mod nat_discovery;
 pub mod peer;
 pub mod quota;
@@ -14,9 +15,10 @@ use std::time::Duration;
 
 use shared::{Realm, Secret};
 
+pub use budget::{Budget, Budgets, Lane, RateLimit, source_of};
 pub use nat_discovery::NatDiscovery;
 pub use peer::{AddressVerdict, PeerRules, RelayEndpoint};
-pub use quota::{Quota, QuotaExceeded, QuotaLimits};
+pub use quota::{Claimant, Quota, QuotaExceeded, QuotaLimits};
 pub use realm::{RealmPolicy, RestSecret};
 pub use redirect::Redirect;
 
@@ -103,6 +105,26 @@ pub struct NodeSettings {
     pub rfc5766_channel_numbers: bool,
     /// TCP relaying.
     pub tcp_relay: TcpRelaySettings,
+    /// Sessions of the node: 508 beyond.
+    pub max_sessions: Option<u32>,
+    /// Sessions of one source address (of a /64 of IPv6): 486 beyond.
+    pub max_sessions_per_source: Option<u32>,
+    /// Bits per second of all sessions of the node, in each direction.
+    pub max_rate_bps: Option<u64>,
+    /// How long somebody who was silent may exceed a rate: what a bucket holds, in time.
+    pub rate_burst: Duration,
+    /// Peers that were not permitted before, per second, of all sessions of the node.
+    pub max_new_peers_per_sec: Option<u32>,
+    /// Permissions of one session.
+    pub permissions_per_session: usize,
+    /// Channels of one session, those in their rebind guard included.
+    pub channels_per_session: usize,
+    /// Errors that one source address draws over UDP per second without a nonce of ours; more are
+    /// dropped. `None`: no limit.
+    pub unauthorized_ratelimit: Option<u32>,
+    /// Binding requests of one source address that are answered over UDP per second; more are
+    /// dropped. `None`: no limit.
+    pub binding_ratelimit: Option<u32>,
 }
 
 /// TCP allocations (RFC 6062).
@@ -136,6 +158,15 @@ impl Default for NodeSettings {
             min_lifetime: None,
             rfc5766_channel_numbers: false,
             tcp_relay: TcpRelaySettings::default(),
+            max_sessions: None,
+            max_sessions_per_source: None,
+            max_rate_bps: None,
+            rate_burst: Duration::from_millis(400),
+            max_new_peers_per_sec: None,
+            permissions_per_session: 256,
+            channels_per_session: 256,
+            unauthorized_ratelimit: Some(1000),
+            binding_ratelimit: Some(1000),
         }
     }
 }

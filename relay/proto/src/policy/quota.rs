@@ -1,24 +1,38 @@
 //! Session quotas, counted outside the core because they span workers.
 
+use std::net::IpAddr;
+
 use shared::Realm;
 
-/// Counts sessions per user and realm. Touched on Allocate and at the end of a session only, never
-/// per packet.
+use super::Budgets;
+
+/// Counts sessions and hands out the budgets that they share. Touched on Allocate and at the end of
+/// a session only, never per packet.
 pub trait Quota: Send + Sync + std::fmt::Debug {
-    /// Counts one more session, or says which limit is reached. An empty `user` has no limit of its
-    /// own: many deployments mint usernames that are only an expiry time.
+    /// Counts one more session, or says which limit is reached.
     ///
     /// # Errors
     /// The limit that is reached; nothing is counted then.
     fn try_reserve(
         &self,
-        realm: &Realm,
-        user: &str,
+        claimant: Claimant<'_>,
         limits: QuotaLimits,
-    ) -> Result<(), QuotaExceeded>;
+    ) -> Result<Budgets, QuotaExceeded>;
 
-    /// Counts one session less.
-    fn release(&self, realm: &Realm, user: &str);
+    /// Counts one session less; the claimant is that of [`try_reserve`](Self::try_reserve).
+    fn release(&self, claimant: Claimant<'_>);
+}
+
+/// Whose session is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// The realm.
+    pub realm: &'a Realm,
+    /// The user. An empty one has no limit of its own: many deployments mint usernames that are
+    /// only an expiry time.
+    pub user: &'a str,
+    /// Where the session was asked for from, as [`source_of`](super::source_of) says.
+    pub source: IpAddr,
 }
 
 /// The limits in force for one user; `None`: no limit.
@@ -28,13 +42,21 @@ pub struct QuotaLimits {
     pub per_user: Option<u32>,
     /// Sessions of the realm.
     pub per_realm: Option<u32>,
+    /// Sessions of the source address.
+    pub per_source: Option<u32>,
+    /// Sessions of the node.
+    pub per_node: Option<u32>,
 }
 
-/// Which limit is reached: 486.
+/// Which limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaExceeded {
-    /// The user's.
+    /// The user's: 486.
     User,
-    /// The realm's.
+    /// The realm's: 486.
     Realm,
+    /// The source address's: 486.
+    Source,
+    /// The node's: 508.
+    Node,
 }

@@ -29,6 +29,16 @@ pub struct RealmPolicy {
     pub max_sessions_per_user: Option<u32>,
     /// Bits per second of one session in each direction.
     pub max_rate_bps: Option<u64>,
+    /// Bits per second of all sessions of a non-empty user on this node, in each direction.
+    pub max_user_rate_bps: Option<u64>,
+    /// Bits per second of all sessions of the realm on this node, in each direction.
+    pub max_realm_rate_bps: Option<u64>,
+    /// Peers that were not permitted before, per second, of one session.
+    pub max_new_peers_per_sec: Option<u32>,
+    /// The same, of all sessions of a non-empty user on this node.
+    pub max_user_new_peers_per_sec: Option<u32>,
+    /// The same, of all sessions of the realm on this node.
+    pub max_realm_new_peers_per_sec: Option<u32>,
     /// Lifetime granted when the client asks for none or less (RFC 8656 §7.2).
     pub default_lifetime: Duration,
     /// The longest lifetime granted.
@@ -53,6 +63,11 @@ impl RealmPolicy {
             max_sessions: None,
             max_sessions_per_user: None,
             max_rate_bps: None,
+            max_user_rate_bps: None,
+            max_realm_rate_bps: None,
+            max_new_peers_per_sec: None,
+            max_user_new_peers_per_sec: None,
+            max_realm_new_peers_per_sec: None,
             default_lifetime: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
             allowed_peers: Vec::new(),

@@ -12,7 +12,9 @@ use super::rejection::Rejection;
 use super::{RefusalReason, Server};
 use crate::allocation::{Identity, Slot};
 use crate::five_tuple::{AddressFamily, ReservationToken};
-use crate::policy::{NodeSettings, Policy, QuotaExceeded, QuotaLimits, RealmPolicy};
+use crate::policy::{
+    Claimant, NodeSettings, Policy, QuotaExceeded, QuotaLimits, RealmPolicy, source_of,
+};
 use crate::stun::{AttributeType, Message, MessageBuilder};
 use crate::time::Now;
 
@@ -79,13 +81,22 @@ impl Server {
         let limits = QuotaLimits {
             per_user: identity.max_sessions.or(realm.max_sessions_per_user),
             per_realm: realm.max_sessions,
+            per_source: self.policy.settings.max_sessions_per_source,
+            per_node: self.policy.settings.max_sessions,
         };
-        self.quota
-            .try_reserve(&realm.name, &identity.user, limits)
-            .map_err(|which| match which {
-                QuotaExceeded::User => RefusalReason::UserQuota,
-                QuotaExceeded::Realm => RefusalReason::RealmQuota,
-            })?;
+        let source = source_of(exchange.tuple.client.ip());
+        let claimant = Claimant {
+            realm: &realm.name,
+            user: &identity.user,
+            source,
+        };
+        let reserved = self.quota.try_reserve(claimant, limits);
+        let budgets = reserved.map_err(|which| match which {
+            QuotaExceeded::User => RefusalReason::UserQuota,
+            QuotaExceeded::Realm => RefusalReason::RealmQuota,
+            QuotaExceeded::Source => RefusalReason::SourceQuota,
+            QuotaExceeded::Node => RefusalReason::NodeQuota,
+        })?;
         let request = RelayRequest {
             server: exchange.tuple.server,
             transport: wish.transport,
@@ -93,7 +104,13 @@ impl Server {
             port: wish.port,
         };
         let lifetime = granted(wish.lifetime, realm, &self.policy.settings);
-        let opening = Opening::new(exchange.clone(), identity, wish.transport, lifetime);
+        let opening = Opening::new(
+            exchange.clone(),
+            identity,
+            budgets,
+            wish.transport,
+            lifetime,
+        );
         self.open_relays(opening, request, wish.additional);
         Ok(())
     }

@@ -281,6 +281,7 @@ fn verify_user(
         secret_id: None,
         key,
         max_sessions: user.max_sessions,
+        max_rate_bps: user.max_rate_bps,
     })
 }
 
@@ -310,6 +311,7 @@ fn verify_rest(
             secret_id: Some(Arc::clone(&secret.id)),
             key,
             max_sessions: None,
+            max_rate_bps: None,
         })
     })
 }

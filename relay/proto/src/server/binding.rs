@@ -4,14 +4,19 @@ use super::Server;
 use super::exchange::Exchange;
 use super::rejection::Rejection;
 use crate::stun::{AttributeType, Message};
+use crate::time::Now;
 
 impl Server {
     /// Needs no credentials and leaves no state.
     pub(super) fn binding(
         &mut self,
+        now: Now,
         exchange: &Exchange,
         message: &Message<'_>,
     ) -> Result<(), Rejection> {
+        if !self.may_answer_binding(now, exchange) {
+            return Ok(());
+        }
         if let Some(done) = self.discover_nat(exchange, message) {
             return done;
         }

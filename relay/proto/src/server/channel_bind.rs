@@ -38,19 +38,25 @@ impl Server {
         if allocation.half(AddressFamily::of(peer)).is_none() {
             return Err(Rejection::of_peer(RefusalReason::FamilyMismatch, peer));
         }
-        let limits = self.config.limits;
+        let settings = &self.policy.settings;
         allocation
             .channels
-            .check(number, peer, limits.channels_per_session, now.mono)
+            .check(number, peer, settings.channels_per_session, now.mono)
             .map_err(|reason| Rejection::of_peer(reason, peer))?;
         let realm = &allocation.identity.realm;
         if !self.policy.peers.allows(realm, peer) {
             return Err(Rejection::of_peer(RefusalReason::DeniedPeer, peer));
         }
         allocation.permissions.purge(now.mono);
-        if allocation.permissions.len_with(&[peer.ip()]) > limits.permissions_per_session {
+        let with = allocation.permissions.len_with(&[peer.ip()]);
+        if with > settings.permissions_per_session {
             return Err(Rejection::of_peer(RefusalReason::TooManyPermissions, peer));
         }
+        let new = with - allocation.permissions.len();
+        if !allocation.admit_new_peers(&mut self.shares, new, now.mono) {
+            return Err(Rejection::of_peer(RefusalReason::NewPeerRate, peer));
+        }
+        let realm = &allocation.identity.realm;
         let expires = now.mono + self.policy.settings.permission_lifetime;
         let new = allocation
             .permissions

@@ -1,5 +1,6 @@
 //! What the control plane orders.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use shared::{Realm, Username};
@@ -37,6 +38,7 @@ impl Server {
             Command::ForgetCredentials { realm, username } => {
                 self.forget(realm.as_ref(), username.as_ref());
             }
+            Command::SetUserLimits(limits) => self.set_user_limits(now, &limits),
             Command::Describe { session } => {
                 if let Some(relay) = self.table.by_session(session) {
                     self.describe(relay);
@@ -62,6 +64,20 @@ impl Server {
             allocation.adopt(&self.policy, now.mono);
         }
         self.judge_links(now);
+    }
+
+    fn set_user_limits(&mut self, now: Now, limits: &HashMap<(Realm, Username), Option<u64>>) {
+        for allocation in self.table.iter_mut() {
+            let identity = &mut allocation.identity;
+            if identity.credential_expiry.is_some() {
+                continue;
+            }
+            let name = (identity.realm.name.clone(), identity.username.clone());
+            if let Some(&limit) = limits.get(&name) {
+                identity.max_rate_bps = limit;
+                allocation.limit(&self.policy, now.mono);
+            }
+        }
     }
 
     /// Forgets one name, a realm, or everything.

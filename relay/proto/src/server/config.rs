@@ -37,10 +37,6 @@ impl Default for ServerConfig {
 /// Bounds of the tables that clients fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Permissions of one session.
-    pub permissions_per_session: usize,
-    /// Channels of one session, those in their rebind guard included.
-    pub channels_per_session: usize,
     /// Connections with peers of one session (RFC 6062).
     pub connections_per_session: usize,
     /// Connections with peers that are not bound yet, of all sessions of a worker.
@@ -54,8 +50,6 @@ pub struct ServerLimits {
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            permissions_per_session: 256,
-            channels_per_session: 256,
             connections_per_session: 64,
             waiting_connections: 4096,
             parked_requests: 1024,

@@ -41,6 +41,12 @@ impl Server {
         if !self.room_for_link(relay) {
             return Err(Rejection::of_peer(RefusalReason::TooManyConnections, peer));
         }
+        // A scan by TCP is a scan.
+        let shares = &mut self.shares;
+        let allocation = self.table.get_mut(relay);
+        if allocation.is_some_and(|a| !a.admit_new_peers(shares, 1, now.mono)) {
+            return Err(Rejection::of_peer(RefusalReason::NewPeerRate, peer));
+        }
         let target = rules.to_local(peer);
         let deadline = now.mono + self.policy.settings.tcp_relay.connect_timeout;
         let stage = Stage::Connecting(Box::new(exchange.clone()));

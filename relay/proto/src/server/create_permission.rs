@@ -44,10 +44,15 @@ impl Server {
             return Err(about(RefusalReason::DeniedPeer, *peer));
         }
         allocation.permissions.purge(now.mono);
-        let limit = self.config.limits.permissions_per_session;
-        if allocation.permissions.len_with(&peers) > limit {
+        let with = allocation.permissions.len_with(&peers);
+        if with > self.policy.settings.permissions_per_session {
             return Err(about(RefusalReason::TooManyPermissions, peers[0]));
         }
+        let new = with - allocation.permissions.len();
+        if !allocation.admit_new_peers(&mut self.shares, new, now.mono) {
+            return Err(about(RefusalReason::NewPeerRate, peers[0]));
+        }
+        let realm = &allocation.identity.realm;
         let expires = now.mono + self.policy.settings.permission_lifetime;
         for peer in peers {
             let new = allocation

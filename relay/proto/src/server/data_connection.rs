@@ -6,6 +6,7 @@
 use super::{Output, RefusalReason, Server};
 use crate::allocation::Stage;
 use crate::five_tuple::{LinkId, RelayId};
+use crate::policy::Lane;
 use crate::time::Now;
 
 /// Which way the bytes of a joined pair go.
@@ -36,14 +37,16 @@ impl Server {
         let Some(allocation) = self.table.get_mut(relay) else {
             return false;
         };
-        let bucket = match direction {
-            Direction::ToPeer => allocation.to_peer.as_mut(),
-            Direction::ToClient => allocation.to_client.as_mut(),
+        let lane = match direction {
+            Direction::ToPeer => Lane::ToPeer,
+            Direction::ToClient => Lane::ToClient,
         };
-        if bucket.is_some_and(|bucket| !bucket.admit(len, now.mono)) {
+        let bytes = len as u64;
+        let meter = &mut allocation.meter;
+        let admitted = meter.admit(&mut self.shares, lane, bytes * 8, now.mono);
+        if admitted.is_err() {
             return false;
         }
-        let bytes = len as u64;
         let permission = allocation.permissions.live(link.peer.ip(), now.mono);
         let counters = &mut allocation.counters;
         match direction {

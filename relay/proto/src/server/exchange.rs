@@ -85,6 +85,9 @@ impl Server {
             peer,
         } = rejection;
         let code = reason.code();
+        if !exchange.genuine && code.is_some() && !self.may_refuse_unproven(now, exchange) {
+            return;
+        }
         if reason == RefusalReason::NoCredentials {
             self.counters.challenges += 1;
         } else {
@@ -149,6 +152,7 @@ impl Server {
             session: of_tuple.map(|(_, allocation)| allocation.id),
             peer,
             reason,
+            times: 1,
         };
         let policy = self.policy.realms.get(realm);
         let user = || username.map(|name| id_part(policy.map(|policy| &**policy), name));

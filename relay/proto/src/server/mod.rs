@@ -14,6 +14,7 @@ mod create_permission;
 pub mod data_connection;
 mod exchange;
 mod icmp;
+mod limits;
 mod nat_discovery;
 mod opening;
 pub mod output;
@@ -23,6 +24,7 @@ mod refresh;
 mod refusals;
 pub mod rejection;
 mod send;
+mod source_limit;
 mod timeout;
 
 use std::collections::{HashMap, VecDeque};
@@ -41,7 +43,7 @@ pub(crate) use opening::Opening;
 pub use output::*;
 pub use rejection::RefusalReason;
 
-use crate::allocation::{AllocationTable, Identity, Links, Slot};
+use crate::allocation::{AllocationTable, Identity, Links, Shares, Slot};
 use crate::auth::cache::LookupCache;
 use crate::auth::credential::UserCredential;
 use crate::auth::nonce::NonceMint;
@@ -49,13 +51,14 @@ use crate::auth::parking::{ParkingLot, Userhash};
 use crate::demux::Protocol;
 use crate::expiry::ExpiryQueue;
 use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
-use crate::policy::{Policy, Quota};
+use crate::policy::{Claimant, Policy, Quota};
 use crate::stun::{Class, Message, Method};
 use crate::time::Now;
 use authenticate::Halt;
 use connection::Connection;
 use refusals::Refusals;
 use rejection::Rejection;
+use source_limit::SourceLimiter;
 use timeout::REPORT_INTERVAL;
 
 /// A TURN server without sockets, clock or threads.
@@ -75,6 +78,10 @@ pub struct Server {
     usernames: LookupCache<(Realm, Userhash), Username>,
     parking: ParkingLot,
     table: AllocationTable,
+    /// What is held of the budgets that sessions share with those of other workers.
+    shares: Shares,
+    /// How much unproven sources drew lately.
+    sources: SourceLimiter,
     /// TCP, TLS and DTLS clients that are connected.
     connections: HashMap<FiveTuple, Connection>,
     /// Connections with peers, of all sessions.
@@ -101,6 +108,8 @@ impl Server {
             usernames: LookupCache::new(config.limits.cached_credentials),
             parking: ParkingLot::new(config.limits.parked_requests),
             table: AllocationTable::default(),
+            shares: Shares::new(config.session_step),
+            sources: SourceLimiter::new(&policy.nonce_key, config.session_step),
             connections: HashMap::new(),
             links: Links::default(),
             expiry: ExpiryQueue::default(),
@@ -193,6 +202,10 @@ impl Server {
             self.expiry.len() >= self.table.len(),
             "every session has a deadline"
         );
+        assert!(
+            self.shares.len() <= 2 * self.table.len() + 1,
+            "budgets in use only"
+        );
         for (_, allocation) in self.table.iter() {
             assert!(allocation.scheduled <= allocation.next_deadline());
         }
@@ -238,7 +251,7 @@ impl Server {
             (Class::Indication, Method::Binding) => {}
             (Class::Request, Method::Binding) => {
                 let exchange = self.exchange(tuple, message);
-                if let Err(rejection) = self.binding(&exchange, message) {
+                if let Err(rejection) = self.binding(now, &exchange, message) {
                     self.refuse(now, &exchange, rejection);
                 }
             }
@@ -319,11 +332,16 @@ impl Server {
 
     /// Ends a session: port, quota and indices come back at once.
     fn end(&mut self, relay: RelayId, cause: EndCause) {
-        let Some(Slot::Open(allocation)) = self.table.remove(relay) else {
+        let Some(Slot::Open(mut allocation)) = self.table.remove(relay) else {
             return;
         };
-        self.quota
-            .release(&allocation.identity.realm.name, &allocation.identity.user);
+        limits::count_over_rate(&mut self.refusals, &mut allocation);
+        self.shares.leave(allocation.meter.shares);
+        self.quota.release(Claimant {
+            realm: &allocation.identity.realm.name,
+            user: &allocation.identity.user,
+            source: allocation.meter.source,
+        });
         self.counters.ended += 1;
         let halves = allocation.halves().map(|half| half.relay);
         let close = halves.map(|relay| Output::CloseRelay { relay });

@@ -1,5 +1,6 @@
 //! From an Allocate that passed its checks to its answer: the relay sockets (RFC 8656 §7.2).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use shared::{RelayTransport, SessionId};
@@ -8,8 +9,9 @@ use super::allocate::seconds;
 use super::exchange::Exchange;
 use super::output::*;
 use super::{IcmpBudget, RefusalReason, Server};
-use crate::allocation::{Allocation, Channels, Half, Identity, Permissions};
+use crate::allocation::{Allocation, Channels, Half, Identity, Meter, Permissions};
 use crate::five_tuple::{AddressFamily, RelayId};
+use crate::policy::{Budgets, Claimant, source_of};
 use crate::stun::{AttributeType, ErrorCode, MessageBuilder};
 use crate::time::Now;
 
@@ -20,6 +22,9 @@ pub(crate) struct Opening {
     pub(crate) identity: Identity,
     transport: RelayTransport,
     lifetime: Duration,
+    /// The source address that the session counts for.
+    source: IpAddr,
+    budgets: Budgets,
     /// What became of the first socket.
     first: Option<Result<RelayOpened, OpenError>>,
     additional: Option<Additional>,
@@ -29,10 +34,13 @@ impl Opening {
     pub(super) fn new(
         exchange: Exchange,
         identity: Identity,
+        budgets: Budgets,
         transport: RelayTransport,
         lifetime: Duration,
     ) -> Self {
         Self {
+            source: source_of(exchange.tuple.client.ip()),
+            budgets,
             exchange,
             identity,
             transport,
@@ -217,6 +225,7 @@ impl Server {
         };
         let (exchange, identity) = (opening.exchange.clone(), opening.identity.clone());
         let (transport, lifetime) = (opening.transport, opening.lifetime);
+        let meter = Meter::new(opening.source, self.shares.join(&opening.budgets));
         let success = exchange.seal(self.allocate_success(&exchange, lifetime, bound));
         let id = SessionId::new(self.config.session_base, self.next_session);
         self.next_session = self.next_session.wrapping_add(self.config.session_step);
@@ -247,13 +256,11 @@ impl Server {
             counters: SessionCounters::default(),
             changed: false,
             scheduled: expires,
-            to_peer: None,
-            to_client: None,
+            meter,
             indications: 0,
             icmp: IcmpBudget::new(now.mono),
         };
-        allocation.limit_rate(allocation.identity.realm.max_rate_bps, now.mono);
-        // The policy may have changed while the socket was being bound.
+        // By the policy in force now, not by that of the request.
         allocation.adopt(&self.policy, now.mono);
         let created = Event::SessionCreated(Box::new(
             allocation.snapshot(self.config.worker, &self.links),
@@ -299,8 +306,11 @@ impl Server {
         let Some(opening) = self.table.remove_opening(relay) else {
             return;
         };
-        let identity = &opening.identity;
-        self.quota.release(&identity.realm.name, &identity.user);
+        self.quota.release(Claimant {
+            realm: &opening.identity.realm.name,
+            user: &opening.identity.user,
+            source: opening.source,
+        });
         self.refuse(now, &opening.exchange, refusal(error).into());
     }
 }

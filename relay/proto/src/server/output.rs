@@ -1,5 +1,6 @@
 //! What goes into the core and what comes out, besides packets.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -252,6 +253,9 @@ pub enum Command {
         /// Of this name only.
         username: Option<Username>,
     },
+    /// Rate limits of users' own changed: their running sessions follow, other users are left as
+    /// they are. `None`: the realm's rules hold.
+    SetUserLimits(Arc<HashMap<(Realm, Username), Option<u64>>>),
     /// Emit a fresh [`Event::SessionChanged`] for one session.
     Describe {
         /// Which.
@@ -368,8 +372,10 @@ pub struct SessionSnapshot {
     pub expires: Instant,
     /// The lifetime granted last.
     pub lifetime: Duration,
-    /// Bits per second and direction, where a limit applies.
+    /// Bits per second and direction, where a limit of its own applies.
     pub max_rate_bps: Option<u64>,
+    /// The same of all sessions of its user.
+    pub max_user_rate_bps: Option<u64>,
     /// Permissions.
     pub permissions: Vec<PermissionSnapshot>,
     /// Channel bindings.
@@ -474,12 +480,20 @@ pub struct SessionCounters {
     pub drop_unknown_peer: u64,
     /// The peer policy says no (it may have changed since the permission was given).
     pub drop_denied_peer: u64,
-    /// Over the rate limit, either direction.
+    /// Over the session's own rate limit, either direction.
     pub drop_over_rate: u64,
     /// Connections of permitted peers that were closed because there were too many.
     pub drop_connections: u64,
     /// To a client over TCP or TLS that read too slowly; counted as relayed, too.
     pub drop_slow_client: u64,
+    /// Over that of its user.
+    pub drop_over_user_rate: u64,
+    /// Over that of its realm.
+    pub drop_over_realm_rate: u64,
+    /// Over that of the node.
+    pub drop_over_node_rate: u64,
+    /// Requests refused because their peers were too many new ones at once.
+    pub refused_new_peers: u64,
     /// Peers that were permitted and were not before. A permission that expired is forgotten: its
     /// peer counts again.
     pub new_peers: u64,
@@ -492,9 +506,18 @@ impl SessionCounters {
         self.drop_no_permission
             + self.drop_unknown_peer
             + self.drop_denied_peer
-            + self.drop_over_rate
             + self.drop_connections
             + self.drop_slow_client
+            + self.throttled()
+    }
+
+    /// Packets dropped because a rate was exceeded, whosoever.
+    #[must_use]
+    pub fn throttled(&self) -> u64 {
+        self.drop_over_rate
+            + self.drop_over_user_rate
+            + self.drop_over_realm_rate
+            + self.drop_over_node_rate
     }
 }
 
@@ -520,6 +543,10 @@ pub struct ServerCounters {
     pub malformed: u64,
     /// Binding requests answered.
     pub bindings: u64,
+    /// Binding requests dropped: too many of one source.
+    pub limited_bindings: u64,
+    /// Errors that unproven sources were not sent: too many to one of them.
+    pub limited_errors: u64,
     /// 401 challenges sent.
     pub challenges: u64,
     /// Allocate requests sent to another server.

@@ -7,6 +7,7 @@ use shared::{SessionId, Transport};
 use super::{Forward, ForwardHeader, Server};
 use crate::channel_data::ChannelData;
 use crate::five_tuple::{FiveTuple, RelayId};
+use crate::policy::Lane;
 use crate::stun::method::message_type;
 use crate::stun::{AttributeType, Class, MAGIC_COOKIE, Method, TransactionId, address};
 use crate::time::Now;
@@ -34,12 +35,13 @@ impl Server {
             self.drop_packet(relay, |counters| &mut counters.drop_denied_peer);
             return None;
         }
-        let bucket = allocation.to_client.as_mut();
-        if bucket.is_some_and(|bucket| !bucket.admit(payload.len(), now.mono)) {
-            self.drop_packet(relay, |counters| &mut counters.drop_over_rate);
+        let bytes = payload.len() as u64;
+        let meter = &mut allocation.meter;
+        let admitted = meter.admit(&mut self.shares, Lane::ToClient, bytes * 8, now.mono);
+        if let Err(scope) = admitted {
+            self.drop_over_rate(relay, scope);
             return None;
         }
-        let bytes = payload.len() as u64;
         permission.last_port = Some(peer.port());
         permission.out_bytes += bytes;
         allocation.counters.out_packets += 1;

@@ -37,6 +37,7 @@ pub(crate) struct Occurrence<'a> {
     pub(crate) session: Option<SessionId>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) reason: RefusalReason,
+    pub(crate) times: u64,
 }
 
 impl Occurrence<'_> {
@@ -55,7 +56,7 @@ impl Refusals {
         self.count_many(realm, reason, 1);
     }
 
-    fn count_many(&mut self, realm: Option<&Realm>, reason: RefusalReason, times: u64) {
+    pub(crate) fn count_many(&mut self, realm: Option<&Realm>, reason: RefusalReason, times: u64) {
         let mut key = (realm.cloned(), reason);
         if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&key) {
             key.0 = None;
@@ -75,7 +76,7 @@ impl Refusals {
             if one.equals(row) {
                 row.client = one.client;
                 row.at = one.at;
-                row.count += 1;
+                row.count += one.times;
                 return true;
             }
             of_source += usize::from(row.client.ip() == one.client.ip());
@@ -91,7 +92,7 @@ impl Refusals {
                 session: one.session,
                 peer: one.peer,
                 at: one.at,
-                count: 1,
+                count: one.times,
             });
         }
         fits

@@ -97,6 +97,10 @@ reasons! {
     UserQuota = "user_quota" => Some(ErrorCode::ALLOCATION_QUOTA_REACHED),
     /// The realm has as many sessions as allowed.
     RealmQuota = "realm_quota" => Some(ErrorCode::ALLOCATION_QUOTA_REACHED),
+    /// The source address has as many sessions as allowed.
+    SourceQuota = "source_quota" => Some(ErrorCode::ALLOCATION_QUOTA_REACHED),
+    /// The node has as many sessions as allowed.
+    NodeQuota = "node_quota" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// The node takes no new allocations.
     NotAccepting = "not_accepting" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// No relay port is free.
@@ -109,6 +113,8 @@ reasons! {
     TooManyPermissions = "too_many_permissions" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// As many channels as a session may have.
     TooManyChannels = "too_many_channels" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// More new peers per second than the session, its user, its realm or the node may have.
+    NewPeerRate = "new_peer_rate" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// The channel number is outside 0x4000 to 0x4FFF (0x7FFF where the node allows it).
     InvalidChannel = "invalid_channel" => Some(ErrorCode::BAD_REQUEST),
     /// The channel or the peer is bound to another partner.
@@ -137,6 +143,18 @@ reasons! {
     UnexpectedClass = "unexpected_class" => None,
     /// A datagram to a peer that has a permission and that the policy denies nevertheless.
     DeniedSend = "denied_send" => None,
+    /// Datagrams over the rate limit of their session.
+    SessionRate = "session_rate" => None,
+    /// Datagrams over the rate limit of their user.
+    UserRate = "user_rate" => None,
+    /// Datagrams over the rate limit of their realm.
+    RealmRate = "realm_rate" => None,
+    /// Datagrams over the rate limit of the node.
+    NodeRate = "node_rate" => None,
+    /// An error that an unproven source was not sent, because it drew too many.
+    SourceErrorLimit = "source_error_limit" => None,
+    /// A Binding request of a source that sent too many.
+    SourceBindingLimit = "source_binding_limit" => None,
 }
 
 impl RefusalReason {

@@ -9,6 +9,7 @@ use super::{Forward, RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::channel_data::ChannelData;
 use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
+use crate::policy::Lane;
 use crate::stun::{AttributeType, Message};
 use crate::time::Now;
 
@@ -78,12 +79,13 @@ impl Server {
             self.deny_send(now, relay, peer);
             return None;
         }
-        let bucket = allocation.to_peer.as_mut();
-        if bucket.is_some_and(|bucket| !bucket.admit(payload.len(), now.mono)) {
-            self.drop_packet(relay, |counters| &mut counters.drop_over_rate);
+        let bytes = payload.len() as u64;
+        let meter = &mut allocation.meter;
+        let admitted = meter.admit(&mut self.shares, Lane::ToPeer, bytes * 8, now.mono);
+        if let Err(scope) = admitted {
+            self.drop_over_rate(relay, scope);
             return None;
         }
-        let bytes = payload.len() as u64;
         permission.last_port = Some(peer.port());
         permission.in_bytes += bytes;
         let target = permission.target(peer.port());
@@ -124,6 +126,7 @@ impl Server {
             session: Some(allocation.id),
             peer: Some(peer),
             reason: RefusalReason::DeniedSend,
+            times: 1,
         };
         if !self.refusals.tell(one, || Some(Arc::clone(user))) {
             self.refusals.count(Some(&realm.name), one.reason);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EndCause, Event, Output, RefusalReason, Server, UsageReport};
+use super::{EndCause, Event, Output, RefusalReason, Server, UsageReport, limits};
 use crate::allocation::Half;
 use crate::five_tuple::RelayId;
 use crate::time::Now;
@@ -19,7 +19,7 @@ impl Server {
         }
         if self.report_at.is_some_and(|at| at <= now.mono) {
             self.report_at = None;
-            self.report();
+            self.report(now.mono);
         }
     }
 
@@ -87,7 +87,7 @@ impl Server {
         });
     }
 
-    fn report(&mut self) {
+    fn report(&mut self, now: Instant) {
         let mut sessions = Vec::with_capacity(self.changed.len());
         for relay in self.changed.drain(..) {
             let Some(allocation) = self.table.get_mut(relay) else {
@@ -95,6 +95,8 @@ impl Server {
             };
             if std::mem::take(&mut allocation.changed) {
                 sessions.push((allocation.id, allocation.counters));
+                let untold = limits::report_over_rate(&mut self.refusals, allocation, now);
+                self.counters.untold_refusals += untold;
             }
         }
         // Before the counters: this adds to them.

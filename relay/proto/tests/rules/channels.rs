@@ -2,7 +2,6 @@
 
 use crate::kit::*;
 use turn_proto::stun::{AttributeType as A, Method};
-use turn_proto::{ServerConfig, ServerLimits};
 
 const OTHER: &str = "9.9.9.9:7001";
 
@@ -107,15 +106,9 @@ fn family_and_policy_are_checked() {
 
 #[test]
 fn channels_of_a_session_are_bounded() {
-    let limits = ServerLimits {
-        channels_per_session: 2,
-        ..ServerLimits::default()
-    };
-    let config = ServerConfig {
-        limits,
-        ..ServerConfig::default()
-    };
-    let mut net = Net::with(config, policy(vec![realm_policy(REALM)]));
+    let mut policy = policy(vec![realm_policy(REALM)]);
+    policy.settings.channels_per_session = 2;
+    let mut net = Net::with_policy(policy);
     let (alice, _) = Client::allocated(&mut net);
     assert_eq!(alice.bind(&mut net, 0x4000, "9.9.9.9:1"), 0);
     assert_eq!(alice.bind(&mut net, 0x4001, "9.9.9.9:2"), 0);

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shared::{Realm, Secret, Transport};
+use shared::{Secret, Transport};
 use turn_proto::auth::credential::{
     CredentialAnswer, LongTermKey, Sha256Key, UserCredential, UserhashAnswer, userhash,
 };
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 use turn_proto::{
-    Command, Event, FiveTuple, Forward, LinkId, Now, OpenError, Output, Policy, PortRequest, Quota,
-    QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId, RelayOpened, RelayRequest,
-    ReservationToken, RestSecret, Server, ServerConfig,
+    Budget, Budgets, Claimant, Command, Event, FiveTuple, Forward, LinkId, Now, OpenError, Output,
+    Policy, PortRequest, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId,
+    RelayOpened, RelayRequest, ReservationToken, RestSecret, Server, ServerConfig,
 };
 
 pub(crate) const UNIX: u64 = 1_800_000_000;
@@ -25,14 +25,49 @@ pub(crate) const CLIENT: &str = "192.0.2.10:40000";
 pub(crate) const PEER: &str = "9.9.9.9:7000";
 pub(crate) const PEER_V6: &str = "[2a00::9]:7000";
 
-/// Counts per user; the realm's limit is not used here.
-#[derive(Debug, Default)]
+#[allow(clippy::disallowed_types, reason = "a driver may lock")]
+type Users = std::sync::Mutex<HashMap<String, Arc<Budget>>>;
+
+/// Counts all sessions alike, and has budgets by user.
+#[derive(Debug)]
 pub(crate) struct CountingQuota {
     pub(crate) held: AtomicU32,
+    users: Users,
+    realm: Arc<Budget>,
+    node: Arc<Budget>,
+}
+
+impl Default for CountingQuota {
+    fn default() -> Self {
+        Self {
+            held: AtomicU32::new(0),
+            users: Users::default(),
+            realm: Arc::new(Budget::new(origin())),
+            node: Arc::new(Budget::new(origin())),
+        }
+    }
+}
+
+impl CountingQuota {
+    fn budgets(&self, user: &str) -> Budgets {
+        let mut users = self.users.lock().unwrap();
+        let new = || Arc::new(Budget::new(origin()));
+        let of_user = || users.entry(user.to_owned()).or_insert_with(new).clone();
+        Budgets {
+            user: (!user.is_empty()).then(of_user),
+            realm: self.realm.clone(),
+            node: self.node.clone(),
+        }
+    }
 }
 
 impl Quota for CountingQuota {
-    fn try_reserve(&self, _: &Realm, user: &str, limits: QuotaLimits) -> Result<(), QuotaExceeded> {
+    fn try_reserve(
+        &self,
+        claimant: Claimant<'_>,
+        limits: QuotaLimits,
+    ) -> Result<Budgets, QuotaExceeded> {
+        let user = claimant.user;
         let held = self.held.load(Ordering::Relaxed);
         if !user.is_empty() && limits.per_user.is_some_and(|limit| held >= limit) {
             return Err(QuotaExceeded::User);
@@ -40,11 +75,17 @@ impl Quota for CountingQuota {
         if limits.per_realm.is_some_and(|limit| held >= limit) {
             return Err(QuotaExceeded::Realm);
         }
+        if limits.per_source.is_some_and(|limit| held >= limit) {
+            return Err(QuotaExceeded::Source);
+        }
+        if limits.per_node.is_some_and(|limit| held >= limit) {
+            return Err(QuotaExceeded::Node);
+        }
         self.held.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        Ok(self.budgets(user))
     }
 
-    fn release(&self, _: &Realm, _: &str) {
+    fn release(&self, _: Claimant<'_>) {
         self.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -149,6 +190,7 @@ impl Net {
             key,
             sha256: Some(Sha256Key::derive(name, REALM, password)),
             max_sessions: None,
+            max_rate_bps: None,
         };
         self.users
             .insert(name.into(), CredentialAnswer::Known(user));

@@ -12,6 +12,7 @@ mod dual;
 mod framing;
 mod icmp;
 mod kit;
+mod limits;
 mod live_changes;
 mod lookups;
 mod loops;

@@ -360,6 +360,7 @@ fn a_user_with_coturns_key_only_gets_in_with_md5_and_not_with_sha256() {
         key: LongTermKey::derive("alice", REALM, "secret"),
         sha256: None,
         max_sessions: None,
+        max_rate_bps: None,
     };
     net.users
         .insert("alice".into(), CredentialAnswer::Known(old));

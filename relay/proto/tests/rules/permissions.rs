@@ -2,7 +2,7 @@
 
 use crate::kit::*;
 use turn_proto::stun::{AttributeType as A, Method};
-use turn_proto::{Command, Event, ServerConfig, ServerLimits};
+use turn_proto::{Command, Event};
 
 fn permissions(net: &mut Net) -> Vec<String> {
     net.command(Command::Snapshot);
@@ -69,15 +69,9 @@ fn a_permission_lasts_300_seconds_from_its_last_request() {
 
 #[test]
 fn permissions_of_a_session_are_bounded_and_room_comes_back() {
-    let limits = ServerLimits {
-        permissions_per_session: 3,
-        ..ServerLimits::default()
-    };
-    let config = ServerConfig {
-        limits,
-        ..ServerConfig::default()
-    };
-    let mut net = Net::with(config, policy(vec![realm_policy(REALM)]));
+    let mut policy = policy(vec![realm_policy(REALM)]);
+    policy.settings.permissions_per_session = 3;
+    let mut net = Net::with_policy(policy);
     let (alice, _) = Client::allocated(&mut net);
     let peers = ["8.8.8.1:1", "8.8.8.2:1", "8.8.8.3:1", "8.8.8.4:1"];
     let mut request = ask_for(Method::CreatePermission);

@@ -316,7 +316,7 @@ fn the_rate_limit_of_the_session_slows_a_stream_and_drops_nothing() {
             .handle_stream(net.now, link, Direction::ToClient, 10),
         "its own"
     );
-    net.advance(1.5);
+    net.advance(2.0);
     assert!(
         net.server
             .handle_stream(net.now, link, Direction::ToPeer, 2_000)

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::api::{
-    ApiError, ErrorKind, GroupQuery, ItemOutcome, RefusalCount, RefusalView, SessionDetail,
-    SessionView,
+    ApiError, ErrorKind, GroupQuery, ItemOutcome, RateLimits, RefusalCount, RefusalView,
+    SessionDetail, SessionView,
 };
 use shared::{Realm, SessionId, SessionIdPrefix, WorkerId};
-use turn_proto::server::{Command, EndCause};
+use turn_proto::server::{Command, EndCause, SessionSnapshot};
 
 use super::message::{History, Killed, MAX_KILLS, NodeAnswer, NodeQuestion};
 use crate::control::clock::Moment;
@@ -253,6 +253,9 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         ("over_rate", counters.drop_over_rate),
         ("too_many_connections", counters.drop_connections),
         ("slow_client", counters.drop_slow_client),
+        ("over_user_rate", counters.drop_over_user_rate),
+        ("over_realm_rate", counters.drop_over_realm_rate),
+        ("over_node_rate", counters.drop_over_node_rate),
     ];
     let view = SessionView {
         peers: row.all_peers(),
@@ -278,8 +281,22 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         refusals: hub.refusals().of_session(id, MAX_SESSION_REFUSALS),
         user_sessions: hub.quota.user_sessions(&view.realm, &view.user),
         user_limit,
+        rate_limits: rate_limits(hub, snapshot),
+        refused_new_peers: counters.refused_new_peers,
         session: view,
     })
+}
+
+/// What limits the rate of a session on this node.
+fn rate_limits(hub: &Hub, snapshot: &SessionSnapshot) -> RateLimits {
+    let policy = hub.keeper.current();
+    let realm = policy.realms.get(&snapshot.realm);
+    RateLimits {
+        session_bps: snapshot.max_rate_bps,
+        user_bps: snapshot.max_user_rate_bps,
+        realm_bps: realm.and_then(|realm| realm.max_realm_rate_bps),
+        node_bps: policy.settings.max_rate_bps,
+    }
 }
 
 /// The session limit of a user by the realm; the empty user has none.

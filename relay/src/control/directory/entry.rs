@@ -222,6 +222,7 @@ impl<'a> Row<'a> {
             out_packets: counters.out_packets,
             out_bytes: counters.out_bytes,
             drops: counters.drops(),
+            throttled: counters.throttled(),
             new_peers_per_sec: self.new_peers_per_sec(),
             max_rate_bps: snapshot.max_rate_bps,
             secret_id: snapshot.secret_id.as_deref().map(str::to_owned),

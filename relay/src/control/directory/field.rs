@@ -38,6 +38,7 @@ pub(super) enum Field<'a> {
     Packets,
     Bytes,
     Drops,
+    Throttled,
     NewPeers,
     MaxRate,
     Secret,
@@ -71,6 +72,7 @@ impl<'a> Field<'a> {
             "packets" => Self::Packets,
             "bytes" => Self::Bytes,
             "drops" => Self::Drops,
+            "throttled" => Self::Throttled,
             "newpeers" => Self::NewPeers,
             "maxrate" => Self::MaxRate,
             "secret" => Self::Secret,
@@ -164,6 +166,7 @@ impl<'a> Row<'a> {
             Field::Packets => counters.in_packets.saturating_add(counters.out_packets),
             Field::Bytes => counters.in_bytes.saturating_add(counters.out_bytes),
             Field::Drops => counters.drops(),
+            Field::Throttled => counters.throttled(),
         };
         Some(Value::Number(number as f64))
     }

@@ -101,7 +101,7 @@ impl Inputs {
                 .map(|block| ((block.realm, block.user), block.until_ms.div_ceil(1000)))
                 .collect(),
             peers: config.peers.clone(),
-            settings: NodeSettings {
+            settings: config.limits.apply(NodeSettings {
                 software: config.software.clone(),
                 nonce_lifetime: config.nonce_lifetime,
                 permission_lifetime: config.permission_lifetime,
@@ -109,7 +109,7 @@ impl Inputs {
                 min_lifetime: config.allocation.min_lifetime,
                 rfc5766_channel_numbers: config.allocation.rfc5766_channel_numbers,
                 ..NodeSettings::default()
-            },
+            }),
             services,
             relays,
             redirects: sources.redirects.clone(),
@@ -205,6 +205,11 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         max_sessions: document.max_sessions,
         max_sessions_per_user: document.max_sessions_per_user,
         max_rate_bps: document.max_rate_bps,
+        max_user_rate_bps: document.max_user_rate_bps,
+        max_realm_rate_bps: document.max_realm_rate_bps,
+        max_new_peers_per_sec: document.max_new_peers_per_sec,
+        max_user_new_peers_per_sec: document.max_user_new_peers_per_sec,
+        max_realm_new_peers_per_sec: document.max_realm_new_peers_per_sec,
         default_lifetime: Duration::from_secs(document.default_lifetime_secs.into()),
         max_lifetime: Duration::from_secs(document.max_lifetime_secs.into()),
         allowed_peers: document.allowed_peers.clone(),

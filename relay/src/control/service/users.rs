@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::api::{
-    ApiError, ErrorKind, EventKind, ListQuery, MissingNode, Page, Role, Severity, UserPatch,
-    UserPut, UserView,
+    ApiError, ErrorKind, EventKind, ListQuery, MissingNode, Page, RealmDocument, Role, Severity,
+    UserPatch, UserPut, UserView,
 };
 use shared::filter::USER_COLUMNS;
 use shared::{PasswordAlgorithm, Realm, Secret, Username, display_safe, opaque_string};
@@ -37,6 +37,7 @@ struct Stored {
     name: String,
     disabled: bool,
     max_sessions: Option<u32>,
+    max_rate_bps: Option<u64>,
     note: String,
     algorithms: Vec<PasswordAlgorithm>,
 }
@@ -108,6 +109,7 @@ async fn read_all(hub: &Hub) -> Result<Vec<Stored>, StoreError> {
             name: user.name,
             disabled: user.record.disabled,
             max_sessions: user.record.max_sessions,
+            max_rate_bps: user.record.max_rate_bps,
             note: user.record.note,
         }));
         if last || users.len() >= MAX_STORED {
@@ -285,6 +287,12 @@ impl Service {
             {
                 return Err(bad(format!("note: at most {MAX_TEXT} bytes")));
             }
+            let least = RealmDocument::MIN_RATE_BPS;
+            let rate = patch.max_rate_bps.filter(|&rate| rate > 0);
+            if rate.is_some_and(|rate| rate < least) {
+                let range = format!("max_rate_bps: bits per second, at least {least}");
+                return Err(bad(format!("{range}; 0 removes it")));
+            }
             let missing = || not_found(format!("stored user {} in {realm}", display_safe(name)));
             let user = self
                 .store(self.hub.store.user(realm, name).await)?
@@ -293,6 +301,9 @@ impl Service {
             record.disabled = patch.disabled.unwrap_or(record.disabled);
             if let Some(limit) = patch.max_sessions {
                 record.max_sessions = (limit > 0).then_some(limit);
+            }
+            if let Some(limit) = patch.max_rate_bps {
+                record.max_rate_bps = (limit > 0).then_some(limit);
             }
             record.note = patch.note.unwrap_or(record.note);
             let written = self.hub.store.put_user_record(realm, name, &record).await;
@@ -384,6 +395,8 @@ impl Service {
             disabled: user.disabled,
             max_sessions: user.max_sessions,
             limit: user.max_sessions.or(bare.limit),
+            max_rate_bps: user.max_rate_bps,
+            rate_limit_bps: user.max_rate_bps.or(bare.rate_limit_bps),
             note: user.note.clone(),
             algorithms: user.algorithms.clone(),
             ..bare
@@ -410,6 +423,10 @@ impl Service {
             .realms
             .get(realm)
             .and_then(|realm| realm.max_sessions_per_user);
+        let rate_limit = policy
+            .realms
+            .get(realm)
+            .and_then(|realm| realm.max_user_rate_bps);
         UserView {
             realm: realm.clone(),
             name: name.to_owned(),
@@ -417,6 +434,8 @@ impl Service {
             disabled: false,
             max_sessions: None,
             limit: limit.filter(|_| !name.is_empty()),
+            max_rate_bps: None,
+            rate_limit_bps: rate_limit.filter(|_| !name.is_empty()),
             note: String::new(),
             algorithms: Vec::new(),
             blocked_until_ms: self
@@ -436,6 +455,7 @@ fn without_key(user: &StoredUser) -> Stored {
         name: user.name.clone(),
         disabled: user.record.disabled,
         max_sessions: user.record.max_sessions,
+        max_rate_bps: user.record.max_rate_bps,
         note: user.record.note.clone(),
         algorithms: user.keys.algorithms(),
     }

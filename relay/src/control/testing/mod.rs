@@ -88,6 +88,7 @@ pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnap
         expires: now + Duration::from_secs(600),
         lifetime: Duration::from_secs(600),
         max_rate_bps: None,
+        max_user_rate_bps: None,
         permissions: vec![PermissionSnapshot {
             peer: "198.51.100.9".parse().unwrap(),
             last_port: Some(7000),
@@ -245,6 +246,7 @@ impl Workers for PaperWorkers {
             Command::SetPolicy(policy) => *self.policy.lock().unwrap() = Some(policy),
             Command::Credential { answer, .. } => self.credentials.lock().unwrap().push(answer),
             Command::Userhash { answer, .. } => self.userhashes.lock().unwrap().push(answer),
+            Command::SetUserLimits(_) => {}
             Command::ForgetCredentials { .. } => *self.forgotten.lock().unwrap() += 1,
             Command::Describe { session } => {
                 let session = self.sessions.lock().unwrap().get(&session).cloned();

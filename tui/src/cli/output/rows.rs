@@ -35,6 +35,7 @@ shows!(SessionView, "sessions/1", |row| row.id.to_string(), {
     "in" Wide Rate row.rate_in_bps;
     "out" Wide Rate row.rate_out_bps;
     "drops" Wide Count row.drops;
+    "throttled" Wide Count row.throttled;
     "maxrate" Wide Rate row.max_rate_bps;
     "secret" Wide Text row.secret_id;
     "stale" Wide Text row.stale;
@@ -66,7 +67,12 @@ shows!(SessionDetail, "sessions/1", |row| row.session.id.to_string(), {
     "in" Wide Rate row.session.rate_in_bps;
     "out" Wide Rate row.session.rate_out_bps;
     "drops" Wide Count row.session.drops;
+    "throttled" Wide Count row.session.throttled;
     "maxrate" Wide Rate row.session.max_rate_bps;
+    "max_user_rate" Detail Rate row.rate_limits.user_bps;
+    "max_realm_rate" Detail Rate row.rate_limits.realm_bps;
+    "max_node_rate" Detail Rate row.rate_limits.node_bps;
+    "refused_new_peers" Detail Count row.refused_new_peers;
     "secret" Wide Text row.session.secret_id;
     "stale" Wide Text row.session.stale;
     "username" Detail Text row.session.username;
@@ -144,6 +150,8 @@ shows!(UserView, "users/1", |row| format!("{}/{}", row.realm.as_str(), row.name)
     "disabled" Table Text row.disabled;
     "blocked_until" Wide Time row.blocked_until_ms;
     "max_sessions" Wide Count row.max_sessions;
+    "max_rate_bps" Wide Rate row.max_rate_bps;
+    "rate_limit" Wide Rate row.rate_limit_bps;
     "note" Wide Text row.note;
 });
 
@@ -164,6 +172,8 @@ shows!(RealmView, "realms/1", |row| row.name.as_str().to_owned(), {
     "max_sessions" Table Count row.document.max_sessions;
     "max_sessions_per_user" Table Count row.document.max_sessions_per_user;
     "max_rate_bps" Table Rate row.document.max_rate_bps;
+    "max_user_rate_bps" Wide Rate row.document.max_user_rate_bps;
+    "max_realm_rate_bps" Wide Rate row.document.max_realm_rate_bps;
     "secrets" Table Count row.secrets;
     "revision" Table Count row.revision;
     "refusals" Wide Count row.refusals;

@@ -6,7 +6,7 @@ use serde_json::json;
 use shared::api::{
     ApiError, BlockRequest, BlockView, ChannelView, Credential, ErrorKind, EventView, JobView,
     KillRequest, KillResult, ListQuery, MintRequest, NodeView, Overview, Page, PermissionView,
-    RealmPut, RealmView, RefusalCount, Role, SecretCreate, SecretCreated, SecretView,
+    RateLimits, RealmPut, RealmView, RefusalCount, Role, SecretCreate, SecretCreated, SecretView,
     SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
     UserPut, UserView, WhoAmI,
 };
@@ -94,6 +94,11 @@ fn detail(state: &State, session: &SessionView) -> SessionDetail {
             })
             .into_iter()
             .collect(),
+        rate_limits: RateLimits {
+            session_bps: session.max_rate_bps,
+            ..RateLimits::default()
+        },
+        refused_new_peers: 0,
         drops_by_reason: [("no_permission".to_owned(), session.drops)].into(),
         refusals: state
             .recent_refusals
@@ -279,6 +284,8 @@ impl AdminApi for FakeAdmin {
             stored: true,
             disabled: false,
             max_sessions: None,
+            max_rate_bps: None,
+            rate_limit_bps: None,
             limit: Some(12),
             note: String::new(),
             algorithms: PasswordAlgorithm::ALL.to_vec(),
@@ -298,8 +305,8 @@ impl AdminApi for FakeAdmin {
         patch: &UserPatch,
     ) -> ClientResult<UserView> {
         let call = format!(
-            "patch_user {realm}/{name} disabled={:?} max_sessions={:?} note={:?} reason={}",
-            patch.disabled, patch.max_sessions, patch.note, patch.reason
+            "patch_user {realm}/{name} disabled={:?} max_sessions={:?} max_rate_bps={:?} note={:?} reason={}",
+            patch.disabled, patch.max_sessions, patch.max_rate_bps, patch.note, patch.reason
         );
         let mut state = self.enter(Role::Admin, call)?;
         let at = user_at(&state, realm, name)?;
@@ -308,6 +315,10 @@ impl AdminApi for FakeAdmin {
         if let Some(limit) = patch.max_sessions {
             user.max_sessions = (limit > 0).then_some(limit);
             user.limit = user.max_sessions.or(Some(12));
+        }
+        if let Some(limit) = patch.max_rate_bps {
+            user.max_rate_bps = (limit > 0).then_some(limit);
+            user.rate_limit_bps = user.max_rate_bps;
         }
         if let Some(note) = &patch.note {
             user.note.clone_from(note);

@@ -118,6 +118,7 @@ pub(super) fn session(index: usize) -> SessionView {
         out_packets: 500 * (index as u64 + 1),
         out_bytes: 80_000 * (index as u64 + 1),
         drops: (index % 3) as u64,
+        throttled: 0,
         new_peers_per_sec: (index % 5) as f64 / 10.0,
         max_rate_bps: None,
         secret_id: timed.then(|| "2f9c01ab44de".into()),
@@ -140,6 +141,8 @@ pub(super) fn users() -> Vec<UserView> {
         stored: name != "dora",
         disabled: false,
         max_sessions: None,
+        max_rate_bps: None,
+        rate_limit_bps: None,
         limit: Some(RealmDocument::DEFAULT_SESSIONS_PER_USER),
         note: String::new(),
         algorithms: match name {

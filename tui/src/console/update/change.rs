@@ -404,12 +404,21 @@ fn edit_user(model: &mut Model, user: UserView) {
     let limit = user
         .max_sessions
         .map_or_else(String::new, |n| n.to_string());
+    let rate = user
+        .max_rate_bps
+        .map_or_else(String::new, |n| n.to_string());
     let fields = vec![
         Field::text(
             "max_sessions",
             "own session limit",
             &limit,
             "empty: the realm's",
+        ),
+        Field::text(
+            "max_rate_bps",
+            "own rate limit",
+            &rate,
+            "bit/s each way of all its sessions on a node; empty: the realm's",
         ),
         Field::toggle("disabled", "switched off", user.disabled),
         Field::text("note", "note", &user.note, ""),
