@@ -26,7 +26,7 @@ fn icmp(peer: SocketAddr, kind: u8, code: u8, data: u32) -> Icmp {
 }
 
 /// A client with a relay of the rig's family.
-fn allocated(rig: &Rig) -> (TurnClient, SocketAddr) {
+pub(crate) fn allocated(rig: &Rig) -> (TurnClient, SocketAddr) {
     let login = Login::rest("4000000000:alice", SECRET);
     let mut client = TurnClient::bound((rig.server.ip(), 0).into(), rig.server, login).unwrap();
     let family = if rig.server.is_ipv4() { 1 } else { 2 };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod dscp;
 mod icmp;
 
 use std::net::{SocketAddr, UdpSocket};
@@ -53,6 +54,10 @@ impl Rig {
 
     /// With listener and relays on that address.
     fn at(ip: &str, workers: u16) -> Self {
+        Self::with(ip, workers, false)
+    }
+
+    fn with(ip: &str, workers: u16, copy_dscp: bool) -> Self {
         let address = SocketAddr::new(ip.parse().unwrap(), 0);
         let listener = ListenerConfig {
             address,
@@ -72,7 +77,8 @@ impl Rig {
             Duration::from_secs(30),
         );
         let ports = Arc::new(ports);
-        let config = Config::load(&Args::default()).unwrap();
+        let mut config = Config::load(&Args::default()).unwrap();
+        config.copy_dscp = copy_dscp;
         let listening = Listening::new(&config).unwrap();
         let setup = WorkerSetup {
             server: ServerConfig {

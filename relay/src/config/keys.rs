@@ -243,6 +243,11 @@ pub(super) const KEYS: &[Key] = &[
         "Accept channel numbers 0x5000 to 0x7FFF, too, which old clients draw; default false",
     ),
     key(
+        "copy_dscp",
+        Kind::Boolean,
+        "Datagrams keep DSCP and ECN from client to peer and back; default false",
+    ),
+    key(
         "rfc5780",
         Kind::Boolean,
         "NAT behaviour discovery (RFC 5780); needs two addresses of one family; default false",

@@ -94,6 +94,8 @@ pub struct Config {
     pub permission_lifetime: Duration,
     /// How long a channel binding lasts (RFC 8656 §12: 600 s).
     pub channel_lifetime: Duration,
+    /// Datagrams keep their traffic class (DSCP and ECN) from client to peer and back.
+    pub copy_dscp: bool,
     /// NAT behaviour discovery (RFC 5780).
     pub nat_discovery: NatDiscoveryConfig,
     /// How long a reserved port is kept (RFC 8656 §7.2: at least 30 s).

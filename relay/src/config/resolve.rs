@@ -107,6 +107,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         channel_lifetime: lifetimes.channel,
         reservation_lifetime: lifetimes.reservation,
         allocation,
+        copy_dscp: reader.boolean("copy_dscp").unwrap_or(false),
         nat_discovery,
         limits: limits::resolve(reader),
         log: log(reader),

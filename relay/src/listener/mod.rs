@@ -45,6 +45,8 @@ pub struct Listening {
     pub tls: TlsContext,
     /// What was accepted, refused and closed.
     pub tally: Tally,
+    /// Whether datagrams keep their traffic class from client to peer and back (RFC 8656 §14).
+    pub copy_dscp: bool,
     gate: Gate,
     limits: ArcSwap<ConnectionLimits>,
     /// Connections that leave descriptors for relay sockets and for the node itself.
@@ -63,6 +65,7 @@ impl Listening {
         Ok(Self {
             tls,
             tally: Tally::default(),
+            copy_dscp: config.copy_dscp,
             gate: Gate::default(),
             limits: ArcSwap::from_pointee(config.connections.clone()),
             affordable: affordable_connections(),

@@ -62,6 +62,12 @@ impl RecvBatch {
     pub fn datagrams(&self) -> impl Iterator<Item = Option<(SocketAddr, &[u8])>> {
         (0..self.len).map(|i| self.headers.datagram(i))
     }
+
+    /// The traffic class of a datagram of the last receive; 0 where the socket does not tell.
+    #[must_use]
+    pub fn traffic_class(&self, index: usize) -> u8 {
+        self.headers.traffic_class(index)
+    }
 }
 
 impl Default for RecvBatch {
@@ -97,6 +103,7 @@ impl SendQueue {
     pub fn batch<'q, 'p>(&'q mut self) -> SendBatch<'q, 'p> {
         SendBatch {
             queue: self,
+            class: 0,
             payloads: PhantomData,
         }
     }
@@ -113,10 +120,17 @@ impl Default for SendQueue {
 #[derive(Debug)]
 pub struct SendBatch<'q, 'p> {
     queue: &'q mut SendQueue,
+    /// The traffic class of what is added.
+    class: u8,
     payloads: PhantomData<&'p [u8]>,
 }
 
 impl<'p> SendBatch<'_, 'p> {
+    /// Gives what is added from now on this traffic class.
+    pub fn set_class(&mut self, class: u8) {
+        self.class = class;
+    }
+
     /// Adds `header` (at most 48 bytes, copied), `payload` and `pad` zero bytes (at most 3).
     pub fn push(
         &mut self,
@@ -135,13 +149,25 @@ impl<'p> SendBatch<'_, 'p> {
         self.queue
             .headers
             .push(to, header, payload, usize::from(pad));
+        if self.class != 0 {
+            self.mark_last(to, false);
+        }
     }
 
-    /// As [`Self::push`] without header and padding, for a datagram with `marks`.
-    pub fn push_marked(&mut self, socket: RawFd, to: SocketAddr, payload: &'p [u8], marks: Marks) {
+    /// As [`Self::push`] without header and padding, for a datagram that may not be fragmented; on
+    /// IPv4 that is an option of the socket, which the caller sets.
+    pub fn push_whole(&mut self, socket: RawFd, to: SocketAddr, payload: &'p [u8]) {
         self.push(socket, to, &[], payload, 0);
+        self.mark_last(to, true);
+        self.queue.whole[self.queue.headers.len() - 1] = true;
+    }
+
+    fn mark_last(&mut self, to: SocketAddr, dont_fragment: bool) {
+        let marks = Marks {
+            traffic_class: self.class,
+            dont_fragment,
+        };
         self.queue.headers.mark_last(to.is_ipv4(), marks);
-        self.queue.whole[self.queue.headers.len() - 1] = marks.dont_fragment;
     }
 
     /// Sends what was added, one call per run of datagrams of one socket, and answers how many were

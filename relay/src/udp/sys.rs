@@ -173,6 +173,19 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     }
 }
 
+/// Has the kernel tell the traffic class of each datagram that comes.
+///
+/// # Errors
+/// What setsockopt says.
+pub fn set_receive_class(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
+    let (level, name) = if ipv4 {
+        (libc::IPPROTO_IP, libc::IP_RECVTOS)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS)
+    };
+    set_option(socket.as_raw_fd(), level, name, &1_i32)
+}
+
 /// Who reported an error of [`receive_error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorOrigin {
@@ -281,9 +294,13 @@ pub(super) struct RecvHeaders {
     messages: Box<[libc::mmsghdr]>,
     names: Box<[libc::sockaddr_storage]>,
     _vectors: Box<[libc::iovec]>,
+    _controls: Box<[Control<CLASS_CONTROL>]>,
     buffers: Box<[u8]>,
     slot: usize,
 }
+
+/// Room for the control message about a traffic class.
+const CLASS_CONTROL: usize = 32;
 
 impl RecvHeaders {
     /// `slots` buffers of `slot` bytes.
@@ -297,7 +314,10 @@ impl RecvHeaders {
                 vec![zeroed::<libc::mmsghdr>(); slots].into_boxed_slice(),
             )
         };
+        let controls = (0..slots).map(|_| Control([0_u8; CLASS_CONTROL]));
+        let mut controls: Box<[_]> = controls.collect();
         for (i, buffer) in buffers.chunks_exact_mut(slot).enumerate() {
+            messages[i].msg_hdr.msg_control = controls[i].0.as_mut_ptr().cast();
             vectors[i].iov_base = buffer.as_mut_ptr().cast();
             vectors[i].iov_len = slot;
             messages[i].msg_hdr.msg_name = (&raw mut names[i]).cast();
@@ -308,6 +328,7 @@ impl RecvHeaders {
             messages,
             names,
             _vectors: vectors,
+            _controls: controls,
             buffers,
             slot,
         }
@@ -317,9 +338,10 @@ impl RecvHeaders {
     pub(super) fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
         for message in &mut self.messages {
             message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
+            message.msg_hdr.msg_controllen = CLASS_CONTROL as _;
         }
         let (pointer, count) = (self.messages.as_mut_ptr(), self.messages.len() as u32);
-        // SAFETY: headers, names, vectors and buffers were linked in `new` and are alive.
+        // SAFETY: headers, names, vectors, controls and buffers were linked in `new` and are alive.
         let n =
             unsafe { libc::recvmmsg(fd, pointer, count, libc::MSG_DONTWAIT, std::ptr::null_mut()) };
         if n < 0 {
@@ -342,6 +364,26 @@ impl RecvHeaders {
             read_address(&self.names[i])?,
             &self.buffers[start..start + len],
         ))
+    }
+
+    /// The traffic class of datagram `i` of the last receive, where [`set_receive_class`] is on.
+    pub(super) fn traffic_class(&self, i: usize) -> u8 {
+        let message = &raw const self.messages[i].msg_hdr;
+        // SAFETY: the kernel wrote `msg_controllen` bytes of well-formed control messages into the
+        // slot's buffer; the first one holds a byte on IPv4 and an int on IPv6.
+        unsafe {
+            let first = libc::CMSG_FIRSTHDR(message);
+            match first
+                .as_ref()
+                .map(|first| (first.cmsg_level, first.cmsg_type))
+            {
+                Some((libc::IPPROTO_IP, libc::IP_TOS)) => *libc::CMSG_DATA(first),
+                Some((libc::IPPROTO_IPV6, libc::IPV6_TCLASS)) => {
+                    libc::CMSG_DATA(first).cast::<i32>().read_unaligned() as u8
+                }
+                _ => 0,
+            }
+        }
     }
 }
 

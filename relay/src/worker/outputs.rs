@@ -14,7 +14,7 @@ use super::mailbox::WorkerNews;
 use super::run::Core;
 use super::token::Source;
 use crate::udp::batch::SendBatch;
-use crate::udp::sys::{self, ErrorOrigin, Marks, QueuedError};
+use crate::udp::sys::{self, ErrorOrigin, QueuedError};
 
 /// Errors taken from the queue of one relay socket per turn.
 const ERROR_BUDGET: usize = 16;
@@ -23,6 +23,7 @@ const ERROR_BUDGET: usize = 16;
 #[derive(Debug)]
 pub(super) struct Relays {
     registry: Registry,
+    copy_dscp: bool,
     sockets: Vec<Option<RelaySocket>>,
 }
 
@@ -36,9 +37,10 @@ struct RelaySocket {
 }
 
 impl Relays {
-    pub(super) fn new(registry: Registry) -> Self {
+    pub(super) fn new(registry: Registry, copy_dscp: bool) -> Self {
         Self {
             registry,
+            copy_dscp,
             sockets: Vec::new(),
         }
     }
@@ -70,10 +72,6 @@ impl Relays {
         batch.flush();
         // An error about an earlier datagram must not be taken for this one's.
         let _ = socket.take_error();
-        let marks = Marks {
-            dont_fragment: true,
-            ..Marks::default()
-        };
         let set = |on| {
             if peer.is_ipv4() {
                 sys::set_dont_fragment(socket.as_fd(), on)
@@ -85,7 +83,7 @@ impl Relays {
             tracing::trace!(%error, "A datagram with DF was not sent.");
             return false;
         }
-        batch.push_marked(socket.as_raw_fd(), peer, payload, marks);
+        batch.push_whole(socket.as_raw_fd(), peer, payload);
         let sent = batch.flush() == 0;
         if let Err(error) = set(false) {
             tracing::warn!(%error, "A relay socket keeps the DF bit.");
@@ -112,6 +110,9 @@ impl Relays {
 
     fn insert(&mut self, relay: RelayId, socket: std::net::UdpSocket) -> std::io::Result<()> {
         let local = socket.local_addr()?;
+        if self.copy_dscp {
+            sys::set_receive_class(socket.as_fd(), local.is_ipv4())?;
+        }
         let mut socket = UdpSocket::from_std(socket);
         self.registry.register(
             &mut socket,

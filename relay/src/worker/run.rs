@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,6 +24,7 @@ use super::token::{self, Source};
 use crate::dtls::{Associations, Outbox};
 use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
 use crate::udp::batch::{RECV_SLOTS, RecvBatch, SendBatch, SendQueue};
+use crate::udp::sys;
 
 /// Batches read from one listener per turn, before others get theirs.
 const LISTENER_BUDGET: usize = 4;
@@ -99,6 +100,7 @@ impl Worker {
     ) -> io::Result<Self> {
         let mut listeners = Vec::new();
         let registry = poll.registry().try_clone()?;
+        let copy_dscp = listening.copy_dscp;
         let dtls = dtls::associations(&listening)?;
         let mut streams = Streams::new(listening, registry, |id| Source::Stream(id).token());
         for share in shares {
@@ -110,6 +112,9 @@ impl Worker {
                 continue;
             };
             let address = socket.local_addr()?;
+            if copy_dscp {
+                sys::set_receive_class(socket.as_fd(), address.is_ipv4())?;
+            }
             let mut socket = UdpSocket::from_std(socket);
             let token = Source::Listener(listeners.len()).token();
             poll.registry()
@@ -122,7 +127,7 @@ impl Worker {
                 ready: false,
             });
         }
-        let relays = Relays::new(poll.registry().try_clone()?);
+        let relays = Relays::new(poll.registry().try_clone()?, copy_dscp);
         Ok(Self {
             poll,
             core: Core {
@@ -299,7 +304,7 @@ impl Core {
             };
             let Buffers { receive, send, .. } = buffers;
             let mut batch = send.batch();
-            for datagram in receive.datagrams() {
+            for (i, datagram) in receive.datagrams().enumerate() {
                 // One that is too long for its slot counts as malformed, as an empty one does.
                 let (client, bytes) = datagram.unwrap_or((server, &[]));
                 let mut tuple = FiveTuple {
@@ -316,6 +321,7 @@ impl Core {
                     continue;
                 }
                 let forward = self.server.handle_client(now, tuple, bytes);
+                batch.set_class(receive.traffic_class(i));
                 self.dispatch(now, forward, &mut batch);
             }
             drop(batch);
@@ -350,7 +356,11 @@ impl Core {
             };
             let Buffers { receive, send, .. } = buffers;
             let mut batch = send.batch();
-            for (peer, bytes) in receive.datagrams().flatten() {
+            for (i, datagram) in receive.datagrams().enumerate() {
+                let Some((peer, bytes)) = datagram else {
+                    continue;
+                };
+                batch.set_class(receive.traffic_class(i));
                 let forward = self.server.handle_peer(now, relay, peer, bytes);
                 self.dispatch(now, forward, &mut batch);
             }
