@@ -129,6 +129,29 @@ fn dtls_loses_nothing_by_indications() {
     assert_nothing_lost(&run_over_dtls(Way::Indications));
 }
 
+fn over_tls(certificate: &TestCertificate, way: Way) -> Totals {
+    let options = NodeOptions {
+        end: certificate.section(),
+        ..NodeOptions::default()
+    };
+    run_with(way, 2, &["-t", "-S"], options)
+}
+
+#[test]
+fn channels_over_tls_with_an_ecdsa_key_lose_nothing() {
+    assert_nothing_lost(&over_tls(&TestCertificate::ecdsa(), Way::Channels));
+}
+
+#[test]
+fn indications_over_tls_with_an_rsa_key_lose_nothing() {
+    assert_nothing_lost(&over_tls(&TestCertificate::rsa(), Way::Indications));
+}
+
+#[test]
+fn clients_over_tls_among_themselves_lose_nothing() {
+    assert_nothing_lost(&over_tls(&TestCertificate::rsa(), Way::ClientToClient));
+}
+
 #[test]
 fn the_default_quota_refuses_the_surplus_with_486() {
     let node = Node::start(NodeOptions {

@@ -18,6 +18,7 @@ pub mod program;
 pub mod pty;
 pub mod redis;
 pub mod ssh;
+pub mod stream;
 pub mod tmux;
 pub mod tour;
 pub mod traffic;

@@ -43,6 +43,8 @@ pub struct NodeOptions {
     pub allowed_peers: Option<&'static str>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// One more listener, as a value of the file; or nothing.
+    pub listen_also: String,
     /// More lines for the top of the file.
     pub top: String,
     /// More sections for the end of the file.
@@ -59,6 +61,7 @@ impl Default for NodeOptions {
             max_sessions_per_user: None,
             allowed_peers: Some("127.0.0.0/8"),
             environment: Vec::new(),
+            listen_also: String::new(),
             top: String::new(),
             end: String::new(),
         }
@@ -170,7 +173,11 @@ impl Node {
         let _ = writeln!(text, "node_id = \"{}\"", options.id);
         let _ = writeln!(text, "state_dir = {}", quoted(&self.state_dir()));
         let _ = writeln!(text, "workers = {}", options.workers);
-        let _ = writeln!(text, "listen = [\"{}\"]", self.turn);
+        let _ = writeln!(
+            text,
+            "listen = [\"{}\", {}]",
+            self.turn, options.listen_also
+        );
         let _ = writeln!(text, "relay_ports = \"49152-65535\"");
         let _ = writeln!(text, "default_realm = \"{REALM}\"");
         if let Some(key) = &options.cluster_key {

@@ -81,7 +81,12 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             drop(books);
             hub.dirty().changed(id);
             if let Some(view) = view {
-                let text = format!("{} from {}", who(&view), view.client);
+                let text = format!(
+                    "{} from {} over {}",
+                    who(&view),
+                    view.client,
+                    view.transport
+                );
                 let event = session_event(hub, EventKind::SessionCreated, &view, text);
                 hub.recorder.session_event(event, now);
             }

@@ -7,7 +7,7 @@ use shared::WorkerId;
 use turn_proto::server::Command;
 
 use crate::config::ConnectionLimits;
-use crate::listener::Listening;
+use crate::listener::{ConnectionTotals, Listening};
 use crate::worker::WorkerPool;
 use crate::worker::ports::PortPool;
 
@@ -25,6 +25,8 @@ pub trait Workers: Send + Sync + Debug {
     fn ports(&self) -> (u64, u64);
     /// News that were lost because the control plane was behind.
     fn overflows(&self) -> u64;
+    /// Client connections over TCP and TLS: those there are, and what became of others.
+    fn connections(&self) -> ConnectionTotals;
     /// Holds client connections to these limits from now on.
     fn set_connection_limits(&self, limits: &ConnectionLimits);
 }
@@ -62,6 +64,10 @@ impl Workers for RunningWorkers {
         self.pool.overflows()
     }
 
+    fn connections(&self) -> ConnectionTotals {
+        self.listening.tally.totals()
+    }
+
     fn set_connection_limits(&self, limits: &ConnectionLimits) {
         self.listening.set_limits(limits);
     }
@@ -90,6 +96,10 @@ impl Workers for NoWorkers {
 
     fn overflows(&self) -> u64 {
         0
+    }
+
+    fn connections(&self) -> ConnectionTotals {
+        ConnectionTotals::default()
     }
 
     fn set_connection_limits(&self, _: &ConnectionLimits) {}

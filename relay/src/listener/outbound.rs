@@ -1,5 +1,7 @@
 //! What waits for a client to read.
 
+use turn_proto::framing::{Front, MAX_FRAME, front};
+
 /// Bytes beyond the bound that answers may use: a client that drowns in data must still learn that
 /// its Refresh was heard.
 const RESERVE: usize = 16 << 10;
@@ -47,6 +49,17 @@ impl Outbound {
     /// What is not sent yet.
     pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.sent..]
+    }
+
+    /// The first message of those, or what is left of it. In TLS each has a record of its own: there
+    /// are clients (coturn's) that take a record for a message.
+    pub(super) fn first_message(&self) -> &[u8] {
+        let pending = self.pending();
+        match front(pending, MAX_FRAME) {
+            Ok(Front::Frame { consumed, .. }) => &pending[..consumed],
+            // Bytes of something else, as after ConnectionBind.
+            Ok(Front::Incomplete) | Err(_) => pending,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

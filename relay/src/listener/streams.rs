@@ -47,8 +47,8 @@ pub enum Accepted {
 /// What became of bytes for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// Queued; [`Streams::write`] sends them.
-    Queued,
+    /// Queued; [`Streams::write_next`] sends them.
+    Queued(StreamId),
     /// Dropped, because the client reads too slowly.
     Dropped,
     /// Not even an answer has room: the connection is of no use.
@@ -347,8 +347,10 @@ impl Streams {
 
     /// A complete message came.
     pub fn note_message(&mut self, id: StreamId) {
-        if let Some(connection) = self.get_mut(id) {
-            connection.spoke = true;
+        if let Some(connection) = self.get_mut(id)
+            && !std::mem::replace(&mut connection.spoke, true)
+        {
+            self.schedule(id);
         }
     }
 
@@ -380,7 +382,7 @@ impl Streams {
         };
         if connection.out.push(kind, parts, bound) {
             self.want_write(id);
-            return Sent::Queued;
+            return Sent::Queued(id);
         }
         match kind {
             Kind::Data => Sent::Dropped,

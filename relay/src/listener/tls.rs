@@ -4,6 +4,9 @@ use std::io::{self, Read, Write};
 
 use super::outbound::Outbound;
 
+/// Bytes secured before they are written, all of them with one call where the socket takes them.
+const BATCH: usize = 64 << 10;
+
 /// A TLS connection, its handshake included.
 #[derive(Debug)]
 pub(super) struct Session(Box<rustls::ServerConnection>);
@@ -19,7 +22,10 @@ pub(super) struct Opened {
 
 impl Session {
     pub(super) fn new(config: std::sync::Arc<rustls::ServerConfig>) -> Result<Self, rustls::Error> {
-        rustls::ServerConnection::new(config).map(|connection| Self(Box::new(connection)))
+        let mut connection = rustls::ServerConnection::new(config)?;
+        // What waits is bounded before it gets here.
+        connection.set_buffer_limit(None);
+        Ok(Self(Box::new(connection)))
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -59,7 +65,7 @@ impl Session {
         Ok(Opened { len, finished })
     }
 
-    /// Secures and writes what is queued until there is nothing left or the socket takes no more.
+    /// Secures and writes what is queued, a record for each message, until there is nothing left or the socket takes no more.
     pub(super) fn write(&mut self, queue: &mut Outbound, socket: &mut dyn Write) -> io::Result<()> {
         loop {
             while self.0.wants_write() {
@@ -71,8 +77,13 @@ impl Session {
             if queue.is_empty() {
                 return Ok(());
             }
-            let count = self.0.writer().write(queue.pending())?;
-            queue.advance(count);
+            let mut secured = 0;
+            while !queue.is_empty() && secured < BATCH {
+                let message = queue.first_message();
+                let count = self.0.writer().write(message)?;
+                queue.advance(count);
+                secured += count;
+            }
         }
     }
 

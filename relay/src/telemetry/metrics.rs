@@ -10,12 +10,14 @@ use turn_proto::server::ServerCounters;
 
 use super::log;
 use crate::control::MetricsView;
+use crate::listener::ConnectionTotals;
 
 /// Everything as text.
 pub(super) fn text(view: &MetricsView) -> String {
     let mut page = Page::default();
     node(&mut page, view);
     traffic(&mut page, view);
+    connections(&mut page, &view.connections);
     counters(&mut page, &view.server);
     realms(&mut page, view);
     refusals(&mut page, view);
@@ -133,6 +135,37 @@ fn traffic(page: &mut Page, view: &MetricsView) {
             "relayd_rate_bits_per_second",
             &[("direction", direction)],
             rate,
+        );
+    }
+}
+
+fn connections(page: &mut Page, totals: &ConnectionTotals) {
+    page.family(
+        "relayd_connections",
+        "gauge",
+        "Client connections over TCP and TLS; pending ones have not said what they are.",
+    );
+    for (transport, count) in [
+        ("tcp", totals.tcp),
+        ("tls", totals.tls),
+        ("pending", totals.pending),
+    ] {
+        page.sample("relayd_connections", &[("transport", transport)], count);
+    }
+    let help = "Client connections accepted.";
+    page.counter("relayd_connections_accepted_total", help, totals.accepted);
+    let help = "How often accepting paused for want of descriptors or memory.";
+    page.counter("relayd_accept_pauses_total", help, totals.pauses);
+    page.family(
+        "relayd_connections_closed_total",
+        "counter",
+        "Client connections closed, by reason.",
+    );
+    for (reason, count) in &totals.closed {
+        page.sample(
+            "relayd_connections_closed_total",
+            &[("reason", reason)],
+            count,
         );
     }
 }

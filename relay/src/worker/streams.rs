@@ -88,9 +88,7 @@ impl Core {
                     self.streams.note_message(id);
                     let forward = self.server.handle_client(now, tuple, message);
                     self.dispatch(now, forward, batch);
-                    if self.streams.lacks_session(id) && self.server.has_session(&tuple) {
-                        self.streams.note_session(id);
-                    }
+                    self.look_for_session(id, &tuple);
                     bytes = &bytes[consumed..];
                 }
                 Front::Incomplete => {
@@ -110,8 +108,17 @@ impl Core {
 
     /// Queues an answer for a client. One that does not even take answers is closed.
     pub(super) fn answer_stream(&mut self, now: Now, tuple: &FiveTuple, message: &[u8]) {
-        if let Sent::Stuck(id) = self.streams.send(tuple, Kind::Answer, [message, &[], &[]]) {
-            self.close_stream(now, id, Closing::Slow);
+        match self.streams.send(tuple, Kind::Answer, [message, &[], &[]]) {
+            Sent::Stuck(id) => self.close_stream(now, id, Closing::Slow),
+            // A request that was parked: its session is made long after it was read.
+            Sent::Queued(id) => self.look_for_session(id, tuple),
+            Sent::Dropped | Sent::Gone => {}
+        }
+    }
+
+    fn look_for_session(&mut self, id: StreamId, tuple: &FiveTuple) {
+        if self.streams.lacks_session(id) && self.server.has_session(tuple) {
+            self.streams.note_session(id);
         }
     }
 

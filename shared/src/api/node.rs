@@ -81,6 +81,13 @@ pub struct NodeView {
     /// Realms that use at least half of their session limit on this node, in percent: the fullest.
     #[serde(default)]
     pub realm_use: BTreeMap<String, f64>,
+    /// Client connections over TCP and TLS, with and without a session.
+    #[serde(default)]
+    pub connections: u64,
+    /// Client connections closed since the start, by reason: `client`, `garbage`, `source_limit` and
+    /// so on.
+    #[serde(default)]
+    pub connections_closed: BTreeMap<String, u64>,
     /// Worst packet loss in its own queues: events dropped between workers and control.
     #[serde(default)]
     pub control_overflows: u64,

@@ -267,5 +267,9 @@ impl Workers for PaperWorkers {
         0
     }
 
+    fn connections(&self) -> relay::listener::ConnectionTotals {
+        relay::listener::ConnectionTotals::default()
+    }
+
     fn set_connection_limits(&self, _: &relay::config::ConnectionLimits) {}
 }

@@ -221,6 +221,8 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         per_sec.insert("malformed".to_owned(), rate("malformed"));
     }
     let revisions = hub.keeper.realms().into_iter();
+    let connections = hub.workers.connections();
+    let closed = connections.closed.into_iter().filter(|(_, n)| *n > 0);
     NodeView {
         id: hub.node.clone(),
         epoch: hub.epoch.load(Ordering::Relaxed),
@@ -258,6 +260,8 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         auth_failures_per_sec: rate("auth"),
         drops_per_sec: rate("drops"),
         realm_use: realm_use(hub),
+        connections: connections.tcp + connections.tls + connections.pending,
+        connections_closed: closed.map(|(why, n)| (why.to_owned(), n)).collect(),
         control_overflows: hub.workers.overflows(),
     }
 }

@@ -9,6 +9,7 @@ use turn_proto::server::ServerCounters;
 use super::Service;
 use crate::control::clock::Moment;
 use crate::control::cluster::heartbeat;
+use crate::listener::ConnectionTotals;
 
 /// Realms with series of their own; what exceeds them is left out, so that foreign names cannot
 /// blow the exporter up.
@@ -35,6 +36,8 @@ pub struct MetricsView {
     pub sessions: u64,
     /// Live sessions by client transport.
     pub transports: BTreeMap<String, u64>,
+    /// Client connections over TCP and TLS.
+    pub connections: ConnectionTotals,
     /// Bits per second from clients.
     pub rate_in_bps: u64,
     /// Bits per second to clients.
@@ -123,6 +126,7 @@ impl Service {
             workers: view.workers,
             sessions: view.sessions,
             transports: view.transports,
+            connections: hub.workers.connections(),
             rate_in_bps: view.rate_in_bps,
             rate_out_bps: view.rate_out_bps,
             server,

@@ -24,6 +24,7 @@ use super::parts::{ControlHandle, ControlParts, WorkerSide, prepare};
 use super::service::{Caller, Service};
 use super::workers::Workers;
 use crate::config::{Args, Config, ConnectionLimits};
+use crate::listener::ConnectionTotals;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::worker::WorkerNews;
@@ -272,6 +273,10 @@ impl Workers for PaperWorkers {
 
     fn overflows(&self) -> u64 {
         0
+    }
+
+    fn connections(&self) -> ConnectionTotals {
+        ConnectionTotals::default()
     }
 
     fn set_connection_limits(&self, _: &ConnectionLimits) {}

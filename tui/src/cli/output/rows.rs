@@ -136,6 +136,8 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "ports_total" Detail Count row.capacity.ports_total;
     "realm_revisions" Detail Text row.realm_revisions;
     "refusals" Detail Text row.refusals;
+    "connections" Detail Count row.connections;
+    "connections_closed" Detail Text row.connections_closed;
     "control_overflows" Detail Count row.control_overflows;
 });
 

@@ -73,6 +73,8 @@ pub(super) fn node(index: usize) -> NodeView {
         auth_failures_per_sec: 0.5,
         drops_per_sec: 0.0,
         realm_use: BTreeMap::new(),
+        connections: 0,
+        connections_closed: BTreeMap::new(),
         control_overflows: 0,
     }
 }

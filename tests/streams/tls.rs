@@ -1,0 +1,194 @@
+//! TLS 1.2 and 1.3 on the port of plain TCP (RFC 8446, RFC 8489 §6.2.3, RFC 7443).
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use kit::certificate::{HOST, TestCertificate};
+use kit::node::{Node, NodeOptions, stored_login};
+use kit::program::{self, Sinks, finish, spawn};
+use kit::stream::{StreamClient, closes, tls_config};
+use kit::wait::wait_until;
+
+use crate::{Echo, SOON, closed, wait_closed, wait_none_left};
+
+fn start(certificate: &TestCertificate, connections: &str) -> Node {
+    Node::start(NodeOptions {
+        end: format!("{}[connections]\n{connections}\n", certificate.section()),
+        ..NodeOptions::default()
+    })
+}
+
+fn relays(node: &Node, versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[&str]) {
+    let echo = Echo::start();
+    let config = tls_config(versions, alpn);
+    let mut client = StreamClient::tls(node.turn, stored_login(), &config, HOST).unwrap();
+    client.allocate().unwrap();
+    client.bind_channel(0x4000, echo.address).unwrap();
+    for len in [0, 1, 1200, 9000] {
+        let payload = vec![5; len];
+        client.send_channel(0x4000, &payload).unwrap();
+        assert_eq!(client.recv_channel(SOON).unwrap(), Some((0x4000, payload)));
+    }
+}
+
+#[test]
+fn both_versions_work_with_both_kinds_of_keys() {
+    for certificate in [TestCertificate::ecdsa(), TestCertificate::rsa()] {
+        let node = start(&certificate, "");
+        relays(&node, &[&rustls::version::TLS12], &[]);
+        relays(&node, &[&rustls::version::TLS13], &[]);
+        let mut plain = StreamClient::tcp(node.turn, stored_login()).unwrap();
+        plain.binding().unwrap();
+    }
+}
+
+#[test]
+fn a_session_over_tls_is_shown_as_such() {
+    let certificate = TestCertificate::ecdsa();
+    let node = start(&certificate, "");
+    let config = tls_config(rustls::ALL_VERSIONS, &["stun.turn"]);
+    let mut client = StreamClient::tls(node.turn, stored_login(), &config, HOST).unwrap();
+    client.allocate().unwrap();
+    wait_until("the session to be listed", SOON, || {
+        let list = ["session", "list", "-f", "transport=tls"];
+        let items = node.ctl().items(&list);
+        items.len() == 1
+    });
+    assert_eq!(node.metric("relayd_connections"), Some(1.0));
+    drop(client);
+    wait_none_left(&node);
+}
+
+#[test]
+fn application_protocols_are_those_of_rfc_7443_or_none() {
+    let certificate = TestCertificate::ecdsa();
+    let node = start(&certificate, "");
+    relays(&node, rustls::ALL_VERSIONS, &["stun.turn"]);
+    relays(&node, rustls::ALL_VERSIONS, &["h2", "stun.nat-discovery"]);
+    // RFC 7301 §3.2: who names only foreign ones is refused with no_application_protocol.
+    let config = tls_config(rustls::ALL_VERSIONS, &["h2", "http/1.1"]);
+    let error = StreamClient::tls(node.turn, stored_login(), &config, HOST).unwrap_err();
+    assert!(
+        error.to_string().contains("NoApplicationProtocol"),
+        "{error}"
+    );
+    wait_closed(&node, "tls", 1.0);
+}
+
+#[test]
+fn an_independent_client_negotiates_and_nothing_older_is_served() {
+    let certificate = TestCertificate::rsa();
+    let node = start(&certificate, "");
+    let talk = |version: &str| {
+        let mut command = std::process::Command::new("openssl");
+        let server = node.turn.to_string();
+        command.args([
+            "s_client",
+            "-connect",
+            &server,
+            version,
+            "-alpn",
+            "stun.turn",
+        ]);
+        command.args(["-servername", HOST, "-cipher", "DEFAULT@SECLEVEL=0"]);
+        command.stdin(std::process::Stdio::null());
+        let child = spawn("openssl", command, &Sinks::Pipes);
+        program::text(&finish("openssl", child, SOON))
+    };
+    for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let text = talk(version);
+        assert!(text.contains(&format!("New, {name}")), "{text}");
+        assert!(text.contains("ALPN protocol: stun.turn"), "{text}");
+        assert!(!text.contains("Early data was accepted"), "{text}");
+    }
+    for version in ["-tls1", "-tls1_1"] {
+        let text = talk(version);
+        assert!(text.contains("Cipher is (NONE)"), "{text}");
+    }
+}
+
+#[test]
+fn a_handshake_that_does_not_end_is_closed() {
+    let certificate = TestCertificate::ecdsa();
+    let node = start(&certificate, "handshake_timeout = \"1s\"");
+    let mut half = TcpStream::connect(node.turn).unwrap();
+    // A record that claims 512 bytes of a ClientHello.
+    half.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc])
+        .unwrap();
+    assert!(closes(&mut half, SOON));
+    wait_closed(&node, "handshake_timeout", 1.0);
+    wait_none_left(&node);
+}
+
+#[test]
+fn broken_handshakes_are_closed_and_leave_nothing_behind() {
+    let certificate = TestCertificate::ecdsa();
+    let node = start(&certificate, "");
+    for seed in 0..200_u32 {
+        let mut socket = TcpStream::connect(node.turn).unwrap();
+        let mut bytes = vec![0x16, 0x03, 0x01, 0x00, 0x80];
+        bytes.extend((0..128_u32).map(|i| (seed.wrapping_mul(2_654_435_761) >> (i % 24)) as u8));
+        let _ = socket.write_all(&bytes);
+        assert!(closes(&mut socket, SOON));
+    }
+    wait_none_left(&node);
+    assert!(closed(&node, "tls") >= 199.0);
+    relays(&node, rustls::ALL_VERSIONS, &[]);
+}
+
+#[test]
+fn without_a_certificate_tls_is_closed_and_plain_served() {
+    let node = Node::start(NodeOptions::default());
+    let config = tls_config(rustls::ALL_VERSIONS, &[]);
+    assert!(StreamClient::tls(node.turn, stored_login(), &config, HOST).is_err());
+    wait_closed(&node, "not_served", 1.0);
+    let mut plain = StreamClient::tcp(node.turn, stored_login()).unwrap();
+    plain.binding().unwrap();
+    assert!(!plain.is_closed(Duration::from_millis(100)));
+}
+
+#[test]
+fn a_flood_of_handshakes_does_not_keep_others_waiting() {
+    let certificate = TestCertificate::rsa();
+    let node = Node::start(NodeOptions {
+        workers: 1,
+        end: format!(
+            "{}[connections]\nmax_per_source = 2000\n",
+            certificate.section()
+        ),
+        ..NodeOptions::default()
+    });
+    let mut client = node.client(&stored_login());
+    client.allocate().unwrap();
+    let hello = client_hello();
+    let mut flood: Vec<_> = (0..800)
+        .map(|_| TcpStream::connect(node.turn).unwrap())
+        .collect();
+    wait_until("all to be accepted", SOON, || {
+        node.metric("relayd_connections") == Some(800.0)
+    });
+    for socket in &mut flood {
+        socket.write_all(&hello).unwrap();
+    }
+    client.refresh(600).unwrap();
+    // The request came after all those hellos, and most of them still wait for their answer.
+    let waits = |socket: &&TcpStream| {
+        socket.set_nonblocking(true).unwrap();
+        socket.peek(&mut [0]).is_err()
+    };
+    let waiting = flood.iter().filter(waits).count();
+    assert!(waiting > 400, "{waiting} of 800");
+    drop(flood);
+    wait_none_left(&node);
+}
+
+/// The first flight of a TLS client.
+fn client_hello() -> Vec<u8> {
+    let config = tls_config(rustls::ALL_VERSIONS, &["stun.turn"]);
+    let name = rustls::pki_types::ServerName::try_from(HOST).unwrap();
+    let mut client = rustls::ClientConnection::new(config, name).unwrap();
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).unwrap();
+    bytes
+}
