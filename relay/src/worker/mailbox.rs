@@ -8,6 +8,7 @@ use mio::Waker;
 use shared::{Realm, Username, WorkerId};
 use tokio::sync::mpsc;
 use turn_proto::auth::parking::Userhash;
+use turn_proto::five_tuple::FiveTuple;
 use turn_proto::server::{Command, Event};
 
 /// Commands waiting for one worker: policy swaps, kills and credential answers of one busy second.
@@ -40,6 +41,8 @@ pub enum WorkerNews {
 #[derive(Debug)]
 pub(super) enum Mail {
     Command(Command),
+    /// What a client of ours sent to another worker, because it moved (RFC 8016).
+    PassedOn(FiveTuple, Vec<u8>),
     Stop,
 }
 

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry};
-use shared::Transport;
+use shared::{Transport, WorkerId};
 use turn_proto::Now;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
 use turn_proto::server::{IcmpError, OpenError, Output, RelayOpened, RelayRequest};
 
-use super::mailbox::WorkerNews;
+use super::mailbox::{Mail, WorkerNews};
 use super::run::Core;
 use super::token::Source;
 use crate::udp::batch::SendBatch;
@@ -229,6 +229,11 @@ impl Core {
             Output::Disconnect { tuple } if tuple.transport == Transport::Dtls => {
                 self.dtls.close(now.mono, tuple);
             }
+            Output::PassOn {
+                tuple,
+                worker,
+                message,
+            } => self.pass_on(tuple, worker, message),
             Output::Disconnect { tuple } => self.disconnect(now, &tuple),
             // Connections of peers: nobody asks for them while TCP relaying is off.
             Output::ConnectPeer { .. }
@@ -242,6 +247,19 @@ impl Core {
                 self.news.send(WorkerNews::LookupHash { realm, hash });
             }
             Output::Event(event) => self.news.send(WorkerNews::Event(event)),
+        }
+    }
+
+    /// Hands a datagram to the worker that owns its client's session. Where that one's mailbox is
+    /// full it is lost, as datagrams may be.
+    fn pass_on(&mut self, tuple: FiveTuple, worker: WorkerId, message: Vec<u8>) {
+        let owner = self
+            .neighbours
+            .get()
+            .and_then(|all| all.get(usize::from(worker.0)));
+        let sent = owner.map(|mailbox| mailbox.send(Mail::PassedOn(tuple, message)));
+        if !matches!(sent, Some(Ok(()))) {
+            tracing::trace!(%worker, "A datagram of a moved client was dropped.");
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) use table::{AllocationTable, Slot};
 use crate::auth::credential::IntegrityKey;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId};
 use crate::policy::{Lane, Policy, RealmPolicy};
-use crate::server::{IcmpBudget, SecondRelay, SessionCounters, SessionSnapshot};
+use crate::server::{IcmpBudget, Mobility, SecondRelay, SessionCounters, SessionSnapshot};
 use crate::stun::TransactionId;
 use shared::Username;
 
@@ -75,6 +75,8 @@ pub(crate) struct Allocation {
     pub(crate) first: Half,
     /// The one of the other family, in a dual allocation.
     pub(crate) second: Option<Box<Half>>,
+    /// Of a client that may move (RFC 8016).
+    pub(crate) mobility: Option<Box<Mobility>>,
     /// The Refresh that ended a half: its retransmission is no mistake.
     pub(crate) half_ended: Option<TransactionId>,
     pub(crate) created: Instant,
@@ -104,6 +106,11 @@ impl Allocation {
 
     pub(crate) fn halves_mut(&mut self) -> impl Iterator<Item = &mut Half> {
         std::iter::once(&mut self.first).chain(self.second.as_deref_mut())
+    }
+
+    /// The 5-tuple that its client moves to.
+    pub(crate) fn pending(&self) -> Option<FiveTuple> {
+        self.mobility.as_ref()?.pending
     }
 
     /// The relayed address that speaks to peers of this family.

@@ -19,13 +19,14 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    /// The 5-tuple that leads here; a second half has none.
-    fn tuple(&self) -> Option<FiveTuple> {
-        match self {
-            Self::Opening(opening) => Some(opening.exchange.tuple),
-            Self::Open(allocation) => Some(allocation.tuple),
-            Self::Second(_) => None,
-        }
+    /// The 5-tuples that lead here: of a client that moves two, of a second half none.
+    fn tuples(&self) -> impl Iterator<Item = FiveTuple> + use<> {
+        let tuples = match self {
+            Self::Opening(opening) => [Some(opening.exchange.tuple), None],
+            Self::Open(allocation) => [Some(allocation.tuple), allocation.pending()],
+            Self::Second(_) => [None, None],
+        };
+        tuples.into_iter().flatten()
     }
 
     fn second(&self) -> Option<RelayId> {
@@ -69,7 +70,7 @@ impl AllocationTable {
     /// Takes out what is in the slot of a first relay, with the slot of its second.
     pub(crate) fn remove(&mut self, relay: RelayId) -> Option<Slot> {
         let slot = self.slots.try_remove(relay.0 as usize)?;
-        if let Some(tuple) = slot.tuple() {
+        for tuple in slot.tuples() {
             self.by_tuple.remove(&tuple);
         }
         if let Slot::Open(allocation) = &slot {
@@ -93,7 +94,7 @@ impl AllocationTable {
         let Some(slot) = self.slots.try_remove(first.0 as usize) else {
             return;
         };
-        if let Some(tuple) = slot.tuple() {
+        for tuple in slot.tuples() {
             self.by_tuple.insert(tuple, second);
         }
         if let Slot::Open(allocation) = &slot {
@@ -124,6 +125,21 @@ impl AllocationTable {
 
     pub(crate) fn slot(&self, tuple: &FiveTuple) -> Option<&Slot> {
         self.slots.get(self.by_tuple.get(tuple)?.0 as usize)
+    }
+
+    /// What a 5-tuple leads to.
+    pub(crate) fn relay_of(&self, tuple: &FiveTuple) -> Option<RelayId> {
+        self.by_tuple.get(tuple).copied()
+    }
+
+    /// Lets another 5-tuple, which is free, lead to an allocation that knows of it.
+    pub(crate) fn link(&mut self, tuple: FiveTuple, relay: RelayId) {
+        self.by_tuple.insert(tuple, relay);
+    }
+
+    /// Lets a 5-tuple lead nowhere, of which no allocation knows any more.
+    pub(crate) fn unlink(&mut self, tuple: &FiveTuple) {
+        self.by_tuple.remove(tuple);
     }
 
     /// The relay under which an allocation is filed, given either of its two.
@@ -185,7 +201,7 @@ impl AllocationTable {
         let mut tuples = 0;
         for (key, slot) in &self.slots {
             let relay = RelayId(key as u32);
-            if let Some(tuple) = slot.tuple() {
+            for tuple in slot.tuples() {
                 tuples += 1;
                 assert_eq!(self.by_tuple.get(&tuple), Some(&relay));
             }
@@ -198,7 +214,7 @@ impl AllocationTable {
                 assert!(matches!(there, Some(Slot::Second(first)) if *first == relay));
             }
         }
-        assert_eq!(tuples, self.by_tuple.len(), "one 5-tuple per allocation");
+        assert_eq!(tuples, self.by_tuple.len(), "no 5-tuple leads nowhere");
         assert_eq!(
             self.by_session.len(),
             self.iter().count(),

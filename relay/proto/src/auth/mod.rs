@@ -5,3 +5,4 @@ pub mod credential;
 pub mod nonce;
 pub mod parking;
 pub mod rest;
+pub(crate) mod ticket;

@@ -100,6 +100,8 @@ pub struct NodeSettings {
     pub channel_lifetime: Duration,
     /// The shortest lifetime granted to an allocation; `None`: its realm's default (RFC 8656 §7.2).
     pub min_lifetime: Option<Duration>,
+    /// Whether clients may take allocations along to another address (RFC 8016).
+    pub mobility: bool,
     /// Whether channel numbers of RFC 5766 that RFC 8656 §12 took away are accepted: 0x5000 to
     /// 0x7FFF.
     pub rfc5766_channel_numbers: bool,
@@ -156,6 +158,7 @@ impl Default for NodeSettings {
             permission_lifetime: Duration::from_secs(300),
             channel_lifetime: Duration::from_secs(600),
             min_lifetime: None,
+            mobility: false,
             rfc5766_channel_numbers: false,
             tcp_relay: TcpRelaySettings::default(),
             max_sessions: None,

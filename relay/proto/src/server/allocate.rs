@@ -66,6 +66,7 @@ impl Server {
             return Err(RefusalReason::AllocationExists.into());
         }
         let wish = Wish::read(exchange, message, &self.policy)?;
+        let is_mobile = self.wants_mobility(message)?;
         if self.is_blocked(now, &identity) {
             return Err(RefusalReason::UserBlocked.into());
         }
@@ -104,13 +105,14 @@ impl Server {
             port: wish.port,
         };
         let lifetime = granted(wish.lifetime, realm, &self.policy.settings);
-        let opening = Opening::new(
+        let mut opening = Opening::new(
             exchange.clone(),
             identity,
             budgets,
             wish.transport,
             lifetime,
         );
+        opening.is_mobile = is_mobile;
         self.open_relays(opening, request, wish.additional);
         Ok(())
     }

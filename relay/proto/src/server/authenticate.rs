@@ -148,7 +148,10 @@ impl Server {
         let relay = self.table.by_tuple(&exchange.tuple).map(|(relay, _)| relay);
         let identity = match relay {
             Some(relay) => &self.table.get(relay)?.identity,
-            None => self.pending_owner(message)?,
+            None => match self.pending_owner(message) {
+                Some(identity) => identity,
+                None => self.ticket_owner(message)?,
+            },
         };
         (identity.realm.name == exchange.realm).then_some(identity)
     }

@@ -35,10 +35,13 @@ impl Server {
     }
 
     /// The connection of a client ended, whoever ended it: so does its session, since nothing can
-    /// reach the client any more.
+    /// reach the client any more, unless it may come back from elsewhere (RFC 8016).
     pub fn handle_disconnected(&mut self, now: Now, tuple: FiveTuple) {
         self.catch_up(now);
         self.connections.remove(&tuple);
+        if self.outlives_connection(&tuple) {
+            return;
+        }
         if let Some((relay, _)) = self.table.by_tuple(&tuple) {
             self.end(relay, EndCause::Disconnected);
         }

@@ -15,6 +15,7 @@ pub mod data_connection;
 mod exchange;
 mod icmp;
 mod limits;
+mod mobility;
 mod nat_discovery;
 mod opening;
 pub mod output;
@@ -39,6 +40,7 @@ pub use data_connection::Direction;
 pub(crate) use exchange::Exchange;
 pub(crate) use icmp::IcmpBudget;
 pub use icmp::IcmpError;
+pub(crate) use mobility::{Guests, Mobility};
 pub(crate) use opening::Opening;
 pub use output::*;
 pub use rejection::RefusalReason;
@@ -84,6 +86,8 @@ pub struct Server {
     sources: SourceLimiter,
     /// TCP, TLS and DTLS clients that are connected.
     connections: HashMap<FiveTuple, Connection>,
+    /// Clients that moved here and belong to other workers.
+    guests: Guests,
     /// Connections with peers, of all sessions.
     links: Links,
     /// One live entry per session: its nearest deadline.
@@ -111,6 +115,7 @@ impl Server {
             shares: Shares::new(config.session_step),
             sources: SourceLimiter::new(&policy.nonce_key, config.session_step),
             connections: HashMap::new(),
+            guests: Guests::default(),
             links: Links::default(),
             expiry: ExpiryQueue::default(),
             outputs: VecDeque::new(),
@@ -134,6 +139,9 @@ impl Server {
     ) -> Option<Forward<'b>> {
         self.touch(now);
         self.counters.received += 1;
+        if self.pass_on(now, &tuple, bytes) {
+            return None;
+        }
         match Protocol::of(bytes) {
             Protocol::ChannelData => self.channel_data(now, &tuple, bytes),
             Protocol::OldChannelData if self.policy.settings.rfc5766_channel_numbers => {
@@ -275,7 +283,7 @@ impl Server {
         if exchange.method == Method::Allocate && self.replay_allocate(&exchange, message) {
             return;
         }
-        if self.hand_over(&exchange, message) {
+        if self.hand_over(&exchange, message) || self.take_guest(now, &exchange, message) {
             return;
         }
         let identity = match self.authenticate(now, &mut exchange, message) {

@@ -8,7 +8,7 @@ use shared::{RelayTransport, SessionId};
 use super::allocate::seconds;
 use super::exchange::Exchange;
 use super::output::*;
-use super::{IcmpBudget, RefusalReason, Server};
+use super::{IcmpBudget, Mobility, RefusalReason, Server};
 use crate::allocation::{Allocation, Channels, Half, Identity, Meter, Permissions};
 use crate::five_tuple::{AddressFamily, RelayId};
 use crate::policy::{Budgets, Claimant, source_of};
@@ -22,6 +22,8 @@ pub(crate) struct Opening {
     pub(crate) identity: Identity,
     transport: RelayTransport,
     lifetime: Duration,
+    /// The client wants to move (RFC 8016).
+    pub(super) is_mobile: bool,
     /// The source address that the session counts for.
     source: IpAddr,
     budgets: Budgets,
@@ -45,6 +47,7 @@ impl Opening {
             identity,
             transport,
             lifetime,
+            is_mobile: false,
             first: None,
             additional: None,
         }
@@ -225,10 +228,16 @@ impl Server {
         };
         let (exchange, identity) = (opening.exchange.clone(), opening.identity.clone());
         let (transport, lifetime) = (opening.transport, opening.lifetime);
+        let mobility = opening.is_mobile.then(Box::<Mobility>::default);
         let meter = Meter::new(opening.source, self.shares.join(&opening.budgets));
-        let success = exchange.seal(self.allocate_success(&exchange, lifetime, bound));
         let id = SessionId::new(self.config.session_base, self.next_session);
         self.next_session = self.next_session.wrapping_add(self.config.session_step);
+        let mut success = self.allocate_success(&exchange, lifetime, bound);
+        if mobility.is_some() {
+            let ticket = self.ticket(id, 0);
+            success = success.attribute(AttributeType::MOBILITY_TICKET, &ticket);
+        }
+        let success = exchange.seal(success);
         let expires = now.mono + lifetime;
         let half = |relay, opened: RelayOpened| Half {
             relay,
@@ -246,6 +255,7 @@ impl Server {
             transport,
             first: half(relay, bound.first),
             second: second.map(|(relay, opened)| Box::new(half(relay, opened))),
+            mobility,
             half_ended: None,
             created: now.mono,
             created_unix: now.unix,

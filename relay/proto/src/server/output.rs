@@ -146,6 +146,16 @@ pub enum Output {
         /// The frame that came last.
         message: Vec<u8>,
     },
+    /// Have another worker's core take what a client sent ([`handle_client`](crate::Server::handle_client)):
+    /// its session is there. That worker answers from its own socket of the same address.
+    PassOn {
+        /// Whose.
+        tuple: FiveTuple,
+        /// To whom.
+        worker: WorkerId,
+        /// The datagram.
+        message: Vec<u8>,
+    },
     /// Look a user up and answer with [`Command::Credential`]. Asked once per name; requests wait
     /// parked until the answer or a deadline.
     LookupCredential {

@@ -17,10 +17,17 @@ impl Server {
         identity: &Identity,
         message: &Message<'_>,
     ) -> Result<(), Rejection> {
-        let relay = self.own_allocation(exchange, identity)?;
         let asked = message.number(AttributeType::LIFETIME)?;
         let family = refreshed_family(message)?;
         let blocked = self.is_blocked(now, identity);
+        let (relay, ticket) = match message.attribute(AttributeType::MOBILITY_TICKET) {
+            Some(_) if blocked => return Err(RefusalReason::UserBlocked.into()),
+            Some(ticket) => {
+                let (relay, next) = self.move_here(now, exchange, identity, ticket, family)?;
+                (relay, Some(next))
+            }
+            None => (self.own_allocation(exchange, identity)?, None),
+        };
         let Some(allocation) = self.table.get_mut(relay) else {
             return Err(RefusalReason::NoAllocation.into());
         };
@@ -55,7 +62,10 @@ impl Server {
             }
         }
         self.reschedule(relay);
-        let answer = exchange.success().number(AttributeType::LIFETIME, lifetime);
+        let mut answer = exchange.success().number(AttributeType::LIFETIME, lifetime);
+        if let Some(ticket) = ticket {
+            answer = answer.attribute(AttributeType::MOBILITY_TICKET, &ticket);
+        }
         let answer = self.with_software(answer);
         self.respond(exchange, answer);
         self.describe(relay);

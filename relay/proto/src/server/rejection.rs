@@ -139,6 +139,16 @@ reasons! {
     ConnectionOfAnother = "connection_of_another" => Some(ErrorCode::BAD_REQUEST),
     /// ConnectionBind on a connection that has an allocation.
     ControlConnection = "control_connection" => Some(ErrorCode::BAD_REQUEST),
+    /// Mobility is off (RFC 8016 §3.1.2).
+    MobilityForbidden = "mobility_forbidden" => Some(ErrorCode::MOBILITY_FORBIDDEN),
+    /// A MOBILITY-TICKET that is none of ours, or used up, or where none belongs.
+    InvalidTicket = "invalid_ticket" => Some(ErrorCode::BAD_REQUEST),
+    /// A MOBILITY-TICKET from the address that the session is at.
+    NotMoved = "not_moved" => Some(ErrorCode::BAD_REQUEST),
+    /// The connection that a session should move to belongs to another worker.
+    MovedBetweenWorkers = "moved_between_workers" => Some(ErrorCode::MOBILITY_FORBIDDEN),
+    /// As many clients moved between workers as there is room for.
+    TooManyMoved = "too_many_moved" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// A response, or a method in a class that it does not have: never answered.
     UnexpectedClass = "unexpected_class" => None,
     /// A datagram to a peer that has a permission and that the policy denies nevertheless.

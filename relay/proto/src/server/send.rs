@@ -28,7 +28,11 @@ impl Server {
             self.counters.dropped_packets += 1;
             return None;
         };
-        let Some(peer) = allocation.channels.peer(data.number, now.mono) else {
+        let peer = allocation.channels.peer(data.number, now.mono);
+        if allocation.mobility.is_some() {
+            self.note_path(relay, tuple);
+        }
+        let Some(peer) = peer else {
             self.drop_packet(relay, |counters| &mut counters.drop_no_permission);
             return None;
         };
@@ -50,10 +54,13 @@ impl Server {
             return None;
         };
         let dont_fragment = message.attribute(AttributeType::DONT_FRAGMENT).is_some();
-        let Some((relay, _)) = self.table.by_tuple(tuple) else {
+        let Some((relay, allocation)) = self.table.by_tuple(tuple) else {
             self.counters.dropped_packets += 1;
             return None;
         };
+        if allocation.mobility.is_some() {
+            self.note_path(relay, tuple);
+        }
         self.relay_to_peer(now, relay, peer, payload, dont_fragment)
     }
 

@@ -19,6 +19,9 @@ impl Server {
         }
         if self.report_at.is_some_and(|at| at <= now.mono) {
             self.report_at = None;
+            if self.guests.len() > 0 {
+                self.guests.sweep(now.mono, self.longest_lifetime());
+            }
             self.report(now.mono);
         }
     }

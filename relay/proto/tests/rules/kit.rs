@@ -228,6 +228,7 @@ impl Net {
                 }
                 Output::CloseRelay { relay } => self.closed.push(relay),
                 Output::Disconnect { tuple } => self.disconnected.push(tuple),
+                Output::PassOn { .. } => panic!("no test drains this"),
                 Output::ConnectPeer { relay, link, peer } => {
                     self.connects.push((relay, link, peer));
                 }

@@ -17,6 +17,7 @@ mod live_changes;
 mod lookups;
 mod loops;
 mod messages;
+mod mobility;
 mod nat_discovery;
 mod password_algorithms;
 mod peers;

@@ -1,0 +1,297 @@
+//! Mobility (RFC 8016): a client takes its allocation along to another address.
+//!
+//! A ticket is good once. The old 5-tuple carries data until the client sends on the new one, and
+//! at most one move is under way per session, so that endless ones keep no memory. Quota belongs to
+//! the allocation, whatever becomes of its connection.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use shared::{SessionId, Transport, WorkerId};
+
+use super::exchange::Exchange;
+use super::rejection::Rejection;
+use super::{Output, RefusalReason, Server};
+use crate::allocation::Identity;
+use crate::auth::ticket::{TICKET_LEN, Ticket};
+use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
+use crate::stun::{AttributeType, Message, Method, TransactionId};
+use crate::time::Now;
+
+/// How long a used ticket still answers the retransmission of its Refresh (§3.2.2: at least 30 s).
+const RETRANSMISSION: Duration = Duration::from_secs(40);
+/// Clients whose sessions other workers own; the next one is refused with 508.
+const MAX_GUESTS: usize = 4096;
+/// Of those, of one session: the address it comes from, and the one it moves to.
+const GUESTS_PER_SESSION: usize = 2;
+
+/// What a mobile allocation has besides others.
+#[derive(Debug, Default)]
+pub(crate) struct Mobility {
+    /// Of the ticket that the client holds.
+    serial: u32,
+    /// The Refresh that used up the ticket before, and until when it may come again.
+    last: Option<(TransactionId, Instant)>,
+    /// The 5-tuple that the client moves to: from its first data there on the only one.
+    pub(crate) pending: Option<FiveTuple>,
+}
+
+/// Clients that came here and belong to another worker.
+#[derive(Debug, Default)]
+pub(crate) struct Guests(HashMap<FiveTuple, Guest>);
+
+#[derive(Clone, Copy, Debug)]
+struct Guest {
+    session: SessionId,
+    worker: WorkerId,
+    seen: Instant,
+}
+
+impl Guests {
+    /// Whose client this is, if another worker's.
+    fn owner(&mut self, tuple: &FiveTuple, now: Instant) -> Option<WorkerId> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let guest = self.0.get_mut(tuple)?;
+        guest.seen = now;
+        Some(guest.worker)
+    }
+
+    fn admit(&mut self, tuple: FiveTuple, guest: Guest) -> bool {
+        let of_session = |other: &&FiveTuple| self.0[*other].session == guest.session;
+        let others = self.0.keys().filter(of_session);
+        let others: Vec<_> = others.filter(|other| **other != tuple).copied().collect();
+        if others.len() >= GUESTS_PER_SESSION
+            && let Some(oldest) = others.iter().min_by_key(|other| self.0[*other].seen)
+        {
+            self.0.remove(oldest);
+        }
+        let fits = self.0.len() < MAX_GUESTS || self.0.contains_key(&tuple);
+        if fits {
+            self.0.insert(tuple, guest);
+        }
+        fits
+    }
+
+    /// Forgets clients that were silent longer than any session lives unrefreshed.
+    pub(super) fn sweep(&mut self, now: Instant, longest: Duration) {
+        self.0
+            .retain(|_, guest| now.saturating_duration_since(guest.seen) <= longest);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Server {
+    /// The ticket of an allocation that is made now.
+    pub(super) fn ticket(&self, session: SessionId, serial: u32) -> [u8; TICKET_LEN] {
+        let ticket = Ticket {
+            session,
+            worker: self.config.worker,
+            serial,
+        };
+        ticket.seal(&self.policy.nonce_key)
+    }
+
+    /// Whether an Allocate wants a mobile allocation: 400 and 405 (§3.1.2).
+    pub(super) fn wants_mobility(&self, message: &Message<'_>) -> Result<bool, RefusalReason> {
+        match message.attribute(AttributeType::MOBILITY_TICKET) {
+            None => Ok(false),
+            Some([]) if self.policy.settings.mobility => Ok(true),
+            Some([]) => Err(RefusalReason::MobilityForbidden),
+            Some(_) => Err(RefusalReason::InvalidTicket),
+        }
+    }
+
+    /// Passes what a client of another worker's session sent on to that worker; says whether it
+    /// did.
+    pub(super) fn pass_on(&mut self, now: Now, tuple: &FiveTuple, bytes: &[u8]) -> bool {
+        let Some(worker) = self.guests.owner(tuple, now.mono) else {
+            return false;
+        };
+        self.outputs.push_back(Output::PassOn {
+            tuple: *tuple,
+            worker,
+            message: bytes.to_vec(),
+        });
+        true
+    }
+
+    /// Takes a client in whose ticket names another worker of this node, and passes its Refresh on.
+    /// Only with a nonce of its own: nobody gets a place here for an address that is not his.
+    pub(super) fn take_guest(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        message: &Message<'_>,
+    ) -> bool {
+        let ticket = match message.attribute(AttributeType::MOBILITY_TICKET) {
+            Some(value) if exchange.method == Method::Refresh && self.policy.settings.mobility => {
+                Ticket::open(&self.policy.nonce_key, value)
+            }
+            _ => None,
+        };
+        let Some(ticket) = ticket.filter(|ticket| {
+            ticket.worker != self.config.worker
+                && u32::from(ticket.worker.0) < self.config.session_step
+                && ticket.session.0 >> 32 == u64::from(self.config.session_base)
+                && self.table.slot(&exchange.tuple).is_none()
+        }) else {
+            return false;
+        };
+        let nonce = message.attribute(AttributeType::NONCE).unwrap_or_default();
+        let realm = self.policy.realms.get(&exchange.realm).cloned();
+        let offer = realm
+            .as_ref()
+            .map(|realm| realm.offer())
+            .unwrap_or_default();
+        let client = exchange.tuple.client;
+        if !self.nonces.accepts(nonce, client, now.unix, offer) {
+            return false;
+        }
+        // The connection of a stream cannot change its worker here; its client starts afresh.
+        if exchange.tuple.transport != Transport::Udp {
+            self.refuse(now, exchange, RefusalReason::MovedBetweenWorkers.into());
+            return true;
+        }
+        let guest = Guest {
+            session: ticket.session,
+            worker: ticket.worker,
+            seen: now.mono,
+        };
+        if self.guests.admit(exchange.tuple, guest) {
+            self.pass_on(now, &exchange.tuple, message.as_bytes());
+        } else {
+            self.refuse(now, exchange, RefusalReason::TooManyMoved.into());
+        }
+        true
+    }
+
+    /// Whose session a ticket belongs to: its key is good for the Refresh that brings it.
+    pub(super) fn ticket_owner(&self, message: &Message<'_>) -> Option<&Identity> {
+        if message.method() != Method::Refresh || !self.policy.settings.mobility {
+            return None;
+        }
+        let value = message.attribute(AttributeType::MOBILITY_TICKET)?;
+        let ticket = Ticket::open(&self.policy.nonce_key, value)?;
+        let relay = self.table.by_session(ticket.session)?;
+        self.table.get(relay).map(|allocation| &allocation.identity)
+    }
+
+    /// Finds the session of a ticket, and lets it come from the 5-tuple of the request, too: a
+    /// Refresh goes on from there (§3.2.2). Answers the new ticket.
+    pub(super) fn move_here(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        identity: &Identity,
+        ticket: &[u8],
+        family: Option<AddressFamily>,
+    ) -> Result<(RelayId, [u8; TICKET_LEN]), Rejection> {
+        if !self.policy.settings.mobility {
+            return Err(RefusalReason::MobilityForbidden.into());
+        }
+        let ticket = Ticket::open(&self.policy.nonce_key, ticket);
+        let ticket = ticket.ok_or(RefusalReason::InvalidTicket)?;
+        let tuple = exchange.tuple;
+        let elsewhere = self.table.relay_of(&tuple);
+        let relay = self.table.by_session(ticket.session);
+        let relay = relay.ok_or(RefusalReason::NoAllocation)?;
+        let Some(allocation) = self.table.get_mut(relay) else {
+            return Err(RefusalReason::NoAllocation.into());
+        };
+        let owner = &allocation.identity;
+        let own = owner.username == identity.username && owner.realm.name == identity.realm.name;
+        let fits = family.is_none_or(|family| allocation.half(family).is_some());
+        let session = allocation.id;
+        let here = [Some(allocation.tuple), allocation.pending()].contains(&Some(tuple));
+        let Some(mobility) = allocation.mobility.as_mut() else {
+            return Err(RefusalReason::NoAllocation.into());
+        };
+        let again = mobility.last.is_some_and(|(transaction, until)| {
+            transaction == exchange.transaction
+                && now.mono < until
+                && ticket.serial.wrapping_add(1) == mobility.serial
+        });
+        if again && here && own {
+            let serial = mobility.serial;
+            return Ok((relay, self.ticket(session, serial)));
+        }
+        if here {
+            return Err(RefusalReason::NotMoved.into());
+        }
+        if !own {
+            return Err(RefusalReason::WrongUser.into());
+        }
+        if ticket.serial != mobility.serial {
+            return Err(RefusalReason::InvalidTicket.into());
+        }
+        if !fits {
+            return Err(RefusalReason::FamilyMismatch.into());
+        }
+        if elsewhere.is_some() {
+            return Err(RefusalReason::AllocationExists.into());
+        }
+        mobility.serial = mobility.serial.wrapping_add(1);
+        mobility.last = Some((exchange.transaction, now.mono + RETRANSMISSION));
+        let serial = mobility.serial;
+        let before = mobility.pending.replace(tuple);
+        let old = allocation.tuple;
+        if let Some(before) = before {
+            self.table.unlink(&before);
+        }
+        self.table.link(tuple, relay);
+        // Where the old connection is gone, nothing is to be waited for.
+        if old.transport != Transport::Udp && !self.connections.contains_key(&old) {
+            self.moved(relay);
+        }
+        Ok((relay, self.ticket(session, serial)))
+    }
+
+    /// The client sent data on its new 5-tuple, or the old one is gone: from now on there is only
+    /// the new one.
+    pub(super) fn moved(&mut self, relay: RelayId) {
+        let Some(allocation) = self.table.get_mut(relay) else {
+            return;
+        };
+        let new = allocation.mobility.as_mut().and_then(|m| m.pending.take());
+        let Some(new) = new else { return };
+        let old = std::mem::replace(&mut allocation.tuple, new);
+        self.table.unlink(&old);
+        self.describe(relay);
+    }
+
+    /// Data came on this 5-tuple of a session.
+    pub(super) fn note_path(&mut self, relay: RelayId, tuple: &FiveTuple) {
+        if self.table.get(relay).is_some_and(|a| a.tuple != *tuple) {
+            self.moved(relay);
+        }
+    }
+
+    /// A connection ended that carried a mobile session, which waits for its client to come back;
+    /// says whether it was one.
+    pub(super) fn outlives_connection(&mut self, tuple: &FiveTuple) -> bool {
+        let Some((relay, allocation)) = self.table.by_tuple(tuple) else {
+            return false;
+        };
+        let Some(mobility) = allocation.mobility.as_mut() else {
+            return false;
+        };
+        if mobility.pending == Some(*tuple) {
+            mobility.pending = None;
+            self.table.unlink(tuple);
+        } else {
+            self.moved(relay);
+        }
+        true
+    }
+
+    /// How long a client of another worker may be silent.
+    pub(super) fn longest_lifetime(&self) -> Duration {
+        let longest = self.policy.realms.values().map(|realm| realm.max_lifetime);
+        longest.max().unwrap_or_default() + Duration::from_secs(60)
+    }
+}

@@ -1,0 +1,341 @@
+//! Mobility (RFC 8016): tickets, moves, and what coturn's advisories taught.
+
+use std::sync::atomic::Ordering;
+
+use crate::kit::*;
+use shared::{Transport, WorkerId};
+use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
+use turn_proto::{Event, Forward, Output, Policy, RelayId, ServerConfig};
+
+const ELSEWHERE: &str = "203.0.113.77:5000";
+const THIRD: &str = "203.0.113.78:5000";
+
+fn mobile_policy() -> Policy {
+    let mut policy = policy(vec![realm_policy(REALM)]);
+    policy.settings.mobility = true;
+    policy
+}
+
+fn mobile_net() -> Net {
+    Net::with_policy(mobile_policy())
+}
+
+fn allocate_mobile() -> MessageBuilder {
+    allocate().attribute(A::MOBILITY_TICKET, b"")
+}
+
+fn ticket(answer: &Answer) -> Vec<u8> {
+    assert_eq!(answer.code(), 0);
+    answer
+        .message()
+        .attribute(A::MOBILITY_TICKET)
+        .unwrap()
+        .to_vec()
+}
+
+/// A client with a mobile session, a permission and a channel; its relay and its ticket.
+fn allocated(net: &mut Net) -> (Client, RelayId, Vec<u8>) {
+    let alice = Client::alice().greet(net);
+    let answer = alice.ask(net, allocate_mobile()).unwrap();
+    let relay = net.requests.last().unwrap().0;
+    assert_eq!(alice.bind(net, 0x4000, PEER), 0);
+    (alice, relay, ticket(&answer))
+}
+
+fn refresh(ticket: &[u8]) -> MessageBuilder {
+    ask_for(Method::Refresh).attribute(A::MOBILITY_TICKET, ticket)
+}
+
+/// The same client at another address.
+fn at(net: &mut Net, client: &Client, address: &str) -> Client {
+    let mut moved = client.clone();
+    moved.tuple.client = addr(address);
+    moved.greet(net)
+}
+
+/// Where data of the peer goes.
+fn reaches(net: &mut Net, relay: RelayId) -> String {
+    match net.peer(relay, PEER, b"x") {
+        Some(Forward::ToClient { tuple, .. }) => tuple.client.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_ticket_is_given_where_mobility_is_on_and_405_where_it_is_off() {
+    let mut net = Net::new();
+    let alice = Client::alice().greet(&mut net);
+    assert_eq!(alice.code(&mut net, allocate_mobile()), 405);
+    assert_eq!(alice.code(&mut net, refresh(b"anything")), 405);
+    let mut net = mobile_net();
+    let alice = Client::alice().greet(&mut net);
+    let full = allocate().attribute(A::MOBILITY_TICKET, b"full");
+    assert_eq!(alice.code(&mut net, full), 400);
+    let answer = alice.ask(&mut net, allocate_mobile()).unwrap();
+    assert!(ticket(&answer).len() >= 16);
+    let bob = Client::at("192.0.2.11:40000", "bob", "hunter2").greet(&mut net);
+    let plain = bob.ask(&mut net, allocate()).unwrap();
+    assert_eq!(
+        plain.message().attribute(A::MOBILITY_TICKET),
+        None,
+        "nobody asked"
+    );
+}
+
+#[test]
+fn the_old_path_carries_data_until_the_client_sends_on_the_new_one() {
+    for by_channel in [true, false] {
+        let mut net = mobile_net();
+        let (alice, relay, first) = allocated(&mut net);
+        let moved = at(&mut net, &alice, ELSEWHERE);
+        let answer = moved.ask(&mut net, refresh(&first)).unwrap();
+        assert_ne!(ticket(&answer), first, "a new one each time");
+        assert_eq!(reaches(&mut net, relay), CLIENT);
+        let data = channel_data(0x4000, b"old path");
+        assert!(net.client(alice.tuple, &data).is_some());
+        assert_eq!(moved.permit(&mut net, PEER), 0);
+        assert_eq!(reaches(&mut net, relay), CLIENT, "a request moves nothing");
+        let data = if by_channel {
+            channel_data(0x4000, b"new path")
+        } else {
+            send_to(PEER, b"new path")
+        };
+        assert!(net.client(moved.tuple, &data).is_some());
+        assert_eq!(reaches(&mut net, relay), ELSEWHERE);
+        assert_eq!(net.client(alice.tuple, &data), None, "the old one is gone");
+        assert_eq!(alice.refresh(&mut net, 600), 437);
+        assert_eq!(moved.refresh(&mut net, 600), 0);
+        let Some(Event::SessionChanged(session)) = net.events.last() else {
+            panic!("an event")
+        };
+        assert_eq!(session.tuple.client, addr(ELSEWHERE));
+        assert_eq!(net.server.sessions(), 1);
+    }
+}
+
+#[test]
+fn a_ticket_is_good_once_and_its_retransmission_gets_the_same_answer() {
+    let mut net = mobile_net();
+    let (alice, _, first) = allocated(&mut net);
+    let moved = at(&mut net, &alice, ELSEWHERE);
+    let bytes = moved.sign(refresh(&first));
+    let answer = net.ask(moved.tuple, &bytes).unwrap();
+    net.advance(30.0);
+    assert_eq!(net.ask(moved.tuple, &bytes).unwrap(), answer);
+    let third = at(&mut net, &alice, THIRD);
+    assert_eq!(third.code(&mut net, refresh(&first)), 400, "used up");
+    assert_eq!(third.code(&mut net, refresh(&ticket(&answer))), 0);
+    net.advance(100.0);
+    assert_ne!(net.ask(moved.tuple, &bytes).unwrap().code(), 0);
+}
+
+#[test]
+fn a_ticket_from_the_sessions_own_address_is_400_and_nonsense_too() {
+    let mut net = mobile_net();
+    let (alice, _, first) = allocated(&mut net);
+    assert_eq!(alice.code(&mut net, refresh(&first)), 400);
+    let moved = at(&mut net, &alice, ELSEWHERE);
+    for nonsense in [&b""[..], b"nonsense", &[0; 30]] {
+        assert_eq!(moved.code(&mut net, refresh(nonsense)), 400);
+    }
+    let mut touched = first.clone();
+    touched[20] ^= 1;
+    assert_eq!(moved.code(&mut net, refresh(&touched)), 400);
+    let next = ticket(&moved.ask(&mut net, refresh(&first)).unwrap());
+    assert_eq!(
+        moved.code(&mut net, refresh(&next)),
+        400,
+        "it is there already"
+    );
+}
+
+#[test]
+fn another_user_with_a_ticket_is_441_and_moves_nothing() {
+    let mut net = mobile_net();
+    let (alice, relay, first) = allocated(&mut net);
+    let bob = Client::at(ELSEWHERE, "bob", "hunter2").greet(&mut net);
+    assert_eq!(bob.code(&mut net, refresh(&first)), 441);
+    assert_eq!(net.client(bob.tuple, &channel_data(0x4000, b"x")), None);
+    assert_eq!(reaches(&mut net, relay), CLIENT);
+    let moved = at(&mut net, &alice, THIRD);
+    assert_eq!(
+        moved.code(&mut net, refresh(&first)),
+        0,
+        "the ticket was not used up"
+    );
+}
+
+#[test]
+fn a_ticket_of_a_session_that_ended_is_437() {
+    let mut net = mobile_net();
+    let (alice, _, first) = allocated(&mut net);
+    assert_eq!(alice.refresh(&mut net, 0), 0);
+    let moved = at(&mut net, &alice, ELSEWHERE);
+    assert_eq!(moved.code(&mut net, refresh(&first)), 437);
+}
+
+#[test]
+fn an_address_with_a_session_of_its_own_takes_no_other_in() {
+    let mut net = mobile_net();
+    let (alice, _, first) = allocated(&mut net);
+    let other = at(&mut net, &alice, ELSEWHERE);
+    assert_eq!(other.code(&mut net, allocate()), 0);
+    assert_eq!(other.code(&mut net, refresh(&first)), 437);
+}
+
+#[test]
+fn endless_moves_without_data_keep_one_pending_path_and_one_quota() {
+    let mut net = mobile_net();
+    let (alice, relay, mut ticket_now) = allocated(&mut net);
+    for port in 0..200 {
+        let moved = at(&mut net, &alice, &format!("203.0.113.7:{}", 6000 + port));
+        let answer = moved.ask(&mut net, refresh(&ticket_now)).unwrap();
+        ticket_now = ticket(&answer);
+    }
+    let early = at(&mut net, &alice, "203.0.113.7:6000");
+    assert_eq!(early.refresh(&mut net, 600), 437, "only the last one waits");
+    assert_eq!(reaches(&mut net, relay), CLIENT);
+    assert_eq!(net.quota.held.load(Ordering::Relaxed), 1);
+    assert_eq!(alice.refresh(&mut net, 0), 0);
+    assert_eq!(net.quota.held.load(Ordering::Relaxed), 0);
+    net.server.check();
+}
+
+#[test]
+fn a_mobile_session_outlives_its_connection_and_keeps_its_quota() {
+    let mut net = mobile_net();
+    let arrival = turn_proto::Arrival::default();
+    let mut alice = Client::alice();
+    alice.tuple.transport = Transport::Tcp;
+    net.server.handle_connected(net.now, alice.tuple, &arrival);
+    let alice = alice.greet(&mut net);
+    let first = ticket(&alice.ask(&mut net, allocate_mobile()).unwrap());
+    let relay = net.requests[0].0;
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
+    net.server.handle_disconnected(net.now, alice.tuple);
+    net.drain();
+    assert_eq!(net.server.sessions(), 1);
+    assert_eq!(
+        net.quota.held.load(Ordering::Relaxed),
+        1,
+        "its port is taken, too"
+    );
+    let mut moved = at(&mut net, &alice, ELSEWHERE);
+    moved.tuple.transport = Transport::Udp;
+    let moved = moved.greet(&mut net);
+    assert_eq!(moved.code(&mut net, refresh(&first)), 0);
+    assert_eq!(
+        reaches(&mut net, relay),
+        ELSEWHERE,
+        "nothing is left to wait for"
+    );
+    net.advance(600.0);
+    assert_eq!(net.server.sessions(), 0);
+    assert_eq!(net.quota.held.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_client_whose_new_connection_breaks_stays_on_the_old_path() {
+    let mut net = mobile_net();
+    let (alice, relay, first) = allocated(&mut net);
+    let arrival = turn_proto::Arrival::default();
+    let mut moved = alice.clone();
+    moved.tuple.client = addr(ELSEWHERE);
+    moved.tuple.transport = Transport::Tcp;
+    net.server.handle_connected(net.now, moved.tuple, &arrival);
+    let moved = moved.greet(&mut net);
+    assert_eq!(moved.code(&mut net, refresh(&first)), 0);
+    net.server.handle_disconnected(net.now, moved.tuple);
+    net.drain();
+    assert_eq!(reaches(&mut net, relay), CLIENT);
+    assert_eq!(alice.refresh(&mut net, 600), 0);
+}
+
+#[test]
+fn a_move_may_delete_the_session() {
+    let mut net = mobile_net();
+    let (alice, _, first) = allocated(&mut net);
+    let moved = at(&mut net, &alice, ELSEWHERE);
+    let request = refresh(&first).number(A::LIFETIME, 0);
+    assert_eq!(moved.code(&mut net, request), 0);
+    assert_eq!(net.server.sessions(), 0);
+}
+
+/// Two workers of one node.
+fn two_workers() -> [Net; 2] {
+    [0, 1].map(|worker| {
+        let config = ServerConfig {
+            worker: WorkerId(worker),
+            session_first: u32::from(worker),
+            session_step: 2,
+            session_base: 7,
+            ..ServerConfig::default()
+        };
+        Net::with(config, mobile_policy())
+    })
+}
+
+/// What a worker passes on to the other one.
+fn passed_on(net: &mut Net, client: &Client, bytes: &[u8]) -> Vec<u8> {
+    let forward = net.server.handle_client(net.now, client.tuple, bytes);
+    assert!(forward.is_none());
+    match net.server.poll_output() {
+        Some(Output::PassOn {
+            tuple,
+            worker,
+            message,
+        }) => {
+            assert_eq!((tuple, worker), (client.tuple, WorkerId(0)));
+            message
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_ticket_of_another_worker_makes_its_client_a_guest_whose_packets_are_passed_on() {
+    let [mut owner, mut other] = two_workers();
+    let (alice, relay, first) = allocated(&mut owner);
+    let moved = at(&mut other, &alice, ELSEWHERE);
+    let message = passed_on(&mut other, &moved, &moved.sign(refresh(&first)));
+    let answer = owner.ask(moved.tuple, &message).unwrap();
+    assert_ne!(ticket(&answer), first);
+    let data = channel_data(0x4000, b"x");
+    let data = passed_on(&mut other, &moved, &data);
+    assert!(owner.client(moved.tuple, &data).is_some());
+    assert_eq!(reaches(&mut owner, relay), ELSEWHERE);
+    let _ = passed_on(&mut other, &moved, &moved.sign(ask_for(Method::Refresh)));
+    // Silent for longer than any session lives: forgotten.
+    other.advance(3700.0);
+    other.server.handle_client(other.now, tuple(CLIENT), b"");
+    other.advance(2.0);
+    let again = moved.greet(&mut other);
+    assert_eq!(again.refresh(&mut other, 600), 437);
+}
+
+#[test]
+fn nobody_becomes_a_guest_without_a_nonce_of_his_own() {
+    let [mut owner, mut other] = two_workers();
+    let (alice, _, first) = allocated(&mut owner);
+    let mut forged = alice.clone();
+    forged.tuple.client = addr(ELSEWHERE);
+    // The nonce is that of alice's own address.
+    assert_eq!(forged.code(&mut other, refresh(&first)), 438);
+    assert_eq!(forged.code(&mut other, ask_for(Method::Refresh)), 438);
+}
+
+#[test]
+fn a_stream_that_another_workers_session_should_move_to_is_405() {
+    let [mut owner, mut other] = two_workers();
+    let (alice, _, first) = allocated(&mut owner);
+    let mut moved = alice.clone();
+    moved.tuple.client = addr(ELSEWHERE);
+    moved.tuple.transport = Transport::Tls;
+    let arrival = turn_proto::Arrival::default();
+    other
+        .server
+        .handle_connected(other.now, moved.tuple, &arrival);
+    let moved = moved.greet(&mut other);
+    let answer = moved.ask(&mut other, refresh(&first)).unwrap();
+    assert_eq!(answer.code(), 405);
+}
