@@ -6,5 +6,6 @@ mod aioice;
 mod browser;
 mod coturn_server;
 mod families;
+mod mobility;
 mod nat_discovery;
 mod uclient;

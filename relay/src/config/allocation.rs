@@ -41,6 +41,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>) -> AllocationConfig {
         min_lifetime,
         default_lifetime,
         max_lifetime,
+        mobility: reader.boolean("mobility").unwrap_or(false),
         rfc5766_channel_numbers: reader.boolean("rfc5766_channel_numbers").unwrap_or(false),
     }
 }
@@ -85,6 +86,7 @@ impl Default for AllocationConfig {
             min_lifetime: None,
             default_lifetime: Duration::from_secs(DEFAULT_LIFETIME),
             max_lifetime: Duration::from_secs(MAX_LIFETIME),
+            mobility: false,
             rfc5766_channel_numbers: false,
         }
     }

@@ -238,6 +238,11 @@ pub(super) const KEYS: &[Key] = &[
         "How long a reserved port is kept, 1s to 1h; default 30s",
     ),
     live(
+        "mobility",
+        Kind::Boolean,
+        "Let clients take sessions along to another address (RFC 8016); default false",
+    ),
+    live(
         "rfc5766_channel_numbers",
         Kind::Boolean,
         "Accept channel numbers 0x5000 to 0x7FFF, too, which old clients draw; default false",

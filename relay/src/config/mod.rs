@@ -145,6 +145,8 @@ pub struct AllocationConfig {
     pub default_lifetime: Duration,
     /// The longest lifetime granted, 1 s to 1 day, in realms of the file that set none.
     pub max_lifetime: Duration,
+    /// Whether clients may take allocations along to another address (RFC 8016).
+    pub mobility: bool,
     /// Whether channel numbers from 0x5000 to 0x7FFF are accepted, too.
     pub rfc5766_channel_numbers: bool,
 }

@@ -1,8 +1,8 @@
 //! The two bounded queues where workers and control meet.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 
 use mio::Waker;
 use shared::{Realm, Username, WorkerId};
@@ -64,6 +64,17 @@ impl MailSender {
             TrySendError::Full(_) | TrySendError::Disconnected(_) => MailboxFull,
         })
     }
+}
+
+/// The mailboxes of all workers, by number; filled once all are made.
+pub(super) type Neighbours = Arc<OnceLock<Vec<MailSender>>>;
+
+/// All queues that a worker has an end of.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub(super) inbox: Receiver<Mail>,
+    pub(super) news: NewsSender,
+    pub(super) neighbours: Neighbours,
 }
 
 /// A mailbox and its receiving end.

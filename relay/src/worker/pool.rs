@@ -11,7 +11,9 @@ use turn_proto::policy::{Policy, Quota};
 use turn_proto::server::Command;
 use turn_proto::{Server, ServerConfig};
 
-use super::mailbox::{Mail, MailSender, MailboxFull, NewsSender, WorkerNews, mailbox};
+use super::mailbox::{
+    Mail, MailSender, MailboxFull, Neighbours, NewsSender, Post, WorkerNews, mailbox,
+};
 use super::ports::PortPool;
 use super::run::Worker;
 use super::token;
@@ -68,6 +70,7 @@ impl WorkerPool {
         let (mut mailboxes, mut threads) = (Vec::new(), Vec::new());
         let shares = setup.listeners.into_iter().map(|g| g.shares(workers));
         let mut groups: Vec<_> = shares.map(Vec::into_iter).collect();
+        let neighbours = Neighbours::default();
         for index in 0..workers {
             let id = WorkerId(index);
             let poll = Poll::new()?;
@@ -91,14 +94,19 @@ impl WorkerPool {
             let worker = Worker::new(
                 poll,
                 server,
-                inbox,
-                news,
+                Post {
+                    inbox,
+                    news,
+                    neighbours: Arc::clone(&neighbours),
+                },
                 Arc::clone(&setup.ports),
                 Arc::clone(&setup.listening),
                 listeners,
             )?;
             threads.push(spawn(id, worker)?);
         }
+        // Nobody has moved yet: the first who does finds the others here.
+        let _ = neighbours.set(mailboxes.clone());
         let pool = Arc::new(Self {
             mailboxes,
             overflows,

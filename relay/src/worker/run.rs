@@ -17,7 +17,7 @@ use turn_proto::server::Forward;
 use turn_proto::{Now, Server};
 
 use super::dtls;
-use super::mailbox::{Mail, NewsSender};
+use super::mailbox::{Mail, Neighbours, NewsSender, Post};
 use super::outputs::{Relays, is_stream};
 use super::ports::PortPool;
 use super::token::{self, Source};
@@ -60,6 +60,7 @@ pub(super) struct Core {
     pub(super) relays: Relays,
     pub(super) streams: Streams,
     pub(super) dtls: Associations,
+    pub(super) neighbours: Neighbours,
     /// An outbox that nobody uses, for its memory.
     pub(super) spare_outbox: Outbox,
 }
@@ -92,8 +93,7 @@ impl Worker {
     pub(super) fn new(
         poll: Poll,
         server: Server,
-        inbox: Receiver<Mail>,
-        news: NewsSender,
+        post: Post,
         ports: Arc<PortPool>,
         listening: Arc<Listening>,
         shares: Vec<ListenerShare>,
@@ -132,15 +132,16 @@ impl Worker {
             poll,
             core: Core {
                 server,
-                news,
+                news: post.news,
                 ports,
                 listeners,
                 relays,
                 streams,
                 dtls,
+                neighbours: post.neighbours,
                 spare_outbox: Outbox::default(),
             },
-            inbox,
+            inbox: post.inbox,
             ready: VecDeque::new(),
             mail_waiting: false,
             next_sweep: read_clocks().mono,
@@ -154,7 +155,7 @@ impl Worker {
         loop {
             self.wait(&mut events)?;
             let now = read_clocks();
-            if self.take_mail(now) {
+            if self.take_mail(now, &mut buffers) {
                 return Ok(());
             }
             self.read_sockets(now, &mut buffers);
@@ -238,7 +239,7 @@ impl Worker {
     }
 
     /// Takes commands; `true` when told to stop.
-    fn take_mail(&mut self, now: Now) -> bool {
+    fn take_mail(&mut self, now: Now, buffers: &mut Buffers) -> bool {
         if !std::mem::take(&mut self.mail_waiting) {
             return false;
         }
@@ -247,6 +248,11 @@ impl Worker {
                 Ok(Mail::Command(command)) => {
                     self.core.server.handle_command(now, command);
                     self.core.drain_outputs(now);
+                }
+                Ok(Mail::PassedOn(tuple, message)) => {
+                    let mut batch = buffers.send.batch();
+                    let forward = self.core.server.handle_client(now, tuple, &message);
+                    self.core.dispatch(now, forward, &mut batch);
                 }
                 Ok(Mail::Stop) => return true,
                 Err(_) => return false,

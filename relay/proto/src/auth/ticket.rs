@@ -13,7 +13,7 @@ use super::nonce::hmac;
 const SIV_LEN: usize = 16;
 const CONTENT_LEN: usize = 14;
 /// Bytes of a ticket.
-pub const TICKET_LEN: usize = SIV_LEN + CONTENT_LEN;
+pub(crate) const TICKET_LEN: usize = SIV_LEN + CONTENT_LEN;
 
 /// What a ticket says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -107,6 +107,7 @@ impl Inputs {
                 permission_lifetime: config.permission_lifetime,
                 channel_lifetime: config.channel_lifetime,
                 min_lifetime: config.allocation.min_lifetime,
+                mobility: config.allocation.mobility,
                 rfc5766_channel_numbers: config.allocation.rfc5766_channel_numbers,
                 ..NodeSettings::default()
             }),
