@@ -1,19 +1,23 @@
 //! Tickets of mobile allocations (RFC 8016 §3.1.2 and §5): sealed, and the same bytes for the same
 //! content, so that nothing has to be drawn and a retransmission is answered with equal bytes.
 //!
-//! A ticket is `siv || content ^ HMAC(enc, siv)` where `siv` is the first half of
+//! A ticket is `siv || content ^ HMAC(enc, siv)` where `siv` is the beginning of
 //! `HMAC(mac, content)`: a synthetic IV that is the authentication tag, too (deterministic
-//! authenticated encryption). Whoever has no key learns nothing from a ticket and makes none.
+//! authenticated encryption). Whoever has no key learns nothing from a ticket and makes none. On the
+//! wire it is base64, at most 32 bytes, because coturn's client takes it for a short C string.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use shared::{Secret, SessionId, WorkerId};
 use subtle::ConstantTimeEq;
 
 use super::nonce::hmac;
 
-const SIV_LEN: usize = 16;
-const CONTENT_LEN: usize = 14;
+const SIV_LEN: usize = 12;
+const CONTENT_LEN: usize = 12;
+const RAW_LEN: usize = SIV_LEN + CONTENT_LEN;
 /// Bytes of a ticket.
-pub(crate) const TICKET_LEN: usize = SIV_LEN + CONTENT_LEN;
+pub(crate) const TICKET_LEN: usize = RAW_LEN / 3 * 4;
 
 /// What a ticket says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub(crate) struct Ticket {
     /// The worker that owns it.
     pub(crate) worker: WorkerId,
     /// Counts the tickets of the session: each is good once.
-    pub(crate) serial: u32,
+    pub(crate) serial: u16,
 }
 
 impl Ticket {
@@ -35,26 +39,32 @@ impl Ticket {
         content[10..].copy_from_slice(&self.serial.to_be_bytes());
         let siv = siv(master, &content);
         mask(master, siv, &mut content);
+        let mut raw = [0; RAW_LEN];
+        raw[..SIV_LEN].copy_from_slice(&siv);
+        raw[SIV_LEN..].copy_from_slice(&content);
         let mut ticket = [0; TICKET_LEN];
-        ticket[..SIV_LEN].copy_from_slice(&siv);
-        ticket[SIV_LEN..].copy_from_slice(&content);
+        let written = STANDARD_NO_PAD.encode_slice(raw, &mut ticket);
+        debug_assert_eq!(written, Ok(TICKET_LEN));
         ticket
     }
 
     /// Opens what [`Self::seal`] made; `None`: not ours, or touched.
     pub(crate) fn open(master: &Secret<[u8; 32]>, ticket: &[u8]) -> Option<Self> {
-        let ticket: &[u8; TICKET_LEN] = ticket.try_into().ok()?;
-        let (given, sealed) = ticket.split_first_chunk::<SIV_LEN>()?;
+        let mut raw = [0; RAW_LEN];
+        if STANDARD_NO_PAD.decode_slice(ticket, &mut raw) != Ok(RAW_LEN) {
+            return None;
+        }
+        let (given, sealed) = raw.split_first_chunk::<SIV_LEN>()?;
         let mut content: [u8; CONTENT_LEN] = sealed.try_into().ok()?;
         mask(master, *given, &mut content);
         if !bool::from(siv(master, &content).ct_eq(given)) {
             return None;
         }
-        let [s @ .., w0, w1, c0, c1, c2, c3] = content;
+        let [s @ .., w0, w1, c0, c1] = content;
         Some(Self {
             session: SessionId(u64::from_be_bytes(s)),
             worker: WorkerId(u16::from_be_bytes([w0, w1])),
-            serial: u32::from_be_bytes([c0, c1, c2, c3]),
+            serial: u16::from_be_bytes([c0, c1]),
         })
     }
 }
@@ -77,7 +87,7 @@ fn mask(master: &Secret<[u8; 32]>, siv: [u8; SIV_LEN], content: &mut [u8; CONTEN
 mod tests {
     use super::*;
 
-    fn ticket(serial: u32) -> Ticket {
+    fn ticket(serial: u16) -> Ticket {
         Ticket {
             session: SessionId::new(7, 9),
             worker: WorkerId(3),

@@ -29,7 +29,7 @@ const GUESTS_PER_SESSION: usize = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Mobility {
     /// Of the ticket that the client holds.
-    serial: u32,
+    serial: u16,
     /// The Refresh that used up the ticket before, and until when it may come again.
     last: Option<(TransactionId, Instant)>,
     /// The 5-tuple that the client moves to: from its first data there on the only one.
@@ -87,7 +87,7 @@ impl Guests {
 
 impl Server {
     /// The ticket of an allocation that is made now.
-    pub(super) fn ticket(&self, session: SessionId, serial: u32) -> [u8; TICKET_LEN] {
+    pub(super) fn ticket(&self, session: SessionId, serial: u16) -> [u8; TICKET_LEN] {
         let ticket = Ticket {
             session,
             worker: self.config.worker,
