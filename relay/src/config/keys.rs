@@ -333,6 +333,21 @@ pub(super) const KEYS: &[Key] = &[
         "Users whose keys a worker keeps; default 65536",
     ),
     live(
+        "tcp_relay",
+        Kind::Boolean,
+        "Relay TCP (RFC 6062) for clients that come by TCP or TLS; default false",
+    ),
+    live(
+        "tcp_connect_timeout",
+        Kind::Text,
+        "How long a peer may take to accept a connection, 1s to 5m; default 30s",
+    ),
+    live(
+        "tcp_bind_timeout",
+        Kind::Text,
+        "How long a peer's connection waits for its ConnectionBind, 1s to 5m; default 30s",
+    ),
+    live(
         "peers.allowed",
         Kind::List,
         "Peers allowed although something denies them: address, CIDR, first-last",
@@ -498,6 +513,10 @@ const FROM_COTURN: &[(&str, &str)] = &[
     (
         "no_rfc5780",
         "it is off unless rfc5780 = true: remove the line",
+    ),
+    (
+        "no_tcp_relay",
+        "TCP is relayed only with tcp_relay = true: remove the line",
     ),
     ("no_auth", "there is no anonymous mode: remove the line"),
 ];

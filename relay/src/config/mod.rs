@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use shared::api::{NodeRole, RealmDocument};
 use shared::{IpRange, NodeId, Realm, Secret, Transport};
+use turn_proto::policy::TcpRelaySettings;
 
 use crate::store::UserKeys;
 
@@ -104,6 +105,8 @@ pub struct Config {
     pub allocation: AllocationConfig,
     /// What the node bounds, whatever the realms say.
     pub limits: LimitConfig,
+    /// TCP relaying (RFC 6062).
+    pub tcp_relay: TcpRelaySettings,
     /// Logging.
     pub log: LogConfig,
     /// What is legal but unwise, in words for an operator; to be logged after every load.

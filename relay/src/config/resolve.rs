@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use shared::Realm;
 use shared::api::{NodeRole, RealmDocument};
+use turn_proto::policy::TcpRelaySettings;
 
 use super::args::Args;
 use super::error::{ConfigError, ConfigErrors, Origin};
@@ -110,6 +111,11 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         copy_dscp: reader.boolean("copy_dscp").unwrap_or(false),
         nat_discovery,
         limits: limits::resolve(reader),
+        tcp_relay: TcpRelaySettings {
+            enabled: reader.boolean("tcp_relay").unwrap_or(false),
+            connect_timeout: lifetime(reader.duration("tcp_connect_timeout", 1..=300), 30),
+            bind_timeout: lifetime(reader.duration("tcp_bind_timeout", 1..=300), 30),
+        },
         log: log(reader),
         state_dir,
         warnings: Vec::new(),

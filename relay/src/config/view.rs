@@ -161,6 +161,9 @@ fn of_node(config: &Config, key: &str) -> Value {
         "mobility" => json!(config.allocation.mobility),
         "rfc5766_channel_numbers" => json!(config.allocation.rfc5766_channel_numbers),
         "copy_dscp" => json!(config.copy_dscp),
+        "tcp_relay" => json!(config.tcp_relay.enabled),
+        "tcp_connect_timeout" => duration(config.tcp_relay.connect_timeout),
+        "tcp_bind_timeout" => duration(config.tcp_relay.bind_timeout),
         _ => nat_discovery::view(&config.nat_discovery, key).unwrap_or(Value::Null),
     }
 }

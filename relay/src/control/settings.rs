@@ -103,6 +103,7 @@ impl Settings {
                 ..in_force.nat_discovery
             },
             allocation: loaded.allocation,
+            tcp_relay: loaded.tcp_relay,
             warnings: loaded.warnings,
             provenance: loaded.provenance,
             ..in_force

@@ -111,6 +111,8 @@ impl Inputs {
                 rfc5766_channel_numbers: config.allocation.rfc5766_channel_numbers,
                 ..NodeSettings::default()
             }),
+                tcp_relay: config.tcp_relay,
+            },
             services,
             relays,
             redirects: sources.redirects.clone(),
