@@ -12,6 +12,7 @@ pub mod dtls;
 pub mod listener;
 pub mod node;
 pub mod store;
+pub mod tcp;
 pub mod telemetry;
 pub mod udp;
 pub mod worker;

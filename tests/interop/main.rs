@@ -8,4 +8,5 @@ mod coturn_server;
 mod families;
 mod mobility;
 mod nat_discovery;
+mod tcp_relaying;
 mod uclient;

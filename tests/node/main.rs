@@ -10,4 +10,5 @@ mod peers;
 mod redis_away;
 mod refusals;
 mod selector;
+mod tcp_relaying;
 mod turnadmin;

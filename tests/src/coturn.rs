@@ -23,6 +23,8 @@ pub enum Way {
     Indications,
     /// Between pairs of its own clients, over relay ports with reserved neighbours (`-y`).
     ClientToClient,
+    /// Over connections (`-T` among the flags) to a peer that sends everything back.
+    TcpPeer(SocketAddr),
 }
 
 /// One run of `turnutils_uclient`.
@@ -68,7 +70,8 @@ impl Uclient {
     #[must_use]
     pub fn run(&self, deadline: Duration) -> Totals {
         let peer_ip = || self.peer.unwrap_or_else(fresh_ip);
-        let peer = (self.way != Way::ClientToClient).then(|| Peer::start_on(peer_ip()));
+        let by_datagrams = matches!(self.way, Way::Channels | Way::Indications);
+        let peer = by_datagrams.then(|| Peer::start_on(peer_ip()));
         let mut command = Command::new("turnutils_uclient");
         command.args(["-u", &self.login.username, "-w", &self.login.password]);
         command.args(["-p", &self.server.port().to_string()]);
@@ -80,13 +83,17 @@ impl Uclient {
         ]);
         command.args(self.flags);
         match self.way {
-            Way::Channels => {}
+            Way::Channels | Way::TcpPeer(_) => {}
             Way::Indications => drop(command.arg("-s")),
             Way::ClientToClient => drop(command.arg("-y")),
         }
-        if let Some(peer) = &peer {
-            command.args(["-e", &peer.address.ip().to_string()]);
-            command.args(["-r", &peer.address.port().to_string()]);
+        let address = match self.way {
+            Way::TcpPeer(address) => Some(address),
+            _ => peer.as_ref().map(|peer| peer.address),
+        };
+        if let Some(address) = address {
+            command.args(["-e", &address.ip().to_string()]);
+            command.args(["-r", &address.port().to_string()]);
         }
         command.arg(self.server.ip().to_string());
         let output = finish(

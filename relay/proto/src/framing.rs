@@ -105,6 +105,12 @@ impl Partial {
         self.0.extend_from_slice(rest);
     }
 
+    /// What is kept, where it is none of a frame any more.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// Whether nothing is kept: the stream stands between two frames.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use shared::Transport;
 use turn_proto::Arrival;
-use turn_proto::five_tuple::FiveTuple;
+use turn_proto::five_tuple::{FiveTuple, LinkId};
 use turn_proto::framing::{MAX_FRAME, Partial};
 
 use super::gate::ClientSource;
@@ -65,6 +65,8 @@ pub(super) struct Connection {
     pub(super) counted: Option<ClientSource>,
     /// Its 5-tuple is claimed by a proxy header.
     pub(super) claimed: bool,
+    /// The peer's connection that it is joined with: no messages any more.
+    pub(super) link: Option<LinkId>,
     /// It stands in the worker's line.
     pub(super) ready: bool,
     /// The end of the stream, or an error, is there to be read.
@@ -134,6 +136,7 @@ impl Connection {
             session: false,
             counted: None,
             claimed: false,
+            link: None,
             ready: false,
             ending: false,
             dirty: false,
@@ -177,6 +180,30 @@ impl Connection {
         } else {
             MAX_FRAME_BEFORE_SESSION
         }
+    }
+
+    /// What was read and not used yet.
+    pub(super) fn take_partial(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.partial).into_bytes()
+    }
+
+    /// What the handshake said.
+    pub(super) fn arrival(&self) -> Arrival {
+        match &self.stage {
+            Stage::Secured(session) => Arrival {
+                server_name: session.server_name(),
+            },
+            _ => Arrival::default(),
+        }
+    }
+
+    /// Whether something waits to be written, records of TLS included.
+    pub(super) fn has_unsent(&self) -> bool {
+        let records = match &self.stage {
+            Stage::Handshake(session) | Stage::Secured(session) => session.has_unsent(),
+            Stage::Proxy | Stage::Undecided | Stage::Plain => false,
+        };
+        records || !self.out.is_empty()
     }
 
     /// Keeps the incomplete message at the end of what was read.

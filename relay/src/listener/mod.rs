@@ -10,6 +10,7 @@ mod group;
 pub mod nat_discovery;
 mod outbound;
 mod proxy;
+mod splice;
 mod streams;
 pub mod tally;
 pub mod tcp;
@@ -29,6 +30,7 @@ pub use connection::{Arrived, Brought};
 use gate::Gate;
 pub use group::{ListenerGroup, ListenerShare};
 pub use outbound::Kind;
+pub use splice::Moved;
 pub use streams::{Accepted, Sent, StreamId, Streams};
 pub use tally::{Closing, ConnectionTotals, Tally};
 

@@ -71,12 +71,12 @@ struct Acceptor {
 #[derive(Debug)]
 pub struct Streams {
     shared: Arc<Listening>,
-    registry: Registry,
+    pub(super) registry: Registry,
     token_of: fn(StreamId) -> Token,
     acceptors: Vec<Acceptor>,
-    connections: Slab<Connection>,
+    pub(super) connections: Slab<Connection>,
     /// Those that the core knows of, by client and server address.
-    by_tuple: HashMap<(SocketAddr, SocketAddr), StreamId>,
+    pub(super) by_tuple: HashMap<(SocketAddr, SocketAddr), StreamId>,
     /// One live entry per connection.
     deadlines: ExpiryQueue<(u32, u64)>,
     /// Connections with something to write; may name some that are gone.
@@ -174,7 +174,7 @@ impl Streams {
         self.steps_left = HANDSHAKE_STEPS;
     }
 
-    fn get_mut(&mut self, id: StreamId) -> Option<&mut Connection> {
+    pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Connection> {
         self.connections.get_mut(id.0 as usize)
     }
 
@@ -240,7 +240,7 @@ impl Streams {
         }
     }
 
-    fn insert(&mut self, mut connection: Connection) -> Accepted {
+    pub(super) fn insert(&mut self, mut connection: Connection) -> Accepted {
         self.serial += 1;
         connection.serial = self.serial;
         let id = StreamId(self.connections.vacant_key() as u32);
@@ -447,7 +447,7 @@ impl Streams {
     }
 
     /// Gives back what a connection took of bounds that all workers share.
-    fn settle(&self, connection: &mut Connection, why: Closing) {
+    pub(super) fn settle(&self, connection: &mut Connection, why: Closing) {
         if let Some(source) = connection.counted.take() {
             self.shared.gate.leave(source);
         }
@@ -489,7 +489,8 @@ impl Streams {
             }
             connection.scheduled = None;
             let id = StreamId(slot);
-            if connection.is_open() && has_session(&connection.tuple) {
+            let lives = connection.link.is_some() || has_session(&connection.tuple);
+            if connection.is_open() && lives {
                 self.note_session(id);
                 let look_again = now + self.shared.limits.load().max_allocate_timeout;
                 self.schedule_at(id, look_again);

@@ -11,6 +11,8 @@ pub enum Closing {
     Client,
     /// The network broke it.
     Broken,
+    /// The peer's connection that it was joined with ended.
+    Peer,
     /// Its session was killed.
     Ordered,
     /// No complete proxy header or TLS handshake in time.
@@ -41,9 +43,10 @@ pub enum Closing {
 
 impl Closing {
     /// All reasons, as they are numbered.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Client,
         Self::Broken,
+        Self::Peer,
         Self::Ordered,
         Self::HandshakeTimeout,
         Self::FirstMessageTimeout,
@@ -65,6 +68,7 @@ impl Closing {
         match self {
             Self::Client => "client",
             Self::Broken => "broken",
+            Self::Peer => "peer",
             Self::Ordered => "ordered",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::FirstMessageTimeout => "first_message_timeout",

@@ -32,6 +32,11 @@ impl Session {
         self.0.is_handshaking()
     }
 
+    /// Whether records wait to be written.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.0.wants_write()
+    }
+
     /// The name that the client asked for (SNI), in lower case.
     pub(super) fn server_name(&self) -> Option<Box<str>> {
         self.0

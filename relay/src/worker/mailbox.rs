@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use mio::Waker;
 use shared::{Realm, Username, WorkerId};
@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 use turn_proto::auth::parking::Userhash;
 use turn_proto::five_tuple::FiveTuple;
 use turn_proto::server::{Command, Event};
+
+use crate::listener::Moved;
 
 /// Commands waiting for one worker: policy swaps, kills and credential answers of one busy second.
 const MAILBOX: usize = 8192;
@@ -43,7 +45,16 @@ pub(super) enum Mail {
     Command(Command),
     /// What a client of ours sent to another worker, because it moved (RFC 8016).
     PassedOn(FiveTuple, Vec<u8>),
+    /// A client's connection that another worker handed over.
+    Adopt(Box<Adopted>),
     Stop,
+}
+
+/// A client's connection and the message that this worker has to answer.
+#[derive(Debug)]
+pub(super) struct Adopted {
+    pub(super) moved: Moved,
+    pub(super) message: Vec<u8>,
 }
 
 /// The sending end of a worker's mailbox.
@@ -55,26 +66,29 @@ pub(super) struct MailSender {
 
 impl MailSender {
     pub(super) fn send(&self, mail: Mail) -> Result<(), MailboxFull> {
+        self.try_send(mail).map_err(|_| MailboxFull)
+    }
+
+    /// Sends, or gives the mail back.
+    pub(super) fn try_send(&self, mail: Mail) -> Result<(), Mail> {
         let result = self.queue.try_send(mail);
         // Woken in any case: a full mailbox wants draining.
         if let Err(error) = self.waker.wake() {
             tracing::warn!(%error, "A worker cannot be woken.");
         }
         result.map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => MailboxFull,
+            TrySendError::Full(mail) | TrySendError::Disconnected(mail) => mail,
         })
     }
 }
-
-/// The mailboxes of all workers, by number; filled once all are made.
-pub(super) type Neighbours = Arc<OnceLock<Vec<MailSender>>>;
 
 /// All queues that a worker has an end of.
 #[derive(Debug)]
 pub(super) struct Post {
     pub(super) inbox: Receiver<Mail>,
     pub(super) news: NewsSender,
-    pub(super) neighbours: Neighbours,
+    /// The mailboxes of all workers, by number.
+    pub(super) colleagues: Arc<[MailSender]>,
 }
 
 /// A mailbox and its receiving end.

@@ -4,6 +4,7 @@
 //! as [`WorkerNews`], both bounded.
 
 mod dtls;
+mod links;
 mod mailbox;
 mod outputs;
 mod pool;

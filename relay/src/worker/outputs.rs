@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry};
-use shared::{Transport, WorkerId};
+use shared::{RelayTransport, Transport, WorkerId};
 use turn_proto::Now;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
 use turn_proto::server::{IcmpError, OpenError, Output, RelayOpened, RelayRequest};
@@ -222,7 +222,8 @@ impl Core {
                 self.server.handle_relay_opened(now, relay, opened);
             }
             Output::CloseRelay { relay } => {
-                if let Some(local) = self.relays.remove(relay) {
+                let closed = self.relays.remove(relay);
+                if let Some(local) = closed.or_else(|| self.links.close_relay(relay)) {
                     self.ports.close(local);
                 }
             }
@@ -235,11 +236,14 @@ impl Core {
                 message,
             } => self.pass_on(tuple, worker, message),
             Output::Disconnect { tuple } => self.disconnect(now, &tuple),
-            // Connections of peers: nobody asks for them while TCP relaying is off.
-            Output::ConnectPeer { .. }
-            | Output::Splice { .. }
-            | Output::ClosePeer { .. }
-            | Output::HandOver { .. } => {}
+            Output::ConnectPeer { relay, link, peer } => self.connect_peer(now, relay, link, peer),
+            Output::Splice { link, tuple } => self.splice(now, link, &tuple),
+            Output::ClosePeer { link } => self.close_peer(now, link),
+            Output::HandOver {
+                tuple,
+                worker,
+                message,
+            } => self.leave(now, &tuple, worker, message),
             Output::LookupCredential { realm, username } => {
                 self.news.send(WorkerNews::Lookup { realm, username });
             }
@@ -253,10 +257,7 @@ impl Core {
     /// Hands a datagram to the worker that owns its client's session. Where that one's mailbox is
     /// full it is lost, as datagrams may be.
     fn pass_on(&mut self, tuple: FiveTuple, worker: WorkerId, message: Vec<u8>) {
-        let owner = self
-            .neighbours
-            .get()
-            .and_then(|all| all.get(usize::from(worker.0)));
+        let owner = self.colleagues.get(usize::from(worker.0));
         let sent = owner.map(|mailbox| mailbox.send(Mail::PassedOn(tuple, message)));
         if !matches!(sent, Some(Ok(()))) {
             tracing::trace!(%worker, "A datagram of a moved client was dropped.");
@@ -269,6 +270,9 @@ impl Core {
         relay: RelayId,
         request: RelayRequest,
     ) -> Result<RelayOpened, OpenError> {
+        if request.transport == RelayTransport::Tcp {
+            return self.open_tcp_relay(relay, request);
+        }
         let found = self.ports.open(request, now.mono)?;
         self.relays.insert(relay, found.socket).map_err(|error| {
             tracing::warn!(%error, "A relay socket cannot be polled.");

@@ -12,7 +12,7 @@ use turn_proto::server::Command;
 use turn_proto::{Server, ServerConfig};
 
 use super::mailbox::{
-    Mail, MailSender, MailboxFull, Neighbours, NewsSender, Post, WorkerNews, mailbox,
+    Mail, MailSender, MailboxFull, NewsSender, Post, WorkerNews, mailbox,
 };
 use super::ports::PortPool;
 use super::run::Worker;
@@ -70,16 +70,20 @@ impl WorkerPool {
         let (mut mailboxes, mut threads) = (Vec::new(), Vec::new());
         let shares = setup.listeners.into_iter().map(|g| g.shares(workers));
         let mut groups: Vec<_> = shares.map(Vec::into_iter).collect();
-        let neighbours = Neighbours::default();
-        for index in 0..workers {
-            let id = WorkerId(index);
+        let mut ends = Vec::new();
+        for _ in 0..workers {
             let poll = Poll::new()?;
             let waker = Arc::new(Waker::new(poll.registry(), token::MAILBOX)?);
             let (sender, inbox) = mailbox(waker);
             mailboxes.push(sender);
+            ends.push((poll, inbox));
+        }
+        let colleagues: Arc<[MailSender]> = mailboxes.clone().into();
+        for (index, (poll, inbox)) in ends.into_iter().enumerate() {
+            let id = WorkerId(index as u16);
             let config = ServerConfig {
                 worker: id,
-                session_first: u32::from(index),
+                session_first: u32::from(id.0),
                 session_step: u32::from(workers),
                 ..setup.server.clone()
             };
@@ -97,7 +101,7 @@ impl WorkerPool {
                 Post {
                     inbox,
                     news,
-                    neighbours: Arc::clone(&neighbours),
+                    colleagues: Arc::clone(&colleagues),
                 },
                 Arc::clone(&setup.ports),
                 Arc::clone(&setup.listening),
@@ -105,8 +109,6 @@ impl WorkerPool {
             )?;
             threads.push(spawn(id, worker)?);
         }
-        // Nobody has moved yet: the first who does finds the others here.
-        let _ = neighbours.set(mailboxes.clone());
         let pool = Arc::new(Self {
             mailboxes,
             overflows,

@@ -163,6 +163,43 @@ impl PortPool {
         Err(failure)
     }
 
+    /// Binds the listening socket that an Allocate for TCP asks for. Such a relay takes its port of
+    /// the pool as any other does: the same port of the other protocol stays closed.
+    ///
+    /// # Errors
+    /// What the client is to be refused for.
+    pub fn open_tcp(
+        &self,
+        request: RelayRequest,
+    ) -> Result<(std::net::TcpListener, RelayOpened), OpenError> {
+        let address = self
+            .choose_address(&request)
+            .ok_or(OpenError::FamilyUnavailable)?;
+        let RelayAddress { local, external } = self.addresses[address];
+        for _ in 0..BIND_ATTEMPTS {
+            let port = self.take(address, PortRequest::Any);
+            let port = port.ok_or(OpenError::PortsExhausted)?;
+            match crate::tcp::socket::listen(SocketAddr::new(local, port)) {
+                Ok(socket) => {
+                    let opened = RelayOpened {
+                        local: SocketAddr::new(local, port),
+                        external: SocketAddr::new(external, port),
+                        reservation: None,
+                    };
+                    return Ok((socket, opened));
+                }
+                Err(error) => {
+                    self.give_back_port(address, port);
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        tracing::warn!(%error, port, "A relay port cannot be listened on.");
+                        return Err(OpenError::Failed);
+                    }
+                }
+            }
+        }
+        Err(OpenError::PortsExhausted)
+    }
+
     /// Gives the port of a closed relay socket back.
     pub fn close(&self, local: SocketAddr) {
         if let Some(address) = self.addresses.iter().position(|a| a.local == local.ip()) {

@@ -17,12 +17,14 @@ use turn_proto::server::Forward;
 use turn_proto::{Now, Server};
 
 use super::dtls;
-use super::mailbox::{Mail, Neighbours, NewsSender, Post};
+use super::links::Leaving;
+use super::mailbox::{Mail, MailSender, NewsSender, Post};
 use super::outputs::{Relays, is_stream};
 use super::ports::PortPool;
 use super::token::{self, Source};
 use crate::dtls::{Associations, Outbox};
 use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
+use crate::tcp::{Links, Tokens};
 use crate::udp::batch::{RECV_SLOTS, RecvBatch, SendBatch, SendQueue};
 use crate::udp::sys;
 
@@ -60,9 +62,15 @@ pub(super) struct Core {
     pub(super) relays: Relays,
     pub(super) streams: Streams,
     pub(super) dtls: Associations,
-    pub(super) neighbours: Neighbours,
     /// An outbox that nobody uses, for its memory.
     pub(super) spare_outbox: Outbox,
+    pub(super) links: Links,
+    /// The mailboxes of all workers.
+    pub(super) colleagues: Arc<[MailSender]>,
+    /// A client's connection that leaves, until the rest of what was read of it is packed.
+    pub(super) leaving: Option<Leaving>,
+    /// Sources that have something to do although no event said so.
+    pub(super) woken: Vec<Source>,
 }
 
 /// A listening socket of this worker.
@@ -128,6 +136,11 @@ impl Worker {
             });
         }
         let relays = Relays::new(poll.registry().try_clone()?, copy_dscp);
+        let tokens = Tokens {
+            relay: |relay| Source::TcpRelay(relay).token(),
+            link: |link| Source::Link(link).token(),
+        };
+        let links = Links::new(poll.registry().try_clone()?, tokens);
         Ok(Self {
             poll,
             core: Core {
@@ -138,8 +151,11 @@ impl Worker {
                 relays,
                 streams,
                 dtls,
-                neighbours: post.neighbours,
                 spare_outbox: Outbox::default(),
+                links,
+                colleagues: post.colleagues,
+                leaving: None,
+                woken: Vec::new(),
             },
             inbox: post.inbox,
             ready: VecDeque::new(),
@@ -190,6 +206,7 @@ impl Worker {
                 self.core.server.poll_timeout(),
                 self.core.streams.poll_timeout(),
                 self.core.dtls.poll_timeout(),
+                self.core.links.poll_timeout(),
             ];
             let next = timers.into_iter().flatten().min();
             next.unwrap_or(self.next_sweep)
@@ -236,6 +253,10 @@ impl Worker {
             }
         }
         self.core.write_streams(now);
+        self.core.wake_links(now);
+        for source in std::mem::take(&mut self.core.woken) {
+            self.mark_ready(source);
+        }
     }
 
     /// Takes commands; `true` when told to stop.
@@ -254,6 +275,7 @@ impl Worker {
                     let forward = self.core.server.handle_client(now, tuple, &message);
                     self.core.dispatch(now, forward, &mut batch);
                 }
+                Ok(Mail::Adopt(adopted)) => self.core.adopt(now, *adopted),
                 Ok(Mail::Stop) => return true,
                 Err(_) => return false,
             }
@@ -275,6 +297,8 @@ impl Worker {
                 Source::Acceptor(index) => self.core.accept(now, index),
                 Source::Relay(relay) => self.core.read_relay(now, relay, buffers),
                 Source::Stream(id) => self.core.read_stream(now, id, buffers),
+                Source::TcpRelay(relay) => self.core.accept_peers(now, relay),
+                Source::Link(link) => self.core.run_link(now, link, buffers),
             };
             match (drained, self.core.ready_flag(source)) {
                 (Drained::No, _) => self.ready.push_back(source),
@@ -292,6 +316,8 @@ impl Core {
             Source::Acceptor(index) => self.streams.acceptor_ready(index),
             Source::Relay(relay) => self.relays.ready_flag(relay),
             Source::Stream(id) => self.streams.ready(id),
+            Source::TcpRelay(relay) => self.links.relay_ready(relay),
+            Source::Link(link) => self.links.link_ready(link),
         }
     }
 

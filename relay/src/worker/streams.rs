@@ -23,6 +23,9 @@ impl Core {
 
     /// Reads once from a connection and hands its messages to the core.
     pub(super) fn read_stream(&mut self, now: Now, id: StreamId, buffers: &mut Buffers) -> Drained {
+        if let Some(link) = self.streams.link(id) {
+            return self.run_link(now, link, buffers);
+        }
         let Buffers { send, stream, .. } = buffers;
         let brought = match self.streams.read(now.mono, id, stream) {
             Ok(Some(brought)) => brought,
@@ -90,6 +93,9 @@ impl Core {
                     self.dispatch(now, forward, batch);
                     self.look_for_session(id, &tuple);
                     bytes = &bytes[consumed..];
+                    if self.has_moved(id, bytes) {
+                        return Ok(());
+                    }
                 }
                 Front::Incomplete => {
                     self.streams.keep(id, bytes);
@@ -131,8 +137,13 @@ impl Core {
 
     /// Closes a connection and tells the core, whose outputs are still to be drained.
     pub(super) fn close_stream(&mut self, now: Now, id: StreamId, why: Closing) {
+        let link = self.streams.link(id);
         if let Some(tuple) = self.streams.close(id, why) {
             self.server.handle_disconnected(now, tuple);
+        }
+        if let Some(link) = link {
+            self.links.close(link);
+            self.server.handle_peer_closed(now, link);
         }
     }
 

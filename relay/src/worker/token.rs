@@ -1,7 +1,7 @@
 //! What a readiness event is about: the token space of a worker's poll.
 
 use mio::Token;
-use turn_proto::five_tuple::RelayId;
+use turn_proto::five_tuple::{LinkId, RelayId};
 
 use crate::listener::StreamId;
 
@@ -21,6 +21,10 @@ pub(super) enum Source {
     Relay(RelayId),
     /// A client connection.
     Stream(StreamId),
+    /// A relay socket that listens.
+    TcpRelay(RelayId),
+    /// A connection with a peer.
+    Link(LinkId),
 }
 
 impl Source {
@@ -30,6 +34,8 @@ impl Source {
             Self::Acceptor(index) => (1, index),
             Self::Relay(relay) => (2, relay.0 as usize),
             Self::Stream(stream) => (3, stream.0 as usize),
+            Self::TcpRelay(relay) => (4, relay.0 as usize),
+            Self::Link(link) => (5, link.0 as usize),
         };
         Token(kind << KIND | number)
     }
@@ -42,6 +48,8 @@ impl Source {
             1 => Self::Acceptor(number),
             2 => Self::Relay(RelayId(number as u32)),
             3 => Self::Stream(StreamId(number as u32)),
+            4 => Self::TcpRelay(RelayId(number as u32)),
+            5 => Self::Link(LinkId(number as u32)),
             _ => return None,
         })
     }
@@ -59,6 +67,8 @@ mod tests {
                 Source::Acceptor(number as usize),
                 Source::Relay(RelayId(number)),
                 Source::Stream(StreamId(number)),
+                Source::TcpRelay(RelayId(number)),
+                Source::Link(LinkId(number)),
             ]
         });
         for source in sources {

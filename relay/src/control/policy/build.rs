@@ -109,10 +109,9 @@ impl Inputs {
                 min_lifetime: config.allocation.min_lifetime,
                 mobility: config.allocation.mobility,
                 rfc5766_channel_numbers: config.allocation.rfc5766_channel_numbers,
+                tcp_relay: config.tcp_relay,
                 ..NodeSettings::default()
             }),
-                tcp_relay: config.tcp_relay,
-            },
             services,
             relays,
             redirects: sources.redirects.clone(),
