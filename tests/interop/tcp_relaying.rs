@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use kit::address::fresh_ip;
+use kit::certificate::TestCertificate;
 use kit::coturn::{Totals, Uclient, Way};
 use kit::node::{Node, NodeOptions, stored_login};
 
@@ -36,13 +37,16 @@ fn echo() -> SocketAddr {
 
 fn run(way: Way, workers: u16, flags: &'static [&'static str]) -> Totals {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let admin = concat!(env!("CARGO_MANIFEST_DIR"), "/../relay/src/admin/tests");
+    // Half of the ciphers that uclient tries in turn go with RSA only.
+    let tls = TestCertificate::rsa();
     let node = Node::start(NodeOptions {
         workers,
         max_sessions_per_user: Some(100),
         top: "tcp_relay = true\n".to_owned(),
         end: format!(
-            "[tls]\ncertificate = \"{admin}/certificate.pem\"\nkey = \"{admin}/key.pem\"\n"
+            "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n",
+            tls.certificate().display(),
+            tls.key().display()
         ),
         ..NodeOptions::default()
     });

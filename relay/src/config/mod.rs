@@ -20,6 +20,7 @@ mod realm;
 mod resolve;
 mod source;
 mod store;
+mod tcp_relay;
 mod view;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use shared::Realm;
 use shared::api::{NodeRole, RealmDocument};
-use turn_proto::policy::TcpRelaySettings;
 
 use super::args::Args;
 use super::error::{ConfigError, ConfigErrors, Origin};
@@ -21,7 +20,7 @@ use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
     LogFormat, PeerConfig, StoreConfig, allocation, certificates, cluster_key, connections, limits,
-    listener, nat_discovery, realm, store,
+    listener, nat_discovery, realm, store, tcp_relay,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -111,11 +110,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         copy_dscp: reader.boolean("copy_dscp").unwrap_or(false),
         nat_discovery,
         limits: limits::resolve(reader),
-        tcp_relay: TcpRelaySettings {
-            enabled: reader.boolean("tcp_relay").unwrap_or(false),
-            connect_timeout: lifetime(reader.duration("tcp_connect_timeout", 1..=300), 30),
-            bind_timeout: lifetime(reader.duration("tcp_bind_timeout", 1..=300), 30),
-        },
+        tcp_relay: tcp_relay::resolve(reader),
         log: log(reader),
         state_dir,
         warnings: Vec::new(),
