@@ -133,8 +133,8 @@ impl Pair {
             return Progress::Over(Closing::Peer);
         }
         let steps = self
-            .to_peer(turn)
-            .and_then(|first| Ok([first, self.to_client(turn)?]));
+            .pass_to_peer(turn)
+            .and_then(|first| Ok([first, self.pass_to_client(turn)?]));
         let steps = match steps {
             Ok(steps) => steps,
             Err(why) => return Progress::Over(why),
@@ -156,7 +156,7 @@ impl Pair {
         }
     }
 
-    fn to_peer(&mut self, turn: &mut Turn<'_>) -> Result<Step, Closing> {
+    fn pass_to_peer(&mut self, turn: &mut Turn<'_>) -> Result<Step, Closing> {
         let flow = &mut self.to_peer;
         for _ in 0..BUDGET {
             if !flow.is_empty() {
@@ -191,7 +191,7 @@ impl Pair {
         Ok(Step::Budget)
     }
 
-    fn to_client(&mut self, turn: &mut Turn<'_>) -> Result<Step, Closing> {
+    fn pass_to_client(&mut self, turn: &mut Turn<'_>) -> Result<Step, Closing> {
         let flow = &mut self.to_client;
         for _ in 0..BUDGET {
             // What TLS has to say by itself goes out here, too.
