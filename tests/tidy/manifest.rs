@@ -24,6 +24,7 @@ const ALLOWED: [(&str, &[&str]); 2] = [
         "relay/proto",
         &[
             "relayd-shared",
+            "aws-lc-rs",
             "base64",
             "hmac",
             "ipnet",

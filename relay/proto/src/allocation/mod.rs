@@ -22,6 +22,7 @@ pub(crate) use shares::Shares;
 pub(crate) use table::{AllocationTable, Slot};
 
 use crate::auth::credential::IntegrityKey;
+use crate::auth::token::TokenSpan;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId};
 use crate::policy::{Lane, Policy, RealmPolicy};
 use crate::server::{IcmpBudget, Mobility, SecondRelay, SessionCounters, SessionSnapshot};
@@ -38,6 +39,8 @@ pub(crate) struct Identity {
     pub(crate) credential_expiry: Option<u64>,
     pub(crate) secret_id: Option<Arc<str>>,
     pub(crate) key: IntegrityKey,
+    /// When the access token is good that it came with (RFC 7635).
+    pub(crate) token: Option<TokenSpan>,
     /// The user's own session limit.
     pub(crate) max_sessions: Option<u32>,
     /// The user's own rate limit, over all its sessions.
@@ -57,6 +60,22 @@ pub(crate) struct Half {
 impl Half {
     pub(crate) fn family(&self) -> AddressFamily {
         AddressFamily::of(self.external)
+    }
+}
+
+impl Identity {
+    /// A lifetime that ends no later than the access token (RFC 7635 §9).
+    pub(crate) fn cap(&self, granted: Duration, unix: u64) -> Duration {
+        let left = self.token.map(|span| span.left(unix).unwrap_or_default());
+        left.map_or(granted, |left| granted.min(left))
+    }
+
+    /// Goes on with the access token of a later request of the same owner.
+    pub(crate) fn renew(&mut self, later: &Self) {
+        self.key = later.key.clone();
+        self.token = later.token;
+        self.credential_expiry = later.credential_expiry;
+        self.secret_id = later.secret_id.clone();
     }
 }
 

@@ -4,6 +4,8 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use shared::{PasswordAlgorithm, Secret};
 
+use super::token::MacKey;
+
 /// The MD5 key of a long-term credential: `MD5(username ":" realm ":" password)`.
 ///
 /// Equivalent to the password for TURN, so it never shows itself.
@@ -76,6 +78,8 @@ pub enum IntegrityKey {
     Md5(LongTermKey),
     /// The key of PASSWORD-ALGORITHM SHA-256.
     Sha256(Sha256Key),
+    /// The session key of an access token (RFC 7635).
+    Token(MacKey),
 }
 
 impl IntegrityKey {
@@ -99,6 +103,7 @@ impl IntegrityKey {
         match self {
             Self::Md5(key) => key.as_bytes(),
             Self::Sha256(key) => key.as_bytes(),
+            Self::Token(key) => key.as_bytes(),
         }
     }
 }

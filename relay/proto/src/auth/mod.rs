@@ -6,3 +6,4 @@ pub mod nonce;
 pub mod parking;
 pub mod rest;
 pub(crate) mod ticket;
+pub mod token;

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod nat_discovery;
+pub mod oauth;
 pub mod peer;
 pub mod quota;
 pub mod realm;
@@ -17,6 +18,7 @@ use shared::{Realm, Secret};
 
 pub use budget::{Budget, Budgets, Lane, RateLimit, source_of};
 pub use nat_discovery::NatDiscovery;
+pub use oauth::{OauthKey, OauthPolicy};
 pub use peer::{AddressVerdict, PeerRules, RelayEndpoint};
 pub use quota::{Claimant, Quota, QuotaExceeded, QuotaLimits};
 pub use realm::{RealmPolicy, RestSecret};
@@ -51,6 +53,8 @@ pub struct Policy {
     pub relay_v6: bool,
     /// Where new allocations are sent; none of the client's transport and family: they are served.
     pub redirects: Vec<Redirect>,
+    /// Third-party authorization (RFC 7635); `None`: off.
+    pub oauth: Option<OauthPolicy>,
     /// NAT behaviour discovery (RFC 5780); `None`: off.
     pub nat_discovery: Option<Arc<NatDiscovery>>,
     /// Whether new allocations are taken; 508 otherwise.
@@ -81,6 +85,7 @@ impl Policy {
             relay_v4: true,
             relay_v6: true,
             redirects: Vec::new(),
+            oauth: None,
             nat_discovery: None,
             accepting: true,
         }

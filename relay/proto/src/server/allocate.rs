@@ -105,6 +105,7 @@ impl Server {
             port: wish.port,
         };
         let lifetime = granted(wish.lifetime, realm, &self.policy.settings);
+        let lifetime = identity.cap(lifetime, now.unix);
         let mut opening = Opening::new(
             exchange.clone(),
             identity,

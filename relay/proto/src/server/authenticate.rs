@@ -7,6 +7,7 @@ use std::sync::Arc;
 use shared::{PasswordAlgorithm, Realm, Username};
 
 use super::exchange::Exchange;
+use super::rejection::Rejection;
 use super::{Output, RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::auth::cache::Cached;
@@ -14,6 +15,7 @@ use crate::auth::credential::{IntegrityKey, UserCredential, userhash};
 use crate::auth::nonce::Offer;
 use crate::auth::parking::{Parking, Userhash, Wanted};
 use crate::auth::rest::{self, RestUsername};
+use crate::auth::token::Token;
 use crate::policy::RealmPolicy;
 use crate::stun::integrity::IntegrityKind;
 use crate::stun::{AttributeType, HEADER_LEN, Message, password_algorithm};
@@ -28,12 +30,18 @@ pub(super) enum Halt {
     /// It is parked, or a retransmission of one that is.
     Waiting,
     /// Refused.
-    Refused(RefusalReason),
+    Refused(Rejection),
+}
+
+impl From<Rejection> for Halt {
+    fn from(rejection: Rejection) -> Self {
+        Self::Refused(rejection)
+    }
 }
 
 impl From<RefusalReason> for Halt {
     fn from(reason: RefusalReason) -> Self {
-        Self::Refused(reason)
+        Self::Refused(reason.into())
     }
 }
 
@@ -118,17 +126,31 @@ impl Server {
             exchange.kind = IntegrityKind::Sha256;
         }
         let algorithm = chosen.unwrap_or(PasswordAlgorithm::Md5);
+        let token = message.attribute(AttributeType::ACCESS_TOKEN);
+        if token.is_some() && self.policy.oauth.is_none() {
+            return Err(Rejection::unexpected(AttributeType::ACCESS_TOKEN).into());
+        }
         let username = self.claimed(now, exchange, message, &claim.user)?;
         exchange.username = Some(username.clone());
         if claim.realm != exchange.realm.as_str().as_bytes() {
             let _ = message.verify_integrity(&NOBODY);
             return Err(RefusalReason::WrongRealm.into());
         }
+        if let (Some(token), Some(realm)) = (token, &realm) {
+            return self.authorize(now, message, token, realm, username);
+        }
         // A session outlives its credential: its own key is good for it.
         if let Some(identity) = self.session_identity(exchange, message)
             && identity.username == username
             && message.verify_integrity(identity.key.as_bytes())
         {
+            // But not an access token.
+            if identity
+                .token
+                .is_some_and(|span| span.left(now.unix).is_none())
+            {
+                return Err(RefusalReason::TokenExpired.into());
+            }
             return Ok(identity.clone());
         }
         let Some(realm) = realm else {
@@ -136,6 +158,43 @@ impl Server {
             return Err(RefusalReason::UnknownUser.into());
         };
         self.identify(now, exchange, message, realm, username, algorithm)
+    }
+
+    /// Checks an access token, and the request by the key in it (RFC 7635 §7).
+    fn authorize(
+        &self,
+        now: Now,
+        message: &Message<'_>,
+        token: &[u8],
+        realm: &Arc<RealmPolicy>,
+        kid: Username,
+    ) -> Result<Identity, Halt> {
+        let oauth = self.policy.oauth.as_ref();
+        let opened = oauth.and_then(|oauth| {
+            let key = oauth.key(kid.as_str(), &realm.name, now.unix)?;
+            Token::open(token, key, oauth.server_name(&realm.name)).ok()
+        });
+        let Some(Token { mac_key, span }) = opened else {
+            let _ = message.verify_integrity(&NOBODY);
+            return Err(RefusalReason::TokenRefused.into());
+        };
+        if span.left(now.unix).is_none() {
+            return Err(RefusalReason::TokenExpired.into());
+        }
+        if !message.verify_integrity(mac_key.as_bytes()) {
+            return Err(RefusalReason::WrongPassword.into());
+        }
+        Ok(Identity {
+            realm: Arc::clone(realm),
+            // All clients of an authorization server share its kid, which is nobody's name.
+            user: "".into(),
+            secret_id: Some(format!("oauth:{}", kid.as_str()).into()),
+            username: kid,
+            credential_expiry: Some(span.end()),
+            key: IntegrityKey::Token(mac_key),
+            token: Some(span),
+            max_sessions: None,
+        })
     }
 
     /// Who owns the session of the 5-tuple, or the connection that a request is about, if it is one
@@ -283,6 +342,7 @@ fn verify_user(
         credential_expiry: None,
         secret_id: None,
         key,
+        token: None,
         max_sessions: user.max_sessions,
         max_rate_bps: user.max_rate_bps,
     })
@@ -313,6 +373,7 @@ fn verify_rest(
             credential_expiry: Some(rest.expiry),
             secret_id: Some(Arc::clone(&secret.id)),
             key,
+            token: None,
             max_sessions: None,
             max_rate_bps: None,
         })

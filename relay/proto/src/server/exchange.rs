@@ -14,7 +14,9 @@ use crate::five_tuple::FiveTuple;
 use crate::policy::RealmPolicy;
 use crate::stun::integrity::IntegrityKind;
 use crate::stun::password_algorithm;
-use crate::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
+use crate::stun::{
+    AttributeType, Class, ErrorCode, Message, MessageBuilder, Method, TransactionId,
+};
 use crate::time::Now;
 
 /// What an answer needs to know of its request.
@@ -100,7 +102,7 @@ impl Server {
         let answer = MessageBuilder::new(Class::Error, exchange.method, exchange.transaction);
         let mut answer = answer.error_code(code);
         if reason.challenges() {
-            answer = self.challenge(now, exchange, answer);
+            answer = self.challenge(now, exchange, code, answer);
         }
         if !unknown.is_empty() {
             let list: Vec<u8> = unknown
@@ -117,6 +119,7 @@ impl Server {
         &mut self,
         now: Now,
         exchange: &Exchange,
+        code: ErrorCode,
         mut answer: MessageBuilder,
     ) -> MessageBuilder {
         let realm = self.policy.realms.get(&exchange.realm);
@@ -128,6 +131,12 @@ impl Server {
         if !offer.algorithms.is_empty() {
             let list = password_algorithm::list(offer.algorithms);
             answer = answer.attribute(AttributeType::PASSWORD_ALGORITHMS, &list);
+        }
+        if let Some(oauth) = self.policy.oauth.as_ref()
+            && code == ErrorCode::UNAUTHENTICATED
+        {
+            let name = oauth.server_name(&exchange.realm).as_bytes();
+            answer = answer.attribute(AttributeType::THIRD_PARTY_AUTHORIZATION, name);
         }
         answer
     }

@@ -54,7 +54,7 @@ use crate::demux::Protocol;
 use crate::expiry::ExpiryQueue;
 use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
 use crate::policy::{Claimant, Policy, Quota};
-use crate::stun::{Class, Message, Method};
+use crate::stun::{AttributeType, Class, Message, Method};
 use crate::time::Now;
 use authenticate::Halt;
 use connection::Connection;
@@ -289,17 +289,23 @@ impl Server {
         let identity = match self.authenticate(now, &mut exchange, message) {
             Ok(identity) => identity,
             Err(Halt::Waiting) => return,
-            Err(Halt::Refused(reason)) => return self.refuse(now, &exchange, reason.into()),
+            Err(Halt::Refused(rejection)) => return self.refuse(now, &exchange, rejection),
         };
         exchange.key = Some(identity.key.clone());
-        let done = Rejection::unknown_attributes(message).and_then(|()| match exchange.method {
-            Method::Allocate => self.allocate(now, &exchange, identity, message),
-            Method::Refresh => self.refresh(now, &exchange, &identity, message),
-            Method::CreatePermission => self.create_permission(now, &exchange, &identity, message),
-            Method::ChannelBind => self.channel_bind(now, &exchange, &identity, message),
-            Method::Connect => self.connect(now, &exchange, &identity, message),
-            Method::ConnectionBind => self.connection_bind(now, &exchange, &identity, message),
-            Method::Binding | Method::Send | Method::Data | Method::ConnectionAttempt => Ok(()),
+        let oauth = self.policy.oauth.as_ref();
+        let expected = [oauth.map(|_| AttributeType::ACCESS_TOKEN)];
+        let done = Rejection::unknown_attributes_but(message, &expected).and_then(|()| {
+            match exchange.method {
+                Method::Allocate => self.allocate(now, &exchange, identity, message),
+                Method::Refresh => self.refresh(now, &exchange, &identity, message),
+                Method::CreatePermission => {
+                    self.create_permission(now, &exchange, &identity, message)
+                }
+                Method::ChannelBind => self.channel_bind(now, &exchange, &identity, message),
+                Method::Connect => self.connect(now, &exchange, &identity, message),
+                Method::ConnectionBind => self.connection_bind(now, &exchange, &identity, message),
+                Method::Binding | Method::Send | Method::Data | Method::ConnectionAttempt => Ok(()),
+            }
         });
         if let Err(rejection) = done {
             self.refuse(now, &exchange, rejection);

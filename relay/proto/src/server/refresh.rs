@@ -53,7 +53,11 @@ impl Server {
         if blocked {
             return Err(RefusalReason::UserBlocked.into());
         }
-        allocation.lifetime = granted(asked, &allocation.identity.realm, &self.policy.settings);
+        if identity.token.is_some() {
+            allocation.identity.renew(identity);
+        }
+        let granted = granted(asked, &allocation.identity.realm, &self.policy.settings);
+        allocation.lifetime = allocation.identity.cap(granted, now.unix);
         let expires = now.mono + allocation.lifetime;
         let lifetime = seconds(allocation.lifetime);
         for half in allocation.halves_mut() {

@@ -63,6 +63,10 @@ reasons! {
     NoSuchKey = "no_such_key" => Some(ErrorCode::UNAUTHENTICATED),
     /// The time-limited credential has ended.
     CredentialExpired = "credential_expired" => Some(ErrorCode::UNAUTHENTICATED),
+    /// The access token is none, or not one of that key for this server.
+    TokenRefused = "token_refused" => Some(ErrorCode::UNAUTHENTICATED),
+    /// The access token has ended, or is not good yet.
+    TokenExpired = "token_expired" => Some(ErrorCode::UNAUTHENTICATED),
     /// The user is blocked.
     UserBlocked = "user_blocked" => Some(ErrorCode::FORBIDDEN),
     /// The store did not answer.
@@ -207,6 +211,15 @@ impl Rejection {
     /// listed once (RFC 8489 §6.3.1).
     pub(crate) fn unknown_attributes(message: &Message<'_>) -> Result<(), Self> {
         Self::unknown_attributes_but(message, &[])
+    }
+
+    /// The refusal of one attribute that is not expected here.
+    pub(crate) fn unexpected(attribute: AttributeType) -> Self {
+        Self {
+            reason: RefusalReason::UnknownAttribute,
+            unknown: vec![attribute],
+            peer: None,
+        }
     }
 
     /// As [`Self::unknown_attributes`], where these are understood too.

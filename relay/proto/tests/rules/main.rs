@@ -19,6 +19,7 @@ mod loops;
 mod messages;
 mod mobility;
 mod nat_discovery;
+mod oauth;
 mod password_algorithms;
 mod peers;
 mod permissions;
