@@ -51,7 +51,9 @@ verbs!(
 );
 
 /// What guardrails and the audit know and the console has no form for: it is scripts' work.
-const COMMAND_LINE_ONLY: [&str; 5] = [
+const COMMAND_LINE_ONLY: [&str; 7] = [
+    "oauth_key.put",
+    "oauth_key.delete",
     "realm.delete",
     "token.create",
     "token.delete",

@@ -247,6 +247,16 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Boolean,
         "Accept channel numbers 0x5000 to 0x7FFF, too, which old clients draw; default false",
     ),
+    live(
+        "oauth",
+        Kind::Boolean,
+        "Take access tokens of third parties (RFC 7635); keys: relayctl oauth key; default false",
+    ),
+    live(
+        "server_name",
+        Kind::Text,
+        "Name that access tokens are made for; default: the name of the realm",
+    ),
     key(
         "copy_dscp",
         Kind::Boolean,
@@ -477,7 +487,6 @@ const FROM_COTURN: &[(&str, &str)] = &[
     ("lt_cred_mech", "it is always on: remove the line"),
     ("use_auth_secret", "use secrets in a [[realm]]"),
     ("static_auth_secret", "use secrets in a [[realm]]"),
-    ("server_name", "use default_realm"),
     ("userdb", "use store.turndb"),
     ("redis_userdb", "use store.url = \"redis://host\""),
     ("redis_statsdb", "use store.url = \"redis://host\""),

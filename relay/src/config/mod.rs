@@ -16,6 +16,7 @@ mod layers;
 mod limits;
 mod listener;
 mod nat_discovery;
+mod oauth;
 mod realm;
 mod resolve;
 mod source;
@@ -98,6 +99,8 @@ pub struct Config {
     pub channel_lifetime: Duration,
     /// Datagrams keep their traffic class (DSCP and ECN) from client to peer and back.
     pub copy_dscp: bool,
+    /// Third-party authorization (RFC 7635).
+    pub oauth: OauthConfig,
     /// NAT behaviour discovery (RFC 5780).
     pub nat_discovery: NatDiscoveryConfig,
     /// How long a reserved port is kept (RFC 8656 §7.2: at least 30 s).
@@ -293,6 +296,15 @@ pub struct ConfigUser {
     pub name: String,
     /// The keys, derived from the password if the file gave that.
     pub keys: UserKeys,
+}
+
+/// Third-party authorization (RFC 7635).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OauthConfig {
+    /// Whether access tokens are taken.
+    pub enabled: bool,
+    /// The name that tokens are made for; `None`: the name of the realm.
+    pub server_name: Option<String>,
 }
 
 /// Peer rules of the node.

@@ -20,7 +20,7 @@ use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
     LogFormat, PeerConfig, StoreConfig, allocation, certificates, cluster_key, connections, limits,
-    listener, nat_discovery, realm, store, tcp_relay,
+    listener, nat_discovery, oauth, realm, store, tcp_relay,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -111,6 +111,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         nat_discovery,
         limits: limits::resolve(reader),
         tcp_relay: tcp_relay::resolve(reader),
+        oauth: oauth::resolve(reader),
         log: log(reader),
         state_dir,
         warnings: Vec::new(),

@@ -11,7 +11,7 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 use super::keys::{KEYS, Kind};
 use super::{
     Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, StoreConfig, TlsFiles, limits,
-    listener, nat_discovery, resolve,
+    listener, nat_discovery, oauth, resolve,
 };
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
@@ -164,7 +164,9 @@ fn of_node(config: &Config, key: &str) -> Value {
         "tcp_relay" => json!(config.tcp_relay.enabled),
         "tcp_connect_timeout" => duration(config.tcp_relay.connect_timeout),
         "tcp_bind_timeout" => duration(config.tcp_relay.bind_timeout),
-        _ => nat_discovery::view(&config.nat_discovery, key).unwrap_or(Value::Null),
+        _ => nat_discovery::view(&config.nat_discovery, key)
+            .or_else(|| oauth::view(&config.oauth, key))
+            .unwrap_or(Value::Null),
     }
 }
 

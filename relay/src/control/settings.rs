@@ -93,6 +93,7 @@ impl Settings {
             max_sessions_per_user: loaded.max_sessions_per_user,
             peers: loaded.peers,
             software: loaded.software,
+            oauth: loaded.oauth,
             connections: loaded.connections,
             nonce_lifetime: loaded.nonce_lifetime,
             permission_lifetime: loaded.permission_lifetime,

@@ -29,6 +29,14 @@ pub struct StoredOauthKey {
     pub realm: Option<Realm>,
 }
 
+impl StoredOauthKey {
+    /// When it ends, in Unix seconds; `None`: never.
+    #[must_use]
+    pub fn until(&self) -> Option<u64> {
+        (self.lifetime_secs > 0).then(|| self.since.saturating_add(self.lifetime_secs))
+    }
+}
+
 /// A key's columns or fields, as text.
 #[derive(Clone, Debug)]
 pub(crate) struct CoturnOauthKey {

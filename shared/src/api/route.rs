@@ -88,6 +88,10 @@ pub const ALERT_RULE: &str = "/v1/alerts/rules/{name}";
 pub const REDIRECTS: &str = "/v1/redirects";
 /// `DELETE`.
 pub const REDIRECT: &str = "/v1/redirects/{id}";
+/// `GET`: page of [`OauthKeyView`](super::OauthKeyView).
+pub const OAUTH_KEYS: &str = "/v1/oauth/keys";
+/// `PUT` [`OauthKeyPut`](super::OauthKeyPut), `DELETE`.
+pub const OAUTH_KEY: &str = "/v1/oauth/keys/{kid}";
 /// `GET`: page of [`TokenView`](super::TokenView). `POST` [`TokenCreate`](super::TokenCreate).
 pub const TOKENS: &str = "/v1/tokens";
 /// `DELETE`.
@@ -201,6 +205,12 @@ pub fn alert_rule(name: &str) -> String {
 #[must_use]
 pub fn redirect(id: &str) -> String {
     fill(REDIRECT, &[id])
+}
+
+/// The path of a key of third-party authorization.
+#[must_use]
+pub fn oauth_key(kid: &str) -> String {
+    fill(OAUTH_KEY, &[kid])
 }
 
 /// The path of a token.

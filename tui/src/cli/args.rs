@@ -9,8 +9,8 @@ use shared::filter::{AUDIT_COLUMNS, Column};
 
 use super::output::Format;
 use super::{
-    alert, config, context, credential, event, generate, history, info, job, node, realm, redirect,
-    refusals, secret, session, snapshot, token, user,
+    alert, config, context, credential, event, generate, history, info, job, node, oauth, realm,
+    redirect, refusals, secret, session, snapshot, token, user,
 };
 
 /// Console and command line for clusters of relayd.
@@ -132,6 +132,9 @@ pub enum Command {
     /// Events
     #[command(subcommand)]
     Event(event::EventCommand),
+    /// Third-party authorization
+    #[command(subcommand)]
+    Oauth(oauth::OauthCommand),
     /// Tokens of the admin API
     #[command(subcommand)]
     Token(token::TokenCommand),

@@ -18,6 +18,7 @@ pub mod info;
 pub mod job;
 mod kill;
 pub mod node;
+pub mod oauth;
 pub mod output;
 mod permit;
 pub mod realm;
@@ -202,6 +203,7 @@ async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure
         Command::Realm(command) => Box::pin(realm::run(app, &command)).await,
         Command::Secret(command) => Box::pin(secret::run(app, &command)).await,
         Command::Event(command) => Box::pin(event::run(app, &command)).await,
+        Command::Oauth(command) => Box::pin(oauth::run(app, &command)).await,
         Command::Token(command) => Box::pin(token::run(app, &command)).await,
         Command::Credential(command) => Box::pin(credential::run(app, &command)).await,
         Command::Job(command) => Box::pin(job::run(app, &command)).await,

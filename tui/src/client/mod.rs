@@ -21,9 +21,9 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use shared::api::{
     BlockRequest, BlockView, Credential, EventView, JobView, KillRequest, KillResult, ListQuery,
-    MintRequest, NodeView, Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate,
-    SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated,
-    TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPut,
+    RealmView, RefusalCount, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView,
+    SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm};
 
@@ -139,6 +139,12 @@ pub trait AdminApi: FleetApi {
     /// Refusal counters.
     async fn refusals(&self, query: &ListQuery) -> ClientResult<Page<RefusalCount>>;
 
+    /// Keys of third-party authorization, without their values.
+    async fn oauth_keys(&self) -> ClientResult<Page<OauthKeyView>>;
+    /// Adds or replaces one.
+    async fn put_oauth_key(&self, kid: &str, put: &OauthKeyPut) -> ClientResult<OauthKeyCreated>;
+    /// Removes one.
+    async fn delete_oauth_key(&self, kid: &str, reason: &str) -> ClientResult<()>;
     /// Tokens, without their values.
     async fn tokens(&self) -> ClientResult<Page<TokenView>>;
     /// Creates a token.

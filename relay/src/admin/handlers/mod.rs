@@ -6,6 +6,7 @@ pub(super) mod config;
 pub(super) mod event;
 pub(super) mod history;
 pub(super) mod input;
+pub(super) mod oauth;
 pub(super) mod realm;
 pub(super) mod redirect;
 pub(super) mod session;

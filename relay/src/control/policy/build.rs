@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use shared::Realm;
 use turn_proto::policy::{
-    NatDiscovery, NodeSettings, PeerRules, Policy, RealmPolicy, Redirect, RelayEndpoint, RestSecret,
+    NatDiscovery, NodeSettings, OauthKey, OauthPolicy, PeerRules, Policy, RealmPolicy, Redirect,
+    RelayEndpoint, RestSecret,
 };
 
 use super::{RealmEntry, Sources};
-use crate::config::{Config, NatDiscoveryConfig, PeerConfig};
+use crate::config::{Config, NatDiscoveryConfig, OauthConfig, PeerConfig};
 use crate::control::keys::ClusterKey;
 use crate::control::parts::ControlParts;
 use crate::listener::nat_discovery::others;
+use crate::store::StoredOauthKey;
 
 /// What this node is, which no reload changes.
 #[derive(Debug)]
@@ -80,6 +82,7 @@ pub(super) struct Inputs {
     services: Vec<SocketAddr>,
     relays: Vec<RelayEndpoint>,
     redirects: Vec<Redirect>,
+    oauth: Option<OauthPolicy>,
     nat_discovery: Option<Arc<NatDiscovery>>,
     accepting: bool,
 }
@@ -115,10 +118,32 @@ impl Inputs {
             services,
             relays,
             redirects: sources.redirects.clone(),
+            oauth: oauth(&config.oauth, &sources.oauth_keys),
             nat_discovery: nat_discovery(&config.nat_discovery, own),
             accepting: !sources.refusing,
         }
     }
+}
+
+fn oauth(usage: &OauthConfig, keys: &[StoredOauthKey]) -> Option<OauthPolicy> {
+    let key = |stored: &StoredOauthKey| {
+        let mut key = [0; 32];
+        let len = stored.algorithm.key_len();
+        // The store gives no key that is shorter.
+        key[..len].copy_from_slice(stored.ikm.expose().get(..len)?);
+        let key = OauthKey {
+            algorithm: stored.algorithm,
+            key: key.into(),
+            since: stored.since,
+            until: stored.until(),
+            realm: stored.realm.clone(),
+        };
+        Some((Box::from(stored.kid.as_str()), key))
+    };
+    usage.enabled.then(|| OauthPolicy {
+        server_name: usage.server_name.as_deref().map(Box::from),
+        keys: keys.iter().filter_map(key).collect(),
+    })
 }
 
 fn nat_discovery(usage: &NatDiscoveryConfig, own: &Own) -> Option<Arc<NatDiscovery>> {
@@ -183,6 +208,7 @@ pub(super) fn policy(
         relay_v4: own.relay_v4,
         relay_v6: own.relay_v6,
         redirects: inputs.redirects.clone(),
+        oauth: inputs.oauth.clone(),
         nat_discovery: inputs.nat_discovery.clone(),
         accepting: inputs.accepting && config.is_relay(),
     }

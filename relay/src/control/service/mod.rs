@@ -13,6 +13,7 @@ mod kill;
 pub(super) mod list;
 pub(super) mod metrics;
 mod nodes;
+mod oauth;
 mod realms;
 mod redirects;
 pub(super) mod refusals;

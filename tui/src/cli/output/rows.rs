@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::json;
 use shared::api::{
-    AuditView, BlockView, Credential, EventView, ItemOutcome, JobView, NodeView, Overview,
-    RealmView, RefusalCount, SecretCreated, SecretView, SessionDetail, SessionView, TokenCreated,
-    TokenView, UserView, WhoAmI,
+    AuditView, BlockView, Credential, EventView, ItemOutcome, JobView, NodeView, OauthKeyCreated,
+    OauthKeyView, Overview, RealmView, RefusalCount, SecretCreated, SecretView, SessionDetail,
+    SessionView, TokenCreated, TokenView, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -233,6 +233,22 @@ shows!(RefusalCount, "refusals/1", |row| format!("{}/{}", row.node, row.reason),
     "reason" Table Text row.reason;
     "err" Table Text row.code;
     "count" Table Count row.count;
+});
+
+shows!(OauthKeyView, "oauth-keys/1", |row| row.kid.clone(), {
+    "kid" Table Text row.kid;
+    "algorithm" Table Text row.algorithm;
+    "realm" Table Text row.realm;
+    "since" Table Time row.since_ms;
+    "until" Table Time row.until_ms;
+});
+
+shows!(OauthKeyCreated, "oauth-keys/1", |row| row.view.kid.clone(), {
+    "kid" Table Text row.view.kid;
+    "algorithm" Table Text row.view.algorithm;
+    "realm" Table Text row.view.realm;
+    "until" Table Time row.view.until_ms;
+    "key" Table Text row.key;
 });
 
 shows!(TokenView, "tokens/1", |row| row.id.clone(), {

@@ -5,10 +5,10 @@ use futures_util::stream;
 use serde_json::json;
 use shared::api::{
     ApiError, BlockRequest, BlockView, ChannelView, Credential, ErrorKind, EventView, JobView,
-    KillRequest, KillResult, ListQuery, MintRequest, NodeView, Overview, Page, PermissionView,
-    RateLimits, RealmPut, RealmView, RefusalCount, Role, SecretCreate, SecretCreated, SecretView,
-    SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
-    UserPut, UserView, WhoAmI,
+    KillRequest, KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut,
+    OauthKeyView, Overview, Page, PermissionView, RateLimits, RealmPut, RealmView, RefusalCount,
+    Role, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill,
+    TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
@@ -534,6 +534,42 @@ impl AdminApi for FakeAdmin {
             })
             .collect();
         state.page("refusals/1", &rows, REFUSAL_COLUMNS, query)
+    }
+
+    async fn oauth_keys(&self) -> ClientResult<Page<OauthKeyView>> {
+        let state = self.enter(Role::Admin, "oauth_keys".into())?;
+        Ok(state.whole("oauth-keys/1", state.oauth_keys.clone()))
+    }
+
+    async fn put_oauth_key(&self, kid: &str, put: &OauthKeyPut) -> ClientResult<OauthKeyCreated> {
+        let call = format!(
+            "put_oauth_key {kid} algorithm={} reason={}",
+            put.algorithm, put.reason
+        );
+        let mut state = self.enter(Role::Admin, call)?;
+        let view = OauthKeyView {
+            kid: kid.into(),
+            algorithm: put.algorithm,
+            realm: put.realm.clone(),
+            since_ms: None,
+            until_ms: None,
+        };
+        state.oauth_keys.retain(|key| key.kid != kid);
+        state.oauth_keys.push(view.clone());
+        let key = put.key.is_none().then(|| "ZmFrZQ==".to_owned());
+        Ok(OauthKeyCreated { view, key })
+    }
+
+    async fn delete_oauth_key(&self, kid: &str, reason: &str) -> ClientResult<()> {
+        let call = format!("delete_oauth_key {kid} reason={reason}");
+        let mut state = self.enter(Role::Admin, call)?;
+        let before = state.oauth_keys.len();
+        state.oauth_keys.retain(|key| key.kid != kid);
+        if state.oauth_keys.len() < before {
+            Ok(())
+        } else {
+            Err(not_found("such key"))
+        }
     }
 
     async fn tokens(&self) -> ClientResult<Page<TokenView>> {

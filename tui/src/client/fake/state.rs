@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use shared::api::{
     AlertRules, AlertView, AuditView, BlockView, ConfigOverrides, EventView, ItemOutcome, JobItem,
-    JobState, JobView, ListQuery, MissingNode, NodeView, Page, RealmView, RedirectView,
-    RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
+    JobState, JobView, ListQuery, MissingNode, NodeView, OauthKeyView, Page, RealmView,
+    RedirectView, RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
 };
 use shared::filter::{Column, Direction, Filter, Row, SESSION_COLUMNS, SortSpec};
 
@@ -24,6 +24,7 @@ pub(super) struct State {
     pub(super) secrets: Vec<SecretView>,
     pub(super) blocks: Vec<BlockView>,
     pub(super) tokens: Vec<TokenView>,
+    pub(super) oauth_keys: Vec<OauthKeyView>,
     pub(super) events: Vec<EventView>,
     pub(super) audit: Vec<AuditView>,
     pub(super) jobs: Vec<JobView>,
@@ -52,6 +53,7 @@ impl State {
             secrets: data::secrets(),
             blocks: Vec::new(),
             tokens: Vec::new(),
+            oauth_keys: Vec::new(),
             events: data::events(),
             audit: fleet::audit(),
             jobs: Vec::new(),

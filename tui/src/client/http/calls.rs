@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use reqwest::Method;
 use shared::api::{
     BlockRequest, BlockView, Credential, EventView, JobView, KillRequest, KillResult, ListQuery,
-    MintRequest, NodeView, Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate,
-    SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated,
-    TokenView, UserPatch, UserPut, UserView, WhoAmI, route,
+    MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPut,
+    RealmView, RefusalCount, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView,
+    SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    route,
 };
 use shared::{NodeId, Realm};
 
@@ -191,6 +192,18 @@ impl AdminApi for HttpAdmin {
 
     async fn refusals(&self, query: &ListQuery) -> ClientResult<Page<RefusalCount>> {
         self.list(route::REFUSALS, query).await
+    }
+
+    async fn oauth_keys(&self) -> ClientResult<Page<OauthKeyView>> {
+        self.get(route::OAUTH_KEYS).await
+    }
+
+    async fn put_oauth_key(&self, kid: &str, put: &OauthKeyPut) -> ClientResult<OauthKeyCreated> {
+        self.write(Method::PUT, &route::oauth_key(kid), put).await
+    }
+
+    async fn delete_oauth_key(&self, kid: &str, reason: &str) -> ClientResult<()> {
+        self.delete(&route::oauth_key(kid), reason).await
     }
 
     async fn tokens(&self) -> ClientResult<Page<TokenView>> {
