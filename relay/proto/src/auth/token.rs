@@ -58,6 +58,16 @@ impl MacKey {
         })
     }
 
+    /// The part of it that coturn signs with, client and server alike: of the 20 bytes that an
+    /// HMAC-SHA1 key has in a token the 16 of an MD5 key.
+    #[must_use]
+    pub fn as_coturn_reads_it(&self) -> Option<Self> {
+        (self.len == 20).then(|| Self {
+            bytes: self.bytes.clone(),
+            len: 16,
+        })
+    }
+
     /// The key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

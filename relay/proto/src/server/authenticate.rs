@@ -15,7 +15,7 @@ use crate::auth::credential::{IntegrityKey, UserCredential, userhash};
 use crate::auth::nonce::Offer;
 use crate::auth::parking::{Parking, Userhash, Wanted};
 use crate::auth::rest::{self, RestUsername};
-use crate::auth::token::Token;
+use crate::auth::token::{MacKey, Token};
 use crate::policy::RealmPolicy;
 use crate::stun::integrity::IntegrityKind;
 use crate::stun::{AttributeType, HEADER_LEN, Message, password_algorithm};
@@ -181,9 +181,11 @@ impl Server {
         if span.left(now.unix).is_none() {
             return Err(RefusalReason::TokenExpired.into());
         }
-        if !message.verify_integrity(mac_key.as_bytes()) {
+        let keys = [mac_key.as_coturn_reads_it(), Some(mac_key)];
+        let signs = |key: &MacKey| message.verify_integrity(key.as_bytes());
+        let Some(mac_key) = keys.into_iter().rev().flatten().find(signs) else {
             return Err(RefusalReason::WrongPassword.into());
-        }
+        };
         Ok(Identity {
             realm: Arc::clone(realm),
             // All clients of an authorization server share its kid, which is nobody's name.

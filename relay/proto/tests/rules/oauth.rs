@@ -228,6 +228,23 @@ fn a_token_opens_an_allocation_and_its_key_signs_everything() {
 }
 
 #[test]
+fn the_first_16_bytes_of_a_20_byte_key_sign_as_coturns_client_does() {
+    let mut net = net();
+    let mut holder = Holder::new(&mut net, token(UNIX, 3600));
+    for len in [15, 17, 19] {
+        holder.mac_key = MAC_KEY[..len].to_vec();
+        assert_eq!(holder.allocate(&mut net), 401, "{len}");
+    }
+    holder.mac_key = MAC_KEY[..16].to_vec();
+    assert_eq!(holder.allocate(&mut net), 0);
+    let long = vec![7; 32];
+    let plain = block(&long, UNIX, 3600);
+    holder.token = seal(OauthAlgorithm::A256gcm, SERVER_NAME, &plain);
+    holder.mac_key = long[..16].to_vec();
+    assert_eq!(holder.allocate(&mut net), 401, "of no other key");
+}
+
+#[test]
 fn a_token_for_another_server_key_or_kid_or_a_wrong_signature_is_401() {
     let plain = block(MAC_KEY, UNIX, 3600);
     let good = token(UNIX, 3600);
