@@ -9,4 +9,5 @@ mod families;
 mod mobility;
 mod nat_discovery;
 mod tcp_relaying;
+mod oauth;
 mod uclient;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use kit::client::{ClientError, From, Login};
 use kit::coturn::Peer;
 use kit::node::{Node, NodeOptions, SECRET, rest_login, stored_login, unix_now};
+use relayctl::client::AdminApi;
+use shared::PasswordAlgorithm;
+use shared::api::UserPut;
 
 #[test]
 fn data_flows_both_ways_by_indication_and_by_channel() {
@@ -30,6 +33,56 @@ fn data_flows_both_ways_by_indication_and_by_channel() {
 
     assert_eq!(client.refresh(0).unwrap(), 0);
     assert_eq!(client.refresh(600).unwrap_err().code(), Some(437));
+}
+
+#[test]
+fn a_realm_that_offers_sha256_serves_old_and_new_clients() {
+    let node = Node::start(NodeOptions {
+        end: "password_algorithms = [\"sha-256\", \"md5\"]\n".to_owned(),
+        ..NodeOptions::default()
+    });
+    for login in [stored_login(), rest_login("anna")] {
+        let mut new = node.client(&login);
+        new.speak_rfc8489();
+        new.allocate().unwrap();
+        // Time-limited names cannot be found by their hash: the name itself was asked for.
+        assert_eq!(new.speaks(), (Some(PasswordAlgorithm::Sha256), false));
+        assert_eq!(new.refresh(600).unwrap(), 600);
+        node.client(&login).allocate().unwrap();
+    }
+    let mut wrong = node.client(&Login::new("alice", "looking-glass"));
+    wrong.speak_rfc8489();
+    assert_eq!(wrong.allocate().unwrap_err().code(), Some(401));
+}
+
+#[test]
+fn users_of_the_file_and_of_the_store_log_in_with_a_hash_for_their_name() {
+    let realm = "[[realm]]\nname = \"anon.gov\"\nusername_anonymity = true\n\
+                 password_algorithms = [\"sha-256\", \"md5\"]\n\
+                 users = [{ name = \"alice\", password = \"wonderland\" }]\n";
+    let node = Node::start(NodeOptions {
+        environment: vec![("RELAYD_DEFAULT_REALM".to_owned(), "anon.gov".to_owned())],
+        end: realm.to_owned(),
+        ..NodeOptions::default()
+    });
+    let put = UserPut {
+        password: "sleepy".to_owned(),
+        reason: String::new(),
+    };
+    let (anon, put) = (&"anon.gov".parse().unwrap(), &put);
+    node.admin()
+        .call(|api| async move { api.put_user(anon, "dormouse", put).await })
+        .unwrap();
+    for (name, password) in [("alice", "wonderland"), ("dormouse", "sleepy")] {
+        let mut client = node.client(&Login::new(name, password));
+        client.speak_rfc8489();
+        client.allocate().unwrap();
+        assert_eq!(client.speaks(), (Some(PasswordAlgorithm::Sha256), true));
+        assert_eq!(client.refresh(0).unwrap(), 0);
+    }
+    let mut nobody = node.client(&Login::new("nobody", "sleepy"));
+    nobody.speak_rfc8489();
+    assert_eq!(nobody.allocate().unwrap_err().code(), Some(401));
 }
 
 #[test]

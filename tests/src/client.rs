@@ -5,8 +5,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use turn_proto::auth::credential::LongTermKey;
+use shared::PasswordAlgorithm;
+use turn_proto::auth::credential::{IntegrityKey, userhash};
 use turn_proto::channel_data::{ChannelData, ChannelNumber};
+use turn_proto::stun::integrity::IntegrityKind;
+use turn_proto::stun::password_algorithm;
 use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
 
 /// The first wait for an answer; doubled with each retransmission (RFC 8489 §6.2.1).
@@ -139,7 +142,10 @@ pub struct TurnClient {
     login: Login,
     realm: String,
     nonce: Vec<u8>,
-    key: Option<LongTermKey>,
+    key: Option<IntegrityKey>,
+    rfc8489: bool,
+    /// PASSWORD-ALGORITHMS as it came, and what was chosen of it.
+    chosen: Option<(Vec<u8>, PasswordAlgorithm)>,
     kept: VecDeque<(From, Vec<u8>)>,
     alternate: Option<SocketAddr>,
     retransmissions: u32,
@@ -173,6 +179,8 @@ impl TurnClient {
             realm: String::new(),
             nonce: Vec::new(),
             key: None,
+            rfc8489: false,
+            chosen: None,
             kept: VecDeque::new(),
             alternate: None,
             retransmissions: 0,
@@ -207,6 +215,49 @@ impl TurnClient {
     #[must_use]
     pub fn alternate(&self) -> Option<SocketAddr> {
         self.alternate
+    }
+
+    /// Uses what the server offers of RFC 8489 from its next challenge on: the first password
+    /// algorithm of its list, MESSAGE-INTEGRITY-SHA256, and USERHASH.
+    pub fn speak_rfc8489(&mut self) {
+        self.rfc8489 = true;
+    }
+
+    /// What the client chose of PASSWORD-ALGORITHMS, and whether it sends USERHASH.
+    #[must_use]
+    pub fn speaks(&self) -> (Option<PasswordAlgorithm>, bool) {
+        let chosen = self.chosen.as_ref().map(|(_, chosen)| *chosen);
+        (chosen, self.is_anonymous())
+    }
+
+    /// The second bit of the nonce cookie's features: of the six in its first character.
+    fn is_anonymous(&self) -> bool {
+        let features = self
+            .nonce
+            .strip_prefix(b"obMatJos2")
+            .and_then(<[u8]>::first);
+        self.rfc8489 && matches!(features, Some(b'Q' | b'w'))
+    }
+
+    /// Adds credentials, and signs.
+    fn signed(&self, mut request: MessageBuilder, key: &IntegrityKey) -> MessageBuilder {
+        let name = &self.login.username;
+        request = if self.is_anonymous() {
+            request.attribute(AttributeType::USERHASH, &userhash(name, &self.realm))
+        } else {
+            request.attribute(AttributeType::USERNAME, name.as_bytes())
+        };
+        request = request
+            .attribute(AttributeType::REALM, self.realm.as_bytes())
+            .attribute(AttributeType::NONCE, &self.nonce);
+        let Some((list, chosen)) = &self.chosen else {
+            return request.integrity(key.as_bytes());
+        };
+        let chosen = password_algorithm::entry(*chosen);
+        request
+            .attribute(AttributeType::PASSWORD_ALGORITHMS, list)
+            .attribute(AttributeType::PASSWORD_ALGORITHM, &chosen)
+            .integrity_of(IntegrityKind::Sha256, key.as_bytes())
     }
 
     /// Binding: the server-reflexive address.
@@ -399,11 +450,7 @@ impl TurnClient {
         loop {
             let mut request = fill(MessageBuilder::request(method, fresh_id()));
             if let Some(key) = &self.key {
-                request = request
-                    .attribute(AttributeType::USERNAME, self.login.username.as_bytes())
-                    .attribute(AttributeType::REALM, self.realm.as_bytes())
-                    .attribute(AttributeType::NONCE, &self.nonce)
-                    .integrity(key.as_bytes());
+                request = self.signed(request, key);
             }
             let bytes = self.exchange(&request.finish())?;
             let answer = parse(&bytes)?;
@@ -412,7 +459,10 @@ impl TurnClient {
                     .key
                     .as_ref()
                     .is_some_and(|k| answer.verify_integrity(k.as_bytes()));
-                return if signed {
+                // Of a client that chose an algorithm, SHA-256 alone (RFC 8489 §9.2.4).
+                let kind = self.chosen.as_ref().map(|_| IntegrityKind::Sha256);
+                let fits = kind.is_none_or(|kind| answer.integrity_kind() == Some(kind));
+                return if signed && fits {
                     Ok(bytes)
                 } else {
                     Err(ClientError::Unsigned)
@@ -423,7 +473,7 @@ impl TurnClient {
                 .ok_or(ClientError::Incomplete("ERROR-CODE"))?
                 .get();
             if code == 300 {
-                let signed = |key: &LongTermKey| answer.verify_integrity(key.as_bytes());
+                let signed = |key: &IntegrityKey| answer.verify_integrity(key.as_bytes());
                 if !self.key.as_ref().is_some_and(signed) {
                     return Err(ClientError::Unsigned);
                 }
@@ -446,8 +496,16 @@ impl TurnClient {
         self.nonce = nonce.ok_or(ClientError::Incomplete("NONCE"))?.to_vec();
         let realm = realm.ok_or(ClientError::Incomplete("REALM"))?;
         self.realm = String::from_utf8_lossy(realm).into_owned();
+        let list = answer.attribute(AttributeType::PASSWORD_ALGORITHMS);
+        self.chosen = list.filter(|_| self.rfc8489).and_then(|list| {
+            let first = password_algorithm::read_list(list).next()?;
+            Some((list.to_vec(), first))
+        });
+        let chosen = self.chosen.as_ref().map(|(_, chosen)| *chosen);
+        let algorithm = chosen.unwrap_or(PasswordAlgorithm::Md5);
         let Login { username, password } = &self.login;
-        self.key = Some(LongTermKey::derive(username, &self.realm, password));
+        let key = IntegrityKey::derive(algorithm, username, &self.realm, password);
+        self.key = Some(key);
         Ok(())
     }
 

@@ -195,6 +195,7 @@ impl Server {
             credential_expiry: Some(span.end()),
             key: IntegrityKey::Token(mac_key),
             token: Some(span),
+            max_rate_bps: None,
             max_sessions: None,
         })
     }
