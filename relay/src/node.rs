@@ -16,7 +16,7 @@ use turn_proto::ServerConfig;
 use crate::config::{Args, Config, ListenerConfig, RedisConfig, StoreConfig, cluster_key};
 use crate::control::{
     ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, RunningWorkers, Service,
-    WorkerSide, at_start, prepare,
+    WatchedCertificates, WorkerSide, at_start, prepare,
 };
 use crate::listener::{ListenerGroup, Listening, nat_discovery};
 use crate::store::Store;
@@ -93,6 +93,7 @@ impl Node {
         let pool = Arc::new(pool);
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();
         let session_base = random_base()?;
+        let listening = Arc::new(Listening::new(&config).context("tls.certificate")?);
         let prepared = prepare(ControlParts {
             config: Arc::clone(&config),
             node: id.clone(),
@@ -103,10 +104,12 @@ impl Node {
             listener_realms: listener_realms(&groups),
             relays: pool.addresses().to_vec(),
             services: services(&config, &servers).await,
+            certificates: certificates(&listening, &servers),
             log,
         })
         .await;
-        let (side, threads) = start_workers(&config, session_base, &prepared, groups, pool)?;
+        let (side, threads) =
+            start_workers(&config, session_base, &prepared, groups, pool, listening)?;
         let cancel = CancellationToken::new();
         let control = prepared.run(side, cancel.clone());
         let metrics = servers.metrics_address();
@@ -199,6 +202,21 @@ impl Servers {
         }
         tasks
     }
+}
+
+/// What is read again when its files change.
+fn certificates(listening: &Listening, servers: &Servers) -> Vec<WatchedCertificates> {
+    let clients = listening.tls.certificates().map(Arc::clone);
+    [("tls", clients), ("admin", servers.admin.certificates())]
+        .into_iter()
+        .filter_map(|(purpose, certificates)| {
+            let certificates = certificates?;
+            Some(WatchedCertificates {
+                purpose,
+                certificates,
+            })
+        })
+        .collect()
 }
 
 fn prepare_state_dir(config: &Config) -> anyhow::Result<()> {
@@ -428,6 +446,7 @@ fn start_workers(
     prepared: &Prepared,
     groups: Vec<Group>,
     ports: Arc<PortPool>,
+    listening: Arc<Listening>,
 ) -> anyhow::Result<(WorkerSide, Option<WorkerThreads>)> {
     if !config.is_relay() {
         // Nothing ever sends: the channel is closed from the start.
@@ -440,8 +459,6 @@ fn start_workers(
             None,
         ));
     }
-    let listening = Listening::new(config).context("tls.certificate")?;
-    let listening = Arc::new(listening);
     let setup = WorkerSetup {
         server: config.limits.apply_at_start(ServerConfig {
             session_base,
@@ -464,7 +481,8 @@ fn start_workers(
 }
 
 /// Runs the node of `config` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP loads
-/// the configuration again as `args` say and applies what can change while serving.
+/// the configuration again as `args` say and applies what can change while serving; SIGUSR2, as
+/// coturn's, reads certificates alone.
 ///
 /// # Errors
 /// Whatever keeps the node from starting.
@@ -487,12 +505,14 @@ async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Res
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut certificates = signal(SignalKind::user_defined2())?;
     let node = Box::pin(Node::start_with_log(config, None, Some(log.level()))).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reload(&node, args).await,
+            _ = certificates.recv() => node.service().reload_certificates(),
         }
     }
     tracing::info!("Stopping; a second signal ends the node at once.");
@@ -506,6 +526,7 @@ async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Res
 /// An invalid configuration changes nothing and is reported in full. What waits for a restart is told
 /// at every reload until the layers say again what the node was started with.
 async fn reload(node: &Node, args: &Args) {
+    node.service().reload_certificates();
     let reloaded = match Config::load(args) {
         Ok(config) => {
             for warning in &config.warnings {

@@ -44,7 +44,7 @@ const fn key(name: &'static str, kind: Kind, help: &'static str, example: &'stat
     }
 }
 
-const KEYS: [Key; 17] = [
+const KEYS: [Key; 18] = [
     key(
         "max_sessions",
         Kind::Limit,
@@ -122,6 +122,12 @@ const KEYS: [Key; 17] = [
         Kind::Texts,
         "Web origins whose clients authenticate in this realm",
         "[\"https://app.example.org\"]",
+    ),
+    key(
+        "server_names",
+        Kind::Texts,
+        "Host names that TLS and DTLS clients of this realm ask for (SNI)",
+        "[\"turn.example.org\"]",
     ),
     key(
         "rest_separator",

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dimpl::DtlsCertificate;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -10,12 +10,14 @@ use rustls::sign::CertifiedKey;
 use super::pair::Stamp;
 use super::{CertificateError, KeyKind, Pair};
 use crate::config::TlsFiles;
+use crate::dtls::Shown;
 
 /// One or more pairs, of different kinds of keys, for one purpose.
 #[derive(Debug)]
 pub struct Certificates {
     files: Vec<TlsFiles>,
     pairs: ArcSwap<Vec<Pair>>,
+    dtls: Shown,
     last: Mutex<Last>,
 }
 
@@ -58,6 +60,7 @@ impl Certificates {
         let pairs = read(&files)?;
         Ok(Self {
             files,
+            dtls: Arc::new(ArcSwapOption::new(for_dtls(&pairs))),
             pairs: ArcSwap::from_pointee(pairs),
             last: Mutex::new(Last {
                 stamps,
@@ -92,6 +95,7 @@ impl Certificates {
         if ends(&pairs) == ends(&before) {
             return Reload::Same;
         }
+        self.dtls.store(for_dtls(&pairs));
         self.pairs.store(Arc::new(pairs));
         Reload::Exchanged
     }
@@ -116,11 +120,10 @@ impl Certificates {
         .collect()
     }
 
-    /// The certificate for DTLS; `None` where no key can sign there.
+    /// The certificate for DTLS, as long as some key can sign there.
     #[must_use]
-    pub fn dtls(&self) -> Option<Arc<DtlsCertificate>> {
-        let pairs = self.pairs.load();
-        pairs.iter().find_map(|pair| pair.dtls.clone())
+    pub fn dtls(&self) -> Shown {
+        Arc::clone(&self.dtls)
     }
 }
 
@@ -137,6 +140,10 @@ impl ResolvesServerCert for Certificates {
         let best = best.or_else(|| fitting().next())?;
         Some(Arc::clone(&best.certified))
     }
+}
+
+fn for_dtls(pairs: &[Pair]) -> Option<Arc<DtlsCertificate>> {
+    pairs.iter().find_map(|pair| pair.dtls.clone())
 }
 
 fn read(files: &[TlsFiles]) -> Result<Vec<Pair>, CertificateError> {

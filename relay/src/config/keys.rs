@@ -193,6 +193,11 @@ pub(super) const KEYS: &[Key] = &[
         "Realm of listeners that name none",
     ),
     live(
+        "origin_realms",
+        Kind::Boolean,
+        "Choose realms by the ORIGIN of requests too, as browsers sent it once; default false",
+    ),
+    live(
         "max_sessions_per_user",
         Kind::Integer,
         "Sessions per user in realms of the file that set none",
@@ -449,6 +454,7 @@ pub(super) const REALM_KEYS: &[&str] = &[
     "allowed_peers",
     "denied_peers",
     "origins",
+    "server_names",
     "rest_separator",
     "password_algorithms",
     "username_anonymity",

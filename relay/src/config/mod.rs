@@ -87,6 +87,8 @@ pub struct Config {
     pub realms: Vec<ConfigRealm>,
     /// Sessions per user in realms of the file that set none.
     pub max_sessions_per_user: Option<u32>,
+    /// Whether the ORIGIN of a request chooses its realm where neither listener nor server name does.
+    pub origin_realms: bool,
     /// Peer rules of the node, judged besides those of the realm.
     pub peers: PeerConfig,
     /// The SOFTWARE attribute (RFC 8489 §14.14); `None`: not sent.

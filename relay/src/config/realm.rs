@@ -49,7 +49,7 @@ struct Section<'r, 'a> {
 /// Reads all `[[realm]]` tables; `default` holds what applies where a realm says nothing.
 pub(super) fn resolve(reader: &mut Reader<'_>, default: &RealmDocument) -> Vec<ConfigRealm> {
     let mut seen: HashSet<Realm> = HashSet::new();
-    let mut owners: BTreeMap<String, Realm> = BTreeMap::new();
+    let mut owners: BTreeMap<(&str, String), Realm> = BTreeMap::new();
     let mut realms = Vec::new();
     for item in reader.take_realms() {
         let Value::Table(table) = item.value else {
@@ -73,13 +73,14 @@ pub(super) fn resolve(reader: &mut Reader<'_>, default: &RealmDocument) -> Vec<C
             let problem = format!("{} appears twice", realm.name);
             reader.error(&name_origin, "realm.name", problem, "join the two tables");
         }
-        for origin in realm.document.whole_origins() {
-            if let Some(other) = owners.insert(origin.clone(), realm.name.clone())
+        for (field, value) in realm.document.claims() {
+            if let Some(other) = owners.insert((field, value.clone()), realm.name.clone())
                 && other != realm.name
             {
-                let problem = format!("{origin} belongs to the realm {other} already");
+                let problem = format!("{value} belongs to the realm {other} already");
                 let remedy = "leave it in one of the two realms";
-                reader.error(&name_origin, "realm.origins", problem, remedy);
+                let key = format!("realm.{field}");
+                reader.error(&name_origin, &key, problem, remedy);
             }
         }
         realms.push(realm);
@@ -164,6 +165,7 @@ impl Section<'_, '_> {
             allowed_peers: self.ranges("allowed_peers"),
             denied_peers: self.ranges("denied_peers"),
             origins: self.origins(),
+            server_names: self.server_names(),
             rest_separator: self.separator().unwrap_or(default.rest_separator),
             password_algorithms: self.password_algorithms(),
             username_anonymity: self.flag("username_anonymity"),
@@ -240,6 +242,24 @@ impl Section<'_, '_> {
         items
             .iter()
             .filter_map(|item| self.reader.entry(&key, item, RANGE))
+            .collect()
+    }
+
+    fn server_names(&mut self) -> Vec<String> {
+        let Some(item) = self.table.get("server_names").cloned() else {
+            return Vec::new();
+        };
+        let items = match item.value {
+            Value::List(items) => items,
+            _ => vec![item],
+        };
+        let form = "a host name, as in \"turn.example.org\"";
+        items
+            .iter()
+            .filter_map(|item| {
+                self.reader
+                    .entry::<String>("realm.server_names", item, form)
+            })
             .collect()
     }
 

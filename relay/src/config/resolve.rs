@@ -97,6 +97,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         default_realm,
         realms,
         max_sessions_per_user,
+        origin_realms: reader.boolean("origin_realms").unwrap_or(false),
         peers: PeerConfig {
             allowed: reader.parsed_list("peers.allowed", RANGE),
             denied: reader.parsed_list("peers.denied", RANGE),

@@ -147,6 +147,7 @@ fn of_node(config: &Config, key: &str) -> Value {
         }
         "default_realm" => json!(config.default_realm),
         "max_sessions_per_user" => json!(config.max_sessions_per_user),
+        "origin_realms" => json!(config.origin_realms),
         "software" => json!(config.software),
         "nonce_lifetime" => duration(config.nonce_lifetime),
         "permission_lifetime" => duration(config.permission_lifetime),

@@ -71,6 +71,8 @@ pub(super) struct Hub {
     pub quota: Arc<NodeQuota>,
     /// The workers.
     pub workers: Arc<dyn Workers>,
+    /// Certificates shall be read again at once.
+    pub reload_certificates: Notify,
     /// Look-ups.
     pub credentials: Credentials,
     /// Limits of users that running sessions have to follow.
@@ -151,6 +153,7 @@ impl Hub {
             tail: LiveTail::default(),
             health: StoreHealth::new(!store_answered, started.unix_ms),
             policy_stale: Notify::new(),
+            reload_certificates: Notify::new(),
             epoch: AtomicU64::new(0),
             cancel,
             books: Mutex::new(Directory::new(

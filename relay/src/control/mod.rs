@@ -6,6 +6,7 @@
 //! [`Service`].
 
 mod alerts;
+mod certificates;
 mod clock;
 mod cluster;
 mod credentials;
@@ -39,6 +40,7 @@ mod workers;
 #[cfg(test)]
 mod testing;
 
+pub use certificates::WatchedCertificates;
 pub use keys::ClusterKey;
 pub use parts::{ControlHandle, ControlParts, Prepared, WorkerSide, prepare};
 pub use quota::NodeQuota;

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use turn_proto::policy::Policy;
 
 use crate::config::Config;
+use crate::control::certificates::WatchedCertificates;
 use crate::control::clock::Moment;
 use crate::control::hub::{Hub, HubParts};
 use crate::control::keys::ClusterKey;
@@ -19,8 +20,8 @@ use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
 use crate::control::{
-    alerts, cluster, credentials, documents, history, mirror, pump, recorder, redirects, service,
-    settings, tokens, user_limits,
+    alerts, certificates, cluster, credentials, documents, history, mirror, pump, recorder,
+    redirects, service, settings, tokens, user_limits,
 };
 use crate::store::Store;
 use crate::telemetry::log::LogLevel;
@@ -54,6 +55,8 @@ pub struct ControlParts {
     /// Admin, metrics and store endpoints: no peer may be one of them. Listeners are added by
     /// the control plane.
     pub services: Vec<SocketAddr>,
+    /// Certificates of listeners, to be read again when they change.
+    pub certificates: Vec<WatchedCertificates>,
     /// The level of the process's log, if this node may change it.
     pub log: Option<LogLevel>,
 }
@@ -148,6 +151,7 @@ impl Prepared {
         tasks.spawn(settings::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.spawn(user_limits::keep_current(Arc::clone(&hub)));
+        tasks.spawn(certificates::watch(Arc::clone(&hub)));
         tasks.close();
         ControlHandle { hub, tasks }
     }

@@ -91,6 +91,7 @@ impl Settings {
             realms: loaded.realms,
             default_realm: loaded.default_realm,
             max_sessions_per_user: loaded.max_sessions_per_user,
+            origin_realms: loaded.origin_realms,
             peers: loaded.peers,
             software: loaded.software,
             oauth: loaded.oauth,

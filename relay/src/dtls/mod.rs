@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dimpl::{Config, DtlsCertificate};
 use turn_proto::five_tuple::FiveTuple;
 
@@ -55,17 +55,20 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct Settings {
     engine: Arc<Config>,
-    certificate: Option<Arc<DtlsCertificate>>,
+    certificate: Shown,
     limits: Limits,
 }
 
+/// The certificate in force, which may change; clients are refused while there is none.
+pub type Shown = Arc<ArcSwapOption<DtlsCertificate>>;
+
 impl Settings {
-    /// Settings with this certificate; clients are refused where there is none.
+    /// Settings with this certificate.
     ///
     /// # Panics
     /// When the crypto provider fails its own test: nothing can be encrypted then.
     #[must_use]
-    pub fn new(certificate: Option<Arc<DtlsCertificate>>, limits: Limits) -> Self {
+    pub fn new(certificate: Shown, limits: Limits) -> Self {
         let engine = Config::builder()
             .mtu(MTU)
             .require_client_certificate(false)
@@ -255,7 +258,8 @@ impl Associations {
         }
         self.scratch.clear();
         let settings = self.settings.load_full();
-        let Some(certificate) = settings.certificate.as_deref() else {
+        let certificate = settings.certificate.load();
+        let Some(certificate) = certificate.as_deref() else {
             write_alert(Alert::HandshakeFailure, &mut self.scratch);
             return self.answer(key, datagram);
         };

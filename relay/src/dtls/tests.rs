@@ -54,7 +54,7 @@ struct Client {
 impl World {
     fn new() -> Self {
         let now = Instant::now();
-        let settings = Settings::new(Some(certificate()), LIMITS);
+        let settings = Settings::new(Arc::new(ArcSwapOption::new(Some(certificate()))), LIMITS);
         Self {
             associations: Associations::new(
                 Arc::new(ArcSwap::from_pointee(settings)),
@@ -383,10 +383,7 @@ fn forged_datagrams_do_not_end_an_association() {
 #[test]
 fn without_a_certificate_clients_are_told() {
     let mut world = World::new();
-    world
-        .associations
-        .settings
-        .store(Arc::new(Settings::new(None, LIMITS)));
+    world.associations.settings.load().certificate.store(None);
     let hello = Client::new(Version::Dtls12, 1000, world.now)
         .poll()
         .remove(0);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use turn_proto::framing::MAX_FRAME;
 
-use crate::certificate::{CertificateError, Reload};
+use crate::certificate::CertificateError;
 use crate::config::{Config, ConnectionLimits};
 use crate::dtls::{self, SharedSettings};
 use crate::udp::sys;
@@ -93,19 +93,6 @@ impl Listening {
         Arc::clone(&self.dtls)
     }
 
-    /// Reads the certificates again, if their files changed or `always`; `unix` is the time.
-    pub fn reload_certificates(&self, always: bool, unix: u64) -> Reload {
-        let Some(certificates) = self.tls.certificates() else {
-            return Reload::Same;
-        };
-        let reload = certificates.reload(always, unix);
-        if reload == Reload::Exchanged {
-            let dtls = dtls_settings(&self.tls, &self.limits.load());
-            self.dtls.store(Arc::new(dtls));
-        }
-        reload
-    }
-
     /// Connections that the node may have at once.
     fn most_connections(&self) -> usize {
         self.limits.load().max.min(self.affordable)
@@ -113,14 +100,14 @@ impl Listening {
 }
 
 fn dtls_settings(tls: &TlsContext, limits: &ConnectionLimits) -> dtls::Settings {
-    let certificate = tls.certificates().and_then(|found| found.dtls());
+    let certificate = tls.certificates().map(|found| found.dtls());
     let limits = dtls::Limits {
         handshake: limits.handshake_timeout,
         idle: limits.max_allocate_timeout,
         max: limits.max,
         max_half_open_per_source: dtls::MAX_HALF_OPEN_PER_SOURCE.min(limits.max_per_source),
     };
-    dtls::Settings::new(certificate, limits)
+    dtls::Settings::new(certificate.unwrap_or_default(), limits)
 }
 
 /// Each session over TCP takes two descriptors, and those over UDP, the store and the API must not

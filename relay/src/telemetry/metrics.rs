@@ -22,7 +22,34 @@ pub(super) fn text(view: &MetricsView) -> String {
     realms(&mut page, view);
     refusals(&mut page, view);
     alerts(&mut page, view);
+    certificates(&mut page, view);
     page.0
+}
+
+fn certificates(page: &mut Page, view: &MetricsView) {
+    if view.certificates.is_empty() {
+        return;
+    }
+    let help = "The last second of a certificate's life, Unix time.";
+    page.family("relayd_certificate_not_after_seconds", "gauge", help);
+    for certificate in &view.certificates {
+        let labels = [
+            ("purpose", certificate.purpose.as_str()),
+            ("key", certificate.key.as_str()),
+        ];
+        let end = certificate.not_after_ms / 1000;
+        page.sample("relayd_certificate_not_after_seconds", &labels, end);
+    }
+    let help = "1 while the files of a certificate are not the ones in force.";
+    page.family("relayd_certificate_refused", "gauge", help);
+    for certificate in &view.certificates {
+        let labels = [
+            ("purpose", certificate.purpose.as_str()),
+            ("key", certificate.key.as_str()),
+        ];
+        let refused = u8::from(certificate.problem.is_some());
+        page.sample("relayd_certificate_refused", &labels, refused);
+    }
 }
 
 fn alerts(page: &mut Page, view: &MetricsView) {

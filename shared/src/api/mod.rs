@@ -37,6 +37,7 @@ pub use history::{HistorySample, HistoryView};
 pub use job::{ItemOutcome, JobItem, JobState, JobView};
 pub use node::{Capacity, NodeRole, NodeState, NodeView, Overview, StoreState};
 pub use oauth::{OauthKeyCreated, OauthKeyPut, OauthKeyView};
+pub use node::{Capacity, CertificateView, NodeRole, NodeState, NodeView, Overview, StoreState};
 pub use page::{ListQuery, MissingNode, Page, Scope};
 pub use realm::{RealmDocument, RealmPreview, RealmPut, RealmView};
 pub use redirect::{RedirectCreate, RedirectHealth, RedirectView};

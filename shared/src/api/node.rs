@@ -91,6 +91,25 @@ pub struct NodeView {
     /// Worst packet loss in its own queues: events dropped between workers and control.
     #[serde(default)]
     pub control_overflows: u64,
+    /// Certificates of its listeners.
+    #[serde(default)]
+    pub certificates: Vec<CertificateView>,
+}
+
+/// A certificate that a node shows to clients of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// `tls` for TURN clients (TLS and DTLS), `admin` for the admin API.
+    pub purpose: String,
+    /// The file of its chain.
+    pub file: String,
+    /// What its key signs with: `ECDSA`, `RSA` or `EdDSA`.
+    pub key: String,
+    /// When its life ends.
+    pub not_after_ms: u64,
+    /// Why the files that are there now are not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What a node does.

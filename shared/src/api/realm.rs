@@ -48,6 +48,10 @@ pub struct RealmDocument {
     /// origin belongs to one realm. coturn: `turn_origin_to_realm`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
+    /// Host names that TLS and DTLS clients of this realm ask for (SNI), in lower case, compared as a
+    /// whole; a name belongs to one realm.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub server_names: Vec<String>,
     /// Separates expiry and user in time-limited usernames (TURN REST); one character.
     pub rest_separator: char,
     /// What clients may make their key with, in order of preference (PASSWORD-ALGORITHMS, RFC 8489
@@ -75,6 +79,8 @@ impl RealmDocument {
     pub const MIN_RATE_BPS: u64 = 8000;
     /// The most origins.
     pub const MAX_ORIGINS: usize = 64;
+    /// The most server names.
+    pub const MAX_SERVER_NAMES: usize = 64;
 
     /// Checks what serde cannot: ranges of lifetimes, limits and the separator.
     ///
@@ -123,9 +129,8 @@ impl RealmDocument {
                     .to_owned(),
             );
         }
-        if let Some(error) = self.origin_error() {
-            errors.push(error);
-        }
+        errors.extend(self.origin_error());
+        errors.extend(self.server_name_error());
         if self.rest_separator.is_alphanumeric() || self.rest_separator.is_control() {
             errors.push("rest_separator: one punctuation character, usually ':'".to_owned());
         }
@@ -151,6 +156,30 @@ impl RealmDocument {
         origins.filter_map(|text| Some(text.parse::<WebOrigin>().ok()?.with_port()))
     }
 
+    /// What only one realm may have: the field and the value, as values are compared.
+    pub fn claims(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let names = self.server_names.iter().cloned();
+        let origins = self.whole_origins().map(|origin| ("origins", origin));
+        origins.chain(names.map(|name| ("server_names", name)))
+    }
+
+    fn server_name_error(&self) -> Option<String> {
+        if self.server_names.len() > Self::MAX_SERVER_NAMES {
+            return Some(format!("server_names: at most {}", Self::MAX_SERVER_NAMES));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for name in &self.server_names {
+            if !is_host_name(name) {
+                let form = "each a host name in lower case, as in turn.example.org";
+                return Some(format!("server_names: {form}"));
+            }
+            if !seen.insert(name) {
+                return Some(format!("server_names: each once; {name} is there twice"));
+            }
+        }
+        None
+    }
+
     fn origin_error(&self) -> Option<String> {
         if self.origins.len() > Self::MAX_ORIGINS {
             return Some(format!("origins: at most {}", Self::MAX_ORIGINS));
@@ -169,6 +198,19 @@ impl RealmDocument {
     }
 }
 
+/// Whether a text is a host name as clients send it (RFC 6066 §3): no address, no final dot, no
+/// upper case.
+#[must_use]
+pub fn is_host_name(text: &str) -> bool {
+    let letter = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    let label = |label: &str| {
+        let whole = !label.is_empty() && label.len() <= 63 && label.bytes().all(letter);
+        whole && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let is_address = text.parse::<std::net::IpAddr>().is_ok();
+    !is_address && text.len() <= 253 && text.split('.').all(label)
+}
+
 impl Default for RealmDocument {
     fn default() -> Self {
         Self {
@@ -185,6 +227,7 @@ impl Default for RealmDocument {
             allowed_peers: Vec::new(),
             denied_peers: Vec::new(),
             origins: Vec::new(),
+            server_names: Vec::new(),
             rest_separator: ':',
             password_algorithms: Vec::new(),
             username_anonymity: false,
@@ -293,6 +336,34 @@ mod tests {
             );
         }
         let many: Vec<_> = (0..65).map(|n| format!("https://a{n}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        assert!(with(&many[..64]).validate().is_ok());
+        assert!(with(&many).validate().is_err());
+    }
+
+    #[test]
+    fn server_names_are_host_names_in_lower_case_and_each_there_once() {
+        let with = |names: &[&str]| RealmDocument {
+            server_names: names.iter().map(|&n| n.to_owned()).collect(),
+            ..RealmDocument::default()
+        };
+        assert!(with(&["turn.example.org", "localhost"]).validate().is_ok());
+        for bad in [
+            &["Turn.example.org"][..],
+            &["turn.example.org."],
+            &["192.0.2.1"],
+            &["*.example.org"],
+            &["-a.example"],
+            &[""],
+            &["a.example", "a.example"],
+        ] {
+            let errors = with(bad).validate().unwrap_err();
+            assert!(
+                errors[0].starts_with("server_names: "),
+                "{bad:?} {errors:?}"
+            );
+        }
+        let many: Vec<_> = (0..65).map(|n| format!("a{n}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         assert!(with(&many[..64]).validate().is_ok());
         assert!(with(&many).validate().is_err());

@@ -118,6 +118,7 @@ impl FakeCluster {
                 external: address.into(),
             }],
             services: Vec::new(),
+            certificates: Vec::new(),
             log: None,
         };
         let prepared = prepare(parts).await;

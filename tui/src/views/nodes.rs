@@ -283,7 +283,7 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
         event_panel(model, canvas, events, &title, |e| e.node == node.id);
         rest = facts;
     }
-    let lines = facts(node);
+    let lines = facts(node, model.now_ms);
     if rest.width < layout::SIDE_BY_SIDE || panel.height == layout::NODE_ROWS {
         let inner = canvas.panel(rest, node.id.as_str());
         for (y, line) in (inner.y..inner.bottom()).zip(&lines) {
@@ -299,7 +299,7 @@ pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     settings(model, canvas, right, node);
 }
 
-fn facts(node: &NodeView) -> [String; 6] {
+fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
     let addresses: Vec<String> = node.listeners.iter().map(ToString::to_string).collect();
     let capacity = &node.capacity;
     let refusals: Vec<String> = node
@@ -338,12 +338,33 @@ fn facts(node: &NodeView) -> [String; 6] {
             }
         ),
         format!(
-            "labels   {}   store {}{}",
+            "labels   {}   store {}{}{}",
             labels(node),
             node.store.kind,
-            if node.store.connected { "" } else { " LOST" }
+            if node.store.connected { "" } else { " LOST" },
+            certificates(node, now_ms)
         ),
     ]
+}
+
+/// The certificates, by what is left of their lives; nothing where there are none.
+fn certificates(node: &NodeView, now_ms: u64) -> String {
+    let mut text = String::new();
+    for certificate in &node.certificates {
+        let left = certificate.not_after_ms.saturating_sub(now_ms);
+        let left = if left == 0 {
+            "EXPIRED".to_owned()
+        } else {
+            age(Duration::from_millis(left))
+        };
+        let refused = certificate
+            .problem
+            .as_ref()
+            .map_or("", |_| ", new one REFUSED");
+        let (purpose, key) = (&certificate.purpose, &certificate.key);
+        text += &format!("   {purpose} certificate {key} {left}{refused}");
+    }
+    text
 }
 
 /// The settings that apply at once, the ones that are not at their default first.

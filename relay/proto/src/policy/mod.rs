@@ -37,6 +37,9 @@ pub struct Policy {
     /// Realms by the server name that a TLS or DTLS client asks for (SNI), in lower case; only for
     /// listeners without a realm of their own.
     pub server_names: HashMap<Box<str>, Realm>,
+    /// Realms by web origin, the port of its scheme spelt out; only for clients that neither their
+    /// listener nor a server name gives a realm. Empty: ORIGIN is ignored.
+    pub origins: HashMap<Box<str>, Realm>,
     /// All realms.
     pub realms: BTreeMap<Realm, Arc<RealmPolicy>>,
     /// Which peers may be talked to, on this node, before realm rules.
@@ -74,6 +77,7 @@ impl Policy {
             default_realm: realms.first().expect("a policy has a realm").name.clone(),
             listener_realms: HashMap::new(),
             server_names: HashMap::new(),
+            origins: HashMap::new(),
             realms: realms
                 .into_iter()
                 .map(|realm| (realm.name.clone(), Arc::new(realm)))

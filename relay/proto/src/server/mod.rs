@@ -1,6 +1,7 @@
 //! The TURN server as a state machine. One file per STUN method.
 
 mod allocate;
+mod arrival;
 mod authenticate;
 mod binding;
 mod channel_bind;
@@ -313,17 +314,7 @@ impl Server {
     }
 
     fn exchange(&self, tuple: FiveTuple, message: &Message<'_>) -> Exchange {
-        Exchange::new(tuple, message, self.arrival_realm(&tuple).clone())
-    }
-
-    /// The realm of a client before any name is known: by its listener, else by the server name of
-    /// its handshake, else the default one.
-    fn arrival_realm(&self, tuple: &FiveTuple) -> &Realm {
-        let by_name = || self.connections.get(tuple)?.realm.as_ref();
-        let by_listener = self.policy.listener_realms.get(&tuple.server);
-        by_listener
-            .or_else(by_name)
-            .unwrap_or(&self.policy.default_realm)
+        Exchange::new(tuple, message, self.arrival_realm(&tuple, message).clone())
     }
 
     /// The allocation of the 5-tuple, if it belongs to whoever asks: 437 and 441 (RFC 8656 §5).

@@ -4,6 +4,7 @@
 
 mod allocating;
 mod amplification;
+mod arrival;
 mod authentication;
 mod channels;
 mod churn;

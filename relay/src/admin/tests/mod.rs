@@ -62,6 +62,7 @@ impl Gateway {
             listener_realms: HashMap::new(),
             relays: Vec::new(),
             services: Vec::new(),
+            certificates: Vec::new(),
             log: None,
         })
         .await;

@@ -11,6 +11,7 @@ use turn_proto::policy::RelayEndpoint;
 use turn_proto::server::RefusalReason;
 
 use super::registry::{Transition, show_relay};
+use crate::control::certificates;
 use crate::control::clock::Moment;
 use crate::control::hub::Hub;
 use crate::control::process::{ProcessMeter, ProcessUsage};
@@ -263,6 +264,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         connections: connections.tcp + connections.tls + connections.pending,
         connections_closed: closed.map(|(why, n)| (why.to_owned(), n)).collect(),
         control_overflows: hub.workers.overflows(),
+        certificates: certificates::views(hub),
     }
 }
 

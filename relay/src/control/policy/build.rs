@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::Realm;
+use shared::api::RealmDocument;
 use turn_proto::policy::{
     NatDiscovery, NodeSettings, OauthKey, OauthPolicy, PeerRules, Policy, RealmPolicy, Redirect,
     RelayEndpoint, RestSecret,
@@ -84,6 +85,7 @@ pub(super) struct Inputs {
     redirects: Vec<Redirect>,
     oauth: Option<OauthPolicy>,
     nat_discovery: Option<Arc<NatDiscovery>>,
+    origin_realms: bool,
     accepting: bool,
 }
 
@@ -120,6 +122,7 @@ impl Inputs {
             redirects: sources.redirects.clone(),
             oauth: oauth(&config.oauth, &sources.oauth_keys),
             nat_discovery: nat_discovery(&config.nat_discovery, own),
+            origin_realms: config.origin_realms,
             accepting: !sources.refusing,
         }
     }
@@ -179,7 +182,7 @@ pub(super) fn policy(
                 revision: 0,
                 changed_at_ms: 0,
                 changed_by: String::new(),
-                document: shared::api::RealmDocument::default(),
+                document: RealmDocument::default(),
                 secrets: Vec::new(),
             };
             realms.insert(name.clone(), Arc::new(realm_policy(&bare, key)));
@@ -193,7 +196,12 @@ pub(super) fn policy(
         revision,
         default_realm: inputs.default_realm.clone(),
         listener_realms: own.listener_realms.clone(),
-        server_names: HashMap::new(),
+        server_names: by_name(inputs, |document| document.server_names.clone()),
+        origins: if inputs.origin_realms {
+            by_name(inputs, |document| document.whole_origins().collect())
+        } else {
+            HashMap::new()
+        },
         realms,
         peers: PeerRules {
             allowed: inputs.peers.allowed.clone(),
@@ -212,6 +220,23 @@ pub(super) fn policy(
         nat_discovery: inputs.nat_discovery.clone(),
         accepting: inputs.accepting && config.is_relay(),
     }
+}
+
+/// Realms by names that documents give them. Where two realms have one name (a file's and the
+/// store's), the first by name has it.
+fn by_name(
+    inputs: &Inputs,
+    names: impl Fn(&RealmDocument) -> Vec<String>,
+) -> HashMap<Box<str>, Realm> {
+    let mut found = HashMap::new();
+    for realm in &inputs.realms {
+        for name in names(&realm.document) {
+            found
+                .entry(name.into_boxed_str())
+                .or_insert_with(|| realm.name.clone());
+        }
+    }
+    found
 }
 
 pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy {

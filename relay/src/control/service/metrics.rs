@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use shared::NodeId;
-use shared::api::{NodeState, RefusalCount, Severity, StoreState};
+use shared::api::{CertificateView, NodeState, RefusalCount, Severity, StoreState};
 use turn_proto::server::ServerCounters;
 
 use super::Service;
@@ -62,6 +62,8 @@ pub struct MetricsView {
     pub store: StoreState,
     /// Revision of the policy in force.
     pub policy_revision: u64,
+    /// Certificates of listeners.
+    pub certificates: Vec<CertificateView>,
     /// Alerts by rule and severity, as this gateway judges them.
     pub alerts: Vec<(&'static str, Severity, u64)>,
 }
@@ -139,6 +141,7 @@ impl Service {
             control_overflows: view.control_overflows,
             store: view.store,
             policy_revision: hub.keeper.current().revision,
+            certificates: view.certificates,
             alerts: if hub.config().is_gateway() {
                 hub.alerts.counts()
             } else {

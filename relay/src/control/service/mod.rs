@@ -133,6 +133,12 @@ impl Service {
         settings::reload(&self.hub, config).await
     }
 
+    /// Reads the certificates of all listeners again, changed or not. What comes of it is logged, and
+    /// told as an event.
+    pub fn reload_certificates(&self) {
+        self.hub.reload_certificates.notify_one();
+    }
+
     /// Passes a store answer on, noting what it says about the store.
     fn store<T>(&self, answer: Result<T, StoreError>) -> Result<T, ApiError> {
         self.hub.noted(answer).map_err(|error| store_error(&error))

@@ -86,7 +86,7 @@ impl Service {
             document
                 .validate()
                 .map_err(|errors| bad(errors.join("; ")))?;
-            if let Some(message) = self.taken_origin(name, &document) {
+            if let Some(message) = self.taken_claim(name, &document) {
                 return Err(ApiError::new(ErrorKind::Conflict, message));
             }
             let put = self
@@ -149,7 +149,7 @@ impl Service {
         self.need_gateway()?;
         let RealmPut { document, reason } = put;
         let mut errors = document.validate().err().unwrap_or_default();
-        errors.extend(self.taken_origin(name, &document));
+        errors.extend(self.taken_claim(name, &document));
         if reason.len() > MAX_TEXT {
             errors.push(format!("reason: at most {MAX_TEXT} bytes"));
         }
@@ -204,19 +204,19 @@ impl Service {
         Ok(preview)
     }
 
-    /// What to say when another realm has one of the origins of a document.
-    fn taken_origin(&self, name: &Realm, document: &RealmDocument) -> Option<String> {
-        let wanted: BTreeSet<String> = document.whole_origins().collect();
+    /// What to say when another realm has one of the origins or server names of a document.
+    fn taken_claim(&self, name: &Realm, document: &RealmDocument) -> Option<String> {
+        let wanted: BTreeSet<_> = document.claims().collect();
         if wanted.is_empty() {
             return None;
         }
         let realms = self.hub.keeper.realms().into_iter();
         let mut others = realms.filter(|realm| realm.name != *name);
         others.find_map(|other| {
-            let mut origins = other.document.whole_origins();
-            let origin = origins.find(|origin| wanted.contains(origin))?;
+            let mut claims = other.document.claims();
+            let (field, value) = claims.find(|claim| wanted.contains(claim))?;
             Some(format!(
-                "origins: {origin} belongs to the realm {}",
+                "{field}: {value} belongs to the realm {}",
                 other.name
             ))
         })

@@ -338,6 +338,7 @@ pub(super) fn parts(config: Config, node: &str, base: u32, store: Arc<dyn Store>
             external: "192.0.2.1".parse().unwrap(),
         }],
         services: Vec::new(),
+        certificates: Vec::new(),
         log: None,
     }
 }

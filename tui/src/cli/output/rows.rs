@@ -106,6 +106,20 @@ fn channels(row: &SessionDetail) -> Vec<String> {
     row.channels.iter().map(one).collect()
 }
 
+fn certificate(row: &shared::api::CertificateView) -> String {
+    let end = i64::try_from(row.not_after_ms).ok();
+    let end = end.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let end = end.map_or_else(|| "for ever".to_owned(), |end| end.to_string());
+    let refused = row.problem.as_ref();
+    let refused = refused.map_or(String::new(), |why| {
+        format!("; the new one is refused: {why}")
+    });
+    format!(
+        "{} {} {} until {end}{refused}",
+        row.purpose, row.key, row.file
+    )
+}
+
 shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "node" Table Text row.id;
     "state" Table Text row.state;
@@ -139,6 +153,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "connections" Detail Count row.connections;
     "connections_closed" Detail Text row.connections_closed;
     "control_overflows" Detail Count row.control_overflows;
+    "certificates" Detail Text row.certificates.iter().map(certificate).collect::<Vec<_>>();
 });
 
 shows!(UserView, "users/1", |row| format!("{}/{}", row.realm.as_str(), row.name), {

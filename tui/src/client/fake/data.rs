@@ -76,6 +76,7 @@ pub(super) fn node(index: usize) -> NodeView {
         connections: 0,
         connections_closed: BTreeMap::new(),
         control_overflows: 0,
+        certificates: Vec::new(),
     }
 }
 
