@@ -1,85 +1,14 @@
 //! The kit's client against coturn's server, so that client and server do not share a mistake.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, Command};
 use std::time::Duration;
 
-use kit::address::{free_port, fresh_ip};
 use kit::client::{AllocateOptions, From, Login, TurnClient};
 use kit::coturn::Peer;
-use kit::program::{Sinks, spawn};
-use kit::wait::wait_until;
-
-struct Coturn {
-    address: SocketAddr,
-    child: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Coturn {
-    fn start() -> Self {
-        let address = free_port(fresh_ip());
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("turnserver");
-        command.args([
-            "-n",
-            "--no-cli",
-            "--no-tls",
-            "--no-dtls",
-            "--allow-loopback-peers",
-        ]);
-        command.args([
-            "--cli-password=unused",
-            "--log-file=stdout",
-            "-a",
-            "-r",
-            "north.gov",
-        ]);
-        command.args([
-            "-u",
-            "alice:wonderland",
-            "--min-port=49152",
-            "--max-port=65535",
-        ]);
-        command.arg(format!("--listening-ip={}", address.ip()));
-        command.arg(format!("--relay-ip={}", address.ip()));
-        command.arg(format!("--listening-port={}", address.port()));
-        command.arg(format!(
-            "--userdb={}",
-            folder.path().join("turndb").display()
-        ));
-        command.arg(format!("--pidfile={}", folder.path().join("pid").display()));
-        let child = spawn("coturn", command, &Sinks::File(&folder.path().join("log")));
-        let server = Self {
-            address,
-            child,
-            _folder: folder,
-        };
-        wait_until("coturn to answer", Duration::from_secs(20), || {
-            let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
-            probe
-                .set_read_timeout(Some(Duration::from_millis(100)))
-                .unwrap();
-            let binding = [
-                0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
-            ];
-            let _ = probe.send_to(&binding, address);
-            probe.recv(&mut [0; 600]).is_ok()
-        });
-        server
-    }
-}
-
-impl Drop for Coturn {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use kit::turnserver::Turnserver;
 
 #[test]
 fn the_kits_client_relays_through_coturn() {
-    let (server, peer) = (Coturn::start(), Peer::start());
+    let (server, peer) = (Turnserver::start(), Peer::start());
     let mut client = TurnClient::new(server.address, Login::new("alice", "wonderland")).unwrap();
     assert_eq!(client.binding().unwrap(), client.local());
 
@@ -113,7 +42,7 @@ fn the_kits_client_relays_through_coturn() {
 
 #[test]
 fn a_wrong_password_is_refused_by_coturn_with_401() {
-    let server = Coturn::start();
+    let server = Turnserver::start();
     let mut client = TurnClient::new(server.address, Login::new("alice", "looking-glass")).unwrap();
     assert_eq!(client.allocate().unwrap_err().code(), Some(401));
 }

@@ -10,4 +10,5 @@ mod mobility;
 mod nat_discovery;
 mod tcp_relaying;
 mod oauth;
+mod turn_check;
 mod uclient;

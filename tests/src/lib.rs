@@ -22,4 +22,5 @@ pub mod stream;
 pub mod tmux;
 pub mod tour;
 pub mod traffic;
+pub mod turnserver;
 pub mod wait;

@@ -47,14 +47,7 @@ const DENIED: [(&str, &[&str]); 2] = [
     ),
     (
         "tui",
-        &[
-            "relayd",
-            "turn-proto",
-            "relayd-tests",
-            "redis",
-            "rusqlite",
-            "mio",
-        ],
+        &["relayd", "relayd-tests", "redis", "rusqlite", "mio"],
     ),
 ];
 /// All packages.

@@ -7,6 +7,10 @@ use crate::{fails, hold, passes};
 const MAX_FILE_LINES: usize = 600;
 /// The only file with `unsafe`.
 const UNSAFE_HOME: &str = "relay/src/udp/sys.rs";
+/// The only part of the console's package that knows `turn-proto`: the client of `turn check`.
+const TURN_CLIENT: &str = "tui/src/turn/";
+/// The modules of `turn-proto` that are codec and keys, as against the server.
+const CODEC: [&str; 4] = ["stun::", "channel_data::", "auth::", "framing::"];
 /// The only file of the suites that may sleep: it polls on behalf of all others.
 const SLEEP_HOME: &str = "tests/src/wait.rs";
 
@@ -86,11 +90,22 @@ fn console_ignorance(file: &Source) -> Vec<String> {
         return Vec::new();
     }
     let words = ["relay::", "turn_proto", "redis::", "rusqlite"];
-    forbid(
+    let at_the_client = file.path.starts_with(TURN_CLIENT);
+    let words = words
+        .into_iter()
+        .filter(|word| !at_the_client || *word != "turn_proto");
+    let mut found = forbid(
         file,
-        &words,
+        &words.collect::<Vec<_>>(),
         "in the console, which speaks the admin API only",
-    )
+    );
+    found.extend(file.shipped().filter_map(|(number, line)| {
+        let mut uses = line.split("turn_proto::").skip(1);
+        let foreign = |rest: &str| !CODEC.iter().any(|module| rest.starts_with(module));
+        let foreign = at_the_client && uses.any(foreign);
+        foreign.then(|| format!("line {number}: more of turn-proto than its codec"))
+    }));
+    found
 }
 
 fn vocabulary_purity(file: &Source) -> Vec<String> {
@@ -257,6 +272,15 @@ fn the_console_knows_the_admin_api_only() {
         fails(console_ignorance, "tui/src/views/users/view.rs", line);
     }
     passes(console_ignorance, "tui/src/a.rs", "session.relay");
+    let client = "tui/src/turn/client.rs";
+    for line in [
+        "use turn_proto::Server;",
+        "use turn_proto::policy::Policy;",
+        "use relay::store::Store;",
+    ] {
+        fails(console_ignorance, client, line);
+    }
+    passes(console_ignorance, client, "use turn_proto::stun::Message;");
 }
 
 #[test]

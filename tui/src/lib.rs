@@ -11,6 +11,7 @@ pub mod guardrails;
 mod looks;
 pub mod realm_document;
 pub mod settings;
+pub mod turn;
 #[cfg(test)]
 mod verbs;
 mod views;

@@ -10,14 +10,14 @@ use shared::filter::{AUDIT_COLUMNS, Column};
 use super::output::Format;
 use super::{
     alert, config, context, credential, event, generate, history, info, job, node, oauth, realm,
-    redirect, refusals, secret, session, snapshot, token, user,
+    redirect, refusals, secret, session, snapshot, token, turn, user,
 };
 
 /// Console and command line for clusters of relayd.
 ///
 /// Without a command the console opens. Data goes to standard output, everything else to standard
 /// error. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 partial, 6 unreachable or
-/// no answer in time, 130 interrupted.
+/// no answer in time, 10 to 17 a failed check (see `turn check --help`), 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(
     name = "relayctl",
@@ -141,6 +141,9 @@ pub enum Command {
     /// Time-limited credentials
     #[command(subcommand)]
     Credential(credential::CredentialCommand),
+    /// Any TURN server from a client's side
+    #[command(subcommand)]
+    Turn(turn::TurnCommand),
     /// Jobs
     #[command(subcommand)]
     Job(job::JobCommand),

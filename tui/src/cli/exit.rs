@@ -28,6 +28,14 @@ pub enum Failure {
     /// A guardrail forbids it.
     #[error("{0}")]
     Denied(String),
+    /// A check of a TURN server failed at this step.
+    #[error("{text}")]
+    Check {
+        /// The exit code of the step.
+        code: u8,
+        /// The step, and why.
+        text: String,
+    },
     /// Anything else, the operator's "no" included.
     #[error("{0}")]
     Other(String),
@@ -66,6 +74,7 @@ impl Failure {
             Self::Partial(_) => code::PARTIAL,
             Self::NotFound(_) => code::NOT_FOUND,
             Self::Denied(_) => code::DENIED,
+            Self::Check { code, .. } => *code,
             // The reader of a pipe has what it wanted.
             Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => code::OK,
             Self::Io(error) if error.kind() == io::ErrorKind::Interrupted => code::INTERRUPTED,

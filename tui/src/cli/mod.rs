@@ -30,6 +30,7 @@ pub mod snapshot;
 mod switchboard;
 pub mod terminal;
 pub mod token;
+pub mod turn;
 pub mod user;
 
 #[cfg(test)]
@@ -111,6 +112,9 @@ async fn dispatch(
         Command::Info(args) => return info::run(args, global, env, terminal),
         Command::Completion(args) => return generate::completion(args, terminal),
         Command::Man(args) => return generate::man(args, terminal),
+        Command::Turn(command) if !command.needs_node() => {
+            return Box::pin(turn::run_alone(command, global, terminal)).await;
+        }
         _ => {}
     }
     let mut resolved = resolve(global, env)?;
@@ -206,6 +210,7 @@ async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure
         Command::Oauth(command) => Box::pin(oauth::run(app, &command)).await,
         Command::Token(command) => Box::pin(token::run(app, &command)).await,
         Command::Credential(command) => Box::pin(credential::run(app, &command)).await,
+        Command::Turn(command) => Box::pin(turn::run(app, &command)).await,
         Command::Job(command) => Box::pin(job::run(app, &command)).await,
         Command::Config(command) => Box::pin(config::run(app, &command)).await,
         Command::Alert(command) => Box::pin(alert::run(app, &command)).await,

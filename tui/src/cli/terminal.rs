@@ -111,7 +111,8 @@ impl Terminal<'_> {
         not_empty(first, what)
     }
 
-    fn hidden(&mut self, prompt: &str) -> Result<Secret<String>, Failure> {
+    /// Asks for one thing that does not show.
+    pub(super) fn hidden(&mut self, prompt: &str) -> Result<Secret<String>, Failure> {
         let _ = write!(self.err, "{prompt}");
         let _ = self.err.flush();
         let secret = self.asked.secret();

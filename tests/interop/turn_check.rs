@@ -1,0 +1,188 @@
+//! `relayctl turn check` against `relayd` and against coturn: what passes, what fails and how it
+//! says so.
+
+use std::path::Path;
+
+use kit::ctl::{Answer, Ctl};
+use kit::node::{Node, NodeOptions, REALM, SECRET, USER};
+use kit::turnserver::Turnserver;
+use serde_json::Value;
+
+/// A command line without any node.
+fn alone() -> Ctl {
+    Ctl::new(Path::new("/nowhere/relayd.sock"))
+}
+
+fn check(uri: &str, arguments: &[&str]) -> Answer {
+    let mut all = vec!["turn", "check", uri, "--timeout", "5s", "--packets", "20"];
+    all.extend(arguments);
+    alone().run(&all)
+}
+
+fn report(uri: &str, arguments: &[&str]) -> (i32, Value) {
+    let answer = check(uri, &[arguments, &["-o", "json"]].concat());
+    let value = serde_json::from_str(&answer.stdout);
+    let value = value.unwrap_or_else(|e| panic!("{e}: {}{}", answer.stdout, answer.stderr));
+    (answer.code, value)
+}
+
+/// The steps and how they ended.
+fn steps(report: &Value) -> Vec<String> {
+    let steps = report["steps"].as_array().expect("steps");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    steps
+        .iter()
+        .map(|step| format!("{} {}", text(&step["step"]), text(&step["status"])))
+        .collect()
+}
+
+const ALL_GOOD: [&str; 8] = [
+    "resolve ok",
+    "connect ok",
+    "binding ok",
+    "allocate ok",
+    "permission ok",
+    "channel ok",
+    "echo ok",
+    "release ok",
+];
+
+fn login() -> [&'static str; 4] {
+    ["--user", USER.0, "--password", USER.1]
+}
+
+#[track_caller]
+fn assert_passed(uri: &str, arguments: &[&str]) -> Value {
+    let (code, report) = report(uri, arguments);
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["verdict"], "ok", "{report:#}");
+    let echo = &report["echo"][0];
+    assert_eq!(
+        (&echo["sent"], &echo["received"]),
+        (&20.into(), &20.into()),
+        "{report:#}"
+    );
+    assert!(echo["rtt_min_ms"].as_f64() > Some(0.0), "{report:#}");
+    assert!(
+        echo["rtt_p99_ms"].as_f64() >= echo["rtt_min_ms"].as_f64(),
+        "{report:#}"
+    );
+    report
+}
+
+#[test]
+fn every_step_passes_on_relayd_over_udp() {
+    let node = Node::start(NodeOptions::default());
+    let uri = format!("turn:{}", node.turn);
+    let report = assert_passed(&uri, &login());
+    assert_eq!(steps(&report), ALL_GOOD);
+    assert_eq!(report["realm"], REALM);
+    assert_eq!(report["echo"][0]["over_second_relay"], false);
+    let kinds: Vec<_> = report["candidates"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&kinds[0]["type"], &kinds[1]["type"]),
+        (&"srflx".into(), &"relay".into())
+    );
+
+    let relayed = assert_passed(&uri, &["--secret", SECRET, "--echo", "relay"]);
+    assert_eq!(relayed["echo"][0]["over_second_relay"], true);
+    let gone = || node.ctl().items(&["session", "list"]).is_empty();
+    kit::wait::wait_until(
+        "the sessions to be released",
+        std::time::Duration::from_secs(5),
+        gone,
+    );
+}
+
+#[test]
+fn a_node_that_denies_private_peers_is_checked_relay_to_relay() {
+    let node = Node::start(NodeOptions {
+        allowed_peers: None,
+        ..NodeOptions::default()
+    });
+    let report = assert_passed(&format!("turn:{}", node.turn), &login());
+    assert_eq!(report["echo"][0]["over_second_relay"], true);
+    let steps = steps(&report);
+    assert_eq!(
+        steps[4..6],
+        ["permission warn", "allocate ok"],
+        "{report:#}"
+    );
+    let step = &report["steps"][4];
+    assert!(step["text"].as_str().unwrap().contains("403"), "{step}");
+    assert!(
+        step["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("denies that peer"),
+        "{step}"
+    );
+}
+
+#[test]
+fn every_step_passes_on_coturn_over_udp() {
+    let server = Turnserver::start();
+    let uri = format!("turn:{}", server.address);
+    let report = assert_passed(&uri, &login());
+    assert_eq!(steps(&report), ALL_GOOD);
+    assert!(
+        report["software"].as_str().unwrap().contains("Coturn"),
+        "{report:#}"
+    );
+    let relayed = assert_passed(&uri, &[&login()[..], &["--echo", "relay"]].concat());
+    assert_eq!(relayed["echo"][0]["over_second_relay"], true);
+}
+
+#[test]
+fn each_failure_has_its_exit_code_and_its_remedy() {
+    let node = Node::start(NodeOptions {
+        max_sessions_per_user: Some(1),
+        ..NodeOptions::default()
+    });
+    let uri = format!("turn:{}", node.turn);
+    let wrong = ["--user", USER.0, "--password", "looking-glass"];
+    let nobody = format!("turn:{}", kit::address::free_port(node.ip));
+    let relay = [&login()[..], &["--echo", "relay"]].concat();
+    let table: [(&str, &[&str], i32, &str); 5] = [
+        ("turn:nowhere.invalid", &[], 10, "check the name"),
+        (&nobody, &login(), 12, "nothing listens"),
+        (&uri, &[], 13, "--user"),
+        (&uri, &wrong, 13, "wrong password"),
+        (&uri, &relay, 16, "quota"),
+    ];
+    for (uri, arguments, code, remedy) in table {
+        let answer = check(uri, arguments);
+        assert_eq!(
+            answer.code, code,
+            "{uri} {arguments:?}: {}{}",
+            answer.stdout, answer.stderr
+        );
+        assert!(
+            answer.stdout.contains(remedy),
+            "{uri} {arguments:?}: {}",
+            answer.stdout
+        );
+        assert!(answer.stdout.contains("failed: "), "{}", answer.stdout);
+    }
+    let usage = check("turn://example.org", &[]);
+    assert_eq!(usage.code, 2);
+    assert!(usage.stderr.contains("there is no //"), "{}", usage.stderr);
+}
+
+#[test]
+fn a_node_mints_the_credential_where_a_realm_is_named() {
+    let node = Node::start(NodeOptions::default());
+    let uri = format!("turn:{}", node.turn);
+    let ctl = node.ctl();
+    let report = ctl.json(&["turn", "check", &uri, "--realm", REALM, "--packets", "5"]);
+    assert_eq!(report["verdict"], "ok", "{report:#}");
+    let minted = ctl.items(&["audit", "-f", "action=credential.mint"]);
+    assert_eq!(minted.len(), 1, "{minted:?}");
+    assert!(
+        minted[0]["target"]
+            .as_str()
+            .unwrap()
+            .contains("relayctl-check"),
+        "{minted:?}"
+    );
+}
