@@ -4,6 +4,7 @@
 
 mod aioice;
 mod browser;
+mod clients;
 mod coturn_server;
 mod families;
 mod mobility;

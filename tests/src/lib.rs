@@ -11,6 +11,7 @@ pub mod coturn;
 pub mod ctl;
 pub mod demo;
 pub mod fake;
+pub mod foreign_server;
 pub mod http;
 pub mod netns;
 pub mod node;

@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+use shared::Secret;
 use turn_proto::auth::credential::LongTermKey;
 use turn_proto::stun::integrity::IntegrityKind;
 use turn_proto::stun::{AttributeType, Message, MessageBuilder};
@@ -13,36 +15,79 @@ use super::error::TurnError;
 const NONCE_COOKIE: &[u8] = b"obMatJos2";
 /// The first of the 24 security feature bits: password algorithms (RFC 8489 §18.1).
 const PASSWORD_ALGORITHMS: u8 = 0x80;
+/// The second: username anonymity.
+const USERNAME_ANONYMITY: u8 = 0x40;
+/// Algorithms of one list that are looked at.
+const MAX_ALGORITHMS: usize = 16;
+
+/// A password algorithm (RFC 8489 §18.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Algorithm {
+    Md5,
+    Sha256,
+}
+
+impl Algorithm {
+    fn from_number(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::Md5),
+            2 => Some(Self::Sha256),
+            _ => None,
+        }
+    }
+
+    /// The value of PASSWORD-ALGORITHM: the number, and no parameters.
+    fn to_value(self) -> [u8; 4] {
+        match self {
+            Self::Md5 => [0, 1, 0, 0],
+            Self::Sha256 => [0, 2, 0, 0],
+        }
+    }
+}
 
 /// What the server told us to authenticate with.
 #[derive(Clone, Debug)]
 pub(super) struct Authentication {
     realm: String,
     nonce: Vec<u8>,
-    key: LongTermKey,
+    key: Secret<Vec<u8>>,
+    /// PASSWORD-ALGORITHMS as it came, and the one that we take from it; `None`: the server knows
+    /// nothing later than RFC 5389.
+    algorithms: Option<(Vec<u8>, Algorithm)>,
+    /// Whether the name must not be seen: USERHASH goes instead.
+    anonymous: bool,
 }
 
 impl Authentication {
-    /// Takes REALM and NONCE out of a 401 or a 438.
+    /// Takes REALM, NONCE and what else they say out of a 401 or a 438.
     ///
     /// # Errors
-    /// They are missing, or PASSWORD-ALGORITHMS was taken out on the way (RFC 8489 §9.2.5).
+    /// They are missing, name no algorithm that we know, or were tampered with (RFC 8489 §9.2.5).
     pub(super) fn answer(challenge: &Message<'_>, login: &Login) -> Result<Self, TurnError> {
         let realm = realm_of(challenge).ok_or(TurnError::Challenge("it has no REALM"))?;
         let nonce = challenge
             .attribute(AttributeType::NONCE)
             .ok_or(TurnError::Challenge("it has no NONCE"))?;
+        let features = features(nonce);
         let listed = challenge.attribute(AttributeType::PASSWORD_ALGORITHMS);
-        if has_password_algorithms(nonce) && listed.is_none() {
+        if features & PASSWORD_ALGORITHMS != 0 && listed.is_none() {
             let what = "its nonce says that it lists password algorithms, and the list is missing: \
                         somebody took it out";
             return Err(TurnError::Challenge(what));
         }
-        let key = LongTermKey::derive(&login.username, &realm, login.password.expose());
+        let chosen = |list: &[u8]| {
+            let first = first_known(list);
+            let algorithm = first.ok_or(TurnError::Challenge("it lists no algorithm we know"))?;
+            Ok::<_, TurnError>((list.to_vec(), algorithm))
+        };
+        let algorithms = listed.map(chosen).transpose()?;
+        let algorithm = algorithms.as_ref().map(|(_, algorithm)| *algorithm);
         Ok(Self {
+            key: key(login, &realm, algorithm.unwrap_or(Algorithm::Md5)),
             realm,
             nonce: nonce.to_vec(),
-            key,
+            algorithms,
+            anonymous: features & USERNAME_ANONYMITY != 0,
         })
     }
 
@@ -53,17 +98,62 @@ impl Authentication {
 
     /// Appends everything that authenticates a request.
     pub(super) fn sign(&self, request: MessageBuilder, login: &Login) -> MessageBuilder {
-        request
-            .attribute(AttributeType::USERNAME, login.username.as_bytes())
+        let request = if self.anonymous {
+            let hash = Sha256::digest(format!("{}:{}", login.username, self.realm));
+            request.attribute(AttributeType::USERHASH, &hash)
+        } else {
+            request.attribute(AttributeType::USERNAME, login.username.as_bytes())
+        };
+        let request = request
             .attribute(AttributeType::REALM, self.realm.as_bytes())
-            .attribute(AttributeType::NONCE, &self.nonce)
-            .integrity_of(IntegrityKind::Sha1, self.key.as_bytes())
+            .attribute(AttributeType::NONCE, &self.nonce);
+        let Some((list, algorithm)) = &self.algorithms else {
+            return request.integrity_of(IntegrityKind::Sha1, self.key.expose());
+        };
+        request
+            .attribute(AttributeType::PASSWORD_ALGORITHMS, list)
+            .attribute(AttributeType::PASSWORD_ALGORITHM, &algorithm.to_value())
+            .integrity_of(IntegrityKind::Sha256, self.key.expose())
     }
 
     /// Whether the answer is signed with our key.
     pub(super) fn is_signed(&self, answer: &Message<'_>) -> bool {
-        answer.verify_integrity(self.key.as_bytes())
+        answer.verify_integrity(self.key.expose())
     }
+}
+
+/// The key of a long-term credential: a hash of user, realm and password (RFC 8489 §18.5.1).
+fn key(login: &Login, realm: &str, algorithm: Algorithm) -> Secret<Vec<u8>> {
+    let password = login.password.expose();
+    Secret::new(match algorithm {
+        Algorithm::Md5 => {
+            let key = LongTermKey::derive(&login.username, realm, password);
+            key.as_bytes().to_vec()
+        }
+        Algorithm::Sha256 => {
+            let parts = [&login.username, ":", realm, ":", password];
+            let hash = parts
+                .iter()
+                .fold(Sha256::new(), |hash, part| hash.chain_update(part));
+            hash.finalize().to_vec()
+        }
+    })
+}
+
+/// The first algorithm of PASSWORD-ALGORITHMS that we know: number, length and parameters of each,
+/// padded to four bytes.
+fn first_known(list: &[u8]) -> Option<Algorithm> {
+    let mut rest = list;
+    for _ in 0..MAX_ALGORITHMS {
+        let (&[n0, n1, l0, l1], behind) = rest.split_first_chunk()?;
+        let known = Algorithm::from_number(u16::from_be_bytes([n0, n1]));
+        if known.is_some() {
+            return known;
+        }
+        let parameters = usize::from(u16::from_be_bytes([l0, l1]));
+        rest = behind.get(parameters.next_multiple_of(4)..)?;
+    }
+    None
 }
 
 /// REALM.
@@ -72,28 +162,90 @@ pub(super) fn realm_of(message: &Message<'_>) -> Option<String> {
     String::from_utf8(realm.to_vec()).ok()
 }
 
-/// Whether the nonce says that its answer lists password algorithms.
-fn has_password_algorithms(nonce: &[u8]) -> bool {
-    let features = nonce
-        .strip_prefix(NONCE_COOKIE)
-        .and_then(|rest| rest.get(..4));
-    let features = features.and_then(|text| STANDARD.decode(text).ok());
-    features.is_some_and(|bits| {
-        bits.first()
-            .is_some_and(|bits| bits & PASSWORD_ALGORITHMS != 0)
-    })
+/// The first eight security feature bits of a nonce.
+fn features(nonce: &[u8]) -> u8 {
+    let text = nonce.strip_prefix(NONCE_COOKIE);
+    let text = text.and_then(|rest| rest.get(..4));
+    let bits = text.and_then(|text| STANDARD.decode(text).ok());
+    bits.and_then(|bits| bits.first().copied()).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
+    use turn_proto::stun::{Class, Method, TransactionId};
+
     use super::*;
 
+    fn login() -> Login {
+        Login {
+            username: "user".to_owned(),
+            password: Secret::new("pass".to_owned()),
+        }
+    }
+
+    fn challenge(nonce: &[u8], list: Option<&[u8]>) -> Result<Authentication, TurnError> {
+        let mut message =
+            MessageBuilder::new(Class::Error, Method::Allocate, TransactionId([0; 12]))
+                .attribute(AttributeType::REALM, b"realm")
+                .attribute(AttributeType::NONCE, nonce);
+        if let Some(list) = list {
+            message = message.attribute(AttributeType::PASSWORD_ALGORITHMS, list);
+        }
+        let bytes = message.finish();
+        Authentication::answer(&Message::parse(&bytes).unwrap(), &login())
+    }
+
+    fn signed(authentication: &Authentication) -> Vec<(AttributeType, usize)> {
+        let request = MessageBuilder::request(Method::Allocate, TransactionId([0; 12]));
+        let bytes = authentication.sign(request, &login()).finish();
+        let message = Message::parse(&bytes).unwrap();
+        assert!(authentication.is_signed(&message));
+        let kinds = message
+            .attributes()
+            .map(|(kind, value)| (kind, value.len()));
+        kinds.collect()
+    }
+
     #[test]
-    fn the_bit_of_the_password_algorithms_is_read_from_the_nonce() {
-        assert!(has_password_algorithms(b"obMatJos2gAAAtail"));
-        assert!(!has_password_algorithms(b"obMatJos2QAAAtail"));
-        assert!(!has_password_algorithms(b"obMatJos2AAAAtail"));
-        assert!(!has_password_algorithms(b"obMatJos2gA"));
-        assert!(!has_password_algorithms(b"something else"));
+    fn the_security_features_are_read_from_the_nonce() {
+        assert_eq!(features(b"obMatJos2gAAAtail"), PASSWORD_ALGORITHMS);
+        assert_eq!(features(b"obMatJos2QAAAtail"), USERNAME_ANONYMITY);
+        assert_eq!(
+            features(b"obMatJos2wAAAtail"),
+            PASSWORD_ALGORITHMS | USERNAME_ANONYMITY
+        );
+        assert_eq!(features(b"obMatJos2gA"), 0);
+        assert_eq!(features(b"something else"), 0);
+    }
+
+    #[test]
+    fn the_first_known_algorithm_is_taken_and_the_list_goes_back() {
+        let list = [0, 9, 0, 1, 7, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0];
+        let answered = challenge(b"obMatJos2gAAAtail", Some(&list)).unwrap();
+        assert_eq!(answered.key.expose().len(), 32);
+        let kinds = signed(&answered);
+        assert!(kinds.contains(&(AttributeType::PASSWORD_ALGORITHMS, list.len())));
+        assert!(kinds.contains(&(AttributeType::PASSWORD_ALGORITHM, 4)));
+        assert!(kinds.contains(&(AttributeType::USERNAME, 4)));
+        let unknown = challenge(b"obMatJos2gAAAtail", Some(&[0, 9, 0, 0]));
+        assert!(matches!(unknown, Err(TurnError::Challenge(_))));
+    }
+
+    #[test]
+    fn a_list_that_was_taken_out_on_the_way_is_noticed() {
+        let answered = challenge(b"obMatJos2gAAAtail", None);
+        assert!(matches!(answered, Err(TurnError::Challenge(_))));
+        assert!(challenge(b"obMatJos2AAAAtail", None).is_ok());
+    }
+
+    #[test]
+    fn the_name_is_hashed_where_the_server_wants_it_hidden() {
+        let kinds = signed(&challenge(b"obMatJos2QAAAtail", None).unwrap());
+        assert_eq!(kinds[0], (AttributeType::USERHASH, 32));
+        assert!(
+            kinds
+                .iter()
+                .all(|(kind, _)| *kind != AttributeType::USERNAME)
+        );
     }
 }

@@ -63,9 +63,19 @@ pub enum TurnError {
     /// The answer lacks what it must have.
     #[error("the answer has no sound {0}")]
     Incomplete(&'static str),
-    /// The server speaks, but not STUN.
-    #[error("what came back is no STUN: {0}")]
-    NotStun(&'static str),
+    /// The TLS handshake failed, or the certificate is not believed.
+    #[error("TLS: {error}{}", shown(certificate.as_deref()))]
+    Tls {
+        /// What went wrong.
+        error: rustls::Error,
+        /// The certificate that the server showed, in words.
+        certificate: Option<String>,
+    },
+}
+
+fn shown(certificate: Option<&str>) -> String {
+    let text = certificate.map(shared::display_safe);
+    text.map_or_else(String::new, |text| format!(" (the server shows a {text})"))
 }
 
 fn phrase(text: &str) -> String {

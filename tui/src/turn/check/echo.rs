@@ -1,6 +1,6 @@
 //! Data there and back through the relay.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -91,17 +91,6 @@ impl Mirror {
 /// The channel of the echo.
 pub(super) fn channel() -> ChannelNumber {
     ChannelNumber::new(CHANNEL).expect("0x4000 is a channel number")
-}
-
-/// A socket of ours that sends to `relay`.
-pub(super) async fn socket_towards(relay: SocketAddr) -> std::io::Result<UdpSocket> {
-    let any: SocketAddr = match relay {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(relay).await?;
-    Ok(socket)
 }
 
 /// Sends from `socket` to the relay address until the relay hands it on: so its address is known

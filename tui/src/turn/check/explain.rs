@@ -13,6 +13,7 @@ pub(super) fn remedy(stage: Stage, transport: Transport, error: &TurnError) -> O
     let text = match error {
         TurnError::Refused(refusal) => return refused(stage, refusal),
         TurnError::Io(error) => return broken(transport, error),
+        TurnError::Tls { error, .. } => return handshake(error),
         TurnError::NoAnswer { .. } => no_answer(stage, transport),
         TurnError::Integrity => {
             "success answers must be signed with the key of user, realm and password: the server \
@@ -21,10 +22,6 @@ pub(super) fn remedy(stage: Stage, transport: Transport, error: &TurnError) -> O
         TurnError::LoginNeeded { .. } => {
             "give --user and --password-stdin, --secret-stdin for a shared secret (TURN REST), or \
              --realm to have a credential minted"
-        }
-        TurnError::NotStun(_) => {
-            "something else listens there: check the port, and whether the listener wants TLS \
-             (turns:) or not (turn:)"
         }
         TurnError::Alternate { .. } => {
             "only one 300 is followed, so that two servers cannot send a client back and forth: \
@@ -68,9 +65,47 @@ fn broken(transport: Transport, error: &io::Error) -> Option<String> {
         (io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable, _) => {
             "there is no route from here to that address family or network"
         }
+        (io::ErrorKind::InvalidData, _) => {
+            "something that is no TURN listens there: check the port, and whether the listener \
+             wants TLS (turns:) or not (turn:)"
+        }
         (io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset, _) => {
             "the server closed the connection: a limit of connections, a listener that wants TLS, \
              or no TURN server at all"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn handshake(error: &rustls::Error) -> Option<String> {
+    use rustls::{AlertDescription as Alert, CertificateError as Wrong, Error};
+    let text = match error {
+        Error::InvalidCertificate(wrong) => match wrong {
+            Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
+                "the certificate is for other names: use one of them in the URI, say it by \
+                 --server-name, or have the certificate reissued with this one"
+            }
+            Wrong::Expired | Wrong::ExpiredContext { .. } => {
+                "renew the certificate; relayd reads a new file by itself, coturn on SIGUSR2"
+            }
+            Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
+                "the certificate begins later: a wrong clock here or where it was issued"
+            }
+            Wrong::UnknownIssuer => {
+                "nobody who is trusted here vouches for it: the server leaves intermediate \
+                 certificates out of its file, or the authority is your own (--ca FILE)"
+            }
+            _ => "browsers would refuse it too: have the certificate reissued",
+        },
+        Error::AlertReceived(Alert::NoApplicationProtocol) => {
+            "the server knows ALPN and not stun.turn: something else owns that port"
+        }
+        Error::AlertReceived(Alert::HandshakeFailure | Alert::ProtocolVersion) => {
+            "no common version or cipher: the server is older than TLS 1.2, or has no certificate"
+        }
+        Error::InvalidMessage(_) => {
+            "what answers there is no TLS: a plain listener is turn:, not turns:"
         }
         _ => return None,
     };

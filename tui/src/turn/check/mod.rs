@@ -4,6 +4,7 @@
 mod echo;
 mod explain;
 mod report;
+mod round_trip;
 mod run;
 
 use std::time::Duration;

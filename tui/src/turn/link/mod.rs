@@ -1,5 +1,9 @@
 //! Connections to a server: whole STUN and ChannelData messages out and in, whatever carries them.
 
+pub mod certificate;
+mod dtls;
+mod stream;
+mod tls;
 mod udp;
 
 use std::io;
@@ -11,6 +15,9 @@ use tokio::time::timeout;
 
 use super::error::TurnError;
 use super::resolve::Target;
+
+pub use tls::Secured;
+pub(super) use udp::bound_towards;
 
 /// How a server's certificate is believed.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +35,12 @@ pub struct TlsOptions {
 pub enum Link {
     /// A connected UDP socket.
     Udp(udp::UdpLink),
+    /// A TCP connection.
+    Tcp(stream::StreamLink),
+    /// TLS on one.
+    Tls(stream::StreamLink, Secured),
+    /// DTLS on UDP.
+    Dtls(Box<dtls::DtlsLink>, Secured),
 }
 
 impl Link {
@@ -48,12 +61,22 @@ impl Link {
         }))
     }
 
-    async fn connect(target: &Target, _name: &str, _tls: &TlsOptions) -> Result<Self, TurnError> {
+    async fn connect(target: &Target, name: &str, tls: &TlsOptions) -> Result<Self, TurnError> {
+        let server = target.address;
         match target.transport {
-            Transport::Udp => Ok(Self::Udp(udp::UdpLink::open(target.address).await?)),
-            other => {
-                let what = format!("{other} is not built in");
-                Err(io::Error::new(io::ErrorKind::Unsupported, what).into())
+            Transport::Udp => Ok(Self::Udp(udp::UdpLink::open(server).await?)),
+            Transport::Tcp => {
+                let stream = stream::StreamLink::connect(server).await?;
+                let local = stream.local_addr()?;
+                Ok(Self::Tcp(stream::StreamLink::new(stream, local)))
+            }
+            Transport::Tls => {
+                let (link, secured) = tls::connect(server, name, tls).await?;
+                Ok(Self::Tls(link, secured))
+            }
+            Transport::Dtls => {
+                let (link, secured) = dtls::DtlsLink::connect(server, name, tls).await?;
+                Ok(Self::Dtls(Box::new(link), secured))
             }
         }
     }
@@ -61,10 +84,16 @@ impl Link {
     /// The connection in words, and what is doubtful about it.
     #[must_use]
     pub fn describe(&self) -> (String, Option<String>) {
-        let local = self
-            .local()
-            .map_or_else(|_| "?".to_owned(), |local| local.to_string());
-        (format!("{} from {local}", self.transport()), None)
+        let local = self.local();
+        let local = local.map_or_else(|_| "?".to_owned(), |local| local.to_string());
+        match self {
+            Self::Tls(_, secured) | Self::Dtls(_, secured) => {
+                let (version, certificate) = (&secured.version, &secured.certificate);
+                let text = format!("{version} from {local}, {certificate}");
+                (text, secured.warning.clone())
+            }
+            _ => (format!("{} from {local}", self.transport()), None),
+        }
     }
 
     /// Sends one message.
@@ -74,6 +103,8 @@ impl Link {
     pub async fn send(&mut self, message: &[u8]) -> io::Result<()> {
         match self {
             Self::Udp(link) => link.send(message).await,
+            Self::Tcp(link) | Self::Tls(link, _) => link.send(message).await,
+            Self::Dtls(link, _) => link.send(message).await,
         }
     }
 
@@ -84,6 +115,8 @@ impl Link {
     pub async fn recv(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Self::Udp(link) => link.recv().await,
+            Self::Tcp(link) | Self::Tls(link, _) => link.recv().await,
+            Self::Dtls(link, _) => link.recv().await,
         }
     }
 
@@ -91,7 +124,8 @@ impl Link {
     #[must_use]
     pub fn is_reliable(&self) -> bool {
         match self {
-            Self::Udp(_) => false,
+            Self::Udp(_) | Self::Dtls(..) => false,
+            Self::Tcp(_) | Self::Tls(..) => true,
         }
     }
 
@@ -100,6 +134,9 @@ impl Link {
     pub fn transport(&self) -> Transport {
         match self {
             Self::Udp(_) => Transport::Udp,
+            Self::Tcp(_) => Transport::Tcp,
+            Self::Tls(..) => Transport::Tls,
+            Self::Dtls(..) => Transport::Dtls,
         }
     }
 
@@ -110,6 +147,8 @@ impl Link {
     pub fn local(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Udp(link) => link.local(),
+            Self::Tcp(link) | Self::Tls(link, _) => Ok(link.local()),
+            Self::Dtls(link, _) => link.local(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::UdpSocket;
 
 /// Room for the largest datagram.
-const DATAGRAM: usize = 65_536;
+pub(super) const DATAGRAM: usize = 65_536;
 
 /// A socket that hears only its server, so that ICMP errors become errors of ours.
 #[derive(Debug)]
@@ -17,14 +17,8 @@ pub struct UdpLink {
 
 impl UdpLink {
     pub(super) async fn open(server: SocketAddr) -> io::Result<Self> {
-        let any: SocketAddr = match server {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(server).await?;
         Ok(Self {
-            socket,
+            socket: bound_towards(server).await?,
             buffer: vec![0; DATAGRAM],
         })
     }
@@ -41,4 +35,15 @@ impl UdpLink {
     pub(super) fn local(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
+}
+
+/// A socket that sends to `to` and hears nobody else.
+pub(in crate::turn) async fn bound_towards(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(to).await?;
+    Ok(socket)
 }

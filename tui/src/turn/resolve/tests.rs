@@ -6,11 +6,14 @@ use futures_util::FutureExt as _;
 
 use super::*;
 
+/// Order, preference, flags, services, replacement.
+type NaptrRow = (u16, u16, &'static str, &'static str, &'static str);
+
 #[derive(Default)]
 struct Zone {
     addresses: BTreeMap<&'static str, Vec<&'static str>>,
     srv: BTreeMap<&'static str, Vec<(u16, u16, u16, &'static str)>>,
-    naptr: BTreeMap<&'static str, Vec<(u16, u16, &'static str, &'static str, &'static str)>>,
+    naptr: BTreeMap<&'static str, Vec<NaptrRow>>,
 }
 
 #[async_trait]
@@ -33,14 +36,13 @@ impl Names for Zone {
 
     async fn naptr(&self, name: &str) -> Result<Vec<Naptr>, String> {
         let records = self.naptr.get(name).into_iter().flatten();
-        let read =
-            |&(order, preference, flags, services, to): &(u16, u16, &str, &str, &str)| Naptr {
-                order,
-                preference,
-                flags: flags.to_owned(),
-                services: services.to_owned(),
-                replacement: to.to_owned(),
-            };
+        let read = |&(order, preference, flags, services, to): &NaptrRow| Naptr {
+            order,
+            preference,
+            flags: flags.to_owned(),
+            services: services.to_owned(),
+            replacement: to.to_owned(),
+        };
         Ok(records.map(read).collect())
     }
 }
