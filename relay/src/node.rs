@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use shared::{NodeId, Realm};
+use shared::{NodeId, Realm, Transport};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -54,6 +54,9 @@ struct Group {
     address: SocketAddr,
     realm: Option<Realm>,
     sockets: ListenerGroup,
+    /// What clients may be told to speak there; nothing behind a proxy, and on a second port for
+    /// NAT behaviour discovery.
+    offered: Vec<Transport>,
 }
 
 impl Node {
@@ -101,6 +104,7 @@ impl Node {
             store,
             cluster_key: ClusterKey::new(key.expose().to_vec()),
             listeners: listeners.clone(),
+            urls: urls(&groups, pool.addresses()),
             listener_realms: listener_realms(&groups),
             relays: pool.addresses().to_vec(),
             services: services(&config, &servers).await,
@@ -330,6 +334,7 @@ fn bind_listeners(config: &Config) -> anyhow::Result<Vec<Group>> {
         groups.push(Group {
             address: sockets.address,
             realm: listener.realm.clone(),
+            offered: offered(listener, address),
             sockets,
         });
     }
@@ -366,6 +371,33 @@ fn wanted_listeners(config: &Config) -> anyhow::Result<Vec<(&ListenerConfig, Soc
         }
     }
     Ok(wanted)
+}
+
+/// What clients may be told to speak at `address`, where `listener` is bound.
+fn offered(listener: &ListenerConfig, address: SocketAddr) -> Vec<Transport> {
+    let configured = listener.address.port();
+    let second_port = configured != 0 && configured != address.port();
+    if second_port || !listener.proxy_from.is_empty() {
+        return Vec::new();
+    }
+    listener.transports.clone()
+}
+
+/// The listeners as URIs (RFC 7065), at the addresses that clients know.
+fn urls(groups: &[Group], relays: &[ports::RelayAddress]) -> Vec<String> {
+    let of_group = |group: &Group| {
+        let mapped = relays.iter().find(|r| r.local == group.address.ip());
+        let ip = mapped.map_or(group.address.ip(), |relay| relay.external);
+        let address = SocketAddr::new(ip, group.address.port());
+        let uri = move |transport: &Transport| match transport {
+            Transport::Udp => format!("turn:{address}?transport=udp"),
+            Transport::Tcp => format!("turn:{address}?transport=tcp"),
+            Transport::Tls => format!("turns:{address}?transport=tcp"),
+            Transport::Dtls => format!("turns:{address}?transport=udp"),
+        };
+        group.offered.iter().map(uri).collect::<Vec<_>>()
+    };
+    groups.iter().flat_map(of_group).collect()
 }
 
 fn listener_realms(groups: &[Group]) -> HashMap<SocketAddr, Realm> {

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kit::certificate::{HOST, TestCertificate};
 use kit::ctl::{Answer, Ctl};
 use kit::node::{Node, NodeOptions, REALM, SECRET, USER};
 use kit::turnserver::Turnserver;
@@ -176,4 +177,157 @@ fn a_node_mints_the_credential_where_a_realm_is_named() {
     let filter = format!("action=credential.mint target={REALM}/relayctl-check");
     let told = || ctl.items(&["audit", "-f", &filter]).len() == 1;
     kit::wait::wait_until("the audit to tell", Duration::from_secs(5), told);
+}
+
+/// Every transport of one server, with its certificate believed and named.
+fn every_transport_passes(address: &str, certificate: &TestCertificate) {
+    let ca = certificate.certificate().display().to_string();
+    let believed = ["--ca", &ca, "--server-name", HOST];
+    let all = [&login()[..], &believed[..]].concat();
+    let transports = [
+        ("turn", "udp", "udp from"),
+        ("turn", "tcp", "tcp from"),
+        ("turns", "tcp", "TLSv1.3 from"),
+        ("turns", "udp", "DTLSv1."),
+    ];
+    for (scheme, transport, words) in transports {
+        let uri = format!("{scheme}:{address}?transport={transport}");
+        let report = assert_passed(&uri, &all);
+        let connected = report["steps"][1]["text"].as_str().unwrap();
+        assert!(connected.starts_with(words), "{uri}: {connected}");
+        let shown = connected.contains("certificate for turn.example.org");
+        assert_eq!(shown, scheme == "turns", "{connected}");
+    }
+}
+
+#[test]
+fn every_transport_passes_on_relayd() {
+    let certificate = TestCertificate::ecdsa();
+    let node = Node::start(NodeOptions {
+        end: certificate.section(),
+        ..NodeOptions::default()
+    });
+    every_transport_passes(&node.turn.to_string(), &certificate);
+}
+
+#[test]
+fn every_transport_passes_on_coturn() {
+    let certificate = TestCertificate::ecdsa();
+    let file = |option: &str, path: std::path::PathBuf| format!("{option}={}", path.display());
+    let cert = file("--cert", certificate.certificate());
+    let server = Turnserver::start_with(&[&cert, &file("--pkey", certificate.key())]);
+    every_transport_passes(&server.address.to_string(), &certificate);
+}
+
+#[test]
+fn a_certificate_that_is_not_believed_stops_the_check_and_is_shown() {
+    let certificate = TestCertificate::ecdsa();
+    let node = Node::start(NodeOptions {
+        end: certificate.section(),
+        ..NodeOptions::default()
+    });
+    let ca = certificate.certificate().display().to_string();
+    for transport in ["tcp", "udp"] {
+        let uri = format!("turns:{}?transport={transport}", node.turn);
+        let table: [(&[&str], &str); 2] = [
+            (&["--ca", &ca], "is for other names"),
+            (
+                &["--ca", &ca, "--server-name", "example.net"],
+                "is for other names",
+            ),
+        ];
+        for (options, remedy) in table {
+            let answer = check(&uri, &[&login()[..], options].concat());
+            assert_eq!(answer.code, 11, "{uri} {options:?}: {}", answer.stdout);
+            assert!(answer.stdout.contains(remedy), "{}", answer.stdout);
+            assert!(answer.stdout.contains(HOST), "{}", answer.stdout);
+        }
+        let insecure = check(&uri, &[&login()[..], &["--insecure"]].concat());
+        assert_eq!(insecure.code, 0, "{}{}", insecure.stdout, insecure.stderr);
+        assert!(
+            insecure.stdout.contains("--insecure takes it"),
+            "{}",
+            insecure.stdout
+        );
+    }
+    let uri = format!("turns:{}", node.turn);
+    let unknown = check(&uri, &[&login()[..], &["--server-name", HOST]].concat());
+    assert_eq!(unknown.code, 11, "{}", unknown.stdout);
+    assert!(
+        unknown.stdout.contains("vouches for it"),
+        "{}",
+        unknown.stdout
+    );
+}
+
+#[test]
+fn node_verify_tells_every_transport_of_every_node() {
+    let certificate = TestCertificate::ecdsa();
+    let node = Node::start(NodeOptions {
+        end: certificate.section(),
+        ..NodeOptions::default()
+    });
+    let ctl = node.ctl();
+    let rows = ctl.items(&["node", "verify", "--all", "--packets", "10"]);
+    let transports: Vec<_> = rows
+        .iter()
+        .map(|row| row["transport"].as_str().unwrap())
+        .collect();
+    assert_eq!(transports, ["udp", "tcp", "tls", "dtls"]);
+    for row in &rows {
+        assert_eq!(
+            (&row["verdict"], &row["node"]),
+            (&"ok".into(), &"ams1".into()),
+            "{row:#}"
+        );
+        assert_eq!(
+            (&row["received"], &row["loss_percent"]),
+            (&10.into(), &0.0.into()),
+            "{row:#}"
+        );
+        assert!(row["rtt_p99_ms"].as_f64() > Some(0.0), "{row:#}");
+    }
+    let table = ctl.run(&["node", "verify", "ams1", "--packets", "5"]);
+    assert_eq!(table.code, 0, "{}{}", table.stdout, table.stderr);
+    assert!(table.stdout.contains("dtls"), "{}", table.stdout);
+    let told = || {
+        let minted = ctl.items(&[
+            "audit",
+            "-f",
+            "action=credential.mint target~relayctl-check.ams1",
+        ]);
+        minted.len() == 2
+    };
+    kit::wait::wait_until("the audit to tell", Duration::from_secs(5), told);
+
+    let ca = certificate.certificate().display().to_string();
+    let wrong_name = ["--ca", &ca, "--server-name", "example.net"];
+    let partly = ctl.run(
+        &[
+            &["node", "verify", "ams1", "--packets", "5"],
+            &wrong_name[..],
+        ]
+        .concat(),
+    );
+    assert_eq!(partly.code, 5, "{}{}", partly.stdout, partly.stderr);
+    assert!(
+        partly.stderr.contains("2 of 4 checks failed"),
+        "{}",
+        partly.stderr
+    );
+    assert!(
+        partly.stderr.contains("is for other names"),
+        "{}",
+        partly.stderr
+    );
+
+    let bare = ctl.run(&["realm", "add", "bare", "--yes"]);
+    assert_eq!(bare.code, 0, "{}", bare.stderr);
+    let unminted = ctl.run(&["node", "verify", "ams1", "--realm", "bare"]);
+    assert_eq!(unminted.code, 1, "{}", unminted.stdout);
+    assert!(
+        unminted.stderr.contains("add one first"),
+        "{}",
+        unminted.stderr
+    );
 }

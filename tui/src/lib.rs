@@ -14,5 +14,6 @@ pub mod settings;
 pub mod turn;
 #[cfg(test)]
 mod verbs;
+pub mod verify;
 mod views;
 mod widgets;

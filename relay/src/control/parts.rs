@@ -48,6 +48,8 @@ pub struct ControlParts {
     pub cluster_key: ClusterKey,
     /// The bound TURN listeners, wildcards expanded.
     pub listeners: Vec<SocketAddr>,
+    /// Where clients reach them, as URIs.
+    pub urls: Vec<String>,
     /// Listeners that have a realm of their own.
     pub listener_realms: HashMap<SocketAddr, Realm>,
     /// Where this node relays, on the ports of the configuration.

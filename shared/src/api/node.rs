@@ -27,6 +27,10 @@ pub struct NodeView {
     pub session_base: String,
     /// TURN listeners.
     pub listeners: Vec<SocketAddr>,
+    /// Where clients reach them, as URIs (RFC 7065), one for each transport of each listener;
+    /// without those behind a proxy, whose address is the proxy's affair.
+    #[serde(default)]
+    pub urls: Vec<String>,
     /// Relay addresses as clients are told, each with its port range, as in `192.0.2.1:49152-65535`.
     pub relays: Vec<String>,
     /// Worker threads.

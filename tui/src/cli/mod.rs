@@ -32,6 +32,7 @@ pub mod terminal;
 pub mod token;
 pub mod turn;
 pub mod user;
+pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod tests;

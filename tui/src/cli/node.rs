@@ -10,7 +10,7 @@ use super::args::{ListArgs, columns_help};
 use super::config::How;
 use super::exit::Failure;
 use super::permit::Ask;
-use super::{App, config};
+use super::{App, config, verify};
 use crate::guardrails::Deed;
 
 /// Verbs of `node`.
@@ -24,6 +24,9 @@ pub enum NodeCommand {
         /// The node
         id: NodeId,
     },
+    /// Try every listener of nodes from here: allocation, echo through the relay, RTT and loss
+    #[command(after_long_help = verify::AFTER)]
+    Verify(Box<verify::VerifyArgs>),
     /// Set how much a node logs, from now on and after a restart
     LogLevel {
         /// The node
@@ -57,6 +60,7 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &NodeCommand) -> Result<
             let node = api.node(id).await?;
             app.show(&node)
         }
+        NodeCommand::Verify(args) => verify::run(app, args).await,
         NodeCommand::LogLevel { id, level } => {
             let patch = ConfigPatch {
                 set: [("log.level".to_owned(), level.as_str().into())].into(),

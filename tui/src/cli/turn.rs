@@ -21,11 +21,7 @@ use crate::turn::link::TlsOptions;
 use crate::turn::requests::Family;
 use crate::turn::resolve::Dns;
 use crate::turn::{Login, TurnUri};
-
-/// Whom a check logs in as where nothing else is said: so its sessions can be told from others.
-pub(super) const CHECK_USER: &str = "relayctl-check";
-/// How long a credential of a check is good, in seconds.
-pub(super) const CHECK_TTL_SECS: u64 = 600;
+use crate::verify::{CHECK_TTL_SECS, CHECK_USER};
 
 /// Verbs of `turn`.
 #[derive(Debug, Subcommand)]

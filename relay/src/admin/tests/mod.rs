@@ -59,6 +59,7 @@ impl Gateway {
             store: Arc::new(store),
             cluster_key: ClusterKey::new(vec![7; 32]),
             listeners: Vec::new(),
+            urls: Vec::new(),
             listener_realms: HashMap::new(),
             relays: Vec::new(),
             services: Vec::new(),

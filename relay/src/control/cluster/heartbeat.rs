@@ -233,6 +233,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         state: hub.state(),
         session_base: format!("{:08x}", hub.parts.session_base),
         listeners: hub.parts.listeners.clone(),
+        urls: hub.parts.urls.clone(),
         relays: relays(hub),
         workers: hub.workers.count(),
         uptime_secs: now

@@ -1,7 +1,6 @@
 //! Shared secrets, and the time-limited credentials that are made with them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use shared::api::{
@@ -236,24 +235,11 @@ impl Service {
         let others = hub.cluster.registry().views(Instant::now());
         let ready = others.into_iter().filter(|node| node.id != hub.node);
         let ready = ready.filter(|node| node.state == NodeState::Ready);
-        let mut listeners: Vec<SocketAddr> = ready.flat_map(|node| node.listeners).collect();
-        let own = hub.parts.listeners.iter().map(|listener| {
-            let mapped = hub
-                .parts
-                .relays
-                .iter()
-                .find(|relay| relay.local == listener.ip());
-            SocketAddr::new(
-                mapped.map_or(listener.ip(), |relay| relay.external),
-                listener.port(),
-            )
-        });
-        listeners.splice(0..0, own.filter(|_| hub.state() == NodeState::Ready));
-        listeners.dedup();
-        listeners
-            .iter()
-            .map(|listener| format!("turn:{listener}?transport=udp"))
-            .collect()
+        let mut urls: Vec<String> = ready.flat_map(|node| node.urls).collect();
+        let own = hub.parts.urls.iter().cloned();
+        urls.splice(0..0, own.filter(|_| hub.state() == NodeState::Ready));
+        urls.dedup();
+        urls
     }
 
     fn secret_entries(&self, realm: &Realm) -> Result<Vec<SecretEntry>, ApiError> {

@@ -141,6 +141,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "epoch" Detail Count row.epoch;
     "session_base" Detail Text row.session_base;
     "listeners" Detail Text row.listeners;
+    "urls" Detail Text row.urls;
     "relays" Detail Text row.relays;
     "workers" Detail Count row.workers;
     "created" Detail Count row.created_per_sec;

@@ -1,0 +1,157 @@
+//! The self-test of nodes: `turn check` of each of their listeners with a temporary credential, for
+//! the command line and the console.
+
+use serde::Serialize;
+use shared::api::{MintRequest, NodeView};
+use shared::{NodeId, Realm, Secret};
+
+use crate::client::{AdminApi, ClientError};
+use crate::turn::check::{self, CheckOptions, Report, Verdict};
+use crate::turn::resolve::Dns;
+use crate::turn::{Login, TurnUri};
+
+/// What the users of checks begin with, so that their sessions can be told from others:
+/// `user~^relayctl-check`.
+pub const CHECK_USER: &str = "relayctl-check";
+/// How long a credential of a check is good, in seconds.
+pub const CHECK_TTL_SECS: u64 = 600;
+
+/// How a listener of a node did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verified {
+    /// The node.
+    pub node: NodeId,
+    /// `udp`, `tcp`, `tls` or `dtls`; empty where there was nothing to check.
+    pub transport: String,
+    /// What was checked.
+    pub uri: String,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// The exit code of that.
+    pub exit_code: u8,
+    /// Packets of the echo.
+    pub sent: u32,
+    /// Those of them that came back.
+    pub received: u32,
+    /// Shortest time there and back, in milliseconds; absent without an echo.
+    pub rtt_min_ms: Option<f64>,
+    /// Mean.
+    pub rtt_avg_ms: Option<f64>,
+    /// 99 of 100 were not slower.
+    pub rtt_p99_ms: Option<f64>,
+    /// Lost packets, in percent.
+    pub loss_percent: Option<f64>,
+    /// The relay address.
+    pub relay: String,
+    /// Why it failed, or what is doubtful.
+    pub text: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Verified {
+    /// A node with nothing to check.
+    fn nothing(node: &NodeId, text: &str) -> Self {
+        let mut verified = Self::of(node, "", Report::new(String::new()));
+        verified.verdict = Verdict::Resolve;
+        verified.exit_code = Verdict::Resolve.exit_code();
+        text.clone_into(&mut verified.text);
+        verified
+    }
+
+    fn of(node: &NodeId, transport: &str, report: Report) -> Self {
+        let echo = report.echo.iter().rfind(|echo| echo.received > 0);
+        let echo = echo.or(report.echo.last());
+        let doubt = || report.steps.iter().find(|step| step.remedy.is_some());
+        let told = report.failed().or_else(doubt);
+        let time = |read: fn(&check::Figures) -> f64| {
+            let came = echo.filter(|echo| echo.received > 0);
+            came.map(read)
+        };
+        Self {
+            node: node.clone(),
+            transport: transport.to_owned(),
+            verdict: report.verdict,
+            exit_code: report.exit_code,
+            sent: echo.map_or(0, |echo| echo.sent),
+            received: echo.map_or(0, |echo| echo.received),
+            rtt_min_ms: time(|echo| echo.rtt_min_ms),
+            rtt_avg_ms: time(|echo| echo.rtt_avg_ms),
+            rtt_p99_ms: time(|echo| echo.rtt_p99_ms),
+            loss_percent: echo.map(check::Figures::loss_percent),
+            relay: echo.map_or_else(String::new, |echo| echo.relay.to_string()),
+            text: told.map_or_else(String::new, |step| {
+                format!("{}: {}", step.step.as_str(), step.text)
+            }),
+            remedy: told
+                .and_then(|step| step.remedy.clone())
+                .unwrap_or_default(),
+            uri: report.uri,
+        }
+    }
+
+    /// Whether every step passed.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.verdict == Verdict::Ok
+    }
+}
+
+/// Checks each listener of `node`, one behind the other, as a client of `realm`, or of the node's
+/// default realm. A credential is minted for it.
+///
+/// # Errors
+/// The node that is asked does not answer, or mints no credential: the realm may have no shared
+/// secret, the caller not the right to mint.
+pub async fn verify(
+    api: &dyn AdminApi,
+    node: &NodeView,
+    realm: Option<&Realm>,
+    options: &CheckOptions,
+) -> Result<Vec<Verified>, ClientError> {
+    if node.urls.is_empty() {
+        let text = "it has no listeners, or is of a version that does not tell them";
+        return Ok(vec![Verified::nothing(&node.id, text)]);
+    }
+    let realm = match realm {
+        Some(realm) => realm.clone(),
+        None => default_realm(api, &node.id).await?,
+    };
+    let request = MintRequest {
+        user: format!("{CHECK_USER}.{}", node.id),
+        ttl_secs: Some(CHECK_TTL_SECS),
+    };
+    let credential = api.mint(&realm, &request).await?;
+    let options = CheckOptions {
+        login: Some(Login {
+            username: credential.username,
+            password: Secret::new(credential.credential),
+        }),
+        ..options.clone()
+    };
+    let names = Dns::system();
+    let mut found = Vec::new();
+    for url in &node.urls {
+        let Ok(uri) = url.parse::<TurnUri>() else {
+            let text = format!("the node tells a URI that is none: {url}");
+            found.push(Verified::nothing(&node.id, &text));
+            continue;
+        };
+        let transport = uri.default_transport();
+        let report = check::run(&uri, &names, &options, &mut |_| {}).await;
+        found.push(Verified::of(&node.id, transport.as_str(), report));
+    }
+    Ok(found)
+}
+
+/// The realm that a node's listeners serve where nothing else is said.
+async fn default_realm(api: &dyn AdminApi, node: &NodeId) -> Result<Realm, ClientError> {
+    let config = api.config(node).await?;
+    let setting = config.settings.iter().find(|s| s.key == "default_realm");
+    let name = setting.and_then(|setting| setting.value.as_str());
+    let realm = name.and_then(|name| name.parse().ok());
+    realm.ok_or_else(|| {
+        let text = format!("{node} does not tell its default realm: name one (--realm)");
+        ClientError::Protocol(text)
+    })
+}
