@@ -112,6 +112,7 @@ impl FakeCluster {
             store: Arc::clone(store),
             cluster_key: ClusterKey::new(vec![7; 32]),
             listeners: vec![(address, 3478).into()],
+            urls: Vec::new(),
             listener_realms: Default::default(),
             relays: vec![RelayAddress {
                 local: address.into(),
