@@ -35,7 +35,6 @@ pub use event::{AuditView, EventKind, EventView, Severity};
 pub use group::{GroupBy, GroupByError, GroupQuery, GroupView};
 pub use history::{HistorySample, HistoryView};
 pub use job::{ItemOutcome, JobItem, JobState, JobView};
-pub use node::{Capacity, NodeRole, NodeState, NodeView, Overview, StoreState};
 pub use oauth::{OauthKeyCreated, OauthKeyPut, OauthKeyView};
 pub use node::{Capacity, CertificateView, NodeRole, NodeState, NodeView, Overview, StoreState};
 pub use page::{ListQuery, MissingNode, Page, Scope};
