@@ -66,6 +66,7 @@ fn carol(net: &mut Net) -> Client {
         key: key.clone(),
         sha256: None,
         max_sessions: None,
+        max_rate_bps: None,
     };
     let known = CredentialAnswer::Known(known);
     net.users.insert("carol".into(), known);
