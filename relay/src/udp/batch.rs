@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::RawFd;
 
-use super::sys::{Marks, RecvHeaders, SendHeaders};
+use super::datagram::Marks;
+use super::sys::{RecvHeaders, SendHeaders};
 
 /// Datagrams per recvmmsg.
 pub const RECV_SLOTS: usize = 32;

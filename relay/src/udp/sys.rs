@@ -6,6 +6,8 @@ use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
+use super::datagram::{ErrorOrigin, Marks, QueuedError};
+
 /// One instruction of a classic BPF program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
@@ -184,33 +186,6 @@ pub fn set_receive_class(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS)
     };
     set_option(socket.as_raw_fd(), level, name, &1_i32)
-}
-
-/// Who reported an error of [`receive_error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorOrigin {
-    /// The network, by ICMP.
-    Icmp {
-        /// The type.
-        kind: u8,
-        /// The code.
-        code: u8,
-    },
-    /// This host: the datagram is too long for the link that it would have left by.
-    TooLong,
-    /// Something else.
-    Other,
-}
-
-/// An error from the queue of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueuedError {
-    /// Where the datagram that it is about was sent to.
-    pub destination: SocketAddr,
-    /// Who says so, and what.
-    pub origin: ErrorOrigin,
-    /// The MTU in bytes, where the error is about that.
-    pub mtu: u32,
 }
 
 /// Room for the control messages of one error: its description and who sent it.
@@ -393,15 +368,6 @@ impl std::fmt::Debug for RecvHeaders {
             .field("slot", &self.slot)
             .finish_non_exhaustive()
     }
-}
-
-/// What the IP header of a datagram says beyond addresses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// Traffic class (IPv6) or type of service (IPv4): six bits of DSCP, two of ECN.
-    pub traffic_class: u8,
-    /// Never fragment it here; IPv6 only, since IPv4 has no control message for it.
-    pub dont_fragment: bool,
 }
 
 /// A control message that holds one number.

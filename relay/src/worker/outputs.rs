@@ -14,7 +14,8 @@ use super::mailbox::{Mail, WorkerNews};
 use super::run::Core;
 use super::token::Source;
 use crate::udp::batch::SendBatch;
-use crate::udp::sys::{self, ErrorOrigin, QueuedError};
+use crate::udp::datagram::{ErrorOrigin, QueuedError};
+use crate::udp::sys;
 
 /// Errors taken from the queue of one relay socket per turn.
 const ERROR_BUDGET: usize = 16;
