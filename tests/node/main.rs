@@ -6,6 +6,7 @@ mod addresses;
 mod configuration;
 mod credentials;
 mod life;
+mod limits;
 mod peers;
 mod redis_away;
 mod refusals;

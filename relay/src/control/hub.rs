@@ -12,6 +12,7 @@ use super::alerts::Alerts;
 use super::clock::Moment;
 use super::cluster::Cluster;
 use super::credentials::Credentials;
+use super::denials::Denials;
 use super::directory::Directory;
 use super::dirty::Dirty;
 use super::documents::Documents;
@@ -77,6 +78,8 @@ pub(super) struct Hub {
     pub credentials: Credentials,
     /// Limits of users that running sessions have to follow.
     pub user_limits: UserLimits,
+    /// Failed calls of operators, so that nobody fills the audit with them.
+    pub denials: Denials,
     /// Events and audit on their way to the store.
     pub recorder: Recorder,
     /// Callers that wait for a session.
@@ -139,6 +142,7 @@ impl Hub {
             workers,
             credentials: Credentials::default(),
             user_limits: UserLimits::default(),
+            denials: Denials::default(),
             recorder: Recorder::new(parts.node.clone()),
             waiters: Waiters::default(),
             cluster: Cluster::default(),

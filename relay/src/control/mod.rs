@@ -10,6 +10,7 @@ mod certificates;
 mod clock;
 mod cluster;
 mod credentials;
+mod denials;
 mod directory;
 mod dirty;
 mod documents;

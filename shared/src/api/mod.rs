@@ -18,6 +18,7 @@ pub mod page;
 pub mod realm;
 pub mod redirect;
 pub mod refusal;
+mod refusal_help;
 pub mod route;
 pub mod secret;
 pub mod session;
@@ -41,6 +42,7 @@ pub use page::{ListQuery, MissingNode, Page, Scope};
 pub use realm::{RealmDocument, RealmPreview, RealmPut, RealmView};
 pub use redirect::{RedirectCreate, RedirectHealth, RedirectView};
 pub use refusal::{RefusalCount, RefusalView};
+pub use refusal_help::{explain_refusal, refusal_reasons};
 pub use secret::{SecretCreate, SecretCreated, SecretView};
 pub use session::{
     BlockRequest, ChannelView, KillRequest, KillResult, PermissionView, RateLimits, SessionDetail,

@@ -1,6 +1,8 @@
 //! `relayctl refusals`: counters, or the latest refusals one by one.
 
 use clap::Args;
+use shared::api::{explain_refusal, refusal_reasons};
+use shared::display_safe;
 use shared::filter::{RECENT_REFUSAL_COLUMNS, REFUSAL_COLUMNS};
 
 use super::App;
@@ -14,6 +16,9 @@ pub struct RefusalArgs {
     /// The latest refusals one by one, newest first, instead of the counters
     #[arg(long)]
     recent: bool,
+    /// Say what a reason means and what to do about it
+    #[arg(long, value_name = "REASON", conflicts_with = "recent")]
+    explain: Option<String>,
     /// Which, and how.
     #[command(flatten)]
     list: ListArgs,
@@ -33,6 +38,9 @@ fn split(help: &str) -> (String, String) {
 }
 
 pub(super) async fn run(app: &mut App<'_, '_>, args: &RefusalArgs) -> Result<(), Failure> {
+    if let Some(reason) = &args.explain {
+        return explain(app, reason);
+    }
     let api = app.api;
     if args.recent {
         let columns = Columns {
@@ -48,4 +56,18 @@ pub(super) async fn run(app: &mut App<'_, '_>, args: &RefusalArgs) -> Result<(),
     };
     let fetch = |query| async move { api.refusals(&query).await };
     app.list(&args.list, columns, fetch).await
+}
+
+/// What a reason means, on standard output: that is what was asked for.
+fn explain(app: &mut App<'_, '_>, reason: &str) -> Result<(), Failure> {
+    let Some((means, remedy)) = explain_refusal(reason) else {
+        let known: Vec<_> = refusal_reasons().collect();
+        let reason = display_safe(reason);
+        let known = known.join(", ");
+        return Err(Failure::Usage(format!(
+            "no reason is called {reason}; there are {known}"
+        )));
+    };
+    writeln!(app.terminal.out, "{reason}: {means}\nwhat to do: {remedy}")?;
+    Ok(())
 }

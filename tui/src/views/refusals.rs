@@ -1,11 +1,12 @@
 //! The latest refusals, newest first.
 
 use ratatui::layout::Rect;
-use shared::api::RefusalView;
+use shared::api::{RefusalView, explain_refusal};
 use shared::units::grouped;
 
 use super::paint_list;
 use crate::console::model::Model;
+use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::grid::{Cell, Column};
 use crate::widgets::text::Align::{Left, Right};
@@ -109,9 +110,18 @@ pub(super) const COLUMNS: &[Column<RefusalView, Model>] = &[
     },
 ];
 
-/// Paints the list.
+/// Paints the list, and what the selected reason means below it where there is room.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
-    paint_list(model, canvas, body, &model.lists.refusals, COLUMNS, |_| {
-        false
-    });
+    let list = &model.lists.refusals;
+    let panel = paint_list(model, canvas, body, list, COLUMNS, |_| false);
+    let Some(refusal) = list.selected().filter(|_| panel.height > 3) else {
+        return;
+    };
+    let inner = canvas.panel(panel, &refusal.reason);
+    let (means, remedy) = explain_refusal(&refusal.reason)
+        .unwrap_or(("a reason of a newer release", "look into its documentation"));
+    let lines = [format!("means  {means}"), format!("do     {remedy}")];
+    for (y, line) in (inner.y..inner.bottom()).zip(&lines) {
+        canvas.text(inner.x, y, inner.width, line, Tone::Normal);
+    }
 }

@@ -132,6 +132,17 @@ fn an_answer_to_a_stranger_is_at_most_three_times_the_request() {
 }
 
 #[test]
+fn every_reason_is_explained_to_operators_and_nothing_else_is() {
+    let words = RefusalReason::ALL.iter().map(|reason| reason.as_str());
+    let explained: std::collections::BTreeSet<_> = shared::api::refusal_reasons().collect();
+    assert_eq!(words.collect::<std::collections::BTreeSet<_>>(), explained);
+    for word in explained {
+        let (means, remedy) = shared::api::explain_refusal(word).unwrap();
+        assert!(!means.is_empty() && !remedy.is_empty(), "{word}");
+    }
+}
+
+#[test]
 fn every_reason_has_its_own_snake_case_word() {
     let mut words: Vec<_> = RefusalReason::ALL
         .iter()

@@ -36,6 +36,7 @@ use super::clock::Moment;
 use super::cluster::mailbox::{self, ANSWER_DEADLINE};
 use super::cluster::message::{NodeAnswer, NodeQuestion};
 use super::cluster::{Answers, answer};
+use super::denials::Record;
 use super::hub::Hub;
 use super::settings::{self, SettingsChange};
 use crate::config::{Config, ConfigErrors};
@@ -169,6 +170,24 @@ impl Service {
             result = %display_safe(&clipped(&result)),
             "admin"
         );
+        let mut result = result;
+        if outcome.is_err() {
+            let now = Moment::now();
+            match self.hub.denials.record(&caller.actor, now.mono) {
+                Record::Whole { left_out: 0 } => {}
+                Record::Whole { left_out } => {
+                    result = format!(
+                        "{result} ({left_out} failed calls of this actor before it are not recorded)"
+                    );
+                }
+                Record::Last => {
+                    result = format!(
+                        "{result} (more failed calls of this actor are counted, not recorded, for a minute)"
+                    );
+                }
+                Record::No => return outcome,
+            }
+        }
         // Calls that were denied are kept as well: how long they are is up to anybody with a token.
         self.hub.recorder.audit(AuditView {
             id: String::new(),
