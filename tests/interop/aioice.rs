@@ -1,8 +1,10 @@
 //! aioice (the ICE library of aiortc) through `relayd`, relay candidates only.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use kit::certificate::TestCertificate;
 use kit::node::{Node, NodeOptions, rest_login};
 use kit::program::{Sinks, finish, python, spawn};
 use kit::wait::wait_until;
@@ -11,17 +13,15 @@ use serde_json::Value;
 const MESSAGES: u64 = 50;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs a call; `tls` also names the file with the authority to trust.
-fn call(node: &Node, transport: &str, tls: Option<&std::path::Path>) -> Value {
+/// Runs a call, over TLS where there is a certificate to trust.
+fn call(node: &Node, transport: &str, certificate: Option<&Path>) -> Value {
     let login = rest_login("aioice");
     let mut command = Command::new(python());
     command.args(["-c", include_str!("aioice_call.py")]);
     command.args([node.turn.ip().to_string(), node.turn.port().to_string()]);
-    command.args([transport, if tls.is_some() { "yes" } else { "no" }]);
+    command.arg(transport);
+    command.arg(certificate.unwrap_or(Path::new("-")));
     command.args([&login.username, &login.password, &MESSAGES.to_string()]);
-    if let Some(authority) = tls {
-        command.env("SSL_CERT_FILE", authority);
-    }
     let child = spawn(
         "tests/run.sh, which makes its environment",
         command,
@@ -60,4 +60,15 @@ fn relay_only_agents_talk_over_udp() {
 fn relay_only_agents_talk_over_tcp() {
     let node = Node::start(NodeOptions::default());
     assert_complete(&node, &call(&node, "tcp", None));
+}
+
+#[test]
+fn relay_only_agents_talk_over_tls() {
+    let pair = TestCertificate::ecdsa();
+    let node = Node::start(NodeOptions {
+        end: pair.section(),
+        ..NodeOptions::default()
+    });
+    let answer = call(&node, "tcp", Some(&pair.certificate()));
+    assert_complete(&node, &answer);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kit::browser::Browser;
+use kit::certificate::TestCertificate;
 use kit::node::{Node, NodeOptions, rest_login};
 use kit::wait::wait_until;
 use serde_json::{Value, json};
@@ -84,4 +85,14 @@ fn a_relay_only_video_call_over_turn_udp() {
 fn a_relay_only_video_call_over_turn_tcp() {
     let node = Node::start(NodeOptions::default());
     call(&node, &format!("turn:{}?transport=tcp", node.turn), "tcp");
+}
+
+#[test]
+fn a_relay_only_video_call_over_turns() {
+    let pair = TestCertificate::ecdsa();
+    let node = Node::start(NodeOptions {
+        end: pair.section(),
+        ..NodeOptions::default()
+    });
+    call(&node, &format!("turns:{}?transport=tcp", node.turn), "tls");
 }

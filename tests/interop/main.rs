@@ -9,7 +9,7 @@ mod coturn_server;
 mod families;
 mod mobility;
 mod nat_discovery;
-mod tcp_relaying;
 mod oauth;
+mod tcp_relaying;
 mod turn_check;
 mod uclient;

@@ -178,3 +178,35 @@ fn a_thousand_clients_with_expiry_only_usernames_get_their_sessions_under_the_de
         failed.first()
     );
 }
+
+#[test]
+fn a_password_is_nowhere_in_the_state_of_a_node() {
+    let node = Node::start(NodeOptions::default());
+    let password = "correct-horse-battery-staple";
+    let input = node.state_dir().join("password-of-the-test");
+    std::fs::write(&input, format!("{password}\n")).unwrap();
+    let arguments = ["user", "add", "mallory", "--realm", kit::node::REALM];
+    let added = node.ctl().run_with_input(
+        &[&arguments[..], &["--password-stdin"]].concat(),
+        Some(&input),
+    );
+    assert_eq!(added.code, 0, "{}{}", added.stdout, added.stderr);
+    std::fs::remove_file(&input).unwrap();
+    let mut client = node.client(&Login::new("mallory", password));
+    client.allocate().unwrap();
+    let holds = |bytes: &[u8]| {
+        bytes
+            .windows(password.len())
+            .any(|w| w == password.as_bytes())
+    };
+    let mut files = 0;
+    for entry in std::fs::read_dir(node.state_dir()).unwrap() {
+        // The socket cannot be read.
+        if let Ok(bytes) = std::fs::read(entry.unwrap().path()) {
+            files += 1;
+            assert!(!holds(&bytes));
+        }
+    }
+    assert!(files >= 2, "turndb and relayd.db");
+    assert!(!holds(node.log().as_bytes()));
+}

@@ -18,6 +18,7 @@ pub mod node;
 pub mod program;
 pub mod pty;
 pub mod redis;
+pub mod rules;
 pub mod ssh;
 pub mod stream;
 pub mod tmux;

@@ -5,6 +5,7 @@
 mod manifest;
 mod rules;
 mod source;
+mod table;
 mod top_level;
 
 use source::{Source, rust_files};

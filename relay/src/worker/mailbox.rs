@@ -1,8 +1,8 @@
 //! The two bounded queues where workers and control meet.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::Arc;
 
 use mio::Waker;
 use shared::{Realm, Username, WorkerId};

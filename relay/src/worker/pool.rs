@@ -11,9 +11,7 @@ use turn_proto::policy::{Policy, Quota};
 use turn_proto::server::Command;
 use turn_proto::{Server, ServerConfig};
 
-use super::mailbox::{
-    Mail, MailSender, MailboxFull, NewsSender, Post, WorkerNews, mailbox,
-};
+use super::mailbox::{Mail, MailSender, MailboxFull, NewsSender, Post, WorkerNews, mailbox};
 use super::ports::PortPool;
 use super::run::Worker;
 use super::token;

@@ -22,7 +22,7 @@ impl Server {
         entropy: u32,
     ) -> Option<LinkId> {
         self.touch(now);
-        let allocation = self.table.get_mut(relay)?;
+        let allocation = self.table.get_mut(relay).filter(|a| a.is_tcp())?;
         let peer = allocation.presented(&self.policy, peer);
         let Some(permission) = allocation.permissions.live(peer.ip(), now.mono) else {
             self.drop_packet(relay, |counters| &mut counters.drop_unknown_peer);

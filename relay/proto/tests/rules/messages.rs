@@ -154,3 +154,70 @@ fn every_reason_has_its_own_snake_case_word() {
     words.dedup();
     assert_eq!(words.len(), RefusalReason::ALL.len());
 }
+
+#[test]
+fn a_message_of_rfc_3489_is_not_answered_on_any_transport() {
+    use shared::Transport;
+    // A Binding request whose transaction id fills the place of the cookie, as it was before.
+    let old = [&[0, 1, 0, 0][..], &[0x11; 16]].concat();
+    for transport in Transport::ALL {
+        let mut net = Net::new();
+        let mut from = tuple(CLIENT);
+        from.transport = transport;
+        assert_eq!(net.ask(from, &old), None, "{transport}");
+        let today = ask_for(Method::Binding).finish();
+        assert!(net.ask(from, &today).is_some(), "{transport}");
+    }
+}
+
+#[test]
+fn the_first_byte_tells_the_protocols_apart() {
+    use turn_proto::demux::Protocol;
+    for byte in 0..=u8::MAX {
+        let expected = match byte {
+            0..=3 => Protocol::Stun,
+            20..=63 => Protocol::Dtls,
+            64..=79 => Protocol::ChannelData,
+            80..=127 => Protocol::OldChannelData,
+            _ => Protocol::Unknown,
+        };
+        assert_eq!(Protocol::of(&[byte, 1, 2, 3]), expected, "{byte}");
+    }
+    assert_eq!(Protocol::of(&[]), Protocol::Unknown);
+}
+
+#[test]
+fn padding_of_answers_is_zero_whatever_came_before() {
+    let mut realm = realm_policy("a.realm.of.21.letters");
+    realm.revision = 1;
+    let mut net = Net::with_policy(policy(vec![realm]));
+    for filler in [0xff, 0x5a] {
+        // Something to be left behind in a buffer that is used again.
+        let loud = ask_for(Method::Allocate).attribute(A::SOFTWARE, &[filler; 600]);
+        let answer = net.ask(tuple(CLIENT), &loud.finish()).unwrap();
+        assert_eq!(answer.code(), 401);
+        let realm = answer
+            .0
+            .windows(21)
+            .position(|w| w == b"a.realm.of.21.letters");
+        let end = realm.unwrap() + 21;
+        assert_eq!(answer.0[end..end + 3], [0; 3]);
+    }
+}
+
+#[test]
+fn software_is_told_where_the_node_says_so_and_never_to_strangers() {
+    let told = |software: Option<&str>| {
+        let mut policy = policy(vec![realm_policy(REALM)]);
+        policy.settings.software = software.map(str::to_owned);
+        let mut net = Net::with_policy(policy);
+        let challenge = net.ask(tuple(CLIENT), &allocate().finish()).unwrap();
+        assert_eq!(challenge.text(A::SOFTWARE), None);
+        let client = Client::alice().greet(&mut net);
+        let answer = client.ask(&mut net, allocate()).unwrap();
+        assert_eq!(answer.code(), 0);
+        answer.text(A::SOFTWARE)
+    };
+    assert_eq!(told(None), None);
+    assert_eq!(told(Some("a relay")), Some("a relay".to_owned()));
+}
