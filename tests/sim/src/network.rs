@@ -145,7 +145,7 @@ pub fn run(seed: u64, weather: Weather) -> Report {
         flights: BinaryHeap::new(),
         packets: HashMap::new(),
         count: 0,
-        usual: if seed % 2 == 0 { 0 } else { ANONYMOUS },
+        usual: if seed.is_multiple_of(2) { 0 } else { ANONYMOUS },
         report: Report::default(),
     };
     play.world.change_policy(play.usual);
@@ -176,7 +176,7 @@ fn person(index: usize) -> Person {
         client: Client::new(tuple(&address, transport), name, password).signing(habit),
         phase: Phase::Allocating,
         peer: SocketAddr::from(([9, 9, 9, 1 + (index / 2) as u8], 7000 + index as u16)),
-        channel: (index % 2 == 0).then_some(0x4000 + index as u16),
+        channel: index.is_multiple_of(2).then_some(0x4000 + index as u16),
         request: None,
         sent: HashSet::new(),
         refresh_at: 0,

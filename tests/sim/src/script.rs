@@ -172,7 +172,7 @@ impl Stage<'_> {
             3 => self.bind(),
             4 => self.send(),
             5 => self.channel_data(),
-            6 => self.from_peer(),
+            6 => self.peer_sends(),
             7 => self.raw(),
             8 => self.spoilt(),
             9 => self.wait(),
@@ -319,7 +319,7 @@ impl Stage<'_> {
         (!relays.is_empty()).then(|| relays[index % relays.len()])
     }
 
-    fn from_peer(&mut self) {
+    fn peer_sends(&mut self) {
         let (relay, peer, len) = (self.relay(), self.script.peer(), self.script.byte());
         // A relay that is not there is no reason to fall.
         let relay = relay.unwrap_or(RelayId(u32::from(len)));

@@ -355,6 +355,8 @@ impl World {
                 self.disconnected.push_back(tuple);
             }
             Output::ConnectPeer { link, .. } => self.links.push(link),
+            // There is one worker, so nobody else has a session of its clients.
+            Output::PassOn { .. } => panic!("passed on to nobody"),
             Output::Splice { tuple, .. } | Output::HandOver { tuple, .. } => {
                 assert!(
                     self.connections.remove(&tuple),
@@ -538,6 +540,7 @@ fn policy(revision: u64, kind: u8) -> Policy {
         _ => {}
     }
     settings.tcp_relay.enabled = true;
+    settings.mobility = true;
     settings.permissions_per_session = 6;
     settings.channels_per_session = 4;
     Policy {

@@ -14,8 +14,8 @@ fn replay(name: &str, least: usize, target: fn(&[u8])) {
     let files = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut count = 0;
     for file in files {
-        let path = file.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
+        let path = file.expect("an entry").path();
+        let bytes = std::fs::read(&path).expect("a file");
         let result = std::panic::catch_unwind(|| target(&bytes));
         assert!(result.is_ok(), "{} fails", path.display());
         count += 1;

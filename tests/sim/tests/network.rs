@@ -8,10 +8,13 @@ struct Seed(u64);
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "the run of seed {} failed; SIM_SEED={} plays it again",
-                self.0, self.0
-            );
+            #[expect(clippy::print_stderr, reason = "it plays the run again")]
+            {
+                eprintln!(
+                    "the run of seed {} failed; SIM_SEED={} plays it again",
+                    self.0, self.0
+                );
+            }
         }
     }
 }
