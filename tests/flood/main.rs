@@ -4,10 +4,12 @@
 
 mod datagrams;
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use kit::address::fresh_ip;
+use kit::client::TurnClient;
 use kit::node::{Node, NodeOptions, stored_login};
 use kit::wait::wait_until;
 
@@ -52,9 +54,11 @@ fn a_million_bad_datagrams_cost_no_memory_and_keep_nobody_out() {
 
 /// Allocates and deletes until `done`; how often that worked. Every failure ends the test.
 fn genuine_sessions(node: &Node, done: &AtomicBool) -> u32 {
-    let mut sessions = 0;
+    let (home, mut sessions) = (fresh_ip(), 0);
     while !done.load(Ordering::Relaxed) {
-        let mut client = node.client(&stored_login());
+        // From an address of its own: what one source draws without a nonce is limited.
+        let local = SocketAddr::new(home, 0);
+        let mut client = TurnClient::bound(local, node.turn, stored_login()).unwrap();
         client.allocate().unwrap();
         assert_eq!(client.refresh(0).unwrap(), 0);
         sessions += 1;

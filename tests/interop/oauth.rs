@@ -1,5 +1,4 @@
-//! Third-party authorization (RFC 7635) with coturn's tools: tokens of `turnutils_oauth`, and
-//! `turnutils_uclient -J` with the keys that are built into it.
+//! Third-party authorization (RFC 7635) with coturn's tool: tokens of `turnutils_oauth`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,7 +6,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kit::client::{Login, fresh_id};
-use kit::coturn::{Uclient, Way};
 use kit::node::{Node, NodeOptions, REALM, unix_now};
 use relayctl::client::AdminApi;
 use serde_json::Value;
@@ -153,27 +151,5 @@ fn tokens_of_coturns_tool_are_accepted_for_this_server_alone() {
     assert!(
         listed.contains("union") && !listed.contains("MTIz"),
         "{listed}"
-    );
-}
-
-#[test]
-fn coturns_client_with_its_own_keys_loses_nothing() {
-    let node = node();
-    let uclient = Uclient {
-        server: node.turn,
-        login: Login::new("ignored", "ignored"),
-        way: Way::ClientToClient,
-        clients: 2,
-        messages: 20,
-        flags: &["-J"],
-        peer: None,
-    };
-    let totals = uclient.run(Duration::from_secs(60));
-    assert!(totals.sent > 0, "{}", totals.text);
-    assert_eq!(
-        (totals.received, totals.lost),
-        (totals.sent, 0),
-        "{}",
-        totals.text
     );
 }

@@ -180,14 +180,14 @@ fn a_node_mints_the_credential_where_a_realm_is_named() {
 }
 
 /// Every transport of one server, with its certificate believed and named.
-fn every_transport_passes(address: &str, certificate: &TestCertificate) {
+fn every_transport_passes(address: &str, certificate: &TestCertificate, tls: &str) {
     let ca = certificate.certificate().display().to_string();
     let believed = ["--ca", &ca, "--server-name", HOST];
     let all = [&login()[..], &believed[..]].concat();
     let transports = [
         ("turn", "udp", "udp from"),
         ("turn", "tcp", "tcp from"),
-        ("turns", "tcp", "TLSv1.3 from"),
+        ("turns", "tcp", tls),
         ("turns", "udp", "DTLSv1."),
     ];
     for (scheme, transport, words) in transports {
@@ -207,7 +207,7 @@ fn every_transport_passes_on_relayd() {
         end: certificate.section(),
         ..NodeOptions::default()
     });
-    every_transport_passes(&node.turn.to_string(), &certificate);
+    every_transport_passes(&node.turn.to_string(), &certificate, "TLSv1.3 from");
 }
 
 #[test]
@@ -216,7 +216,8 @@ fn every_transport_passes_on_coturn() {
     let file = |option: &str, path: std::path::PathBuf| format!("{option}={}", path.display());
     let cert = file("--cert", certificate.certificate());
     let server = Turnserver::start_with(&[&cert, &file("--pkey", certificate.key())]);
-    every_transport_passes(&server.address.to_string(), &certificate);
+    // Debian 12's cannot do better.
+    every_transport_passes(&server.address.to_string(), &certificate, "TLSv1.2 from");
 }
 
 #[test]

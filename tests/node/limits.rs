@@ -77,7 +77,7 @@ fn the_rate_of_a_user_holds_over_the_workers_and_shows_where_an_operator_looks()
     let refused = wait_for("the explanation", SOON, || {
         let rows = node
             .ctl()
-            .items(&["refusals", "--recent", "reason=user_rate"]);
+            .items(&["refusals", "--recent", "--filter", "reason=user_rate"]);
         (!rows.is_empty()).then_some(rows)
     });
     assert_eq!(refused[0]["user"], USER.0);

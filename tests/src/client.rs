@@ -1,5 +1,7 @@
 //! A blocking TURN client over UDP, on the core's codec: what the suites and the demo talk with.
 
+pub use crate::login::Login;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -22,36 +24,6 @@ const MAX_KEPT: usize = 4096;
 const DATAGRAM: usize = 65_536;
 /// REQUESTED-TRANSPORT UDP (RFC 8656 §18.7).
 const TRANSPORT_UDP: u32 = 17 << 24;
-
-/// What a client logs in with.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// USERNAME.
-    pub username: String,
-    /// The password, stored or derived from a secret.
-    pub password: String,
-}
-
-impl Login {
-    /// A login.
-    #[must_use]
-    pub fn new(username: &str, password: &str) -> Self {
-        Self {
-            username: username.to_owned(),
-            password: password.to_owned(),
-        }
-    }
-
-    /// A time-limited login under a realm's shared secret.
-    #[must_use]
-    pub fn rest(username: &str, secret: &str) -> Self {
-        let password = turn_proto::auth::rest::password(secret.as_bytes(), username);
-        Self {
-            username: username.to_owned(),
-            password,
-        }
-    }
-}
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]

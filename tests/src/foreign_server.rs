@@ -130,7 +130,12 @@ async fn serve(mut server: TurnServer, listener: std::net::UdpSocket) {
         let Arrived { at, from, bytes } = datagram;
         let transmit = Transmit::new(bytes, TransportType::Udp, from, at);
         if let Some(answer) = server.recv(transmit, Instant::from_std(base)) {
-            sockets.send(answer.build()).await;
+            let mut answer = answer.build();
+            // The crate addresses Binding answers to itself.
+            if answer.to == at {
+                answer.to = from;
+            }
+            sockets.send(answer).await;
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod fake;
 pub mod foreign_server;
 pub mod http;
+pub mod login;
 pub mod netns;
 pub mod node;
 pub mod program;

@@ -11,6 +11,7 @@ pub mod cluster_key;
 mod connections;
 mod error;
 mod file;
+mod from_coturn;
 mod keys;
 mod layers;
 mod limits;

@@ -60,6 +60,41 @@ const EXPLANATIONS: &[Explanation] = &[
         "add the user, or check the realm of its secret",
     ),
     (
+        "token_refused",
+        "the access token is none, or not one of that key for this server",
+        "compare the list of OAuth keys, and server_name, with what the authorization server has",
+    ),
+    (
+        "token_expired",
+        "the access token has ended, or is not good yet",
+        "let the client ask for a new one; if it just did, compare the clocks",
+    ),
+    (
+        "mobility_forbidden",
+        "the client wants to take its session along, and mobility is off",
+        "set mobility = true if clients should; they carry on without",
+    ),
+    (
+        "invalid_ticket",
+        "the mobility ticket is none of ours, or used up, or where none belongs",
+        CLIENT,
+    ),
+    (
+        "not_moved",
+        "the client wants to move its session to where it is",
+        CLIENT,
+    ),
+    (
+        "moved_between_workers",
+        "the session should move to a TCP connection of another worker",
+        "none: the client makes a new session",
+    ),
+    (
+        "too_many_moved",
+        "as many clients moved between workers as there is room for",
+        "look at who moves so often; they make new sessions meanwhile",
+    ),
+    (
         "wrong_password",
         "the password does not fit the user",
         GUESSED,
@@ -67,7 +102,7 @@ const EXPLANATIONS: &[Explanation] = &[
     (
         "no_such_key",
         "the user has no key for that password algorithm",
-        "set the password again: relayctl user passwd",
+        "set the user's password again",
     ),
     (
         "credential_expired",
@@ -77,12 +112,12 @@ const EXPLANATIONS: &[Explanation] = &[
     (
         "user_blocked",
         "an operator blocked the user",
-        "relayctl user unblock",
+        "unblock the user",
     ),
     (
         "lookup_unavailable",
         "the store did not answer",
-        "look after the store: relayctl node list",
+        "look after the store: the list of nodes tells its state",
     ),
     (
         "lookup_timeout",
@@ -172,7 +207,7 @@ const EXPLANATIONS: &[Explanation] = &[
     (
         "not_accepting",
         "the node takes no new sessions",
-        "relayctl node list shows its state",
+        "the list of nodes shows its state",
     ),
     (
         "ports_exhausted",

@@ -63,7 +63,10 @@ impl Server {
     }
 
     /// Asks the driver to close a client's connection.
+    /// That of a mobile session may have ended long before.
     pub(super) fn disconnect(&mut self, tuple: FiveTuple) {
-        self.outputs.push_back(Output::Disconnect { tuple });
+        if self.connections.contains_key(&tuple) {
+            self.outputs.push_back(Output::Disconnect { tuple });
+        }
     }
 }

@@ -547,25 +547,13 @@ impl AdminApi for FakeAdmin {
             put.algorithm, put.reason
         );
         let mut state = self.enter(Role::Admin, call)?;
-        let view = OauthKeyView {
-            kid: kid.into(),
-            algorithm: put.algorithm,
-            realm: put.realm.clone(),
-            since_ms: None,
-            until_ms: None,
-        };
-        state.oauth_keys.retain(|key| key.kid != kid);
-        state.oauth_keys.push(view.clone());
-        let key = put.key.is_none().then(|| "ZmFrZQ==".to_owned());
-        Ok(OauthKeyCreated { view, key })
+        Ok(state.put_oauth_key(kid, put))
     }
 
     async fn delete_oauth_key(&self, kid: &str, reason: &str) -> ClientResult<()> {
         let call = format!("delete_oauth_key {kid} reason={reason}");
         let mut state = self.enter(Role::Admin, call)?;
-        let before = state.oauth_keys.len();
-        state.oauth_keys.retain(|key| key.kid != kid);
-        if state.oauth_keys.len() < before {
+        if state.delete_oauth_key(kid) {
             Ok(())
         } else {
             Err(not_found("such key"))

@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 
 use shared::api::{
     AlertRules, AlertView, AuditView, BlockView, ConfigOverrides, EventView, ItemOutcome, JobItem,
-    JobState, JobView, ListQuery, MissingNode, NodeView, OauthKeyView, Page, RealmView,
-    RedirectView, RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
+    JobState, JobView, ListQuery, MissingNode, NodeView, OauthKeyCreated, OauthKeyPut,
+    OauthKeyView, Page, RealmView, RedirectView, RefusalView, Role, SecretView, SessionView,
+    SessionsKill, TokenView, UserView,
 };
 use shared::filter::{Column, Direction, Filter, Row, SESSION_COLUMNS, SortSpec};
 
@@ -43,6 +44,28 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Takes a key in, in place of one of that name.
+    pub(super) fn put_oauth_key(&mut self, kid: &str, put: &OauthKeyPut) -> OauthKeyCreated {
+        let view = OauthKeyView {
+            kid: kid.into(),
+            algorithm: put.algorithm,
+            realm: put.realm.clone(),
+            since_ms: None,
+            until_ms: None,
+        };
+        self.oauth_keys.retain(|key| key.kid != kid);
+        self.oauth_keys.push(view.clone());
+        let key = put.key.is_none().then(|| "ZmFrZQ==".to_owned());
+        OauthKeyCreated { view, key }
+    }
+
+    /// Forgets a key; whether there was one.
+    pub(super) fn delete_oauth_key(&mut self, kid: &str) -> bool {
+        let before = self.oauth_keys.len();
+        self.oauth_keys.retain(|key| key.kid != kid);
+        self.oauth_keys.len() < before
+    }
+
     pub(super) fn new(sessions: usize) -> Self {
         let mut state = Self {
             now_ms: START_MS,
