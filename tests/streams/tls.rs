@@ -192,3 +192,42 @@ fn client_hello() -> Vec<u8> {
     client.write_tls(&mut bytes).unwrap();
     bytes
 }
+
+/// The certificate that a new client is shown, as `openssl` prints it.
+fn shown(node: &Node) -> String {
+    let mut command = std::process::Command::new("openssl");
+    command.args(["s_client", "-connect", &node.turn.to_string()]);
+    command.args(["-servername", HOST]);
+    let output = finish(
+        "openssl",
+        spawn("openssl", command, &Sinks::Pipes),
+        Duration::from_secs(20),
+    );
+    program::text(&output)
+}
+
+#[test]
+fn a_new_certificate_is_shown_without_a_restart_and_no_connection_drops() {
+    let (first, second) = (TestCertificate::ecdsa(), TestCertificate::ecdsa());
+    let node = start(&first, "");
+    let config = tls_config(rustls::ALL_VERSIONS, &[]);
+    let mut client = StreamClient::tls(node.turn, stored_login(), &config, HOST).unwrap();
+    client.allocate().unwrap();
+    let body = |pem: &str| pem.lines().nth(1).unwrap().to_owned();
+    assert!(shown(&node).contains(&body(&first.pem)));
+    second.replace(&first);
+    node.signal("HUP");
+    wait_until("the new certificate", Duration::from_secs(20), || {
+        shown(&node).contains(&body(&second.pem))
+    });
+    client.refresh(600).unwrap();
+
+    // What cannot be read leaves the one that is in force.
+    std::fs::write(first.certificate(), "no certificate").unwrap();
+    node.signal("HUP");
+    wait_until("the log to say so", Duration::from_secs(20), || {
+        node.log().contains("certificate.pem")
+    });
+    assert!(shown(&node).contains(&body(&second.pem)));
+    client.refresh(600).unwrap();
+}

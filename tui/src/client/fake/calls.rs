@@ -191,18 +191,15 @@ impl AdminApi for FakeAdmin {
     }
 
     async fn kill_session(&self, id: &str, request: &KillRequest) -> ClientResult<KillResult> {
-        let block = request
-            .block_secs
-            .map_or(String::new(), |secs| format!(" block={secs}"));
+        let secs = request.block_secs;
+        let block = secs.map_or(String::new(), |secs| format!(" block={secs}"));
         let call = format!("kill_session {id}{block} reason={}", request.reason);
         let mut state = self.enter(Role::Operator, call)?;
         let at = state.find_session(id)?;
         let session = state.sessions.remove(at);
-        let blocked = request.block_secs.map(|secs| {
-            state
-                .block(&session.realm, &session.user, secs, &request.reason)
-                .until_ms
-        });
+        let (realm, user) = (&session.realm, &session.user);
+        let block = |secs| state.block(realm, user, secs, &request.reason).until_ms;
+        let blocked = request.block_secs.map(block);
         state.count();
         Ok(KillResult {
             id: session.id,
