@@ -37,7 +37,8 @@ fn run_with(
         login: stored_login(),
         way,
         clients: 10,
-        messages: 200,
+        // At its own pace, 12 s for 200: plain UDP gets the long runs, other transports short ones.
+        messages: if flags.is_empty() { 200 } else { 50 },
         flags,
         peer: None,
     };
@@ -95,19 +96,19 @@ fn reserved_ports_among_clients_lose_nothing_on_four_workers() {
 #[test]
 fn channels_over_tcp_lose_nothing_on_two_workers() {
     let options = NodeOptions::default();
-    assert_nothing_lost(&run_with(Way::Channels, 2, &["-t"], options));
+    assert_at_least(500, &run_with(Way::Channels, 2, &["-t"], options));
 }
 
 #[test]
 fn indications_over_tcp_lose_nothing_on_two_workers() {
     let options = NodeOptions::default();
-    assert_nothing_lost(&run_with(Way::Indications, 2, &["-t"], options));
+    assert_at_least(500, &run_with(Way::Indications, 2, &["-t"], options));
 }
 
 #[test]
 fn clients_over_tcp_among_themselves_lose_nothing_on_four_workers() {
     let options = NodeOptions::default();
-    assert_nothing_lost(&run_with(Way::ClientToClient, 4, &["-t"], options));
+    assert_at_least(500, &run_with(Way::ClientToClient, 4, &["-t"], options));
 }
 
 fn run_over_dtls(way: Way) -> Totals {
@@ -121,12 +122,12 @@ fn run_over_dtls(way: Way) -> Totals {
 
 #[test]
 fn dtls_loses_nothing_by_channels() {
-    assert_nothing_lost(&run_over_dtls(Way::Channels));
+    assert_at_least(500, &run_over_dtls(Way::Channels));
 }
 
 #[test]
 fn dtls_loses_nothing_by_indications() {
-    assert_nothing_lost(&run_over_dtls(Way::Indications));
+    assert_at_least(500, &run_over_dtls(Way::Indications));
 }
 
 fn over_tls(certificate: &TestCertificate, way: Way) -> Totals {
@@ -139,17 +140,17 @@ fn over_tls(certificate: &TestCertificate, way: Way) -> Totals {
 
 #[test]
 fn channels_over_tls_with_an_ecdsa_key_lose_nothing() {
-    assert_nothing_lost(&over_tls(&TestCertificate::ecdsa(), Way::Channels));
+    assert_at_least(500, &over_tls(&TestCertificate::ecdsa(), Way::Channels));
 }
 
 #[test]
 fn indications_over_tls_with_an_rsa_key_lose_nothing() {
-    assert_nothing_lost(&over_tls(&TestCertificate::rsa(), Way::Indications));
+    assert_at_least(500, &over_tls(&TestCertificate::rsa(), Way::Indications));
 }
 
 #[test]
 fn clients_over_tls_among_themselves_lose_nothing() {
-    assert_nothing_lost(&over_tls(&TestCertificate::rsa(), Way::ClientToClient));
+    assert_at_least(500, &over_tls(&TestCertificate::rsa(), Way::ClientToClient));
 }
 
 #[test]
