@@ -2,8 +2,6 @@
 
 mod pair;
 mod store;
-#[cfg(test)]
-mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
