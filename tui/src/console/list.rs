@@ -79,6 +79,9 @@ pub(crate) struct ListState<T> {
     /// The operator chose the row under the cursor: the cursor stays on it wherever it goes. Until
     /// then the top of the list is what is looked at, or its end.
     pub(crate) held: bool,
+    /// Rows that a movement went beyond what is loaded, downwards if positive: the cursor goes on
+    /// when they come, so that no key is lost to a page that is late.
+    owed: isize,
     /// Where a range of marks begins: id and position.
     pub(crate) anchor: Option<(String, usize)>,
     /// Pages in the order in which they are asked for.
@@ -115,6 +118,7 @@ impl<T> Default for ListState<T> {
             all: false,
             skip: 0,
             held: false,
+            owed: 0,
             anchor: None,
             pages: VecDeque::new(),
             outdated: false,
@@ -141,6 +145,7 @@ impl<T: Row> ListState<T> {
         self.generation += 1;
         self.error = None;
         self.outdated = true;
+        self.owed = 0;
         self.walk = None;
         self.chain.truncate(1);
     }
@@ -362,6 +367,30 @@ impl<T: Row> ListState<T> {
             self.top = depth;
             self.at = found.unwrap_or(depth + from_edge);
         }
+        self.go(0);
+    }
+
+    /// Moves the cursor as far as rows are loaded, and remembers the rest where there are more.
+    fn go(&mut self, rows: isize) {
+        let owed = std::mem::take(&mut self.owed);
+        let turned = rows.signum() * owed.signum() < 0;
+        let whole = rows.saturating_add(if turned { 0 } else { owed });
+        let last = self.rows.len().saturating_sub(1);
+        let to = self.at.saturating_add_signed(whole).min(last);
+        let rest = whole
+            .saturating_add_unsigned(self.at)
+            .saturating_sub_unsigned(to);
+        let more = if (rest > 0) == self.from_end {
+            self.first_page() > 0
+        } else {
+            self.has_further()
+        };
+        // Further than a page is a way to the end, not a number of rows.
+        if more && rows.unsigned_abs() <= PAGE_ROWS {
+            let most = PAGE_ROWS as isize;
+            self.owed = rest.clamp(-most, most);
+        }
+        self.at = to;
         self.settle();
     }
 

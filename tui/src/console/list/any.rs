@@ -76,14 +76,14 @@ pub(crate) trait AnyList {
 impl<T: Row> AnyList for ListState<T> {
     fn move_by(&mut self, rows: isize) {
         self.held = true;
-        self.at = self.at.saturating_add_signed(rows);
-        self.settle();
+        self.go(rows);
     }
 
     fn point_at(&mut self, line: usize) -> Option<String> {
         let at = self.top + line;
         let key = self.rows.get(at)?.key();
         self.held = true;
+        self.owed = 0;
         self.at = at;
         self.settle();
         Some(key)
@@ -97,6 +97,7 @@ impl<T: Row> AnyList for ListState<T> {
         }
         self.at = 0;
         self.held = false;
+        self.owed = 0;
         self.settle();
         elsewhere
     }
@@ -115,6 +116,7 @@ impl<T: Row> AnyList for ListState<T> {
         }
         self.at = self.rows.len();
         self.held = !self.from_end;
+        self.owed = 0;
         self.settle();
         elsewhere
     }

@@ -66,6 +66,45 @@ fn the_next_page_is_asked_for_before_the_end_is_reached() {
 }
 
 #[test]
+fn a_movement_goes_on_when_the_rows_behind_the_loaded_ones_come() {
+    let first: Vec<u32> = (0..PAGE_ROWS as u32).collect();
+    let second: Vec<u32> = (PAGE_ROWS as u32..2 * PAGE_ROWS as u32).collect();
+    let mut list = ListState {
+        height: 20,
+        ..ListState::default()
+    };
+    list.take(0, page(&first, Some("b")));
+    for _ in 0..11 {
+        list.move_by(20);
+    }
+    assert_eq!(list.cursor.as_deref(), Some("199"));
+    list.take(1, page(&second, None));
+    assert_eq!(list.cursor.as_deref(), Some("220"));
+    // Once it has gone on, it stays.
+    list.take(1, page(&second, None));
+    assert_eq!(list.cursor.as_deref(), Some("220"));
+    list.move_by(isize::MAX);
+    list.take(1, page(&second, None));
+    assert_eq!(list.cursor.as_deref(), Some("399"));
+}
+
+#[test]
+fn a_movement_back_takes_back_what_was_owed() {
+    let first: Vec<u32> = (0..PAGE_ROWS as u32).collect();
+    let second: Vec<u32> = (PAGE_ROWS as u32..2 * PAGE_ROWS as u32).collect();
+    let mut list = ListState {
+        height: 20,
+        ..ListState::default()
+    };
+    list.take(0, page(&first, Some("b")));
+    list.move_by(190);
+    list.move_by(20);
+    list.move_by(-1);
+    list.take(1, page(&second, None));
+    assert_eq!(list.cursor.as_deref(), Some("198"));
+}
+
+#[test]
 fn pages_far_from_the_viewport_are_dropped_and_fetched_again() {
     let mut list = ListState {
         height: 20,
