@@ -380,10 +380,13 @@ impl<T: Row> ListState<T> {
         let rest = whole
             .saturating_add_unsigned(self.at)
             .saturating_sub_unsigned(to);
-        let more = if (rest > 0) == self.from_end {
-            self.first_page() > 0
+        // What lies behind is not always known by its cursor, but by its number.
+        let matched = self.facts.as_ref().map_or(0, |facts| facts.matched);
+        let more = if rest > 0 {
+            (!self.from_end && self.has_further())
+                || ((self.base + self.rows.len()) as u64) < matched
         } else {
-            self.has_further()
+            self.base > 0
         };
         // Further than a page is a way to the end, not a number of rows.
         if more && rows.unsigned_abs() <= PAGE_ROWS {
