@@ -2,7 +2,7 @@
 //!
 //! [`worker`] threads relay packets ([`udp`], [`listener`] and [`dtls`] below them); [`control`] keeps
 //! the books, syncs with the [`store`] and answers the [`admin`] API; [`config`] and [`telemetry`] serve
-//! both; [`node`] owns it all.
+//! both; [`room`] bounds what listeners take together; [`node`] owns it all.
 
 pub mod admin;
 pub mod certificate;
@@ -11,6 +11,7 @@ pub mod control;
 pub mod dtls;
 pub mod listener;
 pub mod node;
+pub mod room;
 pub mod store;
 pub mod tcp;
 pub mod telemetry;

@@ -167,7 +167,7 @@ pub(super) const KEYS: &[Key] = &[
     live(
         "connections.max",
         Kind::Integer,
-        "TCP connections of this node; default 100000",
+        "Connections of this node over TCP, TLS and DTLS together; default 100000",
     ),
     live(
         "connections.write_queue_bytes",

@@ -173,7 +173,7 @@ pub struct ConnectionLimits {
     /// Connections without a session that one source address (IPv6: /64) may hold on this node.
     /// Those with a session do not count, so that many users behind one NAT do not exclude each other.
     pub max_per_source: usize,
-    /// Connections of this node.
+    /// Connections of this node, over TCP, TLS and DTLS together.
     pub max: usize,
     /// Bytes that wait for a client that reads too slowly; what does not fit is dropped and counted.
     pub write_queue_bytes: usize,

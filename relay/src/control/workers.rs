@@ -25,7 +25,7 @@ pub trait Workers: Send + Sync + Debug {
     fn ports(&self) -> (u64, u64);
     /// News that were lost because the control plane was behind.
     fn overflows(&self) -> u64;
-    /// Client connections over TCP and TLS: those there are, and what became of others.
+    /// Client connections over TCP, TLS and DTLS: those there are, and what became of others.
     fn connections(&self) -> ConnectionTotals;
     /// Holds client connections to these limits from now on.
     fn set_connection_limits(&self, limits: &ConnectionLimits);
@@ -65,7 +65,7 @@ impl Workers for RunningWorkers {
     }
 
     fn connections(&self) -> ConnectionTotals {
-        self.listening.tally.totals()
+        self.listening.totals()
     }
 
     fn set_connection_limits(&self, limits: &ConnectionLimits) {

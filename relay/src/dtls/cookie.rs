@@ -52,8 +52,10 @@ pub(super) enum Version {
 /// What a hello of somebody unknown leads to.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It was answered, and forgotten.
-    Answered,
+    /// It is sent a cookie, and forgotten.
+    Cookie,
+    /// It is told that nothing can come of it, and forgotten.
+    Alert,
     /// Its sender is where it says.
     Genuine {
         version: Version,
@@ -124,7 +126,7 @@ impl CookieMint {
         body.push(COOKIE as u8);
         body.extend_from_slice(&cookie);
         write_message(out, HELLO_VERIFY_REQUEST, &body);
-        Verdict::Answered
+        Verdict::Cookie
     }
 
     fn judge_1_3(
@@ -154,7 +156,7 @@ impl CookieMint {
         };
         let cookie = self.cookie(self.window(now), tuple, &[hello.body()]);
         write_message(out, SERVER_HELLO, &retry_request(suite, group, &cookie));
-        Verdict::Answered
+        Verdict::Cookie
     }
 
     /// The cookie, if it is one of ours for this client and hello and not too old.
@@ -261,7 +263,7 @@ fn retry_request(suite: u16, group: Option<u16>, cookie: &[u8; COOKIE]) -> Vec<u
 
 fn alert(alert: Alert, out: &mut Vec<u8>) -> Verdict {
     write_alert(alert, out);
-    Verdict::Answered
+    Verdict::Alert
 }
 
 /// Writes a fatal alert in plain text.

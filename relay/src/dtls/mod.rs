@@ -9,6 +9,7 @@ mod association;
 mod cookie;
 mod hello;
 mod outbox;
+pub mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,8 @@ use association::{Accepted, Association, Fate, Stage};
 use cookie::{Alert, CookieMint, Verdict, write_alert};
 use hello::{ClientHello, begins_hello};
 pub use outbox::{Event, EventKind, Outbox};
+use tally::Dropped;
+pub use tally::{Tally, Totals};
 
 /// Handshakes under way per worker; the oldest makes room for the next.
 const MAX_HALF_OPEN: usize = 256;
@@ -45,7 +48,7 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long an association may stay without a session.
     pub idle: Duration,
-    /// Associations of one worker.
+    /// Connections and associations of the whole node.
     pub max: usize,
     /// Handshakes under way of one source address (IPv6: /64) on one worker.
     pub max_half_open_per_source: usize,
@@ -88,25 +91,6 @@ impl Settings {
 /// Settings that may change while they are used.
 pub type SharedSettings = Arc<ArcSwap<Settings>>;
 
-/// What happened so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// First hellos and such with a bad cookie, answered without keeping anything.
-    pub challenged: u64,
-    /// Hellos not answered: the answer would have been longer.
-    pub ignored: u64,
-    /// Handshakes begun: the cookie was good.
-    pub begun: u64,
-    /// Handshakes done.
-    pub established: u64,
-    /// Handshakes that failed or took too long.
-    pub failed: u64,
-    /// Handshakes dropped or refused because there were too many.
-    pub crowded_out: u64,
-    /// Datagrams of no association, and hellos that cannot be read.
-    pub strays: u64,
-}
-
 /// The associations of one worker.
 #[derive(Debug)]
 pub struct Associations {
@@ -120,7 +104,7 @@ pub struct Associations {
     outbox: Outbox,
     /// One answer to a hello, or one message being put together.
     scratch: Vec<u8>,
-    counters: Counters,
+    tally: Arc<Tally>,
 }
 
 /// An association in an order of time.
@@ -129,7 +113,12 @@ type Order = (Instant, SocketAddr, SocketAddr);
 impl Associations {
     /// None yet. The secret of cookies has to be unpredictable.
     #[must_use]
-    pub fn new(settings: SharedSettings, secret: [u8; 32], now: Instant) -> Self {
+    pub fn new(
+        settings: SharedSettings,
+        tally: Arc<Tally>,
+        secret: [u8; 32],
+        now: Instant,
+    ) -> Self {
         Self {
             settings,
             mint: CookieMint::new(secret, now),
@@ -138,7 +127,7 @@ impl Associations {
             timers: BTreeSet::new(),
             outbox: Outbox::default(),
             scratch: Vec::new(),
-            counters: Counters::default(),
+            tally,
         }
     }
 
@@ -152,12 +141,6 @@ impl Associations {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
-    }
-
-    /// Totals since the start.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
     }
 
     /// Swaps what happened since the last call for an outbox to be filled anew.
@@ -174,14 +157,15 @@ impl Associations {
     /// A datagram from a client, whose first byte says DTLS (RFC 7983 §7).
     pub fn handle_datagram(&mut self, now: Instant, key: Key, datagram: &[u8]) {
         if begins_hello(datagram) {
+            self.tally.hello();
             match ClientHello::parse(datagram) {
                 Some(hello) => self.hello(now, key, &hello, datagram),
-                None => self.counters.strays += 1,
+                None => self.tally.dropped(Dropped::Unreadable),
             }
             return;
         }
         let Some(association) = self.map.get_mut(&key) else {
-            self.counters.strays += 1;
+            self.tally.dropped(Dropped::Stray);
             return;
         };
         let fate = association.handle_datagram(now, key, datagram, &mut self.outbox);
@@ -235,7 +219,7 @@ impl Associations {
             };
             if over {
                 if association.stage == Stage::HalfOpen {
-                    self.counters.failed += 1;
+                    self.tally.dropped(Dropped::HandshakeTimeout);
                 }
                 self.close(now, key);
                 continue;
@@ -261,13 +245,26 @@ impl Associations {
         let certificate = settings.certificate.load();
         let Some(certificate) = certificate.as_deref() else {
             write_alert(Alert::HandshakeFailure, &mut self.scratch);
-            return self.answer(key, datagram);
+            if self.answer(key, datagram) {
+                self.tally.alerted();
+            }
+            return;
         };
         let verdict = self
             .mint
             .judge(now, &key, hello, &settings.engine, &mut self.scratch);
         match verdict {
-            Verdict::Answered => self.answer(key, datagram),
+            Verdict::Cookie | Verdict::Alert => {
+                if !hello.cookie().is_empty() {
+                    self.tally.cookie_refused();
+                }
+                let sent = self.answer(key, datagram);
+                match verdict {
+                    Verdict::Cookie if sent => self.tally.cookie_sent(),
+                    Verdict::Alert if sent => self.tally.alerted(),
+                    _ => {}
+                }
+            }
             Verdict::Genuine {
                 version,
                 first,
@@ -286,14 +283,14 @@ impl Associations {
     }
 
     /// Sends the answer that was written to somebody who has proven nothing: never more bytes than
-    /// came in.
-    fn answer(&mut self, key: Key, datagram: &[u8]) {
+    /// came in. Whether it was sent.
+    fn answer(&mut self, key: Key, datagram: &[u8]) -> bool {
         if self.scratch.len() > datagram.len() {
-            self.counters.ignored += 1;
-            return;
+            self.tally.dropped(Dropped::TooShort);
+            return false;
         }
-        self.counters.challenged += 1;
         self.outbox.transmit(key, &self.scratch);
+        true
     }
 
     fn begin(
@@ -306,15 +303,15 @@ impl Associations {
     ) {
         // A client that begins anew has forgotten what was before (RFC 6347 §4.2.8).
         self.remove(key);
-        if !self.make_room(key, settings.limits) {
-            self.counters.crowded_out += 1;
+        self.make_room(key, settings.limits);
+        if !self.tally.begin(settings.limits.max) {
             return;
         }
-        self.counters.begun += 1;
         let certificate = certificate.clone();
         let made = Association::accept(now, settings, certificate, accepted);
         let Some(mut association) = made else {
-            self.counters.failed += 1;
+            self.tally.dropped(Dropped::Failed);
+            self.tally.end_half_open();
             self.scratch.clear();
             write_alert(Alert::HandshakeFailure, &mut self.scratch);
             self.outbox.transmit(key, &self.scratch);
@@ -330,10 +327,7 @@ impl Associations {
     }
 
     /// Room for one more handshake: the oldest one goes, of the same source where that has its share.
-    fn make_room(&mut self, newcomer: Key, limits: Limits) -> bool {
-        if self.map.len() >= limits.max {
-            return false;
-        }
+    fn make_room(&mut self, newcomer: Key, limits: Limits) {
         let source = source(newcomer.client);
         let of_source = |order: &&Order| self::source(order.1) == source;
         let share = limits.max_half_open_per_source;
@@ -342,20 +336,21 @@ impl Associations {
         } else if self.half_open.len() >= MAX_HALF_OPEN {
             self.half_open.first()
         } else {
-            return true;
+            None
         };
         if let Some(&(_, client, server)) = oldest {
-            self.counters.crowded_out += 1;
+            self.tally.dropped(Dropped::CrowdedOut);
             self.remove(key(client, server));
         }
-        true
     }
 
     /// Keeps the books after a call of the engine.
     fn settle(&mut self, now: Instant, key: Key, fate: Fate) {
         if fate == Fate::Over {
             let half_open = |a: &Association| a.stage == Stage::HalfOpen;
-            self.counters.failed += u64::from(self.map.get(&key).is_some_and(half_open));
+            if self.map.get(&key).is_some_and(half_open) {
+                self.tally.dropped(Dropped::Failed);
+            }
             return self.remove(key);
         }
         let Some(association) = self.map.get_mut(&key) else {
@@ -366,7 +361,7 @@ impl Associations {
                 .half_open
                 .remove(&(association.since, key.client, key.server))
         {
-            self.counters.established += 1;
+            self.tally.establish();
         }
         if association.timer < association.scheduled {
             self.wake_again(now, key);
@@ -395,7 +390,12 @@ impl Associations {
         };
         let (client, server) = (key.client, key.server);
         self.timers.remove(&(association.scheduled, client, server));
-        self.half_open.remove(&(association.since, client, server));
+        // Open for the engine and not for the books: that is settled after it said so.
+        if self.half_open.remove(&(association.since, client, server)) {
+            self.tally.end_half_open();
+        } else {
+            self.tally.end_open();
+        }
         if association.stage == Stage::Open {
             self.outbox.push(key, EventKind::Disconnected, 0);
         }

@@ -8,6 +8,7 @@ use shared::Transport;
 
 use super::cookie::Version;
 use super::*;
+use crate::room::Room;
 
 const LIMITS: Limits = Limits {
     handshake: Duration::from_secs(10),
@@ -35,6 +36,7 @@ fn client_key(port: u16) -> Key {
 /// A server and the virtual time of a test.
 struct World {
     associations: Associations,
+    tally: Arc<Tally>,
     now: Instant,
     connected: Vec<(Key, Option<Box<str>>)>,
     disconnected: Vec<Key>,
@@ -53,19 +55,30 @@ struct Client {
 
 impl World {
     fn new() -> Self {
+        Self::with(LIMITS, Arc::default())
+    }
+
+    fn with(limits: Limits, tally: Arc<Tally>) -> Self {
         let now = Instant::now();
-        let settings = Settings::new(Arc::new(ArcSwapOption::new(Some(certificate()))), LIMITS);
+        let settings = Settings::new(Arc::new(ArcSwapOption::new(Some(certificate()))), limits);
         Self {
             associations: Associations::new(
                 Arc::new(ArcSwap::from_pointee(settings)),
+                Arc::clone(&tally),
                 [7; 32],
                 now,
             ),
+            tally,
             now,
             connected: Vec::new(),
             disconnected: Vec::new(),
             received: Vec::new(),
         }
+    }
+
+    fn dropped(&self, why: &str) -> u64 {
+        let dropped = self.tally.totals().dropped;
+        dropped.iter().find(|(name, _)| *name == why).unwrap().1
     }
 
     /// What the server sends to `key`; everything else that happened is noted.
@@ -179,8 +192,8 @@ fn data_flows_both_ways_in_both_versions() {
         }
         client.poll();
         assert_eq!(client.received, [parts.concat()], "{version:?}");
-        assert_eq!(world.associations.counters().established, 1);
-        assert_eq!(world.associations.counters().begun, 1);
+        assert_eq!(world.tally.totals().established, 1);
+        assert_eq!(world.tally.totals().begun, 1);
     }
 }
 
@@ -300,7 +313,7 @@ fn a_handshake_that_stands_still_is_dropped_in_time() {
         }
         assert!(world.associations.is_empty(), "{version:?}");
         assert_eq!(world.associations.poll_timeout(), None);
-        assert_eq!(world.associations.counters().failed, 1);
+        assert_eq!(world.dropped("handshake_timeout"), 1);
     }
 }
 
@@ -317,14 +330,36 @@ fn too_many_handshakes_drop_the_oldest_and_leave_established_ones_alone() {
         );
     }
     assert_eq!(world.associations.len(), 1 + MAX_HALF_OPEN);
-    assert_eq!(
-        world.associations.counters().crowded_out,
-        600 - MAX_HALF_OPEN as u64
-    );
+    assert_eq!(world.dropped("crowded_out"), 600 - MAX_HALF_OPEN as u64);
     client.engine.send_application_data(b"still here").unwrap();
     world.run(&mut client);
     assert_eq!(world.received, [b"still here".to_vec()]);
     world.connect(Version::Dtls13, 1001);
+}
+
+#[test]
+fn associations_of_all_workers_take_their_places_from_one_room() {
+    let (room, limits) = (Arc::new(Room::default()), Limits { max: 3, ..LIMITS });
+    let tally = Arc::new(Tally::new(Arc::clone(&room)));
+    let mut first = World::with(limits, Arc::clone(&tally));
+    let mut second = World::with(limits, tally);
+    // A connection over TCP counts like any other.
+    room.take();
+    let client = first.connect(Version::Dtls12, 1000);
+    half_open(&mut first, Version::Dtls13, 1001);
+    half_open(&mut second, Version::Dtls12, 1002);
+    assert!(second.associations.is_empty());
+    assert_eq!(second.dropped("node_limit"), 1);
+    assert_eq!(
+        (first.tally.totals().open, first.tally.totals().half_open),
+        (1, 1)
+    );
+    first.associations.close(first.now, client.key);
+    second.connect(Version::Dtls13, 1003);
+    // The other handshake stands still and gives its place back.
+    first.advance(LIMITS.handshake, false);
+    room.leave();
+    assert_eq!((room.taken(), second.tally.totals().open), (1, 1));
 }
 
 #[test]

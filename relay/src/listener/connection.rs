@@ -227,8 +227,11 @@ impl Connection {
             return self.decrypt(now, &cipher[..count], clear, drained);
         }
         let kept = self.partial.take(clear);
-        let Some(count) = receive(&mut self.socket, &mut clear[kept..kept + READ])? else {
+        let received = receive(&mut self.socket, &mut clear[kept..kept + READ]);
+        if !matches!(received, Ok(Some(_))) {
             self.partial.keep(&clear[..kept]);
+        }
+        let Some(count) = received? else {
             return Ok(Brought::nothing(true));
         };
         let mut len = kept + count;
@@ -261,6 +264,16 @@ impl Connection {
             finished: false,
             arrived,
         })
+    }
+
+    /// Why it ends really: a client that closes may have been in the middle of something.
+    pub(super) fn ended(&self, why: Closing) -> Closing {
+        match why {
+            Closing::Client if self.is_handshaking() || !self.partial.is_empty() => {
+                Closing::Truncated
+            }
+            why => why,
+        }
     }
 
     /// Takes a proxy header off the front and answers its length; `None`: more of it must come.

@@ -24,6 +24,7 @@ use turn_proto::framing::MAX_FRAME;
 use crate::certificate::CertificateError;
 use crate::config::{Config, ConnectionLimits};
 use crate::dtls::{self, SharedSettings};
+use crate::room::Room;
 use crate::udp::sys;
 use certificate::TlsContext;
 pub use connection::{Arrived, Brought};
@@ -47,9 +48,13 @@ pub struct Listening {
     pub tls: TlsContext,
     /// What was accepted, refused and closed.
     pub tally: Tally,
+    /// What became of DTLS clients.
+    pub dtls_tally: Arc<dtls::Tally>,
     /// Whether datagrams keep their traffic class from client to peer and back (RFC 8656 §14).
     pub copy_dscp: bool,
     gate: Gate,
+    /// Clients with a connection, those over DTLS too.
+    room: Arc<Room>,
     limits: ArcSwap<ConnectionLimits>,
     /// Connections that leave descriptors for relay sockets and for the node itself.
     affordable: usize,
@@ -64,9 +69,12 @@ impl Listening {
     pub fn new(config: &Config) -> Result<Self, CertificateError> {
         let tls = TlsContext::load(&config.certificate_files())?;
         let dtls = dtls_settings(&tls, &config.connections);
+        let room = Arc::new(Room::default());
         Ok(Self {
             tls,
-            tally: Tally::default(),
+            tally: Tally::new(Arc::clone(&room)),
+            dtls_tally: Arc::new(dtls::Tally::new(Arc::clone(&room))),
+            room,
             copy_dscp: config.copy_dscp,
             gate: Gate::default(),
             limits: ArcSwap::from_pointee(config.connections.clone()),
@@ -93,9 +101,18 @@ impl Listening {
         Arc::clone(&self.dtls)
     }
 
-    /// Connections that the node may have at once.
-    fn most_connections(&self) -> usize {
-        self.limits.load().max.min(self.affordable)
+    /// Connections as they are, and what became of others.
+    #[must_use]
+    pub fn totals(&self) -> ConnectionTotals {
+        ConnectionTotals {
+            dtls: self.dtls_tally.totals(),
+            ..self.tally.totals()
+        }
+    }
+
+    /// Whether there are more connections than there may be, the newest one included.
+    fn is_crowded(&self) -> bool {
+        self.room.taken() > self.limits.load().max || self.tally.connections() > self.affordable
     }
 }
 

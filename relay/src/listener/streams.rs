@@ -219,7 +219,7 @@ impl Streams {
     /// counted when its header tells the client.
     fn admit(&self, index: usize, client: SocketAddr) -> Result<Option<ClientSource>, Closing> {
         let acceptor = &self.acceptors[index];
-        if self.shared.tally.connections() > self.shared.most_connections() {
+        if self.shared.is_crowded() {
             return Err(Closing::NodeLimit);
         }
         if acceptor.terms.proxied {
@@ -415,6 +415,7 @@ impl Streams {
     /// Closes a connection; answers its 5-tuple where the core knows of it.
     pub fn close(&mut self, id: StreamId, why: Closing) -> Option<FiveTuple> {
         let mut connection = self.connections.try_remove(id.0 as usize)?;
+        let why = connection.ended(why);
         tracing::trace!(client = %connection.tuple.client, ?why, "A connection ends.");
         match why {
             Closing::SourceLimit | Closing::HandshakeLimit | Closing::Duplicate => {

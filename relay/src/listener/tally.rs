@@ -1,14 +1,20 @@
 //! What became of connections, counted for the whole node.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use shared::Transport;
+
+use crate::dtls;
+use crate::room::Room;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
     /// The client closed it, or only its sending half: TURN has no use for the other.
     Client,
+    /// The client closed it in the middle of a message or a handshake.
+    Truncated,
     /// The network broke it.
     Broken,
     /// The peer's connection that it was joined with ended.
@@ -43,8 +49,9 @@ pub enum Closing {
 
 impl Closing {
     /// All reasons, as they are numbered.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Client,
+        Self::Truncated,
         Self::Broken,
         Self::Peer,
         Self::Ordered,
@@ -67,6 +74,7 @@ impl Closing {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
+            Self::Truncated => "truncated",
             Self::Broken => "broken",
             Self::Peer => "peer",
             Self::Ordered => "ordered",
@@ -89,6 +97,7 @@ impl Closing {
 /// Counters that all workers add to, when a connection begins or ends.
 #[derive(Debug, Default)]
 pub struct Tally {
+    room: Arc<Room>,
     accepted: AtomicU64,
     pauses: AtomicU64,
     /// All there are, and of those the ones that speak.
@@ -113,12 +122,23 @@ pub struct ConnectionTotals {
     pub pauses: u64,
     /// Closed since the start, by reason.
     pub closed: Vec<(&'static str, u64)>,
+    /// DTLS associations, and what became of hellos and handshakes.
+    pub dtls: dtls::Totals,
 }
 
 impl Tally {
+    /// Nothing happened; connections are counted in this room too.
+    pub(super) fn new(room: Arc<Room>) -> Self {
+        Self {
+            room,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.all.fetch_add(1, Ordering::Relaxed);
+        self.room.take();
     }
 
     pub(super) fn paused(&self) {
@@ -143,13 +163,14 @@ impl Tally {
 
     pub(super) fn closed(&self, why: Closing, opened: Option<Transport>) {
         self.all.fetch_sub(1, Ordering::Relaxed);
+        self.room.leave();
         if let Some(transport) = opened {
             self.speaking(transport).fetch_sub(1, Ordering::Relaxed);
         }
         self.closed[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The counters as they are.
+    /// The counters as they are, without those of DTLS.
     #[must_use]
     pub fn totals(&self) -> ConnectionTotals {
         let gauge = |value: &AtomicI64| u64::try_from(value.load(Ordering::Relaxed)).unwrap_or(0);
@@ -167,6 +188,7 @@ impl Tally {
                     (why.as_str(), count.load(Ordering::Relaxed))
                 })
                 .collect(),
+            dtls: dtls::Totals::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use turn_proto::server::ServerCounters;
 
 use super::log;
 use crate::control::MetricsView;
+use crate::dtls::Totals;
 use crate::listener::ConnectionTotals;
 
 /// Everything as text.
@@ -18,6 +19,7 @@ pub(super) fn text(view: &MetricsView) -> String {
     node(&mut page, view);
     traffic(&mut page, view);
     connections(&mut page, &view.connections);
+    messages(&mut page, &view.server);
     counters(&mut page, &view.server);
     realms(&mut page, view);
     refusals(&mut page, view);
@@ -195,20 +197,90 @@ fn connections(page: &mut Page, totals: &ConnectionTotals) {
             count,
         );
     }
+    dtls(page, &totals.dtls);
+}
+
+fn dtls(page: &mut Page, totals: &Totals) {
+    let name = "relayd_dtls_associations";
+    page.family(
+        name,
+        "gauge",
+        "DTLS clients, by stage of their association.",
+    );
+    for (stage, count) in [("half_open", totals.half_open), ("open", totals.open)] {
+        page.sample(name, &[("stage", stage)], count);
+    }
+    for (name, help, value) in [
+        (
+            "relayd_dtls_hellos_total",
+            "ClientHellos that came.",
+            totals.hellos,
+        ),
+        (
+            "relayd_dtls_cookies_sent_total",
+            "Cookies sent; nothing is kept of such a client.",
+            totals.cookies_sent,
+        ),
+        (
+            "relayd_dtls_cookies_refused_total",
+            "Hellos with a cookie that is not ours, not theirs or too old.",
+            totals.cookies_refused,
+        ),
+        (
+            "relayd_dtls_alerts_total",
+            "Hellos that nothing could come of, answered with an alert.",
+            totals.alerts,
+        ),
+        (
+            "relayd_dtls_handshakes_total",
+            "Handshakes begun: the cookie was good.",
+            totals.begun,
+        ),
+        (
+            "relayd_dtls_established_total",
+            "Handshakes done.",
+            totals.established,
+        ),
+    ] {
+        page.counter(name, help, value);
+    }
+    let name = "relayd_dtls_dropped_total";
+    page.family(
+        name,
+        "counter",
+        "Datagrams and handshakes of DTLS dropped, by reason.",
+    );
+    for (reason, count) in &totals.dropped {
+        page.sample(name, &[("reason", reason)], count);
+    }
+}
+
+/// What came from clients, and what of it was dropped unread.
+fn messages(page: &mut Page, server: &ServerCounters) {
+    let name = "relayd_messages_received_total";
+    let help = "Datagrams and frames from clients, by transport.";
+    page.family(name, "counter", help);
+    for (transport, count) in server.received.iter() {
+        page.sample(name, &[("transport", transport.as_str())], count);
+    }
+    let name = "relayd_malformed_total";
+    let help = "Datagrams and frames dropped as neither STUN nor data, by what is wrong with them.";
+    page.family(name, "counter", help);
+    for (flaw, count) in server.malformed.iter() {
+        page.sample(name, &[("flaw", flaw.as_str())], count);
+    }
+    let help = "Binding requests dropped: too many of one source.";
+    page.counter(
+        "relayd_limited_bindings_total",
+        help,
+        server.limited_bindings,
+    );
+    let help = "Errors that unproven sources were not sent: too many to one of them.";
+    page.counter("relayd_limited_errors_total", help, server.limited_errors);
 }
 
 fn counters(page: &mut Page, server: &ServerCounters) {
     for (name, help, value) in [
-        (
-            "relayd_datagrams_received_total",
-            "Datagrams from clients.",
-            server.received,
-        ),
-        (
-            "relayd_malformed_total",
-            "Datagrams dropped as neither STUN nor data.",
-            server.malformed,
-        ),
         (
             "relayd_bindings_total",
             "Binding requests answered.",

@@ -1,6 +1,7 @@
 //! DTLS clients of this worker: what their associations say goes to the core and to the listeners.
 
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use turn_proto::Now;
@@ -17,7 +18,13 @@ use crate::udp::batch::SendQueue;
 pub(super) fn associations(listening: &Listening) -> std::io::Result<Associations> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
-    Ok(Associations::new(listening.dtls(), secret, Instant::now()))
+    let tally = Arc::clone(&listening.dtls_tally);
+    Ok(Associations::new(
+        listening.dtls(),
+        tally,
+        secret,
+        Instant::now(),
+    ))
 }
 
 impl Core {

@@ -11,6 +11,7 @@ mod connect;
 pub mod connection;
 mod connection_attempt;
 mod connection_bind;
+mod counters;
 mod create_permission;
 pub mod data_connection;
 mod exchange;
@@ -37,6 +38,7 @@ use shared::{Realm, SessionId, Transport, Username};
 
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
+pub use counters::{ByFlaw, ByTransport, Counts, Flaw, ServerCounters};
 pub use data_connection::Direction;
 pub(crate) use exchange::Exchange;
 pub(crate) use icmp::IcmpBudget;
@@ -139,7 +141,7 @@ impl Server {
         bytes: &'b [u8],
     ) -> Option<Forward<'b>> {
         self.touch(now);
-        self.counters.received += 1;
+        self.counters.received.count(tuple.transport);
         if self.pass_on(now, &tuple, bytes) {
             return None;
         }
@@ -150,13 +152,17 @@ impl Server {
             }
             Protocol::Stun => match Message::parse(bytes) {
                 Ok(message) => self.stun(now, tuple, &message),
-                Err(_) => {
-                    self.counters.malformed += 1;
+                Err(error) => {
+                    self.counters.malformed.count(error.into());
                     None
                 }
             },
-            Protocol::OldChannelData | Protocol::Dtls | Protocol::Unknown => {
-                self.counters.malformed += 1;
+            Protocol::OldChannelData => {
+                self.counters.malformed.count(Flaw::ChannelData);
+                None
+            }
+            Protocol::Dtls | Protocol::Unknown => {
+                self.counters.malformed.count(Flaw::FirstByte);
                 None
             }
         }

@@ -11,6 +11,7 @@ use crate::auth::credential::{CredentialAnswer, UserhashAnswer};
 use crate::auth::parking::Userhash;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId, ReservationToken};
 use crate::policy::Policy;
+use crate::server::ServerCounters;
 use crate::server::rejection::RefusalReason;
 
 /// A packet to be relayed: the hot path's only result. It borrows the payload from the input.
@@ -542,39 +543,4 @@ pub struct UsageReport {
     pub refusals: Vec<(Option<Realm>, RefusalReason, Option<u16>, u64)>,
     /// Refusals since the last report, one by one: a bounded number of them.
     pub refused: Vec<Refused>,
-}
-
-/// Plain counters of one server, since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServerCounters {
-    /// Datagrams or frames that came from clients.
-    pub received: u64,
-    /// Of those: neither STUN nor ChannelData, truncated, or malformed; dropped silently.
-    pub malformed: u64,
-    /// Binding requests answered.
-    pub bindings: u64,
-    /// Binding requests dropped: too many of one source.
-    pub limited_bindings: u64,
-    /// Errors that unproven sources were not sent: too many to one of them.
-    pub limited_errors: u64,
-    /// 401 challenges sent.
-    pub challenges: u64,
-    /// Allocate requests sent to another server.
-    pub redirects: u64,
-    /// Allocations created.
-    pub allocations: u64,
-    /// Allocations ended.
-    pub ended: u64,
-    /// Packets relayed in either direction.
-    pub relayed_packets: u64,
-    /// Payload bytes relayed in either direction.
-    pub relayed_bytes: u64,
-    /// Packets dropped on the data path, sessions' drops included.
-    pub dropped_packets: u64,
-    /// ICMP errors that clients were told of.
-    pub icmp_errors: u64,
-    /// ICMP errors that nobody was told of: no permission, too many, or of no use to a client.
-    pub icmp_dropped: u64,
-    /// Refusals that no report told one by one, because there were too many in its second.
-    pub untold_refusals: u64,
 }

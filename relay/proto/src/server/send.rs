@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::refusals::Occurrence;
 use super::rejection::Rejection;
-use super::{Forward, RefusalReason, Server};
+use super::{Flaw, Forward, RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::channel_data::ChannelData;
 use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
@@ -21,7 +21,7 @@ impl Server {
         bytes: &'b [u8],
     ) -> Option<Forward<'b>> {
         let Some(data) = ChannelData::parse(bytes) else {
-            self.counters.malformed += 1;
+            self.counters.malformed.count(Flaw::ChannelData);
             return None;
         };
         let Some((relay, allocation)) = self.table.by_tuple(tuple) else {
@@ -50,7 +50,7 @@ impl Server {
         let (Ok(Some(peer)), Some(payload), Ok(())) =
             (peer, payload, Rejection::unknown_attributes(message))
         else {
-            self.counters.malformed += 1;
+            self.counters.malformed.count(Flaw::SendIndication);
             return None;
         };
         let dont_fragment = message.attribute(AttributeType::DONT_FRAGMENT).is_some();

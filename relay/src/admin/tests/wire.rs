@@ -67,7 +67,8 @@ async fn the_metrics_listener_serves_three_pages_and_nothing_else() {
         page.body
     );
     assert!(
-        page.body.contains("\nrelayd_datagrams_received_total 0\n"),
+        page.body
+            .contains("\nrelayd_messages_received_total{transport=\"udp\"} 0\n"),
         "{}",
         page.body
     );

@@ -385,7 +385,7 @@ fn refusals(hub: &Hub, caller: &Caller) -> Vec<RefusalCount> {
             count,
         })
         .collect();
-    let malformed = hub.books().server_counters().malformed;
+    let malformed = hub.books().server_counters().malformed.total();
     if malformed > 0 && caller.realms.is_empty() {
         rows.push(RefusalCount {
             node: hub.node.clone(),

@@ -150,7 +150,7 @@ fn sample(hub: &Hub) {
         ("created".to_owned(), server.allocations),
         ("ended".to_owned(), server.ended),
         ("packets".to_owned(), server.relayed_packets),
-        ("malformed".to_owned(), server.malformed),
+        ("malformed".to_owned(), server.malformed.total()),
         ("drops".to_owned(), server.dropped_packets),
     ]);
     for ((_, reason, code), count) in refusals {

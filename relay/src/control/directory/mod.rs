@@ -247,19 +247,7 @@ impl Directory {
     pub(super) fn server_counters(&self) -> ServerCounters {
         let mut sum = ServerCounters::default();
         for one in self.workers.values().map(|books| &books.server) {
-            sum.received += one.received;
-            sum.malformed += one.malformed;
-            sum.bindings += one.bindings;
-            sum.challenges += one.challenges;
-            sum.redirects += one.redirects;
-            sum.allocations += one.allocations;
-            sum.ended += one.ended;
-            sum.relayed_packets += one.relayed_packets;
-            sum.relayed_bytes += one.relayed_bytes;
-            sum.dropped_packets += one.dropped_packets;
-            sum.icmp_errors += one.icmp_errors;
-            sum.icmp_dropped += one.icmp_dropped;
-            sum.untold_refusals += one.untold_refusals;
+            sum += *one;
         }
         sum
     }
