@@ -39,15 +39,20 @@ impl Datagrams {
             }
             return &self.buffer;
         }
-        let index = usize::try_from(self.random()).unwrap_or(0) % self.templates.len();
+        let index = self.choice(self.templates.len());
         self.buffer.extend_from_slice(&self.templates[index]);
         self.mutate();
         &self.buffer
     }
 
+    /// One of so many.
+    pub(crate) fn choice(&mut self, of: usize) -> usize {
+        usize::try_from(self.random() >> 1).unwrap_or(0) % of
+    }
+
     fn mutate(&mut self) {
         let kind = self.random() % 5;
-        let at = usize::try_from(self.random()).unwrap_or(0) % self.buffer.len();
+        let at = self.choice(self.buffer.len());
         match kind {
             0 => self.buffer.truncate(at),
             1 => self.buffer[at] = self.byte(),

@@ -313,6 +313,32 @@ impl Node {
         (!samples.is_empty()).then(|| samples.iter().sum())
     }
 
+    /// A sample of `/metrics` by its name and labels, as they are printed.
+    #[must_use]
+    pub fn sample(&self, name: &str) -> Option<f64> {
+        let (_, text) = crate::http::get(self.metrics, "/metrics")?;
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value?.parse().ok()
+    }
+
+    /// What the process holds open, a line for each descriptor, in order: a path, or a kind like `socket`.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<String> {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        let links = folder.into_iter().flatten().flatten();
+        let targets = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+        let mut names: Vec<_> = targets
+            .map(|target| {
+                let name = target.to_string_lossy().into_owned();
+                // `socket:[4711]`: the number tells it from others, not what it is.
+                name.split(":[").next().unwrap_or(&name).to_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Resident memory in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
