@@ -80,6 +80,40 @@ impl Scene {
 }
 
 #[test]
+fn a_node_is_tested_from_the_list_of_nodes() {
+    let mut scene = Scene::start(&[], &["--rw"]);
+    let console = &mut scene.console;
+    console.keys("2");
+    console.wait_text("1-1 of 1");
+    console.keys("T");
+    console.wait_text("Self-test of ams1");
+    console.keys("y");
+    // The list moves on while the packets do: both transports, and each step of the last.
+    let passed = console.wait("the verdict", |s| s.contains("all passed"));
+    for step in [
+        "resolve",
+        "connect",
+        "binding",
+        "allocate",
+        "permission",
+        "channel",
+        "release",
+    ] {
+        assert!(passed.contains(step), "{passed}");
+    }
+    assert!(passed.contains("2 of 2 listeners, 0 failed"), "{passed}");
+    console.keys("\x1b");
+    console.wait("the panel to close", |s| !s.contains("all passed"));
+    let minted = scene.node.ctl();
+    wait_until("the record of what was minted", PATIENCE, || {
+        let filter = "action=credential.mint target~relayctl-check.ams1";
+        minted.items(&["audit", "-f", filter]).len() == 1
+    });
+    // What it allocated is gone.
+    assert!(scene.ids_of(&["relayctl-check"]).is_empty());
+}
+
+#[test]
 fn sessions_are_filtered_and_opened_down_to_their_peers() {
     let mut scene = Scene::start(&["ann", "bea", "cid"], &[]);
     let console = &mut scene.console;

@@ -6,7 +6,7 @@ use shared::api::{MintRequest, NodeView};
 use shared::{NodeId, Realm, Secret};
 
 use crate::client::{AdminApi, ClientError};
-use crate::turn::check::{self, CheckOptions, Report, Verdict};
+use crate::turn::check::{self, CheckOptions, Report, Step, Verdict};
 use crate::turn::resolve::Dns;
 use crate::turn::{Login, TurnUri};
 
@@ -15,6 +15,18 @@ use crate::turn::{Login, TurnUri};
 pub const CHECK_USER: &str = "relayctl-check";
 /// How long a credential of a check is good, in seconds.
 pub const CHECK_TTL_SECS: u64 = 600;
+
+/// What the self-test of a node tells on its way. The number is the listener's place among the
+/// node's `urls`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// The check of a listener begins.
+    Begun(usize),
+    /// A step of it ended.
+    Step(usize, Step),
+    /// It ended.
+    Ended(usize, Verified),
+}
 
 /// How a listener of a node did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,7 +71,8 @@ impl Verified {
         verified
     }
 
-    fn of(node: &NodeId, transport: &str, report: Report) -> Self {
+    /// What a report comes to.
+    pub(crate) fn of(node: &NodeId, transport: &str, report: Report) -> Self {
         let echo = report.echo.iter().rfind(|echo| echo.received > 0);
         let echo = echo.or(report.echo.last());
         let doubt = || report.steps.iter().find(|step| step.remedy.is_some());
@@ -98,7 +111,8 @@ impl Verified {
 }
 
 /// Checks each listener of `node`, one behind the other, as a client of `realm`, or of the node's
-/// default realm. A credential is minted for it.
+/// default realm. A credential is minted for it. `progress` sees how it goes; when the `stop` of the
+/// options is cancelled, the answer holds what was checked by then.
 ///
 /// # Errors
 /// The node that is asked does not answer, or mints no credential: the realm may have no shared
@@ -108,10 +122,13 @@ pub async fn verify(
     node: &NodeView,
     realm: Option<&Realm>,
     options: &CheckOptions,
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Vec<Verified>, ClientError> {
     if node.urls.is_empty() {
         let text = "it has no listeners, or is of a version that does not tell them";
-        return Ok(vec![Verified::nothing(&node.id, text)]);
+        let nothing = Verified::nothing(&node.id, text);
+        progress(Progress::Ended(0, nothing.clone()));
+        return Ok(vec![nothing]);
     }
     let realm = match realm {
         Some(realm) => realm.clone(),
@@ -131,15 +148,24 @@ pub async fn verify(
     };
     let names = Dns::system();
     let mut found = Vec::new();
-    for url in &node.urls {
-        let Ok(uri) = url.parse::<TurnUri>() else {
-            let text = format!("the node tells a URI that is none: {url}");
-            found.push(Verified::nothing(&node.id, &text));
-            continue;
+    for (at, url) in node.urls.iter().enumerate() {
+        progress(Progress::Begun(at));
+        let verified = match url.parse::<TurnUri>() {
+            Ok(uri) => {
+                let told = &mut |step: &Step| progress(Progress::Step(at, step.clone()));
+                let report = check::run(&uri, &names, &options, told).await;
+                if options.stop.is_cancelled() {
+                    break;
+                }
+                Verified::of(&node.id, uri.default_transport().as_str(), report)
+            }
+            Err(_) => {
+                let text = format!("the node tells a URI that is none: {url}");
+                Verified::nothing(&node.id, &text)
+            }
         };
-        let transport = uri.default_transport();
-        let report = check::run(&uri, &names, &options, &mut |_| {}).await;
-        found.push(Verified::of(&node.id, transport.as_str(), report));
+        progress(Progress::Ended(at, verified.clone()));
+        found.push(verified);
     }
     Ok(found)
 }

@@ -70,7 +70,7 @@ pub(super) async fn run(app: &mut App<'_, '_>, args: &VerifyArgs) -> Result<(), 
     let (api, realm, options) = (app.api, args.realm.as_ref(), &options);
     let checks = nodes
         .iter()
-        .map(async |node| verify(api, node, realm, options).await);
+        .map(async |node| verify(api, node, realm, options, &mut |_| {}).await);
     let mut checks = futures_util::stream::iter(checks).buffered(AT_ONCE);
     let mut rows = Vec::new();
     while let Some(found) = checks.next().await {

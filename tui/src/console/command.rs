@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Session,
     /// Kill.
     Kill,
+    /// The self-test of nodes.
+    Verify,
     /// Allow changes.
     ReadWrite,
     /// Forbid them.
@@ -149,6 +151,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "kill sessions; asks first",
     ),
     (
+        Command::Verify,
+        &["verify"],
+        "[NODE...|marked] [realm=REALM]",
+        "self-test of nodes, of all that take sessions unless named; asks first",
+    ),
+    (
         Command::ReadWrite,
         &["rw"],
         "",
@@ -265,6 +273,10 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
         Some(Command::Theme) => model.themes.names().collect(),
         Some(Command::SavedView) => model.desk.views.keys().map(String::as_str).collect(),
         Some(Command::Kill) => vec!["marked"],
+        Some(Command::Verify) => {
+            let nodes = model.cluster.iter().map(|n| n.id.as_str());
+            nodes.chain(["marked", "realm="]).collect()
+        }
         Some(Command::Top) => GroupBy::ALL.iter().map(|by| by.as_str()).collect(),
         _ => Vec::new(),
     };

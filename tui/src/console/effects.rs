@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use shared::api::{ApiError, ErrorKind, ListQuery, SessionView};
+use shared::api::{ApiError, ErrorKind, ListQuery, NodeRole, NodeState, NodeView, SessionView};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Action, Answer, Failure, JsonOf, Kind, Message, Outcome, Question};
+use super::message::{
+    Action, Answer, Failure, JsonOf, Kind, Message, NodeChoice, Outcome, Question,
+};
 use crate::client::{AdminApi, ClientError, ClientResult};
 
 /// Rows asked for at once when a set is frozen.
@@ -62,6 +64,7 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         }
         Question::Targets(filter) => freeze(api, filter).await?,
         Question::Marked(marked) => marked_now(api, marked).await?,
+        Question::VerifyNodes(choice, _) => nodes_to_verify(api, choice).await?,
         Question::Realm(name) | Question::OneRealm(name) => {
             Answer::Realm(Box::new(api.realm(name).await?))
         }
@@ -92,6 +95,39 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         }
         Question::TopUsers(_, query) => Answer::Groups(api.groups(query).await?),
     })
+}
+
+/// Collects the nodes of a self-test. A node that is named is checked whatever its state.
+async fn nodes_to_verify(api: &dyn AdminApi, choice: &NodeChoice) -> ClientResult<Answer> {
+    let filter = match choice {
+        NodeChoice::Named(names) => {
+            let mut nodes = Vec::new();
+            for name in names {
+                nodes.push(api.node(name).await?);
+            }
+            return Ok(Answer::VerifyNodes(nodes, Vec::new()));
+        }
+        NodeChoice::Matching(filter) => filter,
+    };
+    let mut query = ListQuery {
+        filter: (!filter.is_empty()).then(|| filter.clone()),
+        sort: Some("node:asc".to_owned()),
+        limit: Some(FREEZE_PAGE),
+        ..ListQuery::default()
+    };
+    let mut relays: Vec<NodeView> = Vec::new();
+    loop {
+        let page = api.nodes(&query).await?;
+        let relay = |node: &NodeView| node.roles.contains(&NodeRole::Relay);
+        relays.extend(page.items.into_iter().filter(relay));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    let ready = |node: &NodeView| node.state == NodeState::Ready;
+    let (ready, rest) = relays.into_iter().partition(ready);
+    Ok(Answer::VerifyNodes(ready, rest))
 }
 
 /// Looks the marked sessions up. One whose node does not answer is not held to be gone.

@@ -73,6 +73,9 @@ impl Views {
         .and(Self::ALERTS)
         .and(Self::REDIRECTS);
 
+    /// Lists whose rows can be marked.
+    pub(crate) const MARKED: Self = Self::NODES.and(Self::SESSIONS);
+
     /// Lists with a panel below them.
     const PREVIEWED: Self = Self::NODES
         .and(Self::SESSIONS)
@@ -141,6 +144,7 @@ pub(crate) enum Intent {
     OnlyChanged,
     Settings,
     LogLevel,
+    Verify,
     Kill,
     Block,
     Edit,
@@ -193,6 +197,14 @@ static BINDINGS: &[Binding] = &[
         "log level",
         "change how much the node logs",
         Role::Admin,
+    ),
+    change(
+        &[key('T')],
+        I::Verify,
+        Views::NODES,
+        "verify",
+        "self-test of the marked nodes, or of the one under the cursor; asks first",
+        Role::Mint,
     ),
     change(
         &[key('B')],
@@ -271,7 +283,7 @@ static BINDINGS: &[Binding] = &[
     bind(
         &[key(' ')],
         I::Mark,
-        Views::SESSIONS,
+        Views::MARKED,
         "mark",
         "mark or unmark the row",
     ),
@@ -355,7 +367,7 @@ static BINDINGS: &[Binding] = &[
     bind(
         &[key('v')],
         I::Range,
-        Views::SESSIONS,
+        Views::MARKED,
         "range",
         "begin a range of marks; once more marks it",
     ),
@@ -411,14 +423,14 @@ static BINDINGS: &[Binding] = &[
     bind(
         &[key('a')],
         I::MarkAll,
-        Views::SESSIONS,
+        Views::MARKED,
         "all",
         "mark all that match the filter",
     ),
     bind(
         &[key('A')],
         I::ClearMarks,
-        Views::SESSIONS,
+        Views::MARKED,
         "",
         "clear all marks",
     ),

@@ -16,6 +16,7 @@ use shared::{NodeId, Realm, SessionId};
 use super::export::{ExportJob, ExportNews};
 use super::saved::SavedViews;
 use super::switch::Connected;
+use super::verify::{VerifyJob, VerifyNews};
 use crate::client::{ConfigScope, HistoryOf};
 
 /// Something that happened.
@@ -58,6 +59,8 @@ pub(crate) enum Message {
     Kept(Result<(), String>),
     /// How an export goes.
     Exported(ExportNews),
+    /// How a self-test goes.
+    Verified(Box<VerifyNews>),
     /// A text was written into this file, or not.
     Saved(Result<PathBuf, String>),
 }
@@ -99,6 +102,10 @@ pub(crate) enum Effect {
     Export(Box<ExportJob>),
     /// Stop that; nothing is left of the file.
     StopExport,
+    /// Run a self-test of nodes, and post how it goes.
+    Verify(Box<VerifyJob>),
+    /// Stop that.
+    StopVerify,
     /// Remove a file of an editor.
     Discard(PathBuf),
     /// Write a text into a new private file whose name begins so, and post its path.
@@ -164,6 +171,8 @@ pub(crate) enum Question {
     Targets(String),
     /// Which of the marked sessions are still there; as they were when last seen.
     Marked(Vec<SessionView>),
+    /// The nodes that are to be checked, to be frozen for a self-test, and the realm to offer.
+    VerifyNodes(NodeChoice, String),
     /// One realm, as it is after a lost compare-and-set.
     Realm(Realm),
     /// What a realm document would do.
@@ -200,6 +209,15 @@ pub(crate) enum Question {
     Secrets(Realm),
     /// The users of a realm with the most traffic.
     TopUsers(Realm, GroupQuery),
+}
+
+/// Which nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NodeChoice {
+    /// These, whatever their state.
+    Named(Vec<NodeId>),
+    /// Those that match this filter and take sessions.
+    Matching(String),
 }
 
 /// A thing that can be read as JSON.
@@ -251,6 +269,7 @@ impl Question {
             Self::Session(_) => "session",
             Self::KillTarget(_) => "kill",
             Self::Targets(_) | Self::Marked(_) => "targets",
+            Self::VerifyNodes(..) => "verify",
             Self::Realm(_) => "realm",
             Self::Preview(..) => "preview",
             Self::RotateSecrets(_) => "rotate-secrets",
@@ -291,6 +310,8 @@ pub(crate) enum Answer {
     Targets(Vec<SessionView>, u64),
     /// To [`Question::Marked`]: those that are there as they are now, and those that are gone.
     Marked(Vec<SessionView>, Vec<SessionView>),
+    /// To [`Question::VerifyNodes`]: those to check, and those that were left out.
+    VerifyNodes(Vec<NodeView>, Vec<NodeView>),
     /// To [`Question::Realm`].
     Realm(Box<RealmView>),
     /// To [`Question::Events`].

@@ -16,6 +16,7 @@ pub(crate) mod history;
 pub(crate) mod keymap;
 pub(crate) mod layout;
 pub(crate) mod list;
+mod lists;
 pub(crate) mod message;
 pub(crate) mod model;
 mod panels;
@@ -31,6 +32,7 @@ mod switch;
 mod terminal;
 pub(crate) mod theme;
 mod update;
+pub(crate) mod verify;
 
 use std::fmt;
 use std::io;

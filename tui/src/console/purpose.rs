@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use shared::api::{
-    BlockRequest, KillRequest, RealmDocument, RealmPut, RealmView, SecretCreate, SecretView,
-    SessionsKill, UserPatch, UserPut, UserView,
+    BlockRequest, KillRequest, NodeView, RealmDocument, RealmPut, RealmView, SecretCreate,
+    SecretView, SessionsKill, UserPatch, UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
 use shared::{IpRange, Realm, Secret, SessionId, Username};
@@ -60,6 +60,8 @@ pub(crate) enum Purpose {
     DeleteSecret(Realm, String),
     /// Show a new one, this once.
     SecretShown(Secret<String>),
+    /// Check these nodes.
+    Verify(Vec<NodeView>),
 }
 
 /// Where a realm document comes from, so that it can be edited again.
@@ -338,6 +340,7 @@ impl Purpose {
             | Self::ConfigConflict(..)
             | Self::Secrets(..)
             | Self::SecretShown(_)
+            | Self::Verify(_)
             | Self::Look => return Err("nothing to do yet".to_owned()),
             fleet => return fleet.fleet_action(form),
         })

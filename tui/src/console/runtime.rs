@@ -20,7 +20,7 @@ use super::model::Model;
 use super::switch::Switchboard;
 use super::terminal::{self, Surface};
 use super::update::update;
-use super::{export, saved};
+use super::{export, saved, verify};
 use crate::client::AdminApi;
 use crate::contexts::saved_views;
 use crate::editor;
@@ -64,6 +64,8 @@ pub(crate) struct Runtime {
     left: CancellationToken,
     /// Stops the export that runs.
     export: CancellationToken,
+    /// Stops the self-test that runs.
+    verify: CancellationToken,
     first: Option<Message>,
     /// The process was stopped, and goes on.
     continued: Arc<Notify>,
@@ -80,6 +82,7 @@ impl Runtime {
             posted,
             left: CancellationToken::new(),
             export: CancellationToken::new(),
+            verify: CancellationToken::new(),
             first: None,
             continued: Arc::new(Notify::new()),
             switchboard,
@@ -271,6 +274,13 @@ impl Runtime {
                     });
                 }
                 Effect::StopExport => self.export.cancel(),
+                Effect::Verify(job) => {
+                    let stop = self.left.child_token();
+                    self.verify = stop.clone();
+                    let (api, post) = (Arc::clone(&self.api), self.post.clone());
+                    tokio::spawn(verify::run(api, *job, post, stop));
+                }
+                Effect::StopVerify => self.verify.cancel(),
                 Effect::Suspend => ended = Some(Ended::Suspend),
                 Effect::Quit => ended = Some(Ended::Quit),
             }

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 use shared::api::{ItemOutcome, JobState, MissingNode};
 
-use super::{document, help, pickers, sort_columns};
+use super::{document, help, pickers, sort_columns, verify};
 use crate::console::model::{Dialog, JobDialog, Model};
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
@@ -16,6 +16,7 @@ pub(super) fn paint(model: &Model, dialog: &Dialog, canvas: &mut Canvas<'_>, are
         Dialog::Help(dialog) => help::paint(model, canvas, area, dialog),
         Dialog::Sort(chosen) => sort(model, canvas, area, *chosen),
         Dialog::Job(job) => paint_job(canvas, area, job),
+        Dialog::Verify(dialog) => verify::paint(model, canvas, area, dialog),
         Dialog::Copy(menu) => pickers::copy(canvas, area, menu),
         Dialog::Document(document) => document::paint(canvas, area, document),
         Dialog::Columns(picker) => pickers::columns(model, canvas, area, picker),

@@ -310,6 +310,10 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
             ("esc", "undo"),
         ],
         (None, Some(Dialog::Form(form, _))) => form_hints(form),
+        (None, Some(Dialog::Verify(dialog))) if dialog.runs() => {
+            &[("j/k", "choose"), ("y", "copy"), ("esc", "stop")]
+        }
+        (None, Some(Dialog::Verify(_))) => &[("j/k", "choose"), ("y", "copy"), ("esc", "close")],
         (None, Some(Dialog::Job(_))) => &[("j/k", "scroll"), ("tab", "button"), ("esc", "close")],
         (None, None) => &[],
     };

@@ -24,6 +24,7 @@ mod refusals;
 mod session;
 mod sessions;
 mod users;
+mod verify;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;

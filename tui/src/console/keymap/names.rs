@@ -96,6 +96,7 @@ impl Intent {
             Self::OnlyChanged => ("only-changed", G::Look),
             Self::Settings => ("settings", G::Look),
             Self::LogLevel => ("log-level", G::Change),
+            Self::Verify => ("verify", G::Change),
             Self::Kill => ("kill", G::Change),
             Self::Block => ("block", G::Change),
             Self::Edit => ("edit", G::Change),

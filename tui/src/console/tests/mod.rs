@@ -13,6 +13,7 @@ mod pickers;
 mod runtime;
 mod safety;
 mod screens;
+mod verify;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use super::message::{Action, Effect, Message, Written};
 use super::model::Model;
 use super::theme::Theme;
 use super::update::update;
+use super::verify::VerifyJob;
 use super::{effects, snapshot};
 use crate::client::fake::FakeAdmin;
 
@@ -48,6 +50,10 @@ pub(crate) struct Rig {
     pub(crate) saved: Vec<String>,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) switched_to: Vec<String>,
+    /// Self-tests that were begun: nothing is sent to anybody, their news are posted by hand.
+    pub(crate) verifying: Vec<VerifyJob>,
+    /// How many were stopped.
+    pub(crate) verify_stops: usize,
 }
 
 impl Rig {
@@ -75,6 +81,8 @@ impl Rig {
             discarded: Vec::new(),
             saved: Vec::new(),
             switched_to: Vec::new(),
+            verifying: Vec::new(),
+            verify_stops: 0,
             runtime,
         };
         rig.second();
@@ -129,6 +137,8 @@ impl Rig {
                 return last;
             }
             Effect::StopExport => {}
+            Effect::Verify(job) => self.verifying.push(*job),
+            Effect::StopVerify => self.verify_stops += 1,
             Effect::KeepViews(_) => return Some(Message::Kept(Ok(()))),
             Effect::Copy(text) => self.copied.push(text),
             Effect::Quit => self.left = true,

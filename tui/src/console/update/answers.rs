@@ -7,7 +7,7 @@ use super::super::message::{Answer, Effect, Failure, Kind, Question};
 use super::super::model::{Dialog, Mode, Model, Place};
 use super::super::rows::DiffRow;
 use super::super::theme::Tone;
-use super::{ask, ask_page, change, config, documents, fleet, frozen, realm, secrets};
+use super::{ask, ask_page, change, config, documents, fleet, frozen, realm, secrets, verify};
 use shared::api::Role;
 
 /// Takes in an answer, or the lack of one.
@@ -110,6 +110,9 @@ fn taken(model: &mut Model, question: Question, answer: Answer, effects: &mut Ve
         (_, Answer::Marked(found, gone)) => change::kill_marked(model, found, &gone),
         (Question::Targets(filter), Answer::Targets(sessions, matched)) => {
             change::kill_many(model, Some(&filter), sessions, matched);
+        }
+        (Question::VerifyNodes(_, realm), Answer::VerifyNodes(nodes, left_out)) => {
+            verify::offer(model, nodes, &left_out, &realm);
         }
         (Question::Preview(name, put), Answer::Preview(preview)) => {
             realm::previewed(model, &name, &put, &preview);

@@ -13,7 +13,7 @@ use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, config, editor, fleet, guard, realm, secrets};
+use super::{answers, config, editor, fleet, guard, realm, secrets, verify};
 use crate::guardrails::{Deed, Names};
 use crate::widgets::form::{Field, Form};
 
@@ -32,6 +32,7 @@ pub(super) fn begin(model: &mut Model, binding: &Binding, effects: &mut Vec<Effe
         Intent::Kill if *model.place() == Place::Redirects => fleet::remove_redirect(model),
         Intent::Kill => kill(model, effects),
         Intent::LogLevel => config::log_level(model, effects),
+        Intent::Verify => verify::begin(model, effects),
         Intent::Edit if matches!(model.place(), Place::Config(_)) => config::edit(model),
         Intent::Edit if *model.place() == Place::AlertRules => fleet::edit_rule(model),
         Intent::New if *model.place() == Place::Redirects => fleet::new_redirect(model),

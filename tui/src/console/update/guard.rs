@@ -52,12 +52,24 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
         ),
         Purpose::NewSecret(realm) => Deed::of_realm("secret.create", realm),
         Purpose::DeleteSecret(realm, _) => Deed::of_realm("secret.delete", realm),
+        // Its realm may be typed: a rule for any realm holds.
+        Purpose::Verify(nodes) => Deed {
+            action: "credential.mint",
+            realms: Names::Unknown,
+            nodes: Names::all(nodes.iter().map(|node| &node.id)),
+            count: nodes.len() as u64,
+        },
         Purpose::RealmConflict(..)
         | Purpose::ConfigConflict(..)
         | Purpose::Secrets(..)
         | Purpose::SecretShown(_)
         | Purpose::Look => return None,
     })
+}
+
+/// Whether a guardrail wants a reason for a change that has none of its own accord.
+pub(super) fn wants_reason(model: &Model, purpose: &Purpose) -> bool {
+    deed(purpose).is_some_and(|deed| model.judge(&deed).require_reason)
 }
 
 /// Whether a dialog is the last one before the change: what must be typed is typed there.

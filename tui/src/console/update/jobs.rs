@@ -7,7 +7,7 @@ use super::super::message::{Action, Effect, Failure, Outcome, Question};
 use super::super::model::{Dialog, JobDialog, Model};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, ask_view, config, editor, fleet, guard, secrets};
+use super::{answers, ask_view, config, editor, fleet, guard, secrets, verify};
 
 /// Takes in what came of a change.
 pub(super) fn acted(
@@ -184,6 +184,10 @@ pub(super) fn submit(model: &mut Model, effects: &mut Vec<Effect>) {
     }
     if !model.connection.is_up() {
         form.error = Some("not connected: nothing was sent".to_owned());
+        return;
+    }
+    if matches!(**purpose, Purpose::Verify(_)) {
+        verify::start(model, effects);
         return;
     }
     match purpose.action(form) {

@@ -15,7 +15,7 @@ use super::super::purpose::Purpose;
 use super::super::theme::Tone;
 use super::{
     ask, ask_list_again, ask_view, change, config, documents, enter, exports, fleet, help, jobs,
-    jump, pickers, prompt, realm, secrets, set_filter, set_trail, travel,
+    jump, pickers, prompt, realm, secrets, set_filter, set_trail, travel, verify,
 };
 use crate::widgets::form::FormAnswer;
 
@@ -59,6 +59,8 @@ fn interrupt(model: &mut Model, effects: &mut Vec<Effect>) {
         effects.push(Effect::StopExport);
     } else if model.prompt.is_some() {
         prompt::cancel(model, effects);
+    } else if verify::runs(model) {
+        verify::leave(model, effects);
     } else if model.dialog.take().is_none() {
         model.say(Tone::Normal, "^c once more leaves");
     }
@@ -76,6 +78,7 @@ fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
         Some(Dialog::Document(_)) => return documents::key(model, event, effects),
         Some(Dialog::Columns(_)) => return pickers::columns_key(model, event),
         Some(Dialog::Job(_)) => return jobs::key(model, event, effects),
+        Some(Dialog::Verify(_)) => return verify::key(model, event, effects),
         Some(Dialog::Form(form, _)) => form.key(event),
     };
     match answer {
@@ -450,10 +453,10 @@ fn back(model: &mut Model) {
 }
 
 fn marks(model: &mut Model, intent: Intent) {
-    if !model.place().views().has(Views::SESSIONS) {
+    if !model.place().views().has(Views::MARKED) {
         return;
     }
-    let list: &mut dyn super::AnyList = &mut model.lists.sessions;
+    let Some(list) = model.list() else { return };
     match intent {
         Intent::Mark | Intent::Range if list.in_range() => {
             let marked = list.end_range(true);

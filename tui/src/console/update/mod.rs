@@ -22,13 +22,13 @@ mod prompt;
 mod realm;
 mod saved;
 mod secrets;
+mod verify;
 mod watch;
 
 use shared::api::{GroupQuery, JobState, ListQuery};
 use shared::filter::nearest;
 
 use super::layout;
-use super::list::AnyList;
 use super::message::{Effect, Kind, Message, Question, Slot};
 use super::model::{Detail, Dialog, Model, Place, Stream, Visit};
 use super::theme::Tone;
@@ -69,6 +69,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         Message::Edited(result) => editor::done(model, result, &mut effects),
         Message::Kept(result) => saved::kept(model, result),
         Message::Exported(news) => exports::news(model, news),
+        Message::Verified(news) => verify::news(model, *news),
         Message::Saved(Ok(path)) => {
             let text = format!("written to {}; nothing was changed", path.display());
             model.say(Tone::Good, text);

@@ -10,6 +10,7 @@ mod run;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tokio_util::sync::CancellationToken;
 
 pub use echo::Figures;
 pub use report::{Candidate, Report, Stage, Status, Step, Verdict};
@@ -54,6 +55,8 @@ pub struct CheckOptions {
     pub each: bool,
     /// How TLS and DTLS servers are believed.
     pub tls: TlsOptions,
+    /// When cancelled, the check ends early: an allocation that it has is still released.
+    pub stop: CancellationToken,
 }
 
 impl Default for CheckOptions {
@@ -68,6 +71,7 @@ impl Default for CheckOptions {
             max_loss: 5,
             each: false,
             tls: TlsOptions::default(),
+            stop: CancellationToken::new(),
         }
     }
 }

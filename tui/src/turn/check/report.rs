@@ -123,6 +123,8 @@ pub enum Verdict {
     Echo,
     /// The allocation could not be released.
     Release,
+    /// It was stopped before it came to an end.
+    Stopped,
 }
 
 impl Verdict {
@@ -139,6 +141,7 @@ impl Verdict {
             Self::Permission => 15,
             Self::Echo => 16,
             Self::Release => 17,
+            Self::Stopped => 130,
         }
     }
 

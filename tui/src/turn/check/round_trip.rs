@@ -134,7 +134,7 @@ impl Check<'_> {
 
     /// A second allocation with a relay address of the family of `relay`.
     async fn second(
-        &self,
+        &mut self,
         target: &Target,
         relay: SocketAddr,
     ) -> Result<(Mirror, SocketAddr), TurnError> {

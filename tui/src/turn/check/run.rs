@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::{Transport, display_safe};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::CheckOptions;
 use super::explain::remedy;
@@ -43,6 +44,8 @@ pub(super) enum Stop {
     Refused(Verdict),
     /// 300.
     Elsewhere(Target, Option<String>),
+    /// The check is to end.
+    Stopped,
 }
 
 impl Stop {
@@ -50,6 +53,7 @@ impl Stop {
         match self {
             Self::Unanswered(verdict) | Self::Refused(verdict) => *verdict,
             Self::Elsewhere(..) => Verdict::Allocate,
+            Self::Stopped => Verdict::Stopped,
         }
     }
 }
@@ -99,6 +103,7 @@ impl Check<'_> {
             let last = index + 1 == count;
             let stop = self.target(target, last || self.options.each).await.err();
             match stop {
+                Some(Stop::Stopped) => return Verdict::Stopped,
                 Some(Stop::Unanswered(_)) if !last && !self.options.each => continue,
                 Some(stop) if verdict == Verdict::Ok => verdict = stop.verdict(),
                 _ => {}
@@ -139,13 +144,18 @@ impl Check<'_> {
             },
         };
         let again = redirected.is_some();
-        let mut client = self.connect(target, &server, redirected.flatten()).await?;
-        self.binding(&mut client, &server).await?;
+        let options = self.options;
+        let stop = &options.stop;
+        let connecting = self.connect(target, &server, redirected.flatten());
+        let mut client = unless(stop, connecting).await?;
+        unless(stop, self.binding(&mut client, &server)).await?;
         if !self.uri.scheme.is_turn() {
             return Ok(());
         }
+        // Not to be left half-way: the server would keep what nobody knows of.
         let allocated = self.allocate(&mut client, &server, again).await?;
-        let echoed = self.echoes(&mut client, target, &server, &allocated).await;
+        let echoes = self.echoes(&mut client, target, &server, &allocated);
+        let echoed = unless(stop, echoes).await;
         let released = self.release(&mut client, &server).await;
         echoed.and(released)
     }
@@ -355,6 +365,18 @@ impl Check<'_> {
             address,
             server: server.name.clone(),
         });
+    }
+}
+
+/// What `steps` come to, unless the check is stopped before.
+async fn unless<T>(
+    stop: &CancellationToken,
+    steps: impl Future<Output = Result<T, Stop>>,
+) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Stop::Stopped),
+        result = steps => result,
     }
 }
 
