@@ -155,7 +155,7 @@ impl Check<'_> {
         // Not to be left half-way: the server would keep what nobody knows of.
         let allocated = self.allocate(&mut client, &server, again).await?;
         let echoes = self.echoes(&mut client, target, &server, &allocated);
-        let echoed = unless(stop, echoes).await;
+        let echoed = unless(stop, Box::pin(echoes)).await;
         let released = self.release(&mut client, &server).await;
         echoed.and(released)
     }
