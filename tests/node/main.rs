@@ -5,6 +5,8 @@
 mod addresses;
 mod configuration;
 mod credentials;
+mod exhaustion;
+mod guessing;
 mod life;
 mod limits;
 mod peers;

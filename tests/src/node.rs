@@ -41,6 +41,8 @@ pub struct NodeOptions {
     pub max_sessions_per_user: Option<u32>,
     /// Peers that the node allows whatever its realms say; `None`: nobody.
     pub allowed_peers: Option<&'static str>,
+    /// The ports it relays on.
+    pub relay_ports: &'static str,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
     /// One more listener, as a value of the file; or nothing.
@@ -60,6 +62,7 @@ impl Default for NodeOptions {
             cluster_key: None,
             max_sessions_per_user: None,
             allowed_peers: Some("127.0.0.0/8"),
+            relay_ports: "49152-65535",
             environment: Vec::new(),
             listen_also: String::new(),
             top: String::new(),
@@ -178,7 +181,7 @@ impl Node {
             "listen = [\"{}\", {}]",
             self.turn, options.listen_also
         );
-        let _ = writeln!(text, "relay_ports = \"49152-65535\"");
+        let _ = writeln!(text, "relay_ports = \"{}\"", options.relay_ports);
         let _ = writeln!(text, "default_realm = \"{REALM}\"");
         if let Some(key) = &options.cluster_key {
             let _ = writeln!(text, "cluster_key_file = {}", quoted(key));
@@ -337,6 +340,27 @@ impl Node {
             .collect();
         names.sort();
         names
+    }
+
+    /// Sets the soft limit of its file descriptors.
+    ///
+    /// # Panics
+    /// When `prlimit` is not installed, or may not.
+    pub fn limit_descriptors(&self, limit: usize) {
+        let (pid, limit) = (self.pid().to_string(), format!("--nofile={limit}:4096"));
+        let arguments = ["--pid", &pid, &limit];
+        let output = program::run("util-linux", "prlimit", &arguments, STOP);
+        assert!(output.status.success(), "{}", program::text(&output));
+    }
+
+    /// CPU time that it took so far, its own and the system's for it, in ticks of 10 ms.
+    #[must_use]
+    pub fn cpu_ticks(&self) -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+        // Behind the name, which may hold anything: state is the first field, utime the twelfth.
+        let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
+        let (user, system) = (fields.next()?, fields.next()?);
+        Some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
     }
 
     /// Resident memory in bytes.

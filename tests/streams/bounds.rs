@@ -143,8 +143,7 @@ fn out_of_descriptors_accepting_pauses_without_spinning_and_recovers() {
     let node = Node::start(NodeOptions::default());
     let mut client = node.client(&stored_login());
     client.allocate().unwrap();
-    let used = std::fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap();
-    limit_descriptors(&node, used.count() as u64 + 2);
+    node.limit_descriptors(node.descriptors().len() + 2);
     let waiting: Vec<_> = (0..20)
         .map(|_| TcpStream::connect(node.turn).unwrap())
         .collect();
@@ -153,35 +152,16 @@ fn out_of_descriptors_accepting_pauses_without_spinning_and_recovers() {
             .is_none_or(|n| n > 0.0)
     });
     // The clients of UDP notice nothing, and nothing spins.
-    let before = cpu_ticks(&node);
+    let before = node.cpu_ticks().unwrap();
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
         client.refresh(600).unwrap();
         until(Instant::now() + Duration::from_millis(50));
     }
-    let ticks = cpu_ticks(&node) - before;
+    let ticks = node.cpu_ticks().unwrap() - before;
     assert!(ticks < 50, "{ticks} ticks of 10 ms within a second");
-    limit_descriptors(&node, 4096);
+    node.limit_descriptors(4096);
     drop(waiting);
     let mut late = StreamClient::tcp(node.turn, stored_login()).unwrap();
     late.binding().unwrap();
-}
-
-fn limit_descriptors(node: &Node, limit: u64) {
-    let (pid, limit) = (node.pid().to_string(), format!("--nofile={limit}:4096"));
-    let arguments = ["--pid", &pid, &limit];
-    let output = kit::program::run("util-linux", "prlimit", &arguments, SOON);
-    assert!(output.status.success(), "{}", kit::program::text(&output));
-}
-
-/// CPU time of the node in ticks of 10 ms.
-fn cpu_ticks(node: &Node) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.pid())).unwrap();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap()
-        .split_whitespace()
-        .collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }

@@ -382,3 +382,122 @@ fn verify_rest(
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::{Secret, Transport};
+
+    use super::*;
+    use crate::auth::credential::{CredentialAnswer, LongTermKey};
+    use crate::five_tuple::FiveTuple;
+    use crate::policy::{Budgets, Claimant, Policy, Quota, QuotaExceeded, QuotaLimits};
+    use crate::server::{Command, ServerConfig};
+    use crate::stun::{MessageBuilder, Method, TransactionId, integrity};
+
+    #[derive(Debug)]
+    struct Full;
+
+    impl Quota for Full {
+        fn try_reserve(&self, _: Claimant<'_>, _: QuotaLimits) -> Result<Budgets, QuotaExceeded> {
+            Err(QuotaExceeded::Node)
+        }
+
+        fn release(&self, _: Claimant<'_>) {}
+    }
+
+    /// A server with one user and one client that guesses.
+    struct World {
+        server: Server,
+        now: Now,
+        nonce: Vec<u8>,
+        ids: u8,
+    }
+
+    impl World {
+        #[allow(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        fn new() -> Self {
+            let realm = RealmPolicy::new("example.org".parse().unwrap());
+            let policy = Arc::new(Policy::new(vec![realm], Secret::new([7; 32])));
+            let mut world = Self {
+                server: Server::new(ServerConfig::default(), policy, Arc::new(Full)),
+                now: Now {
+                    mono: std::time::Instant::now(),
+                    unix: 1_800_000_000,
+                },
+                nonce: Vec::new(),
+                ids: 0,
+            };
+            let (challenge, _) = world.ask(None);
+            let challenge = Message::parse(&challenge).unwrap();
+            world.nonce = challenge.attribute(AttributeType::NONCE).unwrap().to_vec();
+            world
+        }
+
+        /// The answer to an Allocate, and how many HMACs over messages it took.
+        fn ask(&mut self, name: Option<&str>) -> (Vec<u8>, u32) {
+            self.ids += 1;
+            let id = TransactionId([self.ids; 12]);
+            let mut request = MessageBuilder::request(Method::Allocate, id)
+                .number(AttributeType::REQUESTED_TRANSPORT, 17 << 24);
+            if let Some(name) = name {
+                request = request
+                    .attribute(AttributeType::USERNAME, name.as_bytes())
+                    .attribute(AttributeType::REALM, b"example.org")
+                    .attribute(AttributeType::NONCE, &self.nonce)
+                    .integrity(b"a guess");
+            }
+            let tuple = FiveTuple {
+                client: "192.0.2.1:4000".parse().unwrap(),
+                server: "198.51.100.1:3478".parse().unwrap(),
+                transport: Transport::Udp,
+            };
+            let request = request.finish();
+            let before = integrity::COMPUTED.get();
+            assert!(
+                self.server
+                    .handle_client(self.now, tuple, &request)
+                    .is_none()
+            );
+            loop {
+                match self.server.poll_output().unwrap() {
+                    Output::Transmit { message, .. } => {
+                        return (message, integrity::COMPUTED.get() - before);
+                    }
+                    Output::LookupCredential { realm, username } => {
+                        let known = CredentialAnswer::Known(UserCredential {
+                            key: LongTermKey::derive("alice", "example.org", "secret"),
+                            sha256: None,
+                            max_sessions: None,
+                            max_rate_bps: None,
+                        });
+                        let answer = match username.as_str() {
+                            "alice" => known,
+                            _ => CredentialAnswer::Unknown,
+                        };
+                        let command = Command::Credential {
+                            realm,
+                            username,
+                            answer,
+                        };
+                        self.server.handle_command(self.now, command);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_guess_costs_one_hmac_whether_or_not_there_is_such_a_user() {
+        let mut world = World::new();
+        // The first of each name goes to the store and back, the second does not.
+        for _ in 0..2 {
+            for name in ["alice", "alicf"] {
+                let (answer, computed) = world.ask(Some(name));
+                let code = Message::parse(&answer).unwrap().error_code();
+                assert_eq!(code.map(|code| code.get()), Some(401));
+                assert_eq!(computed, 1, "{name}");
+            }
+        }
+    }
+}
