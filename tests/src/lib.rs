@@ -20,6 +20,7 @@ pub mod program;
 pub mod pty;
 pub mod redis;
 pub mod rules;
+pub mod s_client;
 pub mod ssh;
 pub mod stream;
 pub mod tmux;

@@ -1,9 +1,10 @@
-//! TCP and TLS clients against a real `relayd`: framing, handshakes, proxies, and everything that a
+//! TCP, TLS and DTLS clients against a real `relayd`: framing, handshakes, proxies, and everything that a
 //! connection may not take up.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod bounds;
+mod dtls;
 mod framing;
 mod proxy;
 mod sessions;

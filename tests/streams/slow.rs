@@ -3,16 +3,17 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use kit::certificate::{HOST, TestCertificate};
 use kit::client::fresh_id;
-use kit::node::stored_login;
-use kit::stream::StreamClient;
+use kit::node::{Node, stored_login};
+use kit::stream::{StreamClient, tls_config};
 use kit::wait::wait_until;
 use turn_proto::stun::{MessageBuilder, Method};
 
 use crate::{SOON, node_with, wait_closed, wait_none_left};
 
 /// Drops that `/v1/sessions/{id}` shows for slow reading.
-fn slow_drops(node: &kit::node::Node) -> u64 {
+fn slow_drops(node: &Node) -> u64 {
     let ctl = node.ctl();
     let Some(item) = ctl.items(&["session", "list"]).pop() else {
         return 0;
@@ -55,7 +56,22 @@ fn data_that_a_slow_reader_does_not_take_is_dropped_and_counted_and_answers_stil
 #[test]
 fn a_client_that_asks_and_never_reads_is_closed() {
     let node = node_with("write_queue_bytes = 16384");
-    let mut client = StreamClient::tcp(node.turn, stored_login()).unwrap();
+    never_reads(&node, StreamClient::tcp(node.turn, stored_login()).unwrap());
+}
+
+#[test]
+fn a_client_that_asks_over_tls_and_never_reads_is_closed() {
+    let certificate = TestCertificate::ecdsa();
+    let node = node_with(&format!(
+        "write_queue_bytes = 16384\n{}",
+        certificate.section()
+    ));
+    let config = tls_config(rustls::ALL_VERSIONS, &[]);
+    let client = StreamClient::tls(node.turn, stored_login(), &config, HOST);
+    never_reads(&node, client.unwrap());
+}
+
+fn never_reads(node: &Node, mut client: StreamClient) {
     client.binding().unwrap();
     let requests: Vec<u8> = (0..1000)
         .flat_map(|_| MessageBuilder::request(Method::Binding, fresh_id()).finish())
@@ -68,7 +84,7 @@ fn a_client_that_asks_and_never_reads_is_closed() {
     wait_until("the connection to break", Duration::from_secs(60), || {
         client.write(&requests).is_err()
     });
-    wait_closed(&node, "slow", 1.0);
+    wait_closed(node, "slow", 1.0);
     drop(client);
-    wait_none_left(&node);
+    wait_none_left(node);
 }

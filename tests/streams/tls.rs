@@ -4,10 +4,11 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use kit::address::fresh_ip;
 use kit::certificate::{HOST, TestCertificate};
 use kit::node::{Node, NodeOptions, stored_login};
-use kit::program::{self, Sinks, finish, spawn};
-use kit::stream::{StreamClient, closes, tls_config};
+use kit::s_client::handshake;
+use kit::stream::{StreamClient, closes, connect_from, tls_config};
 use kit::wait::wait_until;
 
 use crate::{Echo, SOON, closed, wait_closed, wait_none_left};
@@ -81,20 +82,17 @@ fn an_independent_client_negotiates_and_nothing_older_is_served() {
     let certificate = TestCertificate::rsa();
     let node = start(&certificate, "");
     let talk = |version: &str| {
-        let mut command = std::process::Command::new("openssl");
-        let server = node.turn.to_string();
-        command.args([
-            "s_client",
-            "-connect",
-            &server,
+        let cipher = "DEFAULT@SECLEVEL=0";
+        let flags = [
             version,
             "-alpn",
             "stun.turn",
-        ]);
-        command.args(["-servername", HOST, "-cipher", "DEFAULT@SECLEVEL=0"]);
-        command.stdin(std::process::Stdio::null());
-        let child = spawn("openssl", command, &Sinks::Pipes);
-        program::text(&finish("openssl", child, SOON))
+            "-servername",
+            HOST,
+            "-cipher",
+            cipher,
+        ];
+        handshake(node.turn, &flags)
     };
     for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let text = talk(version);
@@ -119,6 +117,76 @@ fn a_handshake_that_does_not_end_is_closed() {
     assert!(closes(&mut half, SOON));
     wait_closed(&node, "handshake_timeout", 1.0);
     wait_none_left(&node);
+}
+
+#[test]
+fn a_client_that_says_nothing_or_half_a_message_after_its_handshake_is_closed() {
+    let certificate = TestCertificate::ecdsa();
+    let node = start(&certificate, "first_message_timeout = \"1s\"");
+    let config = tls_config(rustls::ALL_VERSIONS, &[]);
+    let connect = || StreamClient::tls(node.turn, stored_login(), &config, HOST).unwrap();
+    let (mut silent, mut half) = (connect(), connect());
+    half.write(&[0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42]).unwrap();
+    assert!(silent.is_closed(SOON) && half.is_closed(SOON));
+    wait_closed(&node, "first_message_timeout", 2.0);
+    wait_none_left(&node);
+}
+
+#[test]
+fn a_source_with_its_share_of_connections_is_refused_before_any_handshake() {
+    let certificate = TestCertificate::ecdsa();
+    let node = start(&certificate, "max_per_source = 3");
+    let hello = client_hello();
+    // Handshakes that stand still, and one that has not begun.
+    let held: Vec<_> = (0..3)
+        .map(|number| {
+            let mut socket = TcpStream::connect(node.turn).unwrap();
+            socket.write_all(&hello[..number * 20]).unwrap();
+            socket
+        })
+        .collect();
+    wait_until("all to be accepted", SOON, || {
+        node.metric("relayd_connections") == Some(3.0)
+    });
+    let mut surplus = TcpStream::connect(node.turn).unwrap();
+    // It is closed although it has said nothing yet.
+    assert!(closes(&mut surplus, SOON));
+    wait_closed(&node, "source_limit", 1.0);
+    let other = connect_from(fresh_ip(), node.turn).unwrap();
+    let config = tls_config(rustls::ALL_VERSIONS, &[]);
+    let mut stranger = StreamClient::tls_over(other, stored_login(), &config, HOST).unwrap();
+    stranger.binding().unwrap();
+    drop(held);
+}
+
+#[test]
+fn unfinished_handshakes_are_bounded_and_the_next_one_begins_when_some_end() {
+    let certificate = TestCertificate::ecdsa();
+    let node = Node::start(NodeOptions {
+        workers: 1,
+        end: format!(
+            "{}[connections]\nmax_per_source = 5000\nhandshake_timeout = \"1m\"\n",
+            certificate.section()
+        ),
+        ..NodeOptions::default()
+    });
+    // 1024 of one worker, each with a hello that does not end.
+    let hello = client_hello();
+    let mut held: Vec<_> = (0..1034)
+        .map(|_| {
+            let mut socket = TcpStream::connect(node.turn).unwrap();
+            socket.write_all(&hello[..100]).unwrap();
+            socket
+        })
+        .collect();
+    wait_closed(&node, "handshake_limit", 10.0);
+    assert_eq!(closed(&node, "handshake_limit"), 10.0);
+    node.client(&stored_login()).allocate().unwrap();
+    held.truncate(500);
+    let config = tls_config(rustls::ALL_VERSIONS, &[]);
+    wait_until("a handshake to be done", SOON, || {
+        StreamClient::tls(node.turn, stored_login(), &config, HOST).is_ok()
+    });
 }
 
 #[test]
@@ -195,15 +263,7 @@ fn client_hello() -> Vec<u8> {
 
 /// The certificate that a new client is shown, as `openssl` prints it.
 fn shown(node: &Node) -> String {
-    let mut command = std::process::Command::new("openssl");
-    command.args(["s_client", "-connect", &node.turn.to_string()]);
-    command.args(["-servername", HOST]);
-    let output = finish(
-        "openssl",
-        spawn("openssl", command, &Sinks::Pipes),
-        Duration::from_secs(20),
-    );
-    program::text(&output)
+    handshake(node.turn, &["-servername", HOST])
 }
 
 #[test]

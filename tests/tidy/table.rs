@@ -8,11 +8,11 @@ const SECTIONS: &[(&str, u32)] = &[
     ("RFC 8656", 23),
     ("RFC 6062", 14),
     ("RFC 5780", 6),
-    ("RFC 8016", 12),
+    ("RFC 8016", 8),
     ("RFC 7635", 5),
-    ("Transports", 9),
+    ("Transports", 10),
     ("Published attacks", 18),
-    ("Classes of attack", 20),
+    ("Classes of attack", 22),
 ];
 /// How many ways to break a rule there are at least.
 const MIN_BREAKS: usize = 20;

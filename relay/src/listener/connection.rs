@@ -187,18 +187,13 @@ impl Connection {
         std::mem::take(&mut self.partial).into_bytes()
     }
 
-    /// The client, and what its handshake said.
-    pub(super) fn arrived(&self) -> Arrived {
-        let server_name = match &self.stage {
-            Stage::Secured(session) => session.server_name(),
-            _ => None,
-        };
-        Arrived {
-            tuple: self.tuple,
-            arrival: Arrival {
-                server_name,
-                home: None,
+    /// What the handshake said.
+    pub(super) fn arrival(&self) -> Arrival {
+        match &self.stage {
+            Stage::Secured(session) => Arrival {
+                server_name: session.server_name(),
             },
+            _ => Arrival::default(),
         }
     }
 
@@ -260,7 +255,7 @@ impl Connection {
                     return self.decrypt(now, &cipher[..len], clear, drained);
                 }
                 _ if !self.terms.tcp => return Err(Closing::NotServed),
-                _ => arrived = Some(self.open(Stage::Plain)),
+                _ => arrived = Some(self.open(Stage::Plain, Arrival::default())),
             }
         }
         Ok(Brought {
@@ -354,9 +349,10 @@ impl Connection {
     fn secured(&mut self, now: Instant) -> Option<Arrived> {
         match std::mem::replace(&mut self.stage, Stage::Undecided) {
             Stage::Handshake(session) if !session.is_handshaking() => {
+                let server_name = session.server_name();
                 self.since = now;
                 self.tuple.transport = Transport::Tls;
-                Some(self.open(Stage::Secured(session)))
+                Some(self.open(Stage::Secured(session), Arrival { server_name }))
             }
             unfinished => {
                 self.stage = unfinished;
@@ -365,9 +361,12 @@ impl Connection {
         }
     }
 
-    fn open(&mut self, stage: Stage) -> Arrived {
+    fn open(&mut self, stage: Stage, arrival: Arrival) -> Arrived {
         self.stage = stage;
-        self.arrived()
+        Arrived {
+            tuple: self.tuple,
+            arrival,
+        }
     }
 
     /// Writes what waits until there is nothing left or the socket takes no more.

@@ -4,7 +4,6 @@
 //! as [`WorkerNews`], both bounded.
 
 mod dtls;
-mod handover;
 mod links;
 mod mailbox;
 mod outputs;
