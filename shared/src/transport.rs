@@ -35,23 +35,6 @@ impl Transport {
     }
 }
 
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Transport {
-    type Err = UnknownTransport;
-
-    fn from_str(text: &str) -> Result<Self, UnknownTransport> {
-        Self::ALL
-            .into_iter()
-            .find(|t| t.as_str() == text)
-            .ok_or(UnknownTransport)
-    }
-}
-
 /// What a session relays with: its relayed transport address is one of UDP or of TCP (RFC 6062).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -79,22 +62,28 @@ impl RelayTransport {
     }
 }
 
-impl fmt::Display for RelayTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
+/// Reads and shows by `as_str`.
+macro_rules! by_name {
+    ($($type:ty)*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownTransport;
+
+            fn from_str(text: &str) -> Result<Self, UnknownTransport> {
+                let mut all = Self::ALL.into_iter();
+                all.find(|transport| transport.as_str() == text)
+                    .ok_or(UnknownTransport)
+            }
+        }
+    )*};
 }
 
-impl FromStr for RelayTransport {
-    type Err = UnknownTransport;
-
-    fn from_str(text: &str) -> Result<Self, UnknownTransport> {
-        Self::ALL
-            .into_iter()
-            .find(|t| t.as_str() == text)
-            .ok_or(UnknownTransport)
-    }
-}
+by_name! { Transport RelayTransport }
 
 /// A text that names no transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

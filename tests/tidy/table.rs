@@ -8,9 +8,9 @@ const SECTIONS: &[(&str, u32)] = &[
     ("RFC 8656", 23),
     ("RFC 6062", 14),
     ("RFC 5780", 6),
-    ("RFC 8016", 8),
+    ("RFC 8016", 12),
     ("RFC 7635", 5),
-    ("Transports", 10),
+    ("Transports", 11),
     ("Published attacks", 18),
     ("Classes of attack", 22),
 ];

@@ -31,7 +31,7 @@ pub(super) enum Fate {
 pub(super) struct Association {
     engine: Dtls,
     random: [u8; 32],
-    server_name: Option<Box<str>>,
+    pub(super) server_name: Option<Box<str>>,
     pub(super) stage: Stage,
     pub(super) since: Instant,
     /// When a datagram came that the engine accepted data from.
@@ -145,7 +145,7 @@ impl Association {
                 Output::Connected => {
                     self.stage = Stage::Open;
                     self.heard = now;
-                    let server_name = self.server_name.take();
+                    let server_name = self.server_name.clone();
                     (EventKind::Connected { server_name }, 0)
                 }
                 Output::CloseNotify => {

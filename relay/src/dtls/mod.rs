@@ -8,6 +8,7 @@
 mod association;
 mod cookie;
 mod hello;
+mod moved;
 mod outbox;
 pub mod tally;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use turn_proto::five_tuple::FiveTuple;
 use association::{Accepted, Association, Fate, Stage};
 use cookie::{Alert, CookieMint, Verdict, write_alert};
 use hello::{ClientHello, begins_hello};
+pub use moved::Moved;
 pub use outbox::{Event, EventKind, Outbox};
 use tally::Dropped;
 pub use tally::{Tally, Totals};

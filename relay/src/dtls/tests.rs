@@ -466,3 +466,57 @@ fn half_open_at(world: &mut World, version: Version, key: Key) {
     client.hand(world.now, &answer);
     world.hand(key, &client.poll().remove(0));
 }
+
+#[test]
+fn an_association_goes_on_with_another_worker_under_its_keys() {
+    for version in VERSIONS {
+        let mut world = World::new();
+        let mut other = World::with(LIMITS, Arc::clone(&world.tally));
+        other.now = world.now;
+        let mut client = world.connect(version, 1000);
+        let moved = world.associations.detach(client.key).unwrap();
+        assert!(world.associations.is_empty());
+        assert_eq!(world.associations.poll_timeout(), None);
+        assert!(world.associations.detach(client.key).is_none());
+        let (key, _) = other.associations.attach(other.now, moved);
+        assert_eq!(key, client.key);
+        client.engine.send_application_data(b"hello").unwrap();
+        other.run(&mut client);
+        assert_eq!(other.received, [b"hello".to_vec()], "{version:?}");
+        other
+            .associations
+            .send(other.now, client.key, &[b"welcome"]);
+        for datagram in other.answers(client.key) {
+            client.hand(other.now, &datagram);
+        }
+        client.poll();
+        assert_eq!(client.received, [b"welcome".to_vec()], "{version:?}");
+        other.advance(LIMITS.idle + LOOK, false);
+        let _ = other.answers(client.key);
+        assert_eq!(other.disconnected, [client.key], "its time counts here");
+        assert_eq!(world.tally.totals().open, 0);
+    }
+}
+
+#[test]
+fn an_association_that_no_worker_takes_is_closed_and_a_handshake_does_not_move() {
+    let mut world = World::new();
+    let mut client = world.connect(Version::Dtls12, 1000);
+    let moved = world.associations.detach(client.key).unwrap();
+    assert_eq!(world.tally.totals().open, 1);
+    world.associations.abandon(moved);
+    for datagram in world.answers(client.key) {
+        client.hand(world.now, &datagram);
+    }
+    client.poll();
+    assert!(client.closed);
+    assert_eq!(world.tally.totals().open, 0);
+    let mut other = Client::new(Version::Dtls12, 2000, world.now);
+    let hello = other.poll().remove(0);
+    for datagram in world.hand(other.key, &hello) {
+        other.hand(world.now, &datagram);
+    }
+    let _ = world.hand(other.key, &other.poll().remove(0));
+    assert_eq!(world.tally.totals().half_open, 1);
+    assert!(world.associations.detach(other.key).is_none());
+}

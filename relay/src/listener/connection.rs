@@ -187,13 +187,18 @@ impl Connection {
         std::mem::take(&mut self.partial).into_bytes()
     }
 
-    /// What the handshake said.
-    pub(super) fn arrival(&self) -> Arrival {
-        match &self.stage {
-            Stage::Secured(session) => Arrival {
-                server_name: session.server_name(),
+    /// The client, and what its handshake said.
+    pub(super) fn arrived(&self) -> Arrived {
+        let server_name = match &self.stage {
+            Stage::Secured(session) => session.server_name(),
+            _ => None,
+        };
+        Arrived {
+            tuple: self.tuple,
+            arrival: Arrival {
+                server_name,
+                home: None,
             },
-            _ => Arrival::default(),
         }
     }
 
@@ -255,7 +260,7 @@ impl Connection {
                     return self.decrypt(now, &cipher[..len], clear, drained);
                 }
                 _ if !self.terms.tcp => return Err(Closing::NotServed),
-                _ => arrived = Some(self.open(Stage::Plain, Arrival::default())),
+                _ => arrived = Some(self.open(Stage::Plain)),
             }
         }
         Ok(Brought {
@@ -349,10 +354,9 @@ impl Connection {
     fn secured(&mut self, now: Instant) -> Option<Arrived> {
         match std::mem::replace(&mut self.stage, Stage::Undecided) {
             Stage::Handshake(session) if !session.is_handshaking() => {
-                let server_name = session.server_name();
                 self.since = now;
                 self.tuple.transport = Transport::Tls;
-                Some(self.open(Stage::Secured(session), Arrival { server_name }))
+                Some(self.open(Stage::Secured(session)))
             }
             unfinished => {
                 self.stage = unfinished;
@@ -361,12 +365,9 @@ impl Connection {
         }
     }
 
-    fn open(&mut self, stage: Stage, arrival: Arrival) -> Arrived {
+    fn open(&mut self, stage: Stage) -> Arrived {
         self.stage = stage;
-        Arrived {
-            tuple: self.tuple,
-            arrival,
-        }
+        self.arrived()
     }
 
     /// Writes what waits until there is nothing left or the socket takes no more.

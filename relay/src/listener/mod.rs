@@ -31,7 +31,7 @@ pub use connection::{Arrived, Brought};
 use gate::Gate;
 pub use group::{ListenerGroup, ListenerShare};
 pub use outbound::Kind;
-pub use splice::Moved;
+pub use splice::{Attached, Moved};
 pub use streams::{Accepted, Sent, StreamId, Streams};
 pub use tally::{Closing, ConnectionTotals, Tally};
 

@@ -4,10 +4,9 @@
 use std::io;
 use std::net::Shutdown;
 
-use turn_proto::Arrival;
 use turn_proto::five_tuple::{FiveTuple, LinkId};
 
-use super::connection::Connection;
+use super::connection::{Arrived, Connection};
 use super::outbound::Kind;
 use super::streams::{Accepted, StreamId, Streams};
 use super::tally::Closing;
@@ -15,6 +14,17 @@ use super::tally::Closing;
 /// A connection on its way to another worker: socket, TLS, and what was read and not used yet.
 #[derive(Debug)]
 pub struct Moved(Connection);
+
+/// A connection that came from another worker.
+#[derive(Debug)]
+pub struct Attached {
+    /// Its name here.
+    pub id: StreamId,
+    /// Whose it is.
+    pub arrived: Arrived,
+    /// The connection whose place it takes: one that broke, which the poll did not tell yet.
+    pub displaced: Option<StreamId>,
+}
 
 impl Moved {
     /// Adds what was read behind the last message.
@@ -89,15 +99,19 @@ impl Streams {
     }
 
     /// Takes a connection over from another worker; `None`: it is closed instead.
-    pub fn attach(&mut self, moved: Moved) -> Option<(StreamId, FiveTuple, Arrival)> {
+    pub fn attach(&mut self, moved: Moved) -> Option<Attached> {
         let connection = moved.0;
-        let (tuple, arrival) = (connection.tuple, connection.arrival());
+        let arrived = connection.arrived();
         let id = StreamId(self.connections.vacant_key() as u32);
         if self.insert(connection) != Accepted::Yes {
             return None;
         }
-        self.by_tuple.insert((tuple.client, tuple.server), id);
-        Some((id, tuple, arrival))
+        let key = (arrived.tuple.client, arrived.tuple.server);
+        Some(Attached {
+            id,
+            displaced: self.by_tuple.insert(key, id),
+            arrived,
+        })
     }
 
     /// Closes a connection that no worker can take.

@@ -45,6 +45,7 @@ impl Core {
                     EventKind::Connected { server_name } => {
                         let arrival = Arrival {
                             server_name: server_name.clone(),
+                            home: None,
                         };
                         self.server.handle_connected(now, tuple, &arrival);
                     }

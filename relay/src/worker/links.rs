@@ -1,29 +1,18 @@
-//! TCP relaying in the worker's loop (RFC 6062): relays that listen, connections with peers, pairs,
-//! and clients' connections that another worker has to answer.
+//! TCP relaying in the worker's loop (RFC 6062): relays that listen, connections with peers, pairs.
 
 use std::net::SocketAddr;
 
-use shared::WorkerId;
 use turn_proto::Now;
 use turn_proto::five_tuple::{FiveTuple, LinkId, RelayId};
 use turn_proto::server::{OpenError, RelayOpened, RelayRequest};
 
-use super::mailbox::{Adopted, Mail};
 use super::run::{Buffers, Core, Drained};
 use super::token::Source;
-use crate::listener::{Closing, Moved, StreamId};
+use crate::listener::Closing;
 use crate::tcp::{Pair, Told, socket};
 
 /// Peers accepted at one relay per turn.
 const ACCEPT_BUDGET: usize = 16;
-
-/// A client's connection on its way to another worker.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    worker: WorkerId,
-    moved: Moved,
-    message: Vec<u8>,
-}
 
 impl Core {
     pub(super) fn open_tcp_relay(
@@ -125,71 +114,6 @@ impl Core {
             self.streams.unlink(stream);
             self.close_stream(now, stream, Closing::Ordered);
         }
-    }
-
-    /// Whether the connection whose messages are taken is none of the core's any more; then `rest`
-    /// goes where it went.
-    pub(super) fn has_moved(&mut self, id: StreamId, rest: &[u8]) -> bool {
-        if let Some(Leaving {
-            worker,
-            mut moved,
-            message,
-        }) = self.leaving.take()
-        {
-            moved.keep(rest);
-            self.hand_over(worker, Adopted { moved, message });
-            return true;
-        }
-        let Some(link) = self.streams.link(id) else {
-            return false;
-        };
-        self.links.feed(link, rest);
-        true
-    }
-
-    /// Takes a client's connection out of this worker.
-    pub(super) fn leave(
-        &mut self,
-        now: Now,
-        tuple: &FiveTuple,
-        worker: WorkerId,
-        message: Vec<u8>,
-    ) {
-        match self.streams.detach(tuple) {
-            Some(moved) => {
-                self.leaving = Some(Leaving {
-                    worker,
-                    moved,
-                    message,
-                });
-            }
-            None => self.server.handle_disconnected(now, *tuple),
-        }
-    }
-
-    fn hand_over(&mut self, worker: WorkerId, adopted: Adopted) {
-        let mail = Mail::Adopt(Box::new(adopted));
-        let sent = match self.colleagues.get(usize::from(worker.0)) {
-            Some(mailbox) => mailbox.try_send(mail),
-            None => Err(mail),
-        };
-        if let Err(Mail::Adopt(adopted)) = sent {
-            tracing::warn!(%worker, "A worker is too busy to take a connection, which is closed.");
-            self.streams.abandon(adopted.moved);
-        }
-    }
-
-    /// Takes a client's connection over from another worker, and answers what it asked there.
-    pub(super) fn adopt(&mut self, now: Now, adopted: Adopted) {
-        let Adopted { moved, message } = adopted;
-        let Some((id, tuple, arrival)) = self.streams.attach(moved) else {
-            return;
-        };
-        self.server.handle_connected(now, tuple, &arrival);
-        // A request: nothing comes of it that would be forwarded.
-        let _ = self.server.handle_client(now, tuple, &message);
-        self.drain_outputs(now);
-        self.woken.push(Source::Stream(id));
     }
 
     /// Lets those go on that waited for a time.

@@ -11,6 +11,7 @@ use turn_proto::auth::parking::Userhash;
 use turn_proto::five_tuple::FiveTuple;
 use turn_proto::server::{Command, Event};
 
+use crate::dtls;
 use crate::listener::Moved;
 
 /// Commands waiting for one worker: policy swaps, kills and credential answers of one busy second.
@@ -43,18 +44,35 @@ pub enum WorkerNews {
 #[derive(Debug)]
 pub(super) enum Mail {
     Command(Command),
-    /// What a client of ours sent to another worker, because it moved (RFC 8016).
-    PassedOn(FiveTuple, Vec<u8>),
+    /// What a client sent that moved (RFC 8016).
+    PassedOn(PassedOn),
     /// A client's connection that another worker handed over.
     Adopt(Box<Adopted>),
     Stop,
 }
 
+/// A datagram that reached a worker which does not serve its client.
+#[derive(Debug)]
+pub(super) struct PassedOn {
+    pub(super) from: WorkerId,
+    pub(super) tuple: FiveTuple,
+    pub(super) message: Vec<u8>,
+    /// It comes back from where it was passed on.
+    pub(super) is_return: bool,
+}
+
 /// A client's connection and the message that this worker has to answer.
 #[derive(Debug)]
 pub(super) struct Adopted {
-    pub(super) moved: Moved,
+    pub(super) carrier: Carrier,
     pub(super) message: Vec<u8>,
+}
+
+/// What a client's messages go over.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Stream(Moved),
+    Dtls(dtls::Moved),
 }
 
 /// The sending end of a worker's mailbox.

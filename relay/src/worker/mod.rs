@@ -4,6 +4,7 @@
 //! as [`WorkerNews`], both bounded.
 
 mod dtls;
+mod handover;
 mod links;
 mod mailbox;
 mod outputs;

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry};
-use shared::{RelayTransport, Transport, WorkerId};
+use shared::{RelayTransport, Transport};
 use turn_proto::Now;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
 use turn_proto::server::{IcmpError, OpenError, Output, RelayOpened, RelayRequest};
 
-use super::mailbox::{Mail, WorkerNews};
+use super::mailbox::WorkerNews;
 use super::run::Core;
 use super::token::Source;
 use crate::udp::batch::SendBatch;
@@ -235,7 +235,8 @@ impl Core {
                 tuple,
                 worker,
                 message,
-            } => self.pass_on(tuple, worker, message),
+                is_return,
+            } => self.pass_on(tuple, worker, message, is_return),
             Output::Disconnect { tuple } => self.disconnect(now, &tuple),
             Output::ConnectPeer { relay, link, peer } => self.connect_peer(now, relay, link, peer),
             Output::Splice { link, tuple } => self.splice(now, link, &tuple),
@@ -252,16 +253,6 @@ impl Core {
                 self.news.send(WorkerNews::LookupHash { realm, hash });
             }
             Output::Event(event) => self.news.send(WorkerNews::Event(event)),
-        }
-    }
-
-    /// Hands a datagram to the worker that owns its client's session. Where that one's mailbox is
-    /// full it is lost, as datagrams may be.
-    fn pass_on(&mut self, tuple: FiveTuple, worker: WorkerId, message: Vec<u8>) {
-        let owner = self.colleagues.get(usize::from(worker.0));
-        let sent = owner.map(|mailbox| mailbox.send(Mail::PassedOn(tuple, message)));
-        if !matches!(sent, Some(Ok(()))) {
-            tracing::trace!(%worker, "A datagram of a moved client was dropped.");
         }
     }
 

@@ -17,7 +17,7 @@ use turn_proto::server::Forward;
 use turn_proto::{Now, Server};
 
 use super::dtls;
-use super::links::Leaving;
+use super::handover::Leaving;
 use super::mailbox::{Mail, MailSender, NewsSender, Post};
 use super::outputs::{Relays, is_stream};
 use super::ports::PortPool;
@@ -269,13 +269,10 @@ impl Worker {
                 Ok(Mail::Command(command)) => {
                     self.core.server.handle_command(now, command);
                     self.core.drain_outputs(now);
+                    self.core.depart(&[]);
                 }
-                Ok(Mail::PassedOn(tuple, message)) => {
-                    let mut batch = buffers.send.batch();
-                    let forward = self.core.server.handle_client(now, tuple, &message);
-                    self.core.dispatch(now, forward, &mut batch);
-                }
-                Ok(Mail::Adopt(adopted)) => self.core.adopt(now, *adopted),
+                Ok(Mail::PassedOn(passed)) => self.core.take_passed_on(now, &passed, buffers),
+                Ok(Mail::Adopt(adopted)) => self.core.adopt(now, *adopted, buffers),
                 Ok(Mail::Stop) => return true,
                 Err(_) => return false,
             }
@@ -346,7 +343,10 @@ impl Core {
                 };
                 if serves_dtls && Protocol::of(bytes) == Protocol::Dtls {
                     tuple.transport = Transport::Dtls;
-                    self.dtls.handle_datagram(now.mono, tuple, bytes);
+                    match self.server.host_of(now, &tuple) {
+                        Some(host) => self.pass_on(tuple, host, bytes.to_vec(), false),
+                        None => self.dtls.handle_datagram(now.mono, tuple, bytes),
+                    }
                     continue;
                 }
                 if !serves_udp {

@@ -85,11 +85,6 @@ const EXPLANATIONS: &[Explanation] = &[
         CLIENT,
     ),
     (
-        "moved_between_workers",
-        "the session should move to a TCP connection of another worker",
-        "none: the client makes a new session",
-    ),
-    (
         "too_many_moved",
         "as many clients moved between workers as there is room for",
         "look at who moves so often; they make new sessions meanwhile",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use shared::{Realm, Username};
+use shared::{Realm, Transport, Username};
 
 use super::{Command, Event, Output, RefusalReason, Server};
 use crate::auth::credential::{CredentialAnswer, UserhashAnswer};
@@ -121,6 +121,11 @@ impl Server {
     /// Goes on with requests that waited for an answer, which `away` says nobody had.
     fn resume(&mut self, now: Now, waiting: Vec<Parked>, away: bool) {
         for parked in waiting {
+            let tuple = &parked.tuple;
+            if tuple.transport != Transport::Udp && !self.connections.contains_key(tuple) {
+                // The client is gone, or with another worker.
+                continue;
+            }
             if away {
                 self.give_up(now, &parked, RefusalReason::LookupUnavailable);
             } else if let Ok(message) = Message::parse(&parked.bytes) {

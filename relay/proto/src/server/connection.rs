@@ -3,7 +3,7 @@
 //! The driver owns sockets, handshakes and framing; it tells the core when a connection begins and
 //! ends, and closes the ones that the core asks it to ([`Output::Disconnect`]).
 
-use shared::Realm;
+use shared::{Realm, WorkerId};
 
 use super::{EndCause, Output, Server};
 use crate::five_tuple::FiveTuple;
@@ -14,6 +14,8 @@ use crate::time::Now;
 pub struct Arrival {
     /// The server name that the client asked for in its TLS or DTLS handshake (SNI), in lower case.
     pub server_name: Option<Box<str>>,
+    /// Of a DTLS association that was handed over: the worker that its datagrams reach.
+    pub home: Option<WorkerId>,
 }
 
 /// A client connection that exists.
@@ -21,6 +23,8 @@ pub struct Arrival {
 pub(crate) struct Connection {
     /// The realm that its server name selects.
     pub(crate) realm: Option<Realm>,
+    /// The worker that its datagrams reach, if not this one.
+    pub(crate) home: Option<WorkerId>,
 }
 
 impl Server {
@@ -31,7 +35,9 @@ impl Server {
         let names = &self.policy.server_names;
         let realm = arrival.server_name.as_ref().and_then(|n| names.get(n));
         let realm = realm.cloned();
-        self.connections.insert(tuple, Connection { realm });
+        let home = arrival.home;
+        self.guests.forget(&tuple);
+        self.connections.insert(tuple, Connection { realm, home });
     }
 
     /// The connection of a client ended, whoever ended it: so does its session, since nothing can

@@ -34,12 +34,7 @@ impl Server {
         if owner == self.config.session_first % workers {
             return false;
         }
-        self.connections.remove(&tuple);
-        self.outputs.push_back(Output::HandOver {
-            tuple,
-            worker: WorkerId(owner as u16),
-            message: message.as_bytes().to_vec(),
-        });
+        self.send_away(tuple, WorkerId(owner as u16), message);
         true
     }
 

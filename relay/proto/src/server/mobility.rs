@@ -4,14 +4,14 @@
 //! at most one move is under way per session, so that endless ones keep no memory. Quota belongs to
 //! the allocation, whatever becomes of its connection.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use shared::{SessionId, Transport, WorkerId};
+use shared::{SessionId, Transport};
 
+use super::connection_bind::is_stream;
 use super::exchange::Exchange;
 use super::rejection::Rejection;
-use super::{Output, RefusalReason, Server};
+use super::{RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::auth::ticket::{TICKET_LEN, Ticket};
 use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
@@ -20,10 +20,6 @@ use crate::time::Now;
 
 /// How long a used ticket still answers the retransmission of its Refresh (§3.2.2: at least 30 s).
 const RETRANSMISSION: Duration = Duration::from_secs(40);
-/// Clients whose sessions other workers own; the next one is refused with 508.
-const MAX_GUESTS: usize = 4096;
-/// Of those, of one session: the address it comes from, and the one it moves to.
-const GUESTS_PER_SESSION: usize = 2;
 
 /// What a mobile allocation has besides others.
 #[derive(Debug, Default)]
@@ -34,55 +30,6 @@ pub(crate) struct Mobility {
     last: Option<(TransactionId, Instant)>,
     /// The 5-tuple that the client moves to: from its first data there on the only one.
     pub(crate) pending: Option<FiveTuple>,
-}
-
-/// Clients that came here and belong to another worker.
-#[derive(Debug, Default)]
-pub(crate) struct Guests(HashMap<FiveTuple, Guest>);
-
-#[derive(Clone, Copy, Debug)]
-struct Guest {
-    session: SessionId,
-    worker: WorkerId,
-    seen: Instant,
-}
-
-impl Guests {
-    /// Whose client this is, if another worker's.
-    fn owner(&mut self, tuple: &FiveTuple, now: Instant) -> Option<WorkerId> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let guest = self.0.get_mut(tuple)?;
-        guest.seen = now;
-        Some(guest.worker)
-    }
-
-    fn admit(&mut self, tuple: FiveTuple, guest: Guest) -> bool {
-        let of_session = |other: &&FiveTuple| self.0[*other].session == guest.session;
-        let others = self.0.keys().filter(of_session);
-        let others: Vec<_> = others.filter(|other| **other != tuple).copied().collect();
-        if others.len() >= GUESTS_PER_SESSION
-            && let Some(oldest) = others.iter().min_by_key(|other| self.0[*other].seen)
-        {
-            self.0.remove(oldest);
-        }
-        let fits = self.0.len() < MAX_GUESTS || self.0.contains_key(&tuple);
-        if fits {
-            self.0.insert(tuple, guest);
-        }
-        fits
-    }
-
-    /// Forgets clients that were silent longer than any session lives unrefreshed.
-    pub(super) fn sweep(&mut self, now: Instant, longest: Duration) {
-        self.0
-            .retain(|_, guest| now.saturating_duration_since(guest.seen) <= longest);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 impl Server {
@@ -104,70 +51,6 @@ impl Server {
             Some([]) => Err(RefusalReason::MobilityForbidden),
             Some(_) => Err(RefusalReason::InvalidTicket),
         }
-    }
-
-    /// Passes what a client of another worker's session sent on to that worker; says whether it
-    /// did.
-    pub(super) fn pass_on(&mut self, now: Now, tuple: &FiveTuple, bytes: &[u8]) -> bool {
-        let Some(worker) = self.guests.owner(tuple, now.mono) else {
-            return false;
-        };
-        self.outputs.push_back(Output::PassOn {
-            tuple: *tuple,
-            worker,
-            message: bytes.to_vec(),
-        });
-        true
-    }
-
-    /// Takes a client in whose ticket names another worker of this node, and passes its Refresh on.
-    /// Only with a nonce of its own: nobody gets a place here for an address that is not his.
-    pub(super) fn take_guest(
-        &mut self,
-        now: Now,
-        exchange: &Exchange,
-        message: &Message<'_>,
-    ) -> bool {
-        let ticket = match message.attribute(AttributeType::MOBILITY_TICKET) {
-            Some(value) if exchange.method == Method::Refresh && self.policy.settings.mobility => {
-                Ticket::open(&self.policy.nonce_key, value)
-            }
-            _ => None,
-        };
-        let Some(ticket) = ticket.filter(|ticket| {
-            ticket.worker != self.config.worker
-                && u32::from(ticket.worker.0) < self.config.session_step
-                && ticket.session.0 >> 32 == u64::from(self.config.session_base)
-                && self.table.slot(&exchange.tuple).is_none()
-        }) else {
-            return false;
-        };
-        let nonce = message.attribute(AttributeType::NONCE).unwrap_or_default();
-        let realm = self.policy.realms.get(&exchange.realm).cloned();
-        let offer = realm
-            .as_ref()
-            .map(|realm| realm.offer())
-            .unwrap_or_default();
-        let client = exchange.tuple.client;
-        if !self.nonces.accepts(nonce, client, now.unix, offer) {
-            return false;
-        }
-        // The connection of a stream cannot change its worker here; its client starts afresh.
-        if exchange.tuple.transport != Transport::Udp {
-            self.refuse(now, exchange, RefusalReason::MovedBetweenWorkers.into());
-            return true;
-        }
-        let guest = Guest {
-            session: ticket.session,
-            worker: ticket.worker,
-            seen: now.mono,
-        };
-        if self.guests.admit(exchange.tuple, guest) {
-            self.pass_on(now, &exchange.tuple, message.as_bytes());
-        } else {
-            self.refuse(now, exchange, RefusalReason::TooManyMoved.into());
-        }
-        true
     }
 
     /// Whose session a ticket belongs to: its key is good for the Refresh that brings it.
@@ -207,6 +90,7 @@ impl Server {
         let own = owner.username == identity.username && owner.realm.name == identity.realm.name;
         let fits = family.is_none_or(|family| allocation.half(family).is_some());
         let session = allocation.id;
+        let of_streams = allocation.is_tcp();
         let here = [Some(allocation.tuple), allocation.pending()].contains(&Some(tuple));
         let Some(mobility) = allocation.mobility.as_mut() else {
             return Err(RefusalReason::NoAllocation.into());
@@ -234,6 +118,9 @@ impl Server {
         }
         if elsewhere.is_some() {
             return Err(RefusalReason::AllocationExists.into());
+        }
+        if of_streams && !is_stream(&tuple) {
+            return Err(RefusalReason::TcpOverDatagrams.into());
         }
         mobility.serial = mobility.serial.wrapping_add(1);
         mobility.last = Some((exchange.transaction, now.mono + RETRANSMISSION));
@@ -287,11 +174,5 @@ impl Server {
             self.moved(relay);
         }
         true
-    }
-
-    /// How long a client of another worker may be silent.
-    pub(super) fn longest_lifetime(&self) -> Duration {
-        let longest = self.policy.realms.values().map(|realm| realm.max_lifetime);
-        longest.max().unwrap_or_default() + Duration::from_secs(60)
     }
 }

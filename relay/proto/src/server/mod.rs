@@ -15,6 +15,7 @@ mod counters;
 mod create_permission;
 pub mod data_connection;
 mod exchange;
+mod guests;
 mod icmp;
 mod limits;
 mod mobility;
@@ -43,7 +44,7 @@ pub use data_connection::Direction;
 pub(crate) use exchange::Exchange;
 pub(crate) use icmp::IcmpBudget;
 pub use icmp::IcmpError;
-pub(crate) use mobility::{Guests, Mobility};
+pub(crate) use mobility::Mobility;
 pub(crate) use opening::Opening;
 pub use output::*;
 pub use rejection::RefusalReason;
@@ -61,6 +62,7 @@ use crate::stun::{AttributeType, Class, Message, Method};
 use crate::time::Now;
 use authenticate::Halt;
 use connection::Connection;
+use guests::Guests;
 use refusals::Refusals;
 use rejection::Rejection;
 use source_limit::SourceLimiter;
@@ -89,7 +91,7 @@ pub struct Server {
     sources: SourceLimiter,
     /// TCP, TLS and DTLS clients that are connected.
     connections: HashMap<FiveTuple, Connection>,
-    /// Clients that moved here and belong to other workers.
+    /// Clients that moved to addresses of this worker and belong to other workers.
     guests: Guests,
     /// Connections with peers, of all sessions.
     links: Links,
@@ -145,6 +147,10 @@ impl Server {
         if self.pass_on(now, &tuple, bytes) {
             return None;
         }
+        self.take(now, tuple, bytes)
+    }
+
+    fn take<'b>(&mut self, now: Now, tuple: FiveTuple, bytes: &'b [u8]) -> Option<Forward<'b>> {
         match Protocol::of(bytes) {
             Protocol::ChannelData => self.channel_data(now, &tuple, bytes),
             Protocol::OldChannelData if self.policy.settings.rfc5766_channel_numbers => {

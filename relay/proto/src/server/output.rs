@@ -136,9 +136,9 @@ pub enum Output {
         /// Its name, free for reuse from here on.
         link: LinkId,
     },
-    /// Hand a client's connection to another worker as it is, and have that one's core told of it
-    /// ([`handle_connected`](crate::Server::handle_connected)) and given the message. This core has
-    /// forgotten it.
+    /// Hand a client's connection or DTLS association to another worker as it is, and have that
+    /// one's core told of it ([`handle_connected`](crate::Server::handle_connected)) and given the
+    /// message. This core has forgotten it.
     HandOver {
         /// Whose.
         tuple: FiveTuple,
@@ -147,8 +147,10 @@ pub enum Output {
         /// The frame that came last.
         message: Vec<u8>,
     },
-    /// Have another worker's core take what a client sent ([`handle_client`](crate::Server::handle_client)):
-    /// its session is there. That worker answers from its own socket of the same address.
+    /// Have another worker's core take what a client sent: its session is there
+    /// ([`handle_passed_on`](crate::Server::handle_passed_on)), and that worker answers from its own
+    /// socket of the same address; or it was passed on to this one in vain
+    /// ([`handle_returned`](crate::Server::handle_returned)).
     PassOn {
         /// Whose.
         tuple: FiveTuple,
@@ -156,6 +158,8 @@ pub enum Output {
         worker: WorkerId,
         /// The datagram.
         message: Vec<u8>,
+        /// It goes back to where it was passed on.
+        is_return: bool,
     },
     /// Look a user up and answer with [`Command::Credential`]. Asked once per name; requests wait
     /// parked until the answer or a deadline.

@@ -149,8 +149,6 @@ reasons! {
     InvalidTicket = "invalid_ticket" => Some(ErrorCode::BAD_REQUEST),
     /// A MOBILITY-TICKET from the address that the session is at.
     NotMoved = "not_moved" => Some(ErrorCode::BAD_REQUEST),
-    /// The connection that a session should move to belongs to another worker.
-    MovedBetweenWorkers = "moved_between_workers" => Some(ErrorCode::MOBILITY_FORBIDDEN),
     /// As many clients moved between workers as there is room for.
     TooManyMoved = "too_many_moved" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// A response, or a method in a class that it does not have: never answered.

@@ -54,6 +54,7 @@ fn connect(net: &mut Net, server: &str, name: Option<&str>) -> FiveTuple {
     let tuple = tuple_of(Transport::Tls, server);
     let arrival = Arrival {
         server_name: name.map(Into::into),
+        home: None,
     };
     net.server.handle_connected(net.now, tuple, &arrival);
     tuple

@@ -117,6 +117,15 @@ fn origin() -> Instant {
     Instant::now()
 }
 
+/// A datagram on its way to another worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Passed {
+    pub(crate) tuple: FiveTuple,
+    pub(crate) worker: u16,
+    pub(crate) message: Vec<u8>,
+    pub(crate) is_return: bool,
+}
+
 /// A server with its driver: relays open at once, on ports counted up from 50000.
 pub(crate) struct Net {
     pub(crate) server: Server,
@@ -139,6 +148,8 @@ pub(crate) struct Net {
     pub(crate) closed_peers: Vec<LinkId>,
     /// Connections of clients that go to another worker, with the frame that is handed on.
     pub(crate) handed_over: Vec<(FiveTuple, u16, Vec<u8>)>,
+    /// Datagrams that go to another worker.
+    pub(crate) passed_on: Vec<Passed>,
     pub(crate) sent: Vec<(FiveTuple, Vec<u8>)>,
     pub(crate) events: Vec<Event>,
     next_port: u16,
@@ -175,6 +186,7 @@ impl Net {
             splices: Vec::new(),
             closed_peers: Vec::new(),
             handed_over: Vec::new(),
+            passed_on: Vec::new(),
             sent: Vec::new(),
             events: Vec::new(),
             next_port: 50_000,
@@ -228,7 +240,17 @@ impl Net {
                 }
                 Output::CloseRelay { relay } => self.closed.push(relay),
                 Output::Disconnect { tuple } => self.disconnected.push(tuple),
-                Output::PassOn { .. } => panic!("no test drains this"),
+                Output::PassOn {
+                    tuple,
+                    worker,
+                    message,
+                    is_return,
+                } => self.passed_on.push(Passed {
+                    tuple,
+                    worker: worker.0,
+                    message,
+                    is_return,
+                }),
                 Output::ConnectPeer { relay, link, peer } => {
                     self.connects.push((relay, link, peer));
                 }

@@ -1,6 +1,7 @@
 //! Requests that wait for a user to be looked up.
 
 use crate::kit::*;
+use shared::Transport;
 use turn_proto::auth::credential::CredentialAnswer;
 use turn_proto::stun::AttributeType as A;
 use turn_proto::{Command, ServerConfig, ServerLimits};
@@ -173,4 +174,22 @@ fn the_cache_is_bounded_and_drops_the_oldest() {
         assert_eq!(client.code(&mut net, allocate()), 0);
     }
     assert_eq!(net.lookups, ["a", "b", "c", "a"]);
+}
+
+#[test]
+fn a_request_whose_connection_is_gone_makes_no_session() {
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Dtls] {
+        let mut net = waiting();
+        let mut alice = Client::alice();
+        alice.tuple.transport = transport;
+        let arrival = turn_proto::Arrival::default();
+        net.server.handle_connected(net.now, alice.tuple, &arrival);
+        let alice = alice.greet(&mut net);
+        assert_eq!(alice.ask(&mut net, allocate()), None);
+        net.server.handle_disconnected(net.now, alice.tuple);
+        let known = net.users["alice"].clone();
+        answer(&mut net, "alice", known);
+        assert_eq!(net.server.sessions(), 0, "{transport}");
+        assert!(net.requests.is_empty(), "{transport}: no port was taken");
+    }
 }

@@ -19,6 +19,7 @@ mod lookups;
 mod loops;
 mod messages;
 mod mobility;
+mod moving_between_workers;
 mod nat_discovery;
 mod oauth;
 mod password_algorithms;

@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use crate::kit::*;
-use shared::{Transport, WorkerId};
+use shared::Transport;
 use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
-use turn_proto::{Event, Forward, Output, Policy, RelayId, ServerConfig};
+use turn_proto::{Event, Forward, Policy, RelayId};
 
 const ELSEWHERE: &str = "203.0.113.77:5000";
 const THIRD: &str = "203.0.113.78:5000";
 
-fn mobile_policy() -> Policy {
+pub(crate) fn mobile_policy() -> Policy {
     let mut policy = policy(vec![realm_policy(REALM)]);
     policy.settings.mobility = true;
     policy
@@ -20,11 +20,11 @@ fn mobile_net() -> Net {
     Net::with_policy(mobile_policy())
 }
 
-fn allocate_mobile() -> MessageBuilder {
+pub(crate) fn allocate_mobile() -> MessageBuilder {
     allocate().attribute(A::MOBILITY_TICKET, b"")
 }
 
-fn ticket(answer: &Answer) -> Vec<u8> {
+pub(crate) fn ticket(answer: &Answer) -> Vec<u8> {
     assert_eq!(answer.code(), 0);
     answer
         .message()
@@ -42,7 +42,7 @@ fn allocated(net: &mut Net) -> (Client, RelayId, Vec<u8>) {
     (alice, relay, ticket(&answer))
 }
 
-fn refresh(ticket: &[u8]) -> MessageBuilder {
+pub(crate) fn refresh(ticket: &[u8]) -> MessageBuilder {
     ask_for(Method::Refresh).attribute(A::MOBILITY_TICKET, ticket)
 }
 
@@ -252,6 +252,40 @@ fn a_client_whose_new_connection_breaks_stays_on_the_old_path() {
 }
 
 #[test]
+fn a_session_with_a_tcp_relay_moves_to_streams_only() {
+    let mut policy = mobile_policy();
+    policy.settings.tcp_relay.enabled = true;
+    let mut net = Net::with_policy(policy);
+    let arrival = turn_proto::Arrival::default();
+    let mut alice = Client::alice();
+    alice.tuple.transport = Transport::Tcp;
+    net.server.handle_connected(net.now, alice.tuple, &arrival);
+    let alice = alice.greet(&mut net);
+    let request = ask_for(Method::Allocate)
+        .attribute(A::REQUESTED_TRANSPORT, &[6, 0, 0, 0])
+        .attribute(A::MOBILITY_TICKET, b"");
+    let first = ticket(&alice.ask(&mut net, request).unwrap());
+    let mut moved = alice.clone();
+    moved.tuple.client = addr(ELSEWHERE);
+    for (transport, code) in [
+        (Transport::Udp, 400),
+        (Transport::Dtls, 400),
+        (Transport::Tls, 0),
+    ] {
+        moved.tuple.transport = transport;
+        if transport != Transport::Udp {
+            net.server.handle_connected(net.now, moved.tuple, &arrival);
+        }
+        let moved = moved.clone().greet(&mut net);
+        assert_eq!(
+            moved.code(&mut net, refresh(&first)),
+            code,
+            "to {transport:?}"
+        );
+    }
+}
+
+#[test]
 fn a_move_may_delete_the_session() {
     let mut net = mobile_net();
     let (alice, _, first) = allocated(&mut net);
@@ -259,83 +293,4 @@ fn a_move_may_delete_the_session() {
     let request = refresh(&first).number(A::LIFETIME, 0);
     assert_eq!(moved.code(&mut net, request), 0);
     assert_eq!(net.server.sessions(), 0);
-}
-
-/// Two workers of one node.
-fn two_workers() -> [Net; 2] {
-    [0, 1].map(|worker| {
-        let config = ServerConfig {
-            worker: WorkerId(worker),
-            session_first: u32::from(worker),
-            session_step: 2,
-            session_base: 7,
-            ..ServerConfig::default()
-        };
-        Net::with(config, mobile_policy())
-    })
-}
-
-/// What a worker passes on to the other one.
-fn passed_on(net: &mut Net, client: &Client, bytes: &[u8]) -> Vec<u8> {
-    let forward = net.server.handle_client(net.now, client.tuple, bytes);
-    assert!(forward.is_none());
-    match net.server.poll_output() {
-        Some(Output::PassOn {
-            tuple,
-            worker,
-            message,
-        }) => {
-            assert_eq!((tuple, worker), (client.tuple, WorkerId(0)));
-            message
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_ticket_of_another_worker_makes_its_client_a_guest_whose_packets_are_passed_on() {
-    let [mut owner, mut other] = two_workers();
-    let (alice, relay, first) = allocated(&mut owner);
-    let moved = at(&mut other, &alice, ELSEWHERE);
-    let message = passed_on(&mut other, &moved, &moved.sign(refresh(&first)));
-    let answer = owner.ask(moved.tuple, &message).unwrap();
-    assert_ne!(ticket(&answer), first);
-    let data = channel_data(0x4000, b"x");
-    let data = passed_on(&mut other, &moved, &data);
-    assert!(owner.client(moved.tuple, &data).is_some());
-    assert_eq!(reaches(&mut owner, relay), ELSEWHERE);
-    let _ = passed_on(&mut other, &moved, &moved.sign(ask_for(Method::Refresh)));
-    // Silent for longer than any session lives: forgotten.
-    other.advance(3700.0);
-    other.server.handle_client(other.now, tuple(CLIENT), b"");
-    other.advance(2.0);
-    let again = moved.greet(&mut other);
-    assert_eq!(again.refresh(&mut other, 600), 437);
-}
-
-#[test]
-fn nobody_becomes_a_guest_without_a_nonce_of_his_own() {
-    let [mut owner, mut other] = two_workers();
-    let (alice, _, first) = allocated(&mut owner);
-    let mut forged = alice.clone();
-    forged.tuple.client = addr(ELSEWHERE);
-    // The nonce is that of alice's own address.
-    assert_eq!(forged.code(&mut other, refresh(&first)), 438);
-    assert_eq!(forged.code(&mut other, ask_for(Method::Refresh)), 438);
-}
-
-#[test]
-fn a_stream_that_another_workers_session_should_move_to_is_405() {
-    let [mut owner, mut other] = two_workers();
-    let (alice, _, first) = allocated(&mut owner);
-    let mut moved = alice.clone();
-    moved.tuple.client = addr(ELSEWHERE);
-    moved.tuple.transport = Transport::Tls;
-    let arrival = turn_proto::Arrival::default();
-    other
-        .server
-        .handle_connected(other.now, moved.tuple, &arrival);
-    let moved = moved.greet(&mut other);
-    let answer = moved.ask(&mut other, refresh(&first)).unwrap();
-    assert_eq!(answer.code(), 405);
 }

@@ -149,7 +149,7 @@ fn streams_and_dtls_learn_the_other_address_but_are_answered_where_they_are() {
             transport,
             ..at(SERVER)
         };
-        let arrival = turn_proto::Arrival { server_name: None };
+        let arrival = turn_proto::Arrival::default();
         net.server.handle_connected(net.now, asked, &arrival);
         for kind in [A::CHANGE_REQUEST, A::RESPONSE_PORT, A::PADDING] {
             let request = ask_for(Method::Binding).attribute(kind, &[0, 1, 0, 6]);

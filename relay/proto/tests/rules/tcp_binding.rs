@@ -5,60 +5,71 @@ use std::sync::atomic::Ordering;
 use shared::Transport;
 use turn_proto::stun::{AttributeType as A, Class, Message, Method};
 use turn_proto::{
-    Arrival, Command, Direction, EndCause, Event, LinkState, ServerConfig, ServerLimits,
+    Arrival, Command, Direction, EndCause, Event, LinkId, LinkState, RelayId, ServerConfig,
+    ServerLimits,
 };
 
 use crate::kit::*;
 use crate::tcp_relaying::*;
+
+/// A session with a TCP relay where a peer may connect.
+fn permitted() -> (Net, Client, RelayId) {
+    let mut net = net();
+    let (alice, relay) = allocated(&mut net);
+    assert_eq!(alice.permit(&mut net, PEER), 0);
+    (net, alice, relay)
+}
+
+/// A worker with other bounds.
+fn net_with(limits: ServerLimits) -> Net {
+    let config = ServerConfig {
+        limits,
+        ..ServerConfig::default()
+    };
+    Net::with(config, switched_on())
+}
+
+/// The peer connects to a relay.
+fn incoming(net: &mut Net, relay: RelayId) -> Option<LinkId> {
+    let link = net
+        .server
+        .handle_peer_incoming(net.now, relay, addr(PEER), 5);
+    net.drain();
+    link
+}
 
 #[test]
 fn a_peer_without_permission_is_closed_and_the_client_hears_nothing() {
     let mut net = net();
     let (_, relay) = allocated(&mut net);
     let sent = net.sent.len();
-    let link = net
-        .server
-        .handle_peer_incoming(net.now, relay, addr(PEER), 5);
-    net.drain();
+    let link = incoming(&mut net, relay);
     assert_eq!((link, net.sent.len()), (None, sent));
 }
 
 #[test]
 fn a_peer_whose_permission_expired_is_closed() {
-    let mut net = net();
-    let (alice, relay) = allocated(&mut net);
-    assert_eq!(alice.permit(&mut net, PEER), 0);
+    let (mut net, _, relay) = permitted();
     net.advance(300.0);
-    let link = net
-        .server
-        .handle_peer_incoming(net.now, relay, addr(PEER), 5);
+    let link = incoming(&mut net, relay);
     assert_eq!(link, None);
 }
 
 #[test]
 fn a_permitted_peer_that_the_policy_denies_is_closed() {
-    let mut net = net();
-    let (alice, relay) = allocated(&mut net);
-    assert_eq!(alice.permit(&mut net, PEER), 0);
+    let (mut net, _, relay) = permitted();
     let mut denying = switched_on();
     denying.revision = 2;
     denying.peers.denied = vec!["9.9.9.9".parse().unwrap()];
     net.command(Command::SetPolicy(denying.into()));
-    let link = net
-        .server
-        .handle_peer_incoming(net.now, relay, addr(PEER), 5);
+    let link = incoming(&mut net, relay);
     assert_eq!(link, None);
 }
 
 #[test]
 fn a_permitted_peer_is_announced_on_the_control_connection() {
-    let mut net = net();
-    let (alice, relay) = allocated(&mut net);
-    assert_eq!(alice.permit(&mut net, PEER), 0);
-    let link = net
-        .server
-        .handle_peer_incoming(net.now, relay, addr(PEER), 5);
-    net.drain();
+    let (mut net, alice, relay) = permitted();
+    let link = incoming(&mut net, relay);
     let (to, bytes) = net.sent.last().unwrap().clone();
     let attempt = Message::parse(&bytes).unwrap();
     assert_eq!(to, alice.tuple);
@@ -77,13 +88,8 @@ fn a_permitted_peer_is_announced_on_the_control_connection() {
 
 #[test]
 fn an_announced_peer_is_closed_after_thirty_seconds() {
-    let mut net = net();
-    let (alice, relay) = allocated(&mut net);
-    assert_eq!(alice.permit(&mut net, PEER), 0);
-    let link = net
-        .server
-        .handle_peer_incoming(net.now, relay, addr(PEER), 5);
-    net.drain();
+    let (mut net, _, relay) = permitted();
+    let link = incoming(&mut net, relay);
     net.advance(30.0);
     assert_eq!(net.closed_peers, [link.unwrap()]);
 }
@@ -326,26 +332,17 @@ fn the_rate_limit_of_the_session_slows_a_stream_and_drops_nothing() {
 
 #[test]
 fn connections_of_a_session_are_bounded() {
-    let limits = ServerLimits {
+    let mut net = net_with(ServerLimits {
         connections_per_session: 2,
         ..ServerLimits::default()
-    };
-    let config = ServerConfig {
-        limits,
-        ..ServerConfig::default()
-    };
-    let mut net = Net::with(config, switched_on());
+    });
     let (alice, relay) = allocated(&mut net);
     assert_eq!(alice.permit(&mut net, PEER), 0);
     let (link, _) = connected(&mut net, &alice, "9.9.9.9:1");
     connected(&mut net, &alice, "9.9.9.9:2");
     assert_eq!(alice.code(&mut net, connect("9.9.9.9:3")), 508);
     let sent = net.sent.len();
-    assert_eq!(
-        net.server
-            .handle_peer_incoming(net.now, relay, addr(PEER), 5),
-        None
-    );
+    assert_eq!(incoming(&mut net, relay), None);
     net.drain();
     assert_eq!(net.sent.len(), sent);
     net.server.handle_peer_closed(net.now, link);
@@ -355,15 +352,10 @@ fn connections_of_a_session_are_bounded() {
 
 #[test]
 fn unbound_connections_of_a_worker_are_bounded() {
-    let limits = ServerLimits {
+    let mut net = net_with(ServerLimits {
         waiting_connections: 1,
         ..ServerLimits::default()
-    };
-    let config = ServerConfig {
-        limits,
-        ..ServerConfig::default()
-    };
-    let mut net = Net::with(config, switched_on());
+    });
     let (alice, _) = allocated(&mut net);
     let (_, id) = connected(&mut net, &alice, "9.9.9.9:1");
     assert_eq!(alice.code(&mut net, connect("9.9.9.9:2")), 508);

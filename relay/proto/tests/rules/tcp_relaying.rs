@@ -124,6 +124,10 @@ fn a_tcp_allocation_over_udp_or_dtls_is_a_bad_request() {
         let mut net = net();
         let mut alice = Client::alice();
         alice.tuple = over(transport, CLIENT);
+        if transport == Transport::Dtls {
+            let arrival = Arrival::default();
+            net.server.handle_connected(net.now, alice.tuple, &arrival);
+        }
         let alice = alice.greet(&mut net);
         assert_eq!(alice.code(&mut net, allocate_tcp()), 400, "{transport}");
     }

@@ -48,6 +48,17 @@ impl Complaints {
         self.last = Some(now);
         Some(std::mem::take(&mut self.since))
     }
+
+    /// Opens a message; one that cannot be opened is complained of.
+    fn open<'m>(&mut self, hub: &Hub, message: &'m [u8]) -> Option<(Header, &'m [u8])> {
+        open(hub, message)
+            .inspect_err(|error| {
+                if let Some(ignored) = self.next(Instant::now()) {
+                    tracing::warn!(%error, ignored, "a mailbox message is ignored");
+                }
+            })
+            .ok()
+    }
 }
 
 /// Answers questions until the node stops.
@@ -57,14 +68,8 @@ pub(crate) async fn serve(hub: Arc<Hub>) {
     let mut complaints = Complaints::default();
     while let Some(messages) = receive(&hub, &mailbox).await {
         for message in messages {
-            let (header, body) = match open(&hub, &message) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    if let Some(ignored) = complaints.next(Instant::now()) {
-                        tracing::warn!(%error, ignored, "a mailbox message is ignored");
-                    }
-                    continue;
-                }
+            let Some((header, body)) = complaints.open(&hub, &message) else {
+                continue;
             };
             if let Err(error) = check_question(&hub, &header) {
                 tracing::warn!(%error, from = %header.from, "a mailbox question is ignored");
@@ -92,14 +97,8 @@ pub(crate) async fn collect_replies(hub: Arc<Hub>) {
     let mut complaints = Complaints::default();
     while let Some(messages) = receive(&hub, &mailbox).await {
         for message in messages {
-            let (header, body) = match open(&hub, &message) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    if let Some(ignored) = complaints.next(Instant::now()) {
-                        tracing::warn!(%error, ignored, "a mailbox answer is ignored");
-                    }
-                    continue;
-                }
+            let Some((header, body)) = complaints.open(&hub, &message) else {
+                continue;
             };
             let Some(asker) = hub.cluster.asked().get(&header.id).cloned() else {
                 continue;
