@@ -5,6 +5,7 @@ use shared::{Transport, WorkerId};
 use turn_proto::Now;
 use turn_proto::demux::Protocol;
 use turn_proto::five_tuple::FiveTuple;
+use turn_proto::server::Errand;
 
 use super::mailbox::{Adopted, Carrier, Mail, PassedOn};
 use super::run::{Buffers, Core};
@@ -100,8 +101,8 @@ impl Core {
     /// Takes a client's connection over from another worker, and answers what it asked there.
     pub(super) fn adopt(&mut self, now: Now, adopted: Adopted, buffers: &mut Buffers) {
         let Adopted { carrier, message } = adopted;
-        let tuple = match carrier {
-            Carrier::Stream(moved) => self.adopt_stream(now, moved),
+        let arrived = match carrier {
+            Carrier::Stream(moved) => self.adopt_stream(now, moved).map(|tuple| (tuple, None)),
             Carrier::Dtls(moved) => {
                 // A client that began anew under the same 5-tuple has left one behind.
                 self.dtls.make_way(&moved);
@@ -109,9 +110,12 @@ impl Core {
                 Some(self.adopt_association(now, moved))
             }
         };
-        if let Some(tuple) = tuple {
+        if let Some((tuple, home)) = arrived {
             // A request: nothing comes of it that would be forwarded.
-            let _ = self.server.handle_client(now, tuple, &message);
+            let _ = match home {
+                Some(home) => self.server.handle_passed_on(now, home, tuple, &message),
+                None => self.server.handle_client(now, tuple, &message),
+            };
             self.drain_outputs(now);
             self.depart(&[]);
         }
@@ -131,13 +135,14 @@ impl Core {
         Some(tuple)
     }
 
-    fn adopt_association(&mut self, now: Now, moved: dtls::Moved) -> FiveTuple {
+    /// Answers the client, and the worker that its datagrams reach where that is another one.
+    fn adopt_association(&mut self, now: Now, moved: dtls::Moved) -> (FiveTuple, Option<WorkerId>) {
         let (tuple, mut arrival) = self.dtls.attach(now.mono, moved);
         let home = worker_of(tuple.client, self.colleagues.len() as u16);
         arrival.home = Some(home).filter(|home| *home != self.news.worker);
         self.server.handle_connected(now, tuple, &arrival);
         self.drain_outputs(now);
-        tuple
+        (tuple, arrival.home)
     }
 
     /// Hands a datagram to the worker that serves its client. Where that one's mailbox is full it is
@@ -147,13 +152,13 @@ impl Core {
         tuple: FiveTuple,
         worker: WorkerId,
         message: Vec<u8>,
-        is_return: bool,
+        errand: Errand,
     ) {
         let mail = Mail::PassedOn(PassedOn {
             from: self.news.worker,
             tuple,
             message,
-            is_return,
+            errand,
         });
         let colleague = self.colleagues.get(usize::from(worker.0));
         let sent = colleague.map(|mailbox| mailbox.send(mail));
@@ -168,20 +173,21 @@ impl Core {
             from,
             tuple,
             ref message,
-            is_return,
+            errand,
         } = passed;
         let is_dtls = tuple.transport == Transport::Dtls;
         if is_dtls && Protocol::of(message) == Protocol::Dtls {
             return self.dtls.handle_datagram(now.mono, tuple, message);
         }
         let mut batch = buffers.send.batch();
-        let forward = if is_dtls {
+        let forward = match errand {
+            Errand::Confirm(session) => {
+                return self.server.handle_confirmed(from, tuple, session);
+            }
+            Errand::TakeBack => self.server.handle_returned(now, from, tuple, message),
             // Decrypted where the association was before.
-            self.server.handle_client(now, tuple, message)
-        } else if is_return {
-            self.server.handle_returned(now, from, tuple, message)
-        } else {
-            self.server.handle_passed_on(now, from, tuple, message)
+            Errand::Serve if is_dtls => self.server.handle_client(now, tuple, message),
+            Errand::Serve => self.server.handle_passed_on(now, from, tuple, message),
         };
         self.dispatch(now, forward, &mut batch);
     }

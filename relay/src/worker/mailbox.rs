@@ -9,7 +9,7 @@ use shared::{Realm, Username, WorkerId};
 use tokio::sync::mpsc;
 use turn_proto::auth::parking::Userhash;
 use turn_proto::five_tuple::FiveTuple;
-use turn_proto::server::{Command, Event};
+use turn_proto::server::{Command, Errand, Event};
 
 use crate::dtls;
 use crate::listener::Moved;
@@ -51,14 +51,13 @@ pub(super) enum Mail {
     Stop,
 }
 
-/// A datagram that reached a worker which does not serve its client.
+/// Something about a client whose datagrams reach a worker that does not serve it.
 #[derive(Debug)]
 pub(super) struct PassedOn {
     pub(super) from: WorkerId,
     pub(super) tuple: FiveTuple,
     pub(super) message: Vec<u8>,
-    /// It comes back from where it was passed on.
-    pub(super) is_return: bool,
+    pub(super) errand: Errand,
 }
 
 /// A client's connection and the message that this worker has to answer.

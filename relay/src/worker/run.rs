@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll};
 use shared::Transport;
 use turn_proto::demux::Protocol;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
-use turn_proto::server::Forward;
+use turn_proto::server::{Errand, Forward};
 use turn_proto::{Now, Server};
 
 use super::dtls;
@@ -344,7 +344,7 @@ impl Core {
                 if serves_dtls && Protocol::of(bytes) == Protocol::Dtls {
                     tuple.transport = Transport::Dtls;
                     match self.server.host_of(now, &tuple) {
-                        Some(host) => self.pass_on(tuple, host, bytes.to_vec(), false),
+                        Some(host) => self.pass_on(tuple, host, bytes.to_vec(), Errand::Serve),
                         None => self.dtls.handle_datagram(now.mono, tuple, bytes),
                     }
                     continue;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use shared::{SessionId, Transport, WorkerId};
 
 use super::exchange::Exchange;
-use super::{Forward, Output, RefusalReason, Server};
+use super::{Errand, Forward, Output, RefusalReason, Server};
 use crate::auth::ticket::Ticket;
 use crate::five_tuple::FiveTuple;
 use crate::policy::source_of;
@@ -21,9 +21,9 @@ use crate::time::Now;
 
 /// Clients whose sessions other workers own; the next one is refused with 508.
 const MAX_GUESTS: usize = 4096;
-/// Of those, for one session from one source: the 5-tuple it comes from, and the one it moves to.
-/// By source, because whether the ticket was its own the owner finds out: nobody pushes out another.
-const GUESTS_PER_SOURCE: usize = 2;
+/// Of those, for one session: the 5-tuple it comes from, and the one it moves to. As many from each
+/// source of which the owner has not said yet that the ticket was theirs: they push nobody else out.
+const ALIKE: usize = 2;
 
 /// Clients at home here whose datagrams another worker gets.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ struct Guest {
     session: SessionId,
     worker: WorkerId,
     seen: Instant,
+    /// The owner found the ticket to be theirs.
+    is_confirmed: bool,
 }
 
 impl Guests {
@@ -49,21 +51,40 @@ impl Guests {
 
     fn admit(&mut self, tuple: FiveTuple, guest: Guest) -> bool {
         let source = source_of(tuple.client.ip());
-        let alike = self.0.iter().filter(|(other, known)| {
-            known.session == guest.session && source_of(other.client.ip()) == source
+        self.make_room(&tuple, |other, known| {
+            !known.is_confirmed
+                && known.session == guest.session
+                && source_of(other.client.ip()) == source
         });
-        let others = alike.map(|(other, _)| *other);
-        let others: Vec<_> = others.filter(|other| *other != tuple).collect();
-        if others.len() >= GUESTS_PER_SOURCE
-            && let Some(oldest) = others.iter().min_by_key(|other| self.0[*other].seen)
-        {
-            self.0.remove(oldest);
-        }
         let fits = self.0.len() < MAX_GUESTS || self.0.contains_key(&tuple);
         if fits {
             self.0.insert(tuple, guest);
         }
         fits
+    }
+
+    /// A client has a session with the worker that it was passed on to.
+    fn confirm(&mut self, tuple: &FiveTuple, worker: WorkerId, session: SessionId) {
+        let guest = self.0.get_mut(tuple);
+        let Some(guest) = guest.filter(|guest| guest.worker == worker) else {
+            return;
+        };
+        (guest.session, guest.is_confirmed) = (session, true);
+        self.make_room(tuple, |_, known| {
+            known.is_confirmed && known.session == session
+        });
+    }
+
+    /// Forgets the most silent of those that are alike, where they are too many with the newcomer.
+    fn make_room(&mut self, newcomer: &FiveTuple, alike: impl Fn(&FiveTuple, &Guest) -> bool) {
+        let others = self.0.iter();
+        let others = others.filter(|(tuple, guest)| *tuple != newcomer && alike(tuple, guest));
+        let others: Vec<_> = others.map(|(tuple, guest)| (guest.seen, *tuple)).collect();
+        if others.len() >= ALIKE
+            && let Some((_, silent)) = others.iter().min_by_key(|(seen, _)| *seen)
+        {
+            self.0.remove(silent);
+        }
     }
 
     /// The client is served here from now on.
@@ -89,8 +110,8 @@ impl Server {
         self.guests.owner(tuple, now.mono)
     }
 
-    /// Takes a datagram that another worker, the home of its client, passed on
-    /// ([`Output::PassOn`]).
+    /// Takes what another worker, the home of its client, passed on ([`Output::PassOn`]), or handed
+    /// over with an association ([`Output::HandOver`]).
     pub fn handle_passed_on<'b>(
         &mut self,
         now: Now,
@@ -106,11 +127,31 @@ impl Server {
                 tuple,
                 worker: home,
                 message: bytes.to_vec(),
-                is_return: true,
+                errand: Errand::TakeBack,
             });
             return None;
         }
-        self.take(now, tuple, bytes)
+        let before = self.session_of(&tuple);
+        let forward = self.take(now, tuple, bytes);
+        if let (None, Some(session)) = (before, self.session_of(&tuple)) {
+            self.outputs.push_back(Output::PassOn {
+                tuple,
+                worker: home,
+                message: Vec::new(),
+                errand: Errand::Confirm(session),
+            });
+        }
+        forward
+    }
+
+    fn session_of(&mut self, tuple: &FiveTuple) -> Option<SessionId> {
+        let (_, allocation) = self.table.by_tuple(tuple)?;
+        Some(allocation.id)
+    }
+
+    /// Takes note that a client has a session with the worker that it was passed on to.
+    pub fn handle_confirmed(&mut self, from: WorkerId, tuple: FiveTuple, session: SessionId) {
+        self.guests.confirm(&tuple, from, session);
     }
 
     /// Takes a datagram back that was passed on to `from`, where its client has no session any
@@ -142,7 +183,7 @@ impl Server {
             tuple: *tuple,
             worker,
             message: bytes.to_vec(),
-            is_return: false,
+            errand: Errand::Serve,
         });
         true
     }
@@ -182,6 +223,7 @@ impl Server {
             session: ticket.session,
             worker: ticket.worker,
             seen: now.mono,
+            is_confirmed: false,
         };
         if !self.guests.admit(tuple, guest) {
             self.refuse(now, exchange, RefusalReason::TooManyMoved.into());

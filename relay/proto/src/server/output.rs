@@ -79,6 +79,18 @@ impl std::fmt::Debug for ForwardHeader {
     }
 }
 
+/// What one worker wants of another for a client that moved (RFC 8016).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Its session is there: [`handle_passed_on`](crate::Server::handle_passed_on).
+    Serve,
+    /// It was passed on in vain: [`handle_returned`](crate::Server::handle_returned).
+    TakeBack,
+    /// It has this session there; without a message:
+    /// [`handle_confirmed`](crate::Server::handle_confirmed).
+    Confirm(SessionId),
+}
+
 /// Everything that is not a forwarded packet. Drained to `None` after each `handle_*`.
 #[derive(Debug)]
 pub enum Output {
@@ -147,19 +159,17 @@ pub enum Output {
         /// The frame that came last.
         message: Vec<u8>,
     },
-    /// Have another worker's core take what a client sent: its session is there
-    /// ([`handle_passed_on`](crate::Server::handle_passed_on)), and that worker answers from its own
-    /// socket of the same address; or it was passed on to this one in vain
-    /// ([`handle_returned`](crate::Server::handle_returned)).
+    /// Have another worker's core do its part for a client that moved between workers, and answers
+    /// it from its own socket of the same address.
     PassOn {
         /// Whose.
         tuple: FiveTuple,
         /// To whom.
         worker: WorkerId,
-        /// The datagram.
+        /// What the client sent.
         message: Vec<u8>,
-        /// It goes back to where it was passed on.
-        is_return: bool,
+        /// What is to be done.
+        errand: Errand,
     },
     /// Look a user up and answer with [`Command::Credential`]. Asked once per name; requests wait
     /// parked until the answer or a deadline.

@@ -12,8 +12,8 @@ use turn_proto::auth::credential::{
 };
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 use turn_proto::{
-    Budget, Budgets, Claimant, Command, Event, FiveTuple, Forward, LinkId, Now, OpenError, Output,
-    Policy, PortRequest, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId,
+    Budget, Budgets, Claimant, Command, Errand, Event, FiveTuple, Forward, LinkId, Now, OpenError,
+    Output, Policy, PortRequest, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId,
     RelayOpened, RelayRequest, ReservationToken, RestSecret, Server, ServerConfig,
 };
 
@@ -123,7 +123,7 @@ pub(crate) struct Passed {
     pub(crate) tuple: FiveTuple,
     pub(crate) worker: u16,
     pub(crate) message: Vec<u8>,
-    pub(crate) is_return: bool,
+    pub(crate) errand: Errand,
 }
 
 /// A server with its driver: relays open at once, on ports counted up from 50000.
@@ -244,12 +244,12 @@ impl Net {
                     tuple,
                     worker,
                     message,
-                    is_return,
+                    errand,
                 } => self.passed_on.push(Passed {
                     tuple,
                     worker: worker.0,
                     message,
-                    is_return,
+                    errand,
                 }),
                 Output::ConnectPeer { relay, link, peer } => {
                     self.connects.push((relay, link, peer));

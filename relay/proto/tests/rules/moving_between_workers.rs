@@ -6,7 +6,7 @@ use crate::kit::*;
 use crate::mobility::{allocate_mobile, mobile_policy, refresh, ticket};
 use shared::{Transport, WorkerId};
 use turn_proto::stun::Method;
-use turn_proto::{Arrival, FiveTuple, Forward, RelayId, ServerConfig};
+use turn_proto::{Arrival, Errand, FiveTuple, Forward, RelayId, ServerConfig};
 
 const WORKERS: usize = 3;
 const TRANSPORTS: [Transport; 4] = [
@@ -131,19 +131,28 @@ impl Node {
                 let to = usize::from(to);
                 assert_eq!(self.holders[&tuple], from);
                 self.connect(tuple, to);
-                let forward = self.workers[to].client(tuple, &message);
-                assert!(forward.is_none());
+                let net = &mut self.workers[to];
+                if tuple.transport == Transport::Dtls && home(&tuple) != to {
+                    let home = WorkerId(home(&tuple) as u16);
+                    let forward = net.server.handle_passed_on(net.now, home, tuple, &message);
+                    assert!(forward.is_none());
+                    net.drain();
+                } else {
+                    assert!(net.client(tuple, &message).is_none());
+                }
                 return true;
             }
             if let Some(passed) = self.workers[from].passed_on.pop() {
-                assert_eq!(passed.tuple.transport, Transport::Udp);
                 let to = usize::from(passed.worker);
                 let (net, bytes) = (&mut self.workers[to], &passed.message);
                 let (now, from) = (net.now, WorkerId(from as u16));
-                let forward = if passed.is_return {
-                    net.server.handle_returned(now, from, passed.tuple, bytes)
-                } else {
-                    net.server.handle_passed_on(now, from, passed.tuple, bytes)
+                let forward = match passed.errand {
+                    Errand::Serve => net.server.handle_passed_on(now, from, passed.tuple, bytes),
+                    Errand::TakeBack => net.server.handle_returned(now, from, passed.tuple, bytes),
+                    Errand::Confirm(session) => {
+                        net.server.handle_confirmed(from, passed.tuple, session);
+                        return true;
+                    }
                 };
                 net.drain();
                 self.note(to, forward);
@@ -238,7 +247,7 @@ fn a_client_goes_on_from_guest_to_guest_and_nothing_goes_in_circles() {
             let n = 100 + node.workers[owner].requests.len();
             let (_, relay, first) = node.session(Transport::Udp, &address(owner, n));
             let next = ticket(&node.ask(&there, refresh(&first)));
-            assert!(node.hops <= 3, "{way}: {} hops", node.hops);
+            assert!(node.hops <= 4, "{way}: {} hops", node.hops);
             assert!(node.relays(&there, owner), "{way}");
             assert_eq!(node.reaches(owner, relay).0, there.tuple, "{way}");
             assert_eq!(
@@ -286,8 +295,13 @@ fn hijackers_are_refused_on_every_worker_and_transport() {
             assert!(!node.relays(&third, 0));
             assert_eq!(node.reaches(0, relay).0, alice.tuple);
             for n in 4..8 {
-                let bob = node.client(transport, &address(place, n), "bob");
-                assert_ne!(node.ask(&bob, refresh(&first)).code(), 0);
+                // From her own network, too.
+                let near = format!("203.0.113.2:{}", 6000 + WORKERS * n + place);
+                for there in [address(place, n), near] {
+                    let bob = node.client(transport, &there, "bob");
+                    assert_eq!(node.ask(&bob, refresh(&first)).code(), 441);
+                    assert_eq!(node.ask(&bob, allocate()).code(), 0);
+                }
             }
             assert!(node.relays(&moved, 0), "nobody pushes her out");
             assert_eq!(node.reaches(0, relay).0, moved.tuple);
