@@ -70,8 +70,30 @@ impl Identity {
         left.map_or(granted, |left| granted.min(left))
     }
 
+    /// Whether a session of the one is the other's (RFC 8656 §5): of one name and realm.
+    ///
+    /// A token names nobody: its kid is a key that all clients of an authorization server share, and
+    /// that changes when the server takes another one. So the owner of a session with a token is
+    /// whoever has a token of the same realm (RFC 7635 §9: a new one refreshes what exists), and
+    /// nobody with a password.
+    pub(crate) fn is_same_owner(&self, other: &Self) -> bool {
+        let same = match (self.token, other.token) {
+            (None, None) => self.username == other.username,
+            (Some(_), Some(_)) => true,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        same && self.realm.name == other.realm.name
+    }
+
+    /// Whether the other one knows the session's key. Asked where being of the same realm is too
+    /// little, because somebody else's secret may have been read on its way.
+    pub(crate) fn has_key_of(&self, other: &Self) -> bool {
+        self.token.is_none() || self.key == other.key
+    }
+
     /// Goes on with the access token of a later request of the same owner.
     pub(crate) fn renew(&mut self, later: &Self) {
+        self.username = later.username.clone();
         self.key = later.key.clone();
         self.token = later.token;
         self.credential_expiry = later.credential_expiry;

@@ -58,7 +58,8 @@ impl Server {
         let link = pending.ok_or(RefusalReason::UnknownConnection)?;
         let owner = self.owner(link).ok_or(RefusalReason::UnknownConnection)?;
         // The client is told what it is told about an unknown id.
-        if owner.username != identity.username || owner.realm.name != identity.realm.name {
+        // Ids are short enough to guess: a token of the realm alone is not enough.
+        if !owner.is_same_owner(identity) || !owner.has_key_of(identity) {
             return Err(RefusalReason::ConnectionOfAnother.into());
         }
         self.links.bind(link, tuple);

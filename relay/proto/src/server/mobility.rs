@@ -87,7 +87,8 @@ impl Server {
             return Err(RefusalReason::NoAllocation.into());
         };
         let owner = &allocation.identity;
-        let own = owner.username == identity.username && owner.realm.name == identity.realm.name;
+        // A ticket may be read on its way, and any token of the realm would do without this.
+        let own = owner.is_same_owner(identity) && owner.has_key_of(identity);
         let fits = family.is_none_or(|family| allocation.half(family).is_some());
         let session = allocation.id;
         let of_streams = allocation.is_tcp();

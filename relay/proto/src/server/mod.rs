@@ -338,9 +338,7 @@ impl Server {
         let Some((relay, allocation)) = self.table.by_tuple(&exchange.tuple) else {
             return Err(RefusalReason::NoAllocation);
         };
-        let owner = &allocation.identity;
-        let own = owner.username == identity.username && owner.realm.name == identity.realm.name;
-        if own {
+        if allocation.identity.is_same_owner(identity) {
             Ok(relay)
         } else {
             Err(RefusalReason::WrongUser)

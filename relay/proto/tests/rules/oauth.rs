@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use crate::kit::*;
+use crate::tcp_relaying::{DATA, allocate_tcp, bind, connect, connection_id, over};
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use proptest::prelude::*;
-use shared::{OauthAlgorithm, Secret};
+use shared::{OauthAlgorithm, Secret, Transport};
 use turn_proto::auth::token::{Token, TokenError};
 use turn_proto::policy::{OauthKey, OauthPolicy};
 use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
-use turn_proto::{Command, Event, Policy, RefusalReason};
+use turn_proto::{Arrival, Command, Event, Policy, RefusalReason};
 
 const KEY: &[u8; 32] = b"HGkj32KJGiuy098sdfaqbNjOiaz71923";
 const SERVER_NAME: &str = "blackdow.carleon.gov";
@@ -310,6 +311,131 @@ fn no_lifetime_is_longer_than_what_is_left_of_the_token() {
     net.advance(300.0);
     assert_eq!(granted(&later.without_token(&mut net, refresh())), 600);
     assert_eq!(holder.without_token(&mut net, refresh()).code(), 401);
+}
+
+/// A server with two keys for the realm, one for another, and mobility.
+fn net_of_three_keys() -> Net {
+    let elsewhere = OauthKey {
+        realm: Some("north.gov".parse().unwrap()),
+        ..a256()
+    };
+    let mut policy = oauth(&[
+        ("north", a256()),
+        ("union", a256()),
+        ("elsewhere", elsewhere),
+    ]);
+    policy.settings.mobility = true;
+    Net::with_policy(policy)
+}
+
+/// The same client with a token that another key sealed, and another session key.
+fn with_key_of(holder: &Holder, kid: &str, mac_key: &[u8]) -> Holder {
+    let mut other = holder.clone();
+    other.base.username = kid.into();
+    other.mac_key = mac_key.to_vec();
+    other.token = seal(
+        OauthAlgorithm::A256gcm,
+        SERVER_NAME,
+        &block(mac_key, UNIX, 3600),
+    );
+    other
+}
+
+#[test]
+fn a_session_goes_on_with_a_token_of_another_key_of_its_realm() {
+    let mut net = net_of_three_keys();
+    let holder = Holder::new(&mut net, token(UNIX, 3600));
+    assert_eq!(holder.allocate(&mut net), 0);
+    let refresh = || ask_for(Method::Refresh).number(A::LIFETIME, 600);
+    let later = with_key_of(&holder, "union", b"the second session key");
+    let answer = later.with_token(&mut net, refresh());
+    assert_eq!(granted(&answer), 600);
+    assert!(
+        answer.message().verify_integrity(&later.mac_key),
+        "an answer is signed with the key of its request"
+    );
+    let Some(Event::SessionChanged(session)) = net.events.last() else {
+        panic!()
+    };
+    assert_eq!(session.username.as_str(), "union");
+    assert_eq!(session.secret_id.as_deref(), Some("oauth:union"));
+    let permission = || ask_for(Method::CreatePermission).peer(PEER);
+    let answer = later.without_token(&mut net, permission());
+    assert_eq!(answer.code(), 0);
+    assert!(answer.message().verify_integrity(&later.mac_key));
+    // The key before is no longer the session's; a token of another realm's key never was.
+    assert_eq!(holder.without_token(&mut net, permission()).code(), 401);
+    let stranger = with_key_of(&holder, "elsewhere", b"a key of another realm");
+    assert_eq!(stranger.with_token(&mut net, refresh()).code(), 401);
+    assert_eq!(stranger.without_token(&mut net, refresh()).code(), 401);
+    assert_eq!(net.server.sessions(), 1);
+}
+
+#[test]
+fn passwords_and_tokens_do_not_share_a_session_whatever_the_names_are() {
+    let mut net = net_of_three_keys();
+    net.add_user("north", "secret");
+    let holder = Holder::new(&mut net, token(UNIX, 3600));
+    let user = Client::at(CLIENT, "north", "secret").greet(&mut net);
+    let release = || ask_for(Method::Refresh).number(A::LIFETIME, 0);
+    assert_eq!(holder.allocate(&mut net), 0);
+    assert_eq!(user.code(&mut net, release()), 441);
+    assert_eq!(holder.without_token(&mut net, release()).code(), 0);
+    assert_eq!(user.code(&mut net, allocate()), 0);
+    assert_eq!(holder.with_token(&mut net, release()).code(), 441);
+    assert_eq!(user.code(&mut net, release()), 0);
+}
+
+#[test]
+fn a_ticket_that_somebody_else_read_moves_no_session_with_a_token() {
+    let mut net = net_of_three_keys();
+    let holder = Holder::new(&mut net, token(UNIX, 3600));
+    let mobile = allocate().attribute(A::MOBILITY_TICKET, b"");
+    let answer = holder.with_token(&mut net, mobile);
+    let ticket = answer.message().attribute(A::MOBILITY_TICKET).unwrap();
+    let with_ticket = || ask_for(Method::Refresh).attribute(A::MOBILITY_TICKET, ticket);
+    let mut moved = holder.clone();
+    moved.base.tuple.client = addr("203.0.113.77:5000");
+    moved.base = moved.base.greet(&mut net);
+    for kid in ["north", "union"] {
+        let thief = with_key_of(&moved, kid, b"the key of a thief's token");
+        assert_eq!(
+            thief.with_token(&mut net, with_ticket()).code(),
+            441,
+            "{kid}"
+        );
+    }
+    assert_eq!(moved.with_token(&mut net, with_ticket()).code(), 0);
+}
+
+#[test]
+fn a_connection_id_that_somebody_else_read_joins_nothing_with_a_token() {
+    let mut net = net_of_three_keys();
+    let mut policy = oauth(&[("north", a256()), ("union", a256())]);
+    policy.settings.tcp_relay.enabled = true;
+    net.command(Command::SetPolicy(policy.into()));
+    let by_tcp = |net: &mut Net, address: &str| {
+        let tuple = over(Transport::Tcp, address);
+        net.server
+            .handle_connected(net.now, tuple, &Arrival::default());
+        let mut holder = Holder::new(net, token(UNIX, 3600));
+        holder.base.tuple = tuple;
+        holder.base = holder.base.greet(net);
+        holder
+    };
+    let control = by_tcp(&mut net, CLIENT);
+    assert_eq!(control.with_token(&mut net, allocate_tcp()).code(), 0);
+    let request = control.sign(connect(PEER));
+    assert_eq!(net.ask(control.base.tuple, &request), None);
+    let (_, link, _) = *net.connects.last().unwrap();
+    net.server.handle_peer_connected(net.now, link, 0x9e37_79b9);
+    net.drain();
+    let id = connection_id(&net.sent.last().unwrap().1);
+    let data = by_tcp(&mut net, DATA);
+    let thief = with_key_of(&data, "union", b"the key of a thief's token");
+    assert_eq!(thief.with_token(&mut net, bind(id)).code(), 400);
+    assert_eq!(thief.without_token(&mut net, bind(id)).code(), 401);
+    assert_eq!(data.without_token(&mut net, bind(id)).code(), 0);
 }
 
 #[test]
