@@ -24,7 +24,7 @@ use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::log::{Log, LogLevel};
 use crate::udp::{interfaces, sys};
-use crate::worker::ports::{self, PortPool};
+use crate::worker::ports::{self, PortPool, Reserving};
 use crate::worker::{WorkerPool, WorkerSetup, WorkerThreads};
 use crate::{admin, telemetry};
 
@@ -91,7 +91,10 @@ impl Node {
         let pool = PortPool::new(
             relay_addresses(&config, &groups),
             &config.relay_ports,
-            config.reservation_lifetime,
+            Reserving {
+                lifetime: config.reservation_lifetime,
+                most: config.limits.reserved_ports,
+            },
         );
         let pool = Arc::new(pool);
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();

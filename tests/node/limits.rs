@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kit::client::TurnClient;
 use kit::node::{Node, NodeOptions, REALM, USER, stored_login};
-use kit::wait::wait_for;
+use kit::wait::{wait_for, wait_until};
 use relayctl::client::AdminApi as _;
 
 const RATE: u64 = 1_000_000;
@@ -92,4 +92,32 @@ fn the_rate_of_a_user_holds_over_the_workers_and_shows_where_an_operator_looks()
     assert!(detail.drops_by_reason["over_user_rate"] > 0);
     let answer = node.ctl().run(&["refusals", "--explain", "user_rate"]);
     assert!(answer.stdout.contains("max_user_rate_bps"), "{answer:?}");
+}
+
+#[test]
+fn a_limit_that_is_set_while_the_node_serves_holds_at_once_and_ends_with_its_override() {
+    let node = Node::start(NodeOptions::default());
+    let mut first = node.client(&stored_login());
+    first.allocate().unwrap();
+    let config = |words: &[&str]| {
+        let done = node.ctl().run(&[&["config"], words, &["--yes"]].concat());
+        assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    };
+    config(&["set", "limits.max_sessions=1", "redirects.probe_misses=7"]);
+    wait_until("the limit to hold", SOON, || {
+        let answer = node.client(&stored_login()).allocate();
+        answer.err().and_then(|refused| refused.code()) == Some(508)
+    });
+    let misses = node
+        .ctl()
+        .json(&["config", "get", "redirects.probe_misses"]);
+    assert_eq!(
+        (&misses["value"], &misses["applies"]),
+        (&7.into(), &"live".into())
+    );
+    first.refresh(600).unwrap();
+    config(&["unset", "limits.max_sessions"]);
+    wait_until("the limit to be gone", SOON, || {
+        node.client(&stored_login()).allocate().is_ok()
+    });
 }

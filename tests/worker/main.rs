@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use kit::client::{From, Login, TurnClient};
 use relay::config::{Args, Config, ListenerConfig};
 use relay::listener::{ListenerGroup, Listening};
-use relay::worker::ports::{PortPool, RelayAddress};
+use relay::worker::ports::{PortPool, RelayAddress, Reserving};
 use relay::worker::{News, WorkerNews, WorkerPool, WorkerSetup, WorkerThreads};
 use shared::{Realm, Secret, Transport};
 use turn_proto::ServerConfig;
@@ -74,7 +74,10 @@ impl Rig {
                 external: local,
             }],
             &(20_000..=30_000),
-            Duration::from_secs(30),
+            Reserving {
+                lifetime: Duration::from_secs(30),
+                most: 16,
+            },
         );
         let ports = Arc::new(ports);
         let mut config = Config::load(&Args::default()).unwrap();

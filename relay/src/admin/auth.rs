@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
@@ -14,12 +14,9 @@ use shared::api::{ApiError, ErrorKind, Role};
 
 use super::error::Failure;
 use super::serve::Peer;
+use crate::config::TokenLock;
 use crate::control::{Caller, Service};
 
-/// Wrong tokens from one address before it has to wait.
-const MAX_FAILURES: u32 = 5;
-/// How long it waits.
-const LOCK: Duration = Duration::from_secs(30);
 /// Addresses remembered; beyond that the oldest is forgotten.
 const MAX_ADDRESSES: usize = 1024;
 
@@ -78,8 +75,9 @@ impl Gate {
             return Err(unauthenticated("send a token as Authorization: Bearer"));
         };
         if self.throttle.is_locked(ip, Instant::now()) {
-            let message = "too many wrong tokens from this address: wait 30 seconds";
-            return Err(unauthenticated(message));
+            let secs = self.throttle.lock.lock.as_secs();
+            let message = format!("too many wrong tokens from this address: wait {secs} seconds");
+            return Err(unauthenticated(&message));
         }
         match self.service.authenticate(token) {
             Some(caller) => Ok(caller),
@@ -93,7 +91,10 @@ impl Gate {
 
 /// Counts wrong tokens per address.
 #[derive(Debug, Default)]
-pub(super) struct Throttle(Mutex<HashMap<IpAddr, Failures>>);
+pub(super) struct Throttle {
+    lock: TokenLock,
+    failures: Mutex<HashMap<IpAddr, Failures>>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Failures {
@@ -102,15 +103,23 @@ struct Failures {
 }
 
 impl Throttle {
+    /// One that locks an address as these settings say.
+    pub(super) fn new(lock: TokenLock) -> Self {
+        Self {
+            lock,
+            ..Self::default()
+        }
+    }
+
     fn is_locked(&self, ip: IpAddr, now: Instant) -> bool {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures
             .get(&ip)
-            .is_some_and(|f| f.count >= MAX_FAILURES && now < f.last + LOCK)
+            .is_some_and(|f| f.count >= self.lock.failures && now < f.last + self.lock.lock)
     }
 
     fn failed(&self, ip: IpAddr, now: Instant) {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= MAX_ADDRESSES && !failures.contains_key(&ip) {
             let oldest = failures
                 .iter()
@@ -122,7 +131,7 @@ impl Throttle {
             count: 0,
             last: now,
         });
-        if now >= entry.last + LOCK {
+        if now >= entry.last + self.lock.lock {
             entry.count = 0;
         }
         entry.count += 1;
@@ -132,22 +141,28 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn an_address_is_locked_after_five_wrong_tokens_and_freed_later() {
-        let throttle = Throttle::default();
+    fn an_address_is_locked_after_so_many_wrong_tokens_and_freed_later() {
+        let lock = TokenLock {
+            failures: 3,
+            lock: Duration::from_secs(7),
+        };
+        let throttle = Throttle::new(lock);
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
         let start = Instant::now();
-        for _ in 0..MAX_FAILURES {
+        for _ in 0..lock.failures {
             assert!(!throttle.is_locked(ip, start));
             throttle.failed(ip, start);
         }
         assert!(throttle.is_locked(ip, start));
         assert!(!throttle.is_locked("192.0.2.2".parse().unwrap(), start));
-        assert!(!throttle.is_locked(ip, start + LOCK));
-        throttle.failed(ip, start + LOCK);
-        assert!(!throttle.is_locked(ip, start + LOCK));
+        assert!(!throttle.is_locked(ip, start + lock.lock));
+        throttle.failed(ip, start + lock.lock);
+        assert!(!throttle.is_locked(ip, start + lock.lock));
     }
 
     #[test]
@@ -157,7 +172,7 @@ mod tests {
         for i in 0..2 * MAX_ADDRESSES as u32 {
             throttle.failed(IpAddr::from((i + 1).to_be_bytes()), start);
         }
-        assert_eq!(throttle.0.lock().unwrap().len(), MAX_ADDRESSES);
+        assert_eq!(throttle.failures.lock().unwrap().len(), MAX_ADDRESSES);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Certificates;
-use crate::config::AdminConfig;
+use crate::config::{AdminConfig, TokenLock};
 use crate::control::Service;
 
 use auth::Throttle;
@@ -66,6 +66,7 @@ pub struct Bound {
     tcp: Option<Listening>,
     certificates: Option<Arc<Certificates>>,
     tcp_address: Option<SocketAddr>,
+    lock: TokenLock,
 }
 
 /// Binds what `config` names. To be called inside a tokio runtime.
@@ -85,6 +86,7 @@ pub async fn bind(config: &AdminConfig) -> Result<Bound, AdminError> {
             tcp: None,
             certificates: None,
             tcp_address: None,
+            lock: config.lock,
         });
     };
     let listen = |source| AdminError::Listen { address, source };
@@ -95,6 +97,7 @@ pub async fn bind(config: &AdminConfig) -> Result<Bound, AdminError> {
         tcp: Some(Listening::Tcp(listener, tls.map(Into::into))),
         certificates,
         tcp_address,
+        lock: config.lock,
     })
 }
 
@@ -113,7 +116,7 @@ impl Bound {
 
     /// Serves until `cancel`, then lets running calls end for a moment and removes the socket.
     pub async fn serve(self, service: Service, cancel: CancellationToken) {
-        let router = router(service, cancel.clone());
+        let router = router(service, self.lock, cancel.clone());
         // The guard outlives the serving: the file goes when nobody answers any more.
         let (unix, _guard) = self.unix.listening();
         let limits = Limits {
@@ -147,10 +150,10 @@ impl axum::extract::FromRef<Api> for Service {
 }
 
 /// All endpoints behind authentication. Requests carry a [`serve::Peer`] extension.
-fn router(service: Service, cancel: CancellationToken) -> Router {
+fn router(service: Service, lock: TokenLock, cancel: CancellationToken) -> Router {
     let gate = auth::Gate {
         service: service.clone(),
-        throttle: Throttle::default(),
+        throttle: Throttle::new(lock),
     };
     let mut router = Router::new();
     for endpoint in endpoints::all() {

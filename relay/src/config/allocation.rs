@@ -12,6 +12,7 @@ const DEFAULT_LIFETIME: u64 = 600;
 const MAX_LIFETIME: u64 = 3600;
 const PERMISSION: u64 = 300;
 const CHANNEL: u64 = 600;
+const REBIND_GUARD: u64 = 300;
 const RESERVATION: u64 = 30;
 /// RFC 8656 §5: nonces change at least hourly.
 const NONCE: u64 = 3600;
@@ -23,6 +24,7 @@ pub(super) struct Lifetimes {
     pub(super) nonce: Duration,
     pub(super) permission: Duration,
     pub(super) channel: Duration,
+    pub(super) rebind_guard: Duration,
     pub(super) reservation: Duration,
 }
 
@@ -58,6 +60,7 @@ pub(super) fn lifetimes(reader: &mut Reader<'_>) -> Lifetimes {
         nonce,
         permission: lifetime(reader, "permission_lifetime", 1..=3600, PERMISSION),
         channel: lifetime(reader, "channel_lifetime", 1..=7200, CHANNEL),
+        rebind_guard: lifetime(reader, "channel_rebind_guard", 1..=3600, REBIND_GUARD),
         reservation: lifetime(reader, "reservation_lifetime", 1..=3600, RESERVATION),
     }
 }

@@ -43,5 +43,23 @@ pub(super) fn resolve(reader: &mut Reader<'_>) -> ConnectionLimits {
             16_384..=16_777_216,
             default.write_queue_bytes,
         ),
+        tls_handshakes: number(
+            reader,
+            "connections.tls_handshakes",
+            1..=65_536,
+            default.tls_handshakes,
+        ),
+        dtls_handshakes: number(
+            reader,
+            "connections.dtls_handshakes",
+            1..=65_536,
+            default.dtls_handshakes,
+        ),
+        dtls_handshakes_per_source: number(
+            reader,
+            "connections.dtls_handshakes_per_source",
+            1..=65_536,
+            default.dtls_handshakes_per_source,
+        ),
     }
 }

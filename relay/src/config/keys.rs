@@ -2,8 +2,6 @@
 
 use shared::api::Applies;
 
-use super::from_coturn::FROM_COTURN;
-
 /// A setting.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -174,6 +172,21 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Integer,
         "Bytes that wait for a slow TCP client before data is dropped; default 262144",
     ),
+    live(
+        "connections.tls_handshakes",
+        Kind::Integer,
+        "TLS handshakes under way per worker, 1 to 65536; default 1024",
+    ),
+    live(
+        "connections.dtls_handshakes",
+        Kind::Integer,
+        "DTLS handshakes under way per worker, 1 to 65536; default 256",
+    ),
+    live(
+        "connections.dtls_handshakes_per_source",
+        Kind::Integer,
+        "Of those, handshakes of one source address (IPv6: /64); default 64",
+    ),
     key(
         "relay_addresses",
         Kind::List,
@@ -223,6 +236,11 @@ pub(super) const KEYS: &[Key] = &[
         "channel_lifetime",
         Kind::Text,
         "How long a channel binding lasts, 1s to 2h; default 10m",
+    ),
+    live(
+        "channel_rebind_guard",
+        Kind::Text,
+        "How long an expired channel keeps number and peer from others, 1s to 1h; default 5m",
     ),
     live(
         "min_allocate_lifetime",
@@ -334,6 +352,26 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Integer,
         "Binding answers per second to a UDP client, by address; default 1000, 0: no limit",
     ),
+    live(
+        "limits.icmp_errors_per_sec",
+        Kind::Integer,
+        "ICMP errors that a session is told of per second, 0 to 1000; default 10",
+    ),
+    key(
+        "limits.connections_per_session",
+        Kind::Integer,
+        "Connections with peers of a session (RFC 6062), 1 to 1024; default 64",
+    ),
+    key(
+        "limits.waiting_connections",
+        Kind::Integer,
+        "Connections with peers of a worker that wait for a ConnectionBind; default 4096",
+    ),
+    key(
+        "limits.reserved_ports",
+        Kind::Integer,
+        "Ports that are reserved at once (RESERVATION-TOKEN), 0 to 16384; default 4096",
+    ),
     key(
         "limits.park_deadline_ms",
         Kind::Integer,
@@ -363,6 +401,21 @@ pub(super) const KEYS: &[Key] = &[
         "tcp_bind_timeout",
         Kind::Text,
         "How long a peer's connection waits for its ConnectionBind, 1s to 5m; default 30s",
+    ),
+    live(
+        "redirects.probe_interval",
+        Kind::Text,
+        "How often targets of UDP redirects are asked whether they serve, 1s to 1h; default 5s",
+    ),
+    live(
+        "redirects.probe_timeout_ms",
+        Kind::Integer,
+        "How long each of two sendings to a target waits, 50 to 5000; default 400",
+    ),
+    live(
+        "redirects.probe_misses",
+        Kind::Integer,
+        "Answers missed in a row until a target is down, 1 to 100; default 3",
     ),
     live(
         "peers.allowed",
@@ -427,6 +480,16 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "PEM private key for admin.listen",
     ),
+    fixed(
+        "admin.max_failed_tokens",
+        Kind::Integer,
+        "Wrong tokens of an address until it is locked, 1 to 1000; default 5",
+    ),
+    fixed(
+        "admin.failed_token_lock",
+        Kind::Text,
+        "How long such an address is locked, 1s to 1d; default 30s",
+    ),
     key(
         "metrics.listen",
         Kind::Text,
@@ -471,92 +534,4 @@ pub(super) const USER_KEYS: &[&str] = &["name", "password", "key"];
 /// The setting of that name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
-}
-
-/// What to write instead of the unknown key `name`, given the keys known at its place.
-pub(super) fn remedy_for_unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let plain = name.rsplit('.').next().unwrap_or(name).replace('-', "_");
-    let known: Vec<&str> = known.collect();
-    let same_place = known
-        .iter()
-        .min_by_key(|candidate| distance(name, candidate));
-    if let Some(nearest) = same_place.filter(|candidate| is_near(name, candidate)) {
-        return format!("did you mean {nearest}?");
-    }
-    if let Some((_, remedy)) = FROM_COTURN.iter().find(|(option, _)| *option == plain) {
-        return (*remedy).to_owned();
-    }
-    let elsewhere = KEYS.iter().map(|key| key.name).find(|candidate| {
-        candidate
-            .rsplit('.')
-            .next()
-            .is_some_and(|last| is_near(&plain, last))
-    });
-    match elsewhere {
-        Some(key) => format!("did you mean {key}?"),
-        None => "remove it; relayd --help lists all settings".to_owned(),
-    }
-}
-
-/// Whether one is likely a misspelling of the other.
-fn is_near(a: &str, b: &str) -> bool {
-    distance(a, b) <= (a.len().min(b.len()) / 3).min(3)
-}
-
-/// Levenshtein distance, dashes counting as underscores.
-fn distance(a: &str, b: &str) -> usize {
-    /// Longer keys than this are no misspelling of ours.
-    const LONGEST: usize = 64;
-    if a.len() > LONGEST || b.len() > LONGEST {
-        return usize::MAX;
-    }
-    let plain = |c: u8| {
-        if c == b'-' {
-            b'_'
-        } else {
-            c.to_ascii_lowercase()
-        }
-    };
-    let b: Vec<u8> = b.bytes().map(plain).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().map(plain).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn remedy(name: &str) -> String {
-        remedy_for_unknown(name, KEYS.iter().map(|key| key.name))
-    }
-
-    #[test]
-    fn misspelt_keys_are_recognised() {
-        assert_eq!(remedy("relay_port"), "did you mean relay_ports?");
-        assert_eq!(remedy("store.ulr"), "did you mean store.url?");
-        assert_eq!(remedy("node-id"), "did you mean node_id?");
-        assert_eq!(remedy("url"), "did you mean store.url?");
-    }
-
-    #[test]
-    fn options_of_coturn_are_translated() {
-        assert!(remedy("listening-port").contains("listen ="));
-        assert!(remedy("max-bps").contains("bits per second"));
-        assert!(remedy("static-auth-secret").contains("[[realm]]"));
-    }
-
-    #[test]
-    fn nonsense_gets_no_false_hint() {
-        assert!(remedy("frobnicate_everything").starts_with("remove it"));
-        assert!(remedy(&"x".repeat(5000)).starts_with("remove it"));
-    }
 }

@@ -16,6 +16,7 @@ use super::args::Args;
 use super::error::{ConfigError, ConfigErrors, Origin};
 use super::file::{self, Item, Value};
 use super::keys::{self, KEYS, Kind};
+use super::misspelt;
 use super::source::from_text;
 use super::{Config, resolve};
 
@@ -226,7 +227,7 @@ fn overridable(name: &str) -> Result<&'static keys::Key, String> {
     let shown = shared::display_safe(name);
     let Some(key) = keys::find(name) else {
         let known = KEYS.iter().map(|key| key.name);
-        let remedy = keys::remedy_for_unknown(name, known);
+        let remedy = misspelt::remedy_for_unknown(name, known);
         return Err(format!("{shown}: unknown key; {remedy}"));
     };
     if !key.can_be_overridden() {

@@ -17,6 +17,11 @@ const MAX_SEARCHED: i64 = 1024;
 /// The most entries of a table with an index.
 const MAX_INDEXED: i64 = 10_000_000;
 
+/// Reserved ports: each is a bound socket.
+const RESERVED_PORTS: usize = 4096;
+/// The most of them: a range has twice as many by default.
+const MAX_RESERVED_PORTS: i64 = 16_384;
+
 /// Bounds of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitConfig {
@@ -38,6 +43,14 @@ pub struct LimitConfig {
     pub unauthorized_ratelimit: Option<u32>,
     /// Binding answers per second to a source, over UDP.
     pub binding_ratelimit: Option<u32>,
+    /// ICMP errors that a session is told of per second.
+    pub icmp_errors_per_sec: u32,
+    /// Connections with peers of one session (RFC 6062).
+    pub connections_per_session: usize,
+    /// Connections with peers that nobody has bound yet, per worker.
+    pub waiting_connections: usize,
+    /// Ports that are reserved at once.
+    pub reserved_ports: usize,
     /// How long a request waits for the store.
     pub park_deadline: Duration,
     /// Requests that wait for the store, per worker.
@@ -60,6 +73,10 @@ impl Default for LimitConfig {
             channels_per_session: live.channels_per_session,
             unauthorized_ratelimit: live.unauthorized_ratelimit,
             binding_ratelimit: live.binding_ratelimit,
+            icmp_errors_per_sec: live.icmp_errors_per_sec,
+            connections_per_session: fixed.limits.connections_per_session,
+            waiting_connections: fixed.limits.waiting_connections,
+            reserved_ports: RESERVED_PORTS,
             park_deadline: fixed.park_deadline,
             parked_requests: fixed.limits.parked_requests,
             cached_credentials: fixed.limits.cached_credentials,
@@ -68,6 +85,21 @@ impl Default for LimitConfig {
 }
 
 impl LimitConfig {
+    /// What is in force once `later` was read by a node that started with these: what needs a restart
+    /// stays.
+    #[must_use]
+    pub fn after_reload(&self, later: &Self) -> Self {
+        Self {
+            connections_per_session: self.connections_per_session,
+            waiting_connections: self.waiting_connections,
+            reserved_ports: self.reserved_ports,
+            park_deadline: self.park_deadline,
+            parked_requests: self.parked_requests,
+            cached_credentials: self.cached_credentials,
+            ..later.clone()
+        }
+    }
+
     /// Puts the live ones into the settings of a policy.
     #[must_use]
     pub fn apply(&self, settings: NodeSettings) -> NodeSettings {
@@ -81,6 +113,7 @@ impl LimitConfig {
             channels_per_session: self.channels_per_session,
             unauthorized_ratelimit: self.unauthorized_ratelimit,
             binding_ratelimit: self.binding_ratelimit,
+            icmp_errors_per_sec: self.icmp_errors_per_sec,
             ..settings
         }
     }
@@ -91,9 +124,10 @@ impl LimitConfig {
         ServerConfig {
             park_deadline: self.park_deadline,
             limits: ServerLimits {
+                connections_per_session: self.connections_per_session,
+                waiting_connections: self.waiting_connections,
                 parked_requests: self.parked_requests,
                 cached_credentials: self.cached_credentials,
-                ..config.limits
             },
             ..config
         }
@@ -103,6 +137,7 @@ impl LimitConfig {
 pub(super) fn resolve(reader: &mut Reader<'_>) -> LimitConfig {
     let default = LimitConfig::default();
     let burst = reader.integer("limits.rate_burst_ms", 10..=10_000);
+    let icmp = reader.integer("limits.icmp_errors_per_sec", 0..=1000);
     let park = reader.integer("limits.park_deadline_ms", 50..=30_000);
     let table = |found: Option<i64>, default: usize| {
         found.map_or(default, |n| usize::try_from(n).unwrap_or(default))
@@ -130,6 +165,21 @@ pub(super) fn resolve(reader: &mut Reader<'_>) -> LimitConfig {
             reader,
             "limits.binding_ratelimit_rps",
             default.binding_ratelimit,
+        ),
+        icmp_errors_per_sec: icmp.map_or(default.icmp_errors_per_sec, |n| {
+            u32::try_from(n).unwrap_or(default.icmp_errors_per_sec)
+        }),
+        connections_per_session: table(
+            reader.integer("limits.connections_per_session", 1..=MAX_SEARCHED),
+            default.connections_per_session,
+        ),
+        waiting_connections: table(
+            reader.integer("limits.waiting_connections", 1..=MAX_INDEXED),
+            default.waiting_connections,
+        ),
+        reserved_ports: table(
+            reader.integer("limits.reserved_ports", 0..=MAX_RESERVED_PORTS),
+            default.reserved_ports,
         ),
         park_deadline: park.map_or(default.park_deadline, millis),
         parked_requests: table(
@@ -184,6 +234,10 @@ pub(super) fn value_of(limits: &LimitConfig, key: &str) -> Value {
         "channels_per_session" => json!(limits.channels_per_session),
         "unauthorized_ratelimit_rps" => count(limits.unauthorized_ratelimit),
         "binding_ratelimit_rps" => count(limits.binding_ratelimit),
+        "icmp_errors_per_sec" => json!(limits.icmp_errors_per_sec),
+        "connections_per_session" => json!(limits.connections_per_session),
+        "waiting_connections" => json!(limits.waiting_connections),
+        "reserved_ports" => json!(limits.reserved_ports),
         "park_deadline_ms" => json!(limits.park_deadline.as_millis() as u64),
         "parked_requests" => json!(limits.parked_requests),
         "cached_credentials" => json!(limits.cached_credentials),

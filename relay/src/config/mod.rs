@@ -16,9 +16,11 @@ mod keys;
 mod layers;
 mod limits;
 mod listener;
+mod misspelt;
 mod nat_discovery;
 mod oauth;
 mod realm;
+mod redirects;
 mod resolve;
 mod source;
 mod store;
@@ -41,6 +43,7 @@ pub use args::{Args, Task};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
 pub use limits::LimitConfig;
+pub use redirects::RedirectProbes;
 pub use view::{Difference, changed, compare, settings};
 
 /// Everything a node needs to know before it starts. Valid as it is: whoever holds one needs no
@@ -100,6 +103,8 @@ pub struct Config {
     pub permission_lifetime: Duration,
     /// How long a channel binding lasts (RFC 8656 §12: 600 s).
     pub channel_lifetime: Duration,
+    /// How long an expired binding keeps number and peer from other partners (RFC 8656 §12: 300 s).
+    pub channel_rebind_guard: Duration,
     /// Datagrams keep their traffic class (DSCP and ECN) from client to peer and back.
     pub copy_dscp: bool,
     /// Third-party authorization (RFC 7635).
@@ -114,6 +119,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// TCP relaying (RFC 6062).
     pub tcp_relay: TcpRelaySettings,
+    /// How targets of redirects are watched.
+    pub redirects: RedirectProbes,
     /// Logging.
     pub log: LogConfig,
     /// What is legal but unwise, in words for an operator; to be logged after every load.
@@ -177,6 +184,12 @@ pub struct ConnectionLimits {
     pub max: usize,
     /// Bytes that wait for a client that reads too slowly; what does not fit is dropped and counted.
     pub write_queue_bytes: usize,
+    /// TLS handshakes under way per worker; whoever comes beyond is closed.
+    pub tls_handshakes: usize,
+    /// DTLS handshakes under way per worker; the oldest makes room for the next.
+    pub dtls_handshakes: usize,
+    /// Those of one source address (IPv6: /64): many users behind one NAT begin one each.
+    pub dtls_handshakes_per_source: usize,
 }
 
 impl Default for ConnectionLimits {
@@ -188,6 +201,9 @@ impl Default for ConnectionLimits {
             max_per_source: 512,
             max: 100_000,
             write_queue_bytes: 256 << 10,
+            tls_handshakes: 1024,
+            dtls_handshakes: 256,
+            dtls_handshakes_per_source: 64,
         }
     }
 }
@@ -266,6 +282,26 @@ pub struct AdminConfig {
     pub listen: Option<SocketAddr>,
     /// Certificate and key for TCP.
     pub tls: Option<TlsFiles>,
+    /// What wrong tokens cost.
+    pub lock: TokenLock,
+}
+
+/// When an address that sends wrong tokens to the admin API is heard no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLock {
+    /// Wrong tokens in a row, 1 to 1000.
+    pub failures: u32,
+    /// For how long, 1 s to 1 day.
+    pub lock: Duration,
+}
+
+impl Default for TokenLock {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            lock: Duration::from_secs(30),
+        }
+    }
 }
 
 /// A certificate chain and its private key, as PEM files.

@@ -10,7 +10,8 @@ use shared::{
 use super::cluster_key::parse_hex;
 use super::error::Origin;
 use super::file::{Item, Value};
-use super::keys::{REALM_KEYS, USER_KEYS, remedy_for_unknown};
+use super::keys::{REALM_KEYS, USER_KEYS};
+use super::misspelt::remedy_for_unknown;
 use super::source::Reader;
 use super::{ConfigRealm, ConfigUser};
 use crate::store::UserKeys;

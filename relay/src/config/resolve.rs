@@ -19,8 +19,8 @@ use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
-    LogFormat, PeerConfig, StoreConfig, allocation, certificates, cluster_key, connections, limits,
-    listener, nat_discovery, oauth, realm, store, tcp_relay,
+    LogFormat, PeerConfig, StoreConfig, TokenLock, allocation, certificates, cluster_key,
+    connections, limits, listener, nat_discovery, oauth, realm, redirects, store, tcp_relay,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -106,6 +106,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         nonce_lifetime: lifetimes.nonce,
         permission_lifetime: lifetimes.permission,
         channel_lifetime: lifetimes.channel,
+        channel_rebind_guard: lifetimes.rebind_guard,
         reservation_lifetime: lifetimes.reservation,
         allocation,
         copy_dscp: reader.boolean("copy_dscp").unwrap_or(false),
@@ -113,6 +114,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         limits: limits::resolve(reader),
         tcp_relay: tcp_relay::resolve(reader),
         oauth: oauth::resolve(reader),
+        redirects: redirects::resolve(reader),
         log: log(reader),
         state_dir,
         warnings: Vec::new(),
@@ -351,6 +353,19 @@ fn admin(reader: &mut Reader<'_>, state_dir: &Path) -> AdminConfig {
         socket,
         listen: admin_listen(reader, tls.is_some()),
         tls,
+        lock: token_lock(reader),
+    }
+}
+
+fn token_lock(reader: &mut Reader<'_>) -> TokenLock {
+    let default = TokenLock::default();
+    let failures = reader.integer("admin.max_failed_tokens", 1..=1000);
+    let lock = reader.duration("admin.failed_token_lock", 1..=86_400);
+    TokenLock {
+        failures: failures
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(default.failures),
+        lock: lock.unwrap_or(default.lock),
     }
 }
 

@@ -13,6 +13,7 @@ use super::error::{ConfigError, Origin};
 use super::file::{Item, Value};
 use super::keys::{self, Key, Kind};
 use super::layers::{Layers, Overrides};
+use super::misspelt;
 
 /// Reads settings and collects what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -123,7 +124,7 @@ impl<'a> Reader<'a> {
                 );
                 continue;
             }
-            let remedy = keys::remedy_for_unknown(&name, known());
+            let remedy = misspelt::remedy_for_unknown(&name, known());
             self.error(&origin, &name, "unknown key", remedy);
         }
         self.warn_of_unknown_variables();

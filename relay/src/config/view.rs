@@ -11,7 +11,7 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 use super::keys::{KEYS, Kind};
 use super::{
     Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, StoreConfig, TlsFiles, limits,
-    listener, nat_discovery, oauth, resolve,
+    listener, nat_discovery, oauth, redirects, resolve,
 };
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
@@ -115,6 +115,7 @@ fn value_of(config: &Config, key: &str) -> Value {
         Some(("connections", key)) => of_connections(&config.connections, key),
         Some(("peers", "allowed")) => texts(&config.peers.allowed),
         Some(("peers", "denied")) => texts(&config.peers.denied),
+        Some(("redirects", key)) => redirects::value_of(&config.redirects, key),
         Some(("limits", key)) => limits::value_of(&config.limits, key),
         Some(("metrics", _)) => config
             .metrics
@@ -152,6 +153,7 @@ fn of_node(config: &Config, key: &str) -> Value {
         "nonce_lifetime" => duration(config.nonce_lifetime),
         "permission_lifetime" => duration(config.permission_lifetime),
         "channel_lifetime" => duration(config.channel_lifetime),
+        "channel_rebind_guard" => duration(config.channel_rebind_guard),
         "min_allocate_lifetime" => {
             let min = config.allocation.min_lifetime;
             min.map_or(Value::Null, duration)
@@ -222,6 +224,9 @@ fn of_connections(limits: &ConnectionLimits, key: &str) -> Value {
         "max_per_source" => json!(limits.max_per_source),
         "max" => json!(limits.max),
         "write_queue_bytes" => json!(limits.write_queue_bytes),
+        "tls_handshakes" => json!(limits.tls_handshakes),
+        "dtls_handshakes" => json!(limits.dtls_handshakes),
+        "dtls_handshakes_per_source" => json!(limits.dtls_handshakes_per_source),
         _ => Value::Null,
     }
 }
@@ -233,6 +238,8 @@ fn of_admin(config: &Config, key: &str) -> Value {
         "listen" => json!(config.admin.listen),
         "tls_certificate" => tls.map_or(Value::Null, |tls| path(&tls.certificate)),
         "tls_key" => tls.map_or(Value::Null, |tls| path(&tls.key)),
+        "max_failed_tokens" => json!(config.admin.lock.failures),
+        "failed_token_lock" => duration(config.admin.lock.lock),
         _ => Value::Null,
     }
 }
@@ -283,7 +290,7 @@ fn path(path: &Path) -> Value {
     json!(path.to_string_lossy())
 }
 
-fn duration(duration: Duration) -> Value {
+pub(super) fn duration(duration: Duration) -> Value {
     let secs = duration.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "m")];
     let whole = units

@@ -99,6 +99,7 @@ impl Settings {
             nonce_lifetime: loaded.nonce_lifetime,
             permission_lifetime: loaded.permission_lifetime,
             channel_lifetime: loaded.channel_lifetime,
+            channel_rebind_guard: loaded.channel_rebind_guard,
             nat_discovery: NatDiscoveryConfig {
                 response_port: loaded.nat_discovery.response_port,
                 padding: loaded.nat_discovery.padding,
@@ -106,6 +107,8 @@ impl Settings {
             },
             allocation: loaded.allocation,
             tcp_relay: loaded.tcp_relay,
+            redirects: loaded.redirects,
+            limits: self.started.limits.after_reload(&loaded.limits),
             warnings: loaded.warnings,
             provenance: loaded.provenance,
             ..in_force
@@ -357,4 +360,78 @@ pub(super) fn preview(
     Ok(changes
         .filter(|change| change.old != change.new || change.hidden_by.is_some())
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use shared::api::{SettingKind, SettingView};
+
+    use super::*;
+    use crate::config::Args;
+
+    /// Another value than the default that every check accepts.
+    fn other(setting: &SettingView) -> Value {
+        let key = setting.key.as_str();
+        match setting.kind {
+            SettingKind::Boolean => json!(setting.value != json!(true)),
+            SettingKind::Integer => json!(setting.value.as_u64().unwrap_or(1) + 1),
+            SettingKind::List => json!(["192.0.2.1"]),
+            SettingKind::Table => json!({"ring": "7"}),
+            SettingKind::Text => match key {
+                "log.level" => json!("debug"),
+                "limits.max_rate_bps" => json!("3M"),
+                "cluster" | "default_realm" | "software" | "server_name" => json!("other"),
+                // All others are durations.
+                _ => json!("77s"),
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_said_to_apply_at_once_does_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = format!("--state-dir={}", folder.path().display());
+        let arguments = ["relayd".to_owned(), state];
+        let args = Args::new(arguments, BTreeMap::new()).unwrap();
+        let started = Arc::new(Config::load(&args).unwrap());
+        let all = config::settings(&started, &started);
+        let of = |applies| {
+            let of = all.iter().filter(move |setting| setting.applies == applies);
+            of.map(|setting| setting.key.as_str()).collect::<Vec<_>>()
+        };
+        let live = of(Applies::Live);
+        let later = [
+            "limits.park_deadline_ms",
+            "limits.reserved_ports",
+            "workers",
+        ];
+        let wanted = all.iter().filter(|setting| {
+            let key = setting.key.as_str();
+            live.contains(&key) || later.contains(&key)
+        });
+        let overrides = Overrides {
+            cluster: OverrideLayer {
+                revision: 1,
+                settings: wanted
+                    .map(|setting| (setting.key.clone(), other(setting)))
+                    .collect(),
+            },
+            ..Overrides::default()
+        };
+        let loaded = started.with_overrides(&overrides).unwrap();
+        assert_eq!(config::changed(&started, &loaded, &[Applies::Live]), live);
+        let in_force = Settings::new(&started, None).in_force(&loaded);
+        let waiting = [Applies::Restart];
+        let not_yet: [&str; 0] = [];
+        assert_eq!(
+            config::changed(&in_force, &loaded, &[Applies::Live]),
+            not_yet
+        );
+        assert_eq!(config::changed(&started, &in_force, &waiting), not_yet);
+        assert_eq!(
+            config::changed(&in_force, &loaded, &waiting).len(),
+            later.len()
+        );
+    }
 }

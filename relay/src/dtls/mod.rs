@@ -31,10 +31,6 @@ pub use outbox::{Event, EventKind, Outbox};
 use tally::Dropped;
 pub use tally::{Tally, Totals};
 
-/// Handshakes under way per worker; the oldest makes room for the next.
-const MAX_HALF_OPEN: usize = 256;
-/// Handshakes under way of one source per worker: many users behind one NAT begin one each.
-pub const MAX_HALF_OPEN_PER_SOURCE: usize = 64;
 /// The longest handshake datagram made, in bytes: fits IPv6's smallest link with room for tunnels.
 const MTU: usize = 1200;
 /// How often an open association is looked at, whether it has a session.
@@ -52,6 +48,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Connections and associations of the whole node.
     pub max: usize,
+    /// Handshakes under way on one worker; the oldest makes room for the next.
+    pub max_half_open: usize,
     /// Handshakes under way of one source address (IPv6: /64) on one worker.
     pub max_half_open_per_source: usize,
 }
@@ -335,7 +333,7 @@ impl Associations {
         let share = limits.max_half_open_per_source;
         let oldest = if self.half_open.iter().filter(of_source).count() >= share {
             self.half_open.iter().find(of_source)
-        } else if self.half_open.len() >= MAX_HALF_OPEN {
+        } else if self.half_open.len() >= limits.max_half_open {
             self.half_open.first()
         } else {
             None

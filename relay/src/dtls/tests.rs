@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     handshake: Duration::from_secs(10),
     idle: Duration::from_secs(30),
     max: 10_000,
+    max_half_open: 256,
     max_half_open_per_source: 8,
 };
 
@@ -329,8 +330,8 @@ fn too_many_handshakes_drop_the_oldest_and_leave_established_ones_alone() {
             [10, 0, (host >> 8) as u8, host as u8],
         );
     }
-    assert_eq!(world.associations.len(), 1 + MAX_HALF_OPEN);
-    assert_eq!(world.dropped("crowded_out"), 600 - MAX_HALF_OPEN as u64);
+    assert_eq!(world.associations.len(), 1 + LIMITS.max_half_open);
+    assert_eq!(world.dropped("crowded_out"), 600 - LIMITS.max_half_open as u64);
     client.engine.send_application_data(b"still here").unwrap();
     world.run(&mut client);
     assert_eq!(world.received, [b"still here".to_vec()]);

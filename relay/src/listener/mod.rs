@@ -122,7 +122,8 @@ fn dtls_settings(tls: &TlsContext, limits: &ConnectionLimits) -> dtls::Settings 
         handshake: limits.handshake_timeout,
         idle: limits.max_allocate_timeout,
         max: limits.max,
-        max_half_open_per_source: dtls::MAX_HALF_OPEN_PER_SOURCE.min(limits.max_per_source),
+        max_half_open: limits.dtls_handshakes,
+        max_half_open_per_source: limits.dtls_handshakes_per_source.min(limits.max_per_source),
     };
     dtls::Settings::new(certificate.unwrap_or_default(), limits)
 }

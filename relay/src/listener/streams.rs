@@ -23,8 +23,6 @@ use crate::config::ConnectionLimits;
 
 /// How long a listener rests when the system is out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Unfinished TLS handshakes of one worker; about 40 KB each.
-const MAX_HANDSHAKES: usize = 1024;
 /// Steps of TLS handshakes per turn. A step may sign with RSA (a millisecond), and packets of all
 /// others wait meanwhile.
 const HANDSHAKE_STEPS: u32 = 4;
@@ -288,7 +286,7 @@ impl Streams {
             (true, false) => self.handshakes -= 1,
             _ => {}
         }
-        if after && !before && self.handshakes > MAX_HANDSHAKES {
+        if after && !before && self.handshakes > self.shared.limits.load().tls_handshakes {
             return Err(Closing::HandshakeLimit);
         }
         let needs_write = connection.dirty;

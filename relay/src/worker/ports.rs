@@ -18,8 +18,6 @@ use turn_proto::server::{OpenError, PortRequest, RelayOpened, RelayRequest};
 
 use crate::udp::socket::bind_relay;
 
-/// Ports kept under tokens at the same time; one more is refused with 508.
-const MAX_RESERVATIONS: usize = 4096;
 /// How many ports that something else on the host has bound are skipped before giving up.
 const BIND_ATTEMPTS: usize = 32;
 
@@ -41,13 +39,22 @@ pub struct PortUsage {
     pub total: u64,
 }
 
+/// How ports are kept under tokens (RFC 8656 §7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserving {
+    /// How long: at least 30 seconds, says the RFC.
+    pub lifetime: Duration,
+    /// How many at the same time; one more is refused with 508.
+    pub most: usize,
+}
+
 /// The node's relay addresses, ports and reservations.
 #[derive(Debug)]
 pub struct PortPool {
     addresses: Vec<RelayAddress>,
     first: u16,
     count: usize,
-    reservation_lifetime: Duration,
+    reserving: Reserving,
     state: Mutex<State>,
 }
 
@@ -77,8 +84,7 @@ pub struct OpenedSocket {
 }
 
 impl PortPool {
-    /// A pool over `ports` of each address, which keeps reserved ports for `reservation_lifetime`
-    /// (RFC 8656 §7.2: at least 30 seconds).
+    /// A pool over `ports` of each address.
     ///
     /// # Panics
     /// When the operating system has no randomness: nothing could be safe then.
@@ -86,7 +92,7 @@ impl PortPool {
     pub fn new(
         addresses: Vec<RelayAddress>,
         ports: &RangeInclusive<u16>,
-        reservation_lifetime: Duration,
+        reserving: Reserving,
     ) -> Self {
         let count = usize::from(*ports.end()).saturating_sub(usize::from(*ports.start())) + 1;
         let mut seed = [0; 32];
@@ -101,7 +107,7 @@ impl PortPool {
             addresses,
             first: *ports.start(),
             count,
-            reservation_lifetime,
+            reserving,
             state: Mutex::new(state),
         }
     }
@@ -304,11 +310,11 @@ impl PortPool {
             .map_err(|_| OpenError::PortsExhausted)?;
         let mut state = self.lock();
         let index = usize::from(port - self.first);
-        if state.reserved.len() >= MAX_RESERVATIONS || state.is_taken(address, index) {
+        if state.reserved.len() >= self.reserving.most || state.is_taken(address, index) {
             return Err(OpenError::PortsExhausted);
         }
         state.take(address, index);
-        let expires = now + self.reservation_lifetime;
+        let expires = now + self.reserving.lifetime;
         let token = ReservationToken(token);
         state.reserved.insert(
             token,

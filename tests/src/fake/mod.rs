@@ -158,6 +158,7 @@ impl FakeCluster {
             socket: socket.to_owned(),
             listen: None,
             tls: None,
+            lock: relay::config::TokenLock::default(),
         };
         let bound = relay::admin::bind(&admin).await?;
         self.tasks

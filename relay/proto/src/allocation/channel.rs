@@ -7,14 +7,13 @@ use crate::channel_data::ChannelNumber;
 use crate::five_tuple::AddressFamily;
 use crate::server::{ChannelSnapshot, RefusalReason};
 
-/// How long an expired binding still keeps number and peer from other partners (§12).
-const REBIND_GUARD: Duration = Duration::from_secs(300);
-
 #[derive(Debug)]
 struct Channel {
     number: ChannelNumber,
     peer: SocketAddr,
     expires: Instant,
+    /// When number and peer may have other partners (§12).
+    free: Instant,
 }
 
 /// The channels of one allocation, those in their rebind guard included.
@@ -42,7 +41,7 @@ impl Channels {
         limit: usize,
         now: Instant,
     ) -> Result<(), RefusalReason> {
-        let guarded = |c: &&Channel| now < c.expires + REBIND_GUARD;
+        let guarded = |c: &&Channel| now < c.free;
         let mut bound = false;
         for channel in self.0.iter().filter(guarded) {
             match (channel.number == number, channel.peer == peer) {
@@ -60,19 +59,25 @@ impl Channels {
     }
 
     /// Binds or refreshes what [`Self::check`] allowed.
-    pub(crate) fn bind(&mut self, number: ChannelNumber, peer: SocketAddr, expires: Instant) {
+    pub(crate) fn bind(
+        &mut self,
+        number: ChannelNumber,
+        peer: SocketAddr,
+        expires: Instant,
+        guard: Duration,
+    ) {
         self.0.retain(|c| c.number != number && c.peer != peer);
         self.0.push(Channel {
             number,
             peer,
             expires,
+            free: expires + guard,
         });
     }
 
     /// Drops bindings whose guard has ended.
     pub(crate) fn purge(&mut self, now: Instant) {
-        self.0
-            .retain(|channel| now < channel.expires + REBIND_GUARD);
+        self.0.retain(|channel| now < channel.free);
     }
 
     /// Drops those of a family.
@@ -82,10 +87,7 @@ impl Channels {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.0
-            .iter()
-            .map(|channel| channel.expires + REBIND_GUARD)
-            .min()
+        self.0.iter().map(|channel| channel.free).min()
     }
 
     pub(crate) fn snapshot(&self) -> Vec<ChannelSnapshot> {

@@ -107,6 +107,9 @@ pub struct NodeSettings {
     pub permission_lifetime: Duration,
     /// How long a channel binding lasts (RFC 8656 §12: 600 s). One that exists keeps its end.
     pub channel_lifetime: Duration,
+    /// How long number and peer of an expired binding are kept from other partners (RFC 8656 §12:
+    /// 300 s). One that exists keeps its end.
+    pub channel_rebind_guard: Duration,
     /// The shortest lifetime granted to an allocation; `None`: its realm's default (RFC 8656 §7.2).
     pub min_lifetime: Option<Duration>,
     /// Whether clients may take allocations along to another address (RFC 8016).
@@ -136,6 +139,8 @@ pub struct NodeSettings {
     /// Binding requests of one source address that are answered over UDP per second; more are
     /// dropped. `None`: no limit.
     pub binding_ratelimit: Option<u32>,
+    /// ICMP errors that one session is told of per second; more are dropped. 0: none.
+    pub icmp_errors_per_sec: u32,
 }
 
 /// TCP allocations (RFC 6062).
@@ -166,6 +171,7 @@ impl Default for NodeSettings {
             nonce_lifetime: Duration::from_secs(600),
             permission_lifetime: Duration::from_secs(300),
             channel_lifetime: Duration::from_secs(600),
+            channel_rebind_guard: Duration::from_secs(300),
             min_lifetime: None,
             mobility: false,
             rfc5766_channel_numbers: false,
@@ -179,6 +185,7 @@ impl Default for NodeSettings {
             channels_per_session: 256,
             unauthorized_ratelimit: Some(1000),
             binding_ratelimit: Some(1000),
+            icmp_errors_per_sec: 10,
         }
     }
 }

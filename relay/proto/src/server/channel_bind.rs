@@ -63,11 +63,10 @@ impl Server {
             .install(peer.ip(), expires, &self.policy, realm);
         allocation.counters.new_peers += u64::from(new);
         allocation.channels.purge(now.mono);
-        allocation.channels.bind(
-            number,
-            peer,
-            now.mono + self.policy.settings.channel_lifetime,
-        );
+        let settings = &self.policy.settings;
+        let expires = now.mono + settings.channel_lifetime;
+        let guard = settings.channel_rebind_guard;
+        allocation.channels.bind(number, peer, expires, guard);
         self.reschedule(relay);
         self.respond(exchange, exchange.success());
         self.describe(relay);

@@ -10,9 +10,8 @@ use crate::server::Output;
 use crate::stun::{AttributeType, Class, MessageBuilder, Method};
 use crate::time::Now;
 
-/// ICMP errors that a client is told of per [`WINDOW`]: enough for a path MTU to be found, and no
-/// stranger with forged errors turns a session into a stream of indications.
-const PER_WINDOW: u8 = 10;
+/// In which a client is told of a few ICMP errors: enough for a path MTU to be found, and no stranger
+/// with forged errors turns a session into a stream of indications.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// An ICMP error that quotes a datagram of a relay.
@@ -64,7 +63,7 @@ impl IcmpError {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IcmpBudget {
     since: Instant,
-    told: u8,
+    told: u32,
 }
 
 impl IcmpBudget {
@@ -75,12 +74,12 @@ impl IcmpBudget {
         }
     }
 
-    fn admit(&mut self, now: Instant) -> bool {
+    fn admit(&mut self, limit: u32, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= WINDOW {
             *self = Self::new(now);
         }
-        let admitted = self.told < PER_WINDOW;
-        self.told += u8::from(admitted);
+        let admitted = self.told < limit;
+        self.told += u32::from(admitted);
         admitted
     }
 }
@@ -108,7 +107,8 @@ impl Server {
         if !permission.allows(peer.port(), &self.policy, realm) {
             return None;
         }
-        if !allocation.icmp.admit(now.mono) {
+        let limit = self.policy.settings.icmp_errors_per_sec;
+        if !allocation.icmp.admit(limit, now.mono) {
             return None;
         }
         allocation.indications = allocation.indications.wrapping_add(1);

@@ -1,6 +1,9 @@
 //! ChannelBind (RFC 8656 §12.2).
 
+use std::time::Duration;
+
 use crate::kit::*;
+use turn_proto::Command;
 use turn_proto::stun::{AttributeType as A, Method};
 
 const OTHER: &str = "9.9.9.9:7001";
@@ -72,6 +75,28 @@ fn an_expired_binding_guards_number_and_peer_for_five_more_minutes() {
     net.advance(1.0);
     assert_eq!(alice.bind(&mut net, 0x4000, OTHER), 0);
     assert_eq!(alice.bind(&mut net, 0x4001, PEER), 0);
+}
+
+#[test]
+fn the_guard_is_a_setting_and_a_binding_that_exists_keeps_its_own() {
+    let with_guard = |secs| {
+        let mut policy = policy(vec![realm_policy(REALM)]);
+        policy.settings.channel_lifetime = Duration::from_secs(2);
+        policy.settings.channel_rebind_guard = Duration::from_secs(secs);
+        policy
+    };
+    let mut net = Net::with_policy(with_guard(3));
+    let (alice, _) = Client::allocated(&mut net);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
+    net.command(Command::SetPolicy(with_guard(30).into()));
+    net.advance(4.0);
+    assert_eq!(alice.bind(&mut net, 0x4000, OTHER), 400);
+    net.advance(1.0);
+    assert_eq!(alice.bind(&mut net, 0x4000, OTHER), 0);
+    net.advance(31.0);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 400);
+    net.advance(1.0);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn a_peer_that_the_policy_denies_meanwhile_is_not_told_of() {
 }
 
 #[test]
-fn a_session_is_told_of_ten_icmp_errors_a_second() {
+fn a_session_is_told_of_ten_icmp_errors_a_second_or_as_many_as_is_set() {
     let mut net = Net::new();
     let (client, relay) = Client::allocated(&mut net);
     client.permit(&mut net, PEER);
@@ -124,6 +124,13 @@ fn a_session_is_told_of_ten_icmp_errors_a_second() {
     net.advance(1.0);
     assert_eq!(burst(&mut net), 10);
     assert_eq!(net.server.counters().icmp_dropped, 1980);
+    for limit in [700, 0] {
+        let mut other = policy(vec![realm_policy(REALM)]);
+        other.settings.icmp_errors_per_sec = limit;
+        net.command(Command::SetPolicy(Arc::new(other)));
+        net.advance(1.0);
+        assert_eq!(burst(&mut net), limit as usize);
+    }
 }
 
 #[test]

@@ -111,6 +111,7 @@ impl Inputs {
                 nonce_lifetime: config.nonce_lifetime,
                 permission_lifetime: config.permission_lifetime,
                 channel_lifetime: config.channel_lifetime,
+                channel_rebind_guard: config.channel_rebind_guard,
                 min_lifetime: config.allocation.min_lifetime,
                 mobility: config.allocation.mobility,
                 rfc5766_channel_numbers: config.allocation.rfc5766_channel_numbers,

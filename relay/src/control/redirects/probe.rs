@@ -11,18 +11,13 @@ use tokio::time::MissedTickBehavior;
 use turn_proto::stun::{Message, MessageBuilder, Method, TransactionId};
 
 use super::apply;
+use crate::config::RedirectProbes;
 use crate::control::clock::Moment;
 use crate::control::hub::Hub;
 use crate::control::keys;
 
-/// How often a target is asked whose state is settled.
-const INTERVAL: Duration = Duration::from_secs(5);
 /// How often one is asked of which nothing is known yet, or that has just missed an answer.
 const DOUBT: Duration = Duration::from_secs(1);
-/// Answers missed in a row until a target is down.
-const MAX_MISSES: u8 = 3;
-/// How long one sending waits for its answer.
-const WAIT: Duration = Duration::from_millis(400);
 /// Sendings of one question.
 const SENDINGS: u32 = 2;
 /// Room for an answer; what is longer is cut, and no answer of interest is.
@@ -40,20 +35,20 @@ pub(super) struct Target {
 }
 
 impl Target {
-    fn is_due(&self, now: Instant) -> bool {
+    fn is_due(&self, probes: &RedirectProbes, now: Instant) -> bool {
         let in_doubt = match self.health {
             RedirectHealth::Unknown => true,
             RedirectHealth::Up => self.misses > 0,
             RedirectHealth::Down => false,
         };
-        let interval = if in_doubt { DOUBT } else { INTERVAL };
+        let interval = if in_doubt { DOUBT } else { probes.interval };
         // A little early is no matter; a tick late would double the interval.
         let soon = now + DOUBT / 2;
         self.asked.is_none_or(|asked| asked + interval <= soon)
     }
 
     /// Takes the outcome of a question; answers the state before it, if that ended.
-    fn note(&mut self, answered: bool, now: Moment) -> Option<RedirectHealth> {
+    fn note(&mut self, most: u8, answered: bool, now: Moment) -> Option<RedirectHealth> {
         self.asked = Some(now.mono);
         self.misses = if answered {
             0
@@ -62,7 +57,7 @@ impl Target {
         };
         let health = if answered {
             RedirectHealth::Up
-        } else if self.misses >= MAX_MISSES {
+        } else if self.misses >= most {
             RedirectHealth::Down
         } else {
             self.health
@@ -85,18 +80,21 @@ pub(in crate::control) async fn run(hub: Arc<Hub>) {
             _ = tick.tick() => {}
         }
         let now = Instant::now();
+        let probes = hub.settings.loaded().redirects;
         let due: Vec<SocketAddr> = {
             let targets = hub.redirects.targets();
-            let due = targets.iter().filter(|(_, target)| target.is_due(now));
+            let due = targets
+                .iter()
+                .filter(|(_, target)| target.is_due(&probes, now));
             due.map(|(address, _)| *address).collect()
         };
         let answers = tokio::select! {
             () = hub.cancel.cancelled() => return,
-            answers = join_all(due.iter().map(|target| answers(*target))) => answers,
+            answers = join_all(due.iter().map(|target| answers(*target, probes.timeout))) => answers,
         };
         let mut turned = false;
         for (target, answered) in due.into_iter().zip(answers) {
-            turned |= note(&hub, target, answered);
+            turned |= note(&hub, target, probes.misses, answered);
         }
         if turned && apply(&hub) {
             hub.policy_stale.notify_one();
@@ -105,11 +103,11 @@ pub(in crate::control) async fn run(hub: Arc<Hub>) {
 }
 
 /// Takes an outcome into the books; `true` when the state of the target is another now.
-fn note(hub: &Hub, address: SocketAddr, answered: bool) -> bool {
+fn note(hub: &Hub, address: SocketAddr, most: u8, answered: bool) -> bool {
     let turned = {
         let mut targets = hub.redirects.targets();
         let target = targets.get_mut(&address);
-        target.and_then(|target| Some((target.note(answered, Moment::now())?, target.health)))
+        target.and_then(|target| Some((target.note(most, answered, Moment::now())?, target.health)))
     };
     let (severity, text) = match turned {
         Some((_, RedirectHealth::Down)) => {
@@ -128,8 +126,8 @@ fn note(hub: &Hub, address: SocketAddr, answered: bool) -> bool {
 }
 
 /// Whether a server answers a Binding request: with whatever, as long as it is the answer.
-async fn answers(target: SocketAddr) -> bool {
-    match ask(target).await {
+async fn answers(target: SocketAddr, wait: Duration) -> bool {
+    match ask(target, wait).await {
         Ok(answered) => answered,
         Err(error) => {
             tracing::debug!(%target, %error, "a target of redirects cannot be asked");
@@ -138,7 +136,7 @@ async fn answers(target: SocketAddr) -> bool {
     }
 }
 
-async fn ask(target: SocketAddr) -> std::io::Result<bool> {
+async fn ask(target: SocketAddr, wait: Duration) -> std::io::Result<bool> {
     let any: IpAddr = match target {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -161,7 +159,7 @@ async fn ask(target: SocketAddr) -> std::io::Result<bool> {
                 }
             }
         };
-        if let Ok(received) = tokio::time::timeout(WAIT, answer).await {
+        if let Ok(received) = tokio::time::timeout(wait, answer).await {
             return received.map(|()| true);
         }
     }
@@ -180,6 +178,13 @@ fn is_answer(bytes: &[u8], id: TransactionId) -> bool {
 mod tests {
     use super::*;
 
+    const WAIT: Duration = Duration::from_millis(400);
+
+    /// Takes an outcome with three misses allowed.
+    fn note(target: &mut Target, answered: bool, now: Moment) -> Option<RedirectHealth> {
+        target.note(3, answered, now)
+    }
+
     fn at(start: Moment, seconds: u64) -> Moment {
         Moment {
             mono: start.mono + Duration::from_secs(seconds),
@@ -191,45 +196,67 @@ mod tests {
     fn three_misses_in_a_row_are_down_and_one_answer_is_up() {
         let start = Moment::now();
         let mut target = Target::default();
-        assert!(target.is_due(start.mono));
-        assert_eq!(target.note(true, start), Some(RedirectHealth::Unknown));
+        assert!(target.is_due(&RedirectProbes::default(), start.mono));
+        assert_eq!(
+            note(&mut target, true, start),
+            Some(RedirectHealth::Unknown)
+        );
         assert_eq!(
             (target.health, target.since_ms),
             (RedirectHealth::Up, start.unix_ms)
         );
         for seconds in [5, 6] {
-            assert_eq!(target.note(false, at(start, seconds)), None);
+            assert_eq!(note(&mut target, false, at(start, seconds)), None);
         }
-        assert_eq!(target.note(true, at(start, 7)), None);
+        assert_eq!(note(&mut target, true, at(start, 7)), None);
         for seconds in [12, 13] {
-            assert_eq!(target.note(false, at(start, seconds)), None);
+            assert_eq!(note(&mut target, false, at(start, seconds)), None);
         }
         let down = at(start, 14);
-        assert_eq!(target.note(false, down), Some(RedirectHealth::Up));
+        assert_eq!(note(&mut target, false, down), Some(RedirectHealth::Up));
         assert_eq!(
             (target.health, target.since_ms),
             (RedirectHealth::Down, down.unix_ms)
         );
-        assert_eq!(target.note(false, at(start, 19)), None);
+        assert_eq!(note(&mut target, false, at(start, 19)), None);
         assert_eq!(target.since_ms, down.unix_ms);
-        assert_eq!(target.note(true, at(start, 24)), Some(RedirectHealth::Down));
+        assert_eq!(
+            note(&mut target, true, at(start, 24)),
+            Some(RedirectHealth::Down)
+        );
     }
 
     #[test]
     fn who_is_in_doubt_is_asked_each_second_and_others_each_five() {
         let start = Moment::now();
         let mut target = Target::default();
-        let due = |target: &Target, seconds| target.is_due(at(start, seconds).mono);
-        target.note(false, start);
+        let probes = RedirectProbes::default();
+        let due = |target: &Target, seconds| target.is_due(&probes, at(start, seconds).mono);
+        note(&mut target, false, start);
         assert!(!due(&target, 0) && due(&target, 1));
-        target.note(true, start);
+        note(&mut target, true, start);
         assert!(!due(&target, 4) && due(&target, 5));
-        target.note(false, start);
+        note(&mut target, false, start);
         assert!(due(&target, 1));
-        target.note(false, start);
-        target.note(false, start);
+        note(&mut target, false, start);
+        note(&mut target, false, start);
         assert_eq!(target.health, RedirectHealth::Down);
         assert!(!due(&target, 4) && due(&target, 5));
+    }
+
+    #[test]
+    fn how_often_and_how_many_misses_are_settings() {
+        let start = Moment::now();
+        let probes = RedirectProbes {
+            interval: Duration::from_secs(60),
+            ..RedirectProbes::default()
+        };
+        let mut target = Target::default();
+        assert_eq!(target.note(1, true, start), Some(RedirectHealth::Unknown));
+        assert!(!target.is_due(&probes, at(start, 59).mono));
+        assert!(target.is_due(&probes, at(start, 60).mono));
+        assert_eq!(target.note(1, false, start), Some(RedirectHealth::Up));
+        assert_eq!(target.health, RedirectHealth::Down);
     }
 
     #[tokio::test]
@@ -247,10 +274,10 @@ mod tests {
             let error = MessageBuilder::answer(turn_proto::stun::Class::Error, &request).finish();
             server.send_to(&error, from).await.unwrap();
         };
-        let (answered, ()) = tokio::join!(answers(target), serve);
+        let (answered, ()) = tokio::join!(answers(target, WAIT), serve);
         assert!(answered);
-        assert!(!answers(target).await, "it is silent now");
+        assert!(!answers(target, WAIT).await, "it is silent now");
         drop(server);
-        assert!(!answers(target).await, "it is closed now");
+        assert!(!answers(target, WAIT).await, "it is closed now");
     }
 }

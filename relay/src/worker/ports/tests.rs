@@ -5,15 +5,15 @@ use proptest::prelude::*;
 use super::*;
 
 const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
+const RESERVING: Reserving = Reserving {
+    lifetime: RESERVATION_LIFETIME,
+    most: 1000,
+};
 
 fn pool(ports: RangeInclusive<u16>) -> PortPool {
     let local = "127.0.0.1".parse().unwrap();
     let external = "192.0.2.1".parse().unwrap();
-    PortPool::new(
-        vec![RelayAddress { local, external }],
-        &ports,
-        RESERVATION_LIFETIME,
-    )
+    PortPool::new(vec![RelayAddress { local, external }], &ports, RESERVING)
 }
 
 fn request(port: PortRequest) -> RelayRequest {
@@ -183,7 +183,7 @@ fn ports_are_drawn_at_random() {
         local,
         external: local,
     };
-    let pool = PortPool::new(vec![address], &(49_152..=65_535), RESERVATION_LIFETIME);
+    let pool = PortPool::new(vec![address], &(49_152..=65_535), RESERVING);
     let now = Instant::now();
     let open = |_| pool.open(request(PortRequest::Any), now).unwrap();
     let sockets: Vec<_> = (0..32).map(open).collect();
@@ -270,4 +270,28 @@ proptest! {
             prop_assert!(pool.open(request(PortRequest::Any), now).is_ok());
         }
     }
+}
+
+#[test]
+fn no_more_ports_are_reserved_than_allowed_and_plain_ones_stay_free() {
+    let local = "127.0.0.1".parse().unwrap();
+    let address = RelayAddress {
+        local,
+        external: local,
+    };
+    let reserving = Reserving {
+        most: 1,
+        ..RESERVING
+    };
+    let pool = PortPool::new(vec![address], &free_range(8), reserving);
+    let now = Instant::now();
+    let reserve = || pool.open(request(PortRequest::EvenReserveNext), now);
+    let _first = reserve().unwrap();
+    assert_eq!(reserve().unwrap_err(), OpenError::PortsExhausted);
+    let _plain = pool.open(request(PortRequest::Even), now).unwrap();
+    // The time of the first is over.
+    let later = now + RESERVATION_LIFETIME;
+    pool.sweep(later);
+    let next = pool.open(request(PortRequest::EvenReserveNext), later);
+    assert!(next.is_ok());
 }
