@@ -10,6 +10,8 @@ mod families;
 mod mobility;
 mod nat_discovery;
 mod oauth;
+mod profiles;
 mod tcp_relaying;
 mod turn_check;
+mod turn_check_ways;
 mod uclient;

@@ -1,20 +1,26 @@
 //! Third-party authorization (RFC 7635) with coturn's tool: tokens of `turnutils_oauth`.
 
 use std::process::Command;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kit::client::{Login, fresh_id};
-use kit::node::{Node, NodeOptions, REALM, unix_now};
+use kit::coturn::{FOR_UCLIENT, Uclient, Way};
+use kit::node::{Node, NodeOptions, REALM, stored_login, unix_now};
 use relayctl::client::AdminApi;
 use serde_json::Value;
 use shared::OauthAlgorithm;
 use shared::api::OauthKeyPut;
 use turn_proto::stun::{AttributeType as A, Message, MessageBuilder, Method};
 
+use crate::uclient::{ALONE, assert_at_least};
+
+/// Runs of uclient take a few seconds of its own pacing.
+const DEADLINE: Duration = Duration::from_secs(120);
 /// What uclient makes its tokens for.
-const SERVER_NAME: &str = "blackdow.carleon.gov";
+pub(crate) const SERVER_NAME: &str = "blackdow.carleon.gov";
 /// The keys that are built into uclient.
 const KEYS: [(&str, &str, OauthAlgorithm); 3] = [
     (
@@ -32,10 +38,16 @@ const KEYS: [(&str, &str, OauthAlgorithm); 3] = [
 
 fn node() -> Node {
     let node = Node::start(NodeOptions {
-        top: format!("oauth = true\nserver_name = \"{SERVER_NAME}\"\n"),
+        top: format!("{FOR_UCLIENT}oauth = true\nserver_name = \"{SERVER_NAME}\"\n"),
         max_sessions_per_user: Some(2),
         ..NodeOptions::default()
     });
+    add_keys(&node);
+    node
+}
+
+/// Gives a node the keys of uclient.
+pub(crate) fn add_keys(node: &Node) {
     for (kid, key, algorithm) in KEYS {
         let put = OauthKeyPut {
             key: Some(key.to_owned()),
@@ -52,7 +64,6 @@ fn node() -> Node {
             "a key that was given is not shown"
         );
     }
-    node
 }
 
 /// Base64 of a token made by coturn's tool, with its session key.
@@ -152,4 +163,25 @@ fn tokens_of_coturns_tool_are_accepted_for_this_server_alone() {
         listed.contains("union") && !listed.contains("MTIz"),
         "{listed}"
     );
+}
+
+/// Each Allocate and Refresh of uclient brings a new token, of a key that it draws.
+#[test]
+fn coturns_client_loses_nothing_with_tokens_of_three_keys_in_turn() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let node = node();
+    for way in [Way::Channels, Way::Indications] {
+        let uclient = Uclient {
+            server: node.turn,
+            login: stored_login(),
+            way,
+            clients: 5,
+            messages: 50,
+            flags: &["-J"],
+            peer: None,
+        };
+        let totals = uclient.run(DEADLINE);
+        assert_at_least(250, &totals);
+        assert_eq!(totals.refusals, [0_u16; 0], "{}", totals.text);
+    }
 }

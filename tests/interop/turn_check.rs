@@ -21,7 +21,7 @@ fn check(uri: &str, arguments: &[&str]) -> Answer {
     alone().run(&all)
 }
 
-fn report(uri: &str, arguments: &[&str]) -> (i32, Value) {
+pub(crate) fn report(uri: &str, arguments: &[&str]) -> (i32, Value) {
     let answer = check(uri, &[arguments, &["-o", "json"]].concat());
     let value = serde_json::from_str(&answer.stdout);
     let value = value.unwrap_or_else(|e| panic!("{e}: {}{}", answer.stdout, answer.stderr));
@@ -29,7 +29,7 @@ fn report(uri: &str, arguments: &[&str]) -> (i32, Value) {
 }
 
 /// The steps and how they ended.
-fn steps(report: &Value) -> Vec<String> {
+pub(crate) fn steps(report: &Value) -> Vec<String> {
     let steps = report["steps"].as_array().expect("steps");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     steps
@@ -49,7 +49,7 @@ const ALL_GOOD: [&str; 8] = [
     "release ok",
 ];
 
-fn login() -> [&'static str; 4] {
+pub(crate) fn login() -> [&'static str; 4] {
     ["--user", USER.0, "--password", USER.1]
 }
 

@@ -100,7 +100,9 @@ fn a_limit_that_is_set_while_the_node_serves_holds_at_once_and_ends_with_its_ove
     let mut first = node.client(&stored_login());
     first.allocate().unwrap();
     let config = |words: &[&str]| {
-        let done = node.ctl().run(&[&["config"], words, &["--yes"]].concat());
+        let done = node
+            .ctl()
+            .run(&[&["config"], words, &["--node", "ams1", "--yes"]].concat());
         assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
     };
     config(&["set", "limits.max_sessions=1", "redirects.probe_misses=7"]);

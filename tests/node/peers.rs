@@ -1,6 +1,6 @@
 //! What a client cannot reach through the relay, whatever an operator allows.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use kit::address::{free_port, fresh_ip};
@@ -10,6 +10,8 @@ use kit::node::{Node, NodeOptions, REALM, stored_login};
 use kit::redis::RedisServer;
 use kit::wait::wait_until;
 use turn_proto::stun::{MessageBuilder, Method};
+
+use crate::tcp_relaying::Client;
 
 const SOON: Duration = Duration::from_secs(5);
 /// What is to happen within a second, on a machine that is busy.
@@ -69,6 +71,8 @@ fn default_settings_refuse_every_special_use_address_and_count_it() {
 /// A node with everything that an operator may switch on, and loopback open to peers.
 struct Open {
     node: Node,
+    /// One port on two addresses, for NAT behaviour discovery: a second port of each listens, too.
+    listeners: [SocketAddr; 2],
     admin: SocketAddr,
     redis: RedisServer,
     _folder: tempfile::TempDir,
@@ -79,18 +83,35 @@ impl Open {
         let redis = RedisServer::start();
         let folder = tempfile::tempdir().unwrap();
         let admin = free_port(fresh_ip());
-        let node = Node::start(NodeOptions {
+        let first = free_port(fresh_ip());
+        let second = SocketAddr::new(fresh_ip(), first.port());
+        let mut node = Node::start(NodeOptions {
             redis: Some(redis.url()),
             cluster_key: Some(cluster_key(&folder)),
+            top: "tcp_relay = true\nrfc5780 = true\n".to_owned(),
+            environment: vec![("RELAYD_LISTEN".to_owned(), format!("{first},{second}"))],
             end: format!("[admin]\nlisten = \"{admin}\"\n"),
             ..NodeOptions::default()
         });
+        node.turn = first;
         Self {
+            listeners: [first, second],
             node,
             admin,
             redis,
             _folder: folder,
         }
+    }
+
+    /// Everything that the node listens on and talks to.
+    fn services(&self) -> Vec<SocketAddr> {
+        let redis = SocketAddr::from(([127, 0, 0, 1], self.redis.port));
+        let mut services = vec![self.admin, self.node.metrics, redis];
+        for listener in self.listeners {
+            let second_port = listener.port() + 1;
+            services.extend([listener, SocketAddr::new(listener.ip(), second_port)]);
+        }
+        services
     }
 }
 
@@ -114,13 +135,16 @@ fn nothing_of_the_node_is_reached_through_its_own_relay() {
     let redis = SocketAddr::from(([127, 0, 0, 1], open.redis.port));
     let mut client = node.client(&stored_login());
     client.allocate().unwrap();
-    let services = [open.admin, node.metrics, redis, node.turn];
-    for (number, service) in (0x4000..).zip(services) {
-        let bound = client.bind_channel(number, service);
+    let services = open.services();
+    for (number, service) in (0x4000..).zip(&services) {
+        let bound = client.bind_channel(number, *service);
         assert_eq!(bound.unwrap_err().code(), Some(403), "{service}");
     }
+    wait_until("all of them to be counted", SOON, || {
+        (refused(node, "denied_peer") - services.len() as f64).abs() < 0.5
+    });
     // A permission has no port, and the rest of loopback is open: each datagram is judged.
-    for ip in [open.admin.ip(), redis.ip(), node.ip] {
+    for ip in [open.admin.ip(), redis.ip(), node.ip, node.turn.ip()] {
         client.permit(&[ip]).unwrap();
     }
     for service in [open.admin, node.metrics, redis] {
@@ -134,6 +158,26 @@ fn nothing_of_the_node_is_reached_through_its_own_relay() {
     });
     // The way there is open otherwise.
     assert!(arrives(&client, free_port(open.admin.ip())));
+}
+
+#[test]
+fn nothing_of_the_node_is_reached_through_its_own_relay_by_tcp() {
+    let open = Open::start();
+    let node = &open.node;
+    let mut client = Client::new(node, stored_login());
+    client.allocate();
+    let services = open.services();
+    for service in &services {
+        assert_eq!(client.connect(*service), Err(403), "{service}");
+    }
+    wait_until("all of them to be counted", SOON, || {
+        (refused(node, "denied_peer") - services.len() as f64).abs() < 0.5
+    });
+    // The way there is open otherwise.
+    for ip in services.iter().map(SocketAddr::ip) {
+        let neighbour = TcpListener::bind((ip, 0)).unwrap();
+        client.connect(neighbour.local_addr().unwrap()).unwrap();
+    }
 }
 
 #[test]

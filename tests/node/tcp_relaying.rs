@@ -24,7 +24,7 @@ fn relaying(workers: u16, more: &str) -> Node {
 }
 
 /// A client's connection to a node: messages, until it is joined with a peer's.
-struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     login: Login,
     realm: String,
@@ -34,7 +34,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(node: &Node, login: Login) -> Self {
+    pub(crate) fn new(node: &Node, login: Login) -> Self {
         let stream = TcpStream::connect(node.turn).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         Self {
@@ -107,7 +107,7 @@ impl Client {
     }
 
     /// The relayed address of a new TCP allocation.
-    fn allocate(&mut self) -> SocketAddr {
+    pub(crate) fn allocate(&mut self) -> SocketAddr {
         let (code, answer) = self.ask(Method::Allocate, |request| {
             request.attribute(A::REQUESTED_TRANSPORT, &[6, 0, 0, 0])
         });
@@ -124,7 +124,7 @@ impl Client {
         assert_eq!(code, 0);
     }
 
-    fn connect(&mut self, peer: SocketAddr) -> Result<u32, u16> {
+    pub(crate) fn connect(&mut self, peer: SocketAddr) -> Result<u32, u16> {
         let (code, answer) = self.ask(Method::Connect, |request| {
             request.xor_address(A::XOR_PEER_ADDRESS, peer)
         });

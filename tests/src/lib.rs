@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod coturn;
 pub mod ctl;
 pub mod demo;
+pub mod dns;
 pub mod fake;
 pub mod foreign_server;
 pub mod http;

@@ -43,6 +43,9 @@ pub struct NodeOptions {
     pub allowed_peers: Option<&'static str>,
     /// The ports it relays on.
     pub relay_ports: &'static str,
+    /// A file that is its whole configuration: addresses, id and state directory come by the
+    /// environment. `None`: a file that the kit writes.
+    pub profile: Option<&'static str>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
     /// One more listener, as a value of the file; or nothing.
@@ -63,6 +66,7 @@ impl Default for NodeOptions {
             max_sessions_per_user: None,
             allowed_peers: Some("127.0.0.0/8"),
             relay_ports: "49152-65535",
+            profile: None,
             environment: Vec::new(),
             listen_also: String::new(),
             top: String::new(),
@@ -129,6 +133,12 @@ impl Node {
     pub fn launch(&mut self) {
         let mut command = Command::new(ours("relayd"));
         command.arg("--config").arg(self.config_path());
+        if self.options.profile.is_some() {
+            command.env("RELAYD_NODE_ID", &self.options.id);
+            command.env("RELAYD_STATE_DIR", self.state_dir());
+            command.env("RELAYD_LISTEN", self.turn.to_string());
+            command.env("RELAYD_METRICS_LISTEN", self.metrics.to_string());
+        }
         command.envs(self.options.environment.iter().cloned());
         self.child = Some(spawn(
             "this workspace",
@@ -171,6 +181,9 @@ impl Node {
     #[must_use]
     pub fn config(&self) -> String {
         let options = &self.options;
+        if let Some(profile) = options.profile {
+            return profile.to_owned();
+        }
         let quoted = |path: &Path| toml::Value::from(path.to_string_lossy().into_owned());
         let mut text = String::new();
         let _ = writeln!(text, "node_id = \"{}\"", options.id);
@@ -361,6 +374,19 @@ impl Node {
         let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
         let (user, system) = (fields.next()?, fields.next()?);
         Some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
+    }
+
+    /// The same of the samples that have this label, as in `reason="stale_nonce"`.
+    #[must_use]
+    pub fn metric_of(&self, name: &str, label: &str) -> Option<f64> {
+        let (_, text) = crate::http::get(self.metrics, "/metrics")?;
+        let labelled = text.lines().filter(|line| line.contains(label));
+        let samples = labelled.filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with('{')
+                .then(|| line.rsplit(' ').next()?.parse().ok())?
+        });
+        samples.reduce(|sum: f64, sample: f64| sum + sample)
     }
 
     /// Resident memory in bytes.

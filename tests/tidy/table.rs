@@ -9,7 +9,7 @@ const SECTIONS: &[(&str, u32)] = &[
     ("RFC 6062", 14),
     ("RFC 5780", 6),
     ("RFC 8016", 12),
-    ("RFC 7635", 5),
+    ("RFC 7635", 7),
     ("Transports", 11),
     ("Published attacks", 18),
     ("Classes of attack", 22),

@@ -331,7 +331,10 @@ fn too_many_handshakes_drop_the_oldest_and_leave_established_ones_alone() {
         );
     }
     assert_eq!(world.associations.len(), 1 + LIMITS.max_half_open);
-    assert_eq!(world.dropped("crowded_out"), 600 - LIMITS.max_half_open as u64);
+    assert_eq!(
+        world.dropped("crowded_out"),
+        600 - LIMITS.max_half_open as u64
+    );
     client.engine.send_application_data(b"still here").unwrap();
     world.run(&mut client);
     assert_eq!(world.received, [b"still here".to_vec()]);
