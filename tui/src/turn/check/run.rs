@@ -117,14 +117,14 @@ impl Check<'_> {
 
     /// One address, and the one that it sends us to.
     async fn target(&mut self, target: Target, decides: bool) -> Result<(), Stop> {
-        let domain = match self.server(&target, None, decides).await {
+        let domain = match Box::pin(self.server(&target, None, decides)).await {
             Err(Stop::Elsewhere(next, domain)) => Some((next, domain)),
             other => return other,
         };
         let Some((next, domain)) = domain else {
             return Ok(());
         };
-        self.server(&next, Some(domain), true).await
+        Box::pin(self.server(&next, Some(domain), true)).await
     }
 
     /// One server. `redirected`: what the 300 that led here said of its name.
