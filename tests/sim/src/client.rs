@@ -1,6 +1,6 @@
 //! A client that knows its password: signs requests, follows challenges, learns from answers.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use shared::{PasswordAlgorithm, Transport};
@@ -11,7 +11,9 @@ use turn_proto::stun::integrity::IntegrityKind;
 use turn_proto::stun::password_algorithm;
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 
-use crate::world::{REALM, SECRET, World};
+use crate::access::AccessToken;
+use crate::policies::{REALM, SECRET};
+use crate::world::World;
 
 /// How a client signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +33,27 @@ pub struct Client {
     pub tuple: FiveTuple,
     username: String,
     password: String,
-    habit: Habit,
+    /// How it signs.
+    pub habit: Habit,
+    /// The page that it works for, told as ORIGIN.
+    pub origin: Option<&'static str>,
+    /// The server name that it asks for when it connects.
+    pub server_name: Option<&'static str>,
+    /// Whether it adds a FINGERPRINT.
+    pub fingerprint: bool,
+    /// What it shows in place of a password.
+    pub access: Option<AccessToken>,
+    /// Whether it keeps its token to itself where a session knows it already.
+    pub shy: bool,
+    /// The realm of the last challenge.
+    realm: String,
     /// PASSWORD-ALGORITHMS of the last challenge.
     offered: Option<Vec<u8>>,
     nonce: Vec<u8>,
+    /// Every key that it signed with.
+    used: HashSet<Vec<u8>>,
+    /// The request it sent last, as it went out.
+    pub last: Vec<u8>,
     /// RESERVATION-TOKEN of the last answer that had one.
     pub token: [u8; 8],
     /// CONNECTION-ID of the last message that had one.
@@ -55,8 +74,16 @@ impl Client {
             username: username.to_owned(),
             password: password.to_owned(),
             habit: Habit::Classic,
+            origin: None,
+            server_name: None,
+            fingerprint: false,
+            access: None,
+            shy: false,
+            realm: REALM.to_owned(),
             offered: None,
             nonce: Vec::new(),
+            used: HashSet::new(),
+            last: Vec::new(),
             token: [0; 8],
             connection: 0,
             ticket: Vec::new(),
@@ -94,33 +121,49 @@ impl Client {
 
     /// Signs a request; before the first challenge there is nothing to sign with.
     #[must_use]
-    pub fn sign(&self, request: MessageBuilder) -> Vec<u8> {
-        if self.nonce.is_empty() {
-            return request.finish();
+    pub fn sign(&mut self, mut request: MessageBuilder) -> Vec<u8> {
+        if let Some(origin) = self.origin {
+            request = request.attribute(A::ORIGIN, origin.as_bytes());
         }
+        if !self.nonce.is_empty() {
+            request = self.identified(request);
+            let key = self.key();
+            request = request.integrity_of(self.kind(), &key);
+            self.used.insert(key);
+        }
+        if self.fingerprint {
+            request = request.fingerprint();
+        }
+        request.finish()
+    }
+
+    /// Adds all that says who it is, but the signature.
+    fn identified(&self, request: MessageBuilder) -> MessageBuilder {
         // The second feature bit of the nonce cookie (RFC 8489 §18.1): user anonymity.
         let anonymity = self.nonce.starts_with(b"obMatJos2wAAA");
-        let request = if self.habit == Habit::Anonymous && anonymity {
-            request.attribute(A::USERHASH, &userhash(&self.username, REALM))
-        } else {
-            request.attribute(A::USERNAME, self.username.as_bytes())
+        let request = match &self.access {
+            Some(access) if self.shy => request.attribute(A::USERNAME, access.kid.as_bytes()),
+            Some(access) => request
+                .attribute(A::USERNAME, access.kid.as_bytes())
+                .attribute(A::ACCESS_TOKEN, &access.value),
+            None if self.habit == Habit::Anonymous && anonymity => {
+                request.attribute(A::USERHASH, &userhash(&self.username, &self.realm))
+            }
+            None => request.attribute(A::USERNAME, self.username.as_bytes()),
         };
-        let mut request = request
-            .attribute(A::REALM, REALM.as_bytes())
+        let request = request
+            .attribute(A::REALM, self.realm.as_bytes())
             .attribute(A::NONCE, &self.nonce);
-        let algorithm = self.algorithm();
-        if let Some(offered) = self
-            .offered
-            .as_ref()
-            .filter(|_| self.habit != Habit::Classic)
-        {
-            request = request
+        let modern = self.habit != Habit::Classic;
+        match self.offered.as_ref().filter(|_| modern) {
+            Some(offered) => request
                 .attribute(A::PASSWORD_ALGORITHMS, offered)
-                .attribute(A::PASSWORD_ALGORITHM, &password_algorithm::entry(algorithm));
+                .attribute(
+                    A::PASSWORD_ALGORITHM,
+                    &password_algorithm::entry(self.algorithm()),
+                ),
+            None => request,
         }
-        request
-            .integrity_of(self.kind(), self.key().as_bytes())
-            .finish()
     }
 
     fn algorithm(&self) -> PasswordAlgorithm {
@@ -138,16 +181,18 @@ impl Client {
         }
     }
 
-    fn key(&self) -> IntegrityKey {
-        IntegrityKey::derive(self.algorithm(), &self.username, REALM, &self.password)
+    fn key(&self) -> Vec<u8> {
+        if let Some(access) = &self.access {
+            return access.mac_key.clone();
+        }
+        let algorithm = self.algorithm();
+        let key = IntegrityKey::derive(algorithm, &self.username, &self.realm, &self.password);
+        key.as_bytes().to_vec()
     }
 
-    /// Whether an answer is signed with one of its keys; an offer may have changed meanwhile.
+    /// Whether an answer is signed with a key of its own; another may be in use by now.
     fn signed(&self, answer: &Message<'_>) -> bool {
-        PasswordAlgorithm::ALL.into_iter().any(|one| {
-            let key = IntegrityKey::derive(one, &self.username, REALM, &self.password);
-            answer.verify_integrity(key.as_bytes())
-        })
+        self.used.iter().any(|key| answer.verify_integrity(key))
     }
 
     /// Signs a request and sends it; a challenge is followed once. The error code, 0 for success;
@@ -161,8 +206,14 @@ impl Client {
     }
 
     fn ask_once(&mut self, world: &mut World, request: &MessageBuilder) -> Option<u16> {
-        let bytes = self.sign(request.clone());
-        let passed = world.client(self.tuple, &bytes);
+        self.last = self.sign(request.clone());
+        self.again(world)
+    }
+
+    /// Sends the last request once more, byte for byte.
+    pub fn again(&mut self, world: &mut World) -> Option<u16> {
+        world.announce(self.tuple, self.server_name);
+        let passed = world.client(self.tuple, &self.last);
         assert_eq!(passed, None, "a request is no data");
         self.listen(world)
     }
@@ -182,6 +233,8 @@ impl Client {
         let message = Message::parse(bytes).ok()?;
         if let Some(nonce) = message.attribute(A::NONCE) {
             self.nonce = nonce.to_vec();
+            let realm = message.attribute(A::REALM).unwrap_or_default();
+            self.realm = String::from_utf8_lossy(realm).into_owned();
             let offered = message.attribute(A::PASSWORD_ALGORITHMS);
             self.offered = offered.map(<[u8]>::to_vec);
         }

@@ -4,8 +4,12 @@
 //! [`network::run`] plays a whole fleet over a network that loses, doubles and reorders. [`script::run`]
 //! takes any bytes as orders, for fuzzers; [`targets`] holds what is fuzzed besides.
 
+pub mod access;
+pub mod checks;
 pub mod client;
 pub mod network;
+pub mod policies;
+pub mod quota;
 pub mod script;
 pub mod targets;
 pub mod world;

@@ -18,7 +18,8 @@ use turn_proto::stun::{AttributeType as A, Class, Message, Method};
 use turn_proto::{Command, EndCause, FiveTuple};
 
 use crate::client::{Client, Habit, tuple};
-use crate::world::{ANONYMOUS, Habits, Passed, USERS, World};
+use crate::policies::{ANONYMOUS, USERS};
+use crate::world::{Habits, Passed, World};
 
 /// How a network treats packets.
 #[derive(Clone, Copy, Debug)]

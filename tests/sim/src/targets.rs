@@ -1,9 +1,14 @@
-//! What fuzzers call besides the whole server: the codec and the framing.
+//! What fuzzers call besides the whole server: the codec, the framing, and access tokens.
 
+use shared::WebOrigin;
+use turn_proto::auth::token::Token;
 use turn_proto::channel_data::ChannelData;
 use turn_proto::demux::Protocol;
 use turn_proto::framing::{self, Front, MAX_FRAME, Partial};
-use turn_proto::stun::{AttributeType, Message, MessageBuilder};
+use turn_proto::stun::{AttributeType, Message, MessageBuilder, password_algorithm};
+
+use crate::access::{KIDS, seal};
+use crate::policies::{BEGIN, REALM, oauth};
 
 /// Reads bytes as a STUN message; what can be read can be written again and read back alike.
 ///
@@ -21,6 +26,12 @@ pub fn codec(bytes: &[u8]) {
         let _ = message.number(kind);
         let _ = message.xor_address(kind);
         let _ = message.plain_address(kind);
+        let _ = password_algorithm::read_list(value).count();
+        let text = std::str::from_utf8(value).ok();
+        if let Some(origin) = text.and_then(WebOrigin::parse_foreign) {
+            let again = WebOrigin::parse_foreign(&origin.with_port());
+            assert_eq!(again, Some(origin), "an origin is read back");
+        }
     }
     let _ = message.error_code();
     let written = again.finish();
@@ -81,4 +92,34 @@ fn frames(mut stream: &[u8], cuts: &[u8]) -> (Vec<Vec<u8>>, bool) {
         partial.keep(&buffer[at..end]);
     }
     (found, false)
+}
+
+/// Opens bytes as an access token, and as what an authorization server with the right key put into
+/// one. The first byte says under which key.
+///
+/// # Panics
+/// On a finding.
+pub fn token(bytes: &[u8]) {
+    let Some((&flags, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let second = flags & 1 != 0;
+    let known = oauth(None);
+    let key = &known.keys[KIDS[usize::from(second)]];
+    let opened = Token::open(bytes, key, REALM);
+    assert!(opened.is_err(), "a token out of nothing");
+    let sealed = seal(second, REALM, [flags; 12], bytes.to_vec());
+    assert!(
+        Token::open(&sealed, key, "elsewhere.example").is_err(),
+        "a token of another server"
+    );
+    let Ok(token) = Token::open(&sealed, key, REALM) else {
+        return;
+    };
+    assert!((16..=64).contains(&token.mac_key.as_bytes().len()));
+    assert!(token.span.end() >= token.span.made);
+    for now in [0, BEGIN, token.span.made, token.span.end(), u64::MAX] {
+        let left = token.span.left(now).map_or(0, |left| left.as_secs());
+        assert!(left <= u64::from(token.span.lifetime) + 5, "{left} s");
+    }
 }

@@ -4,87 +4,30 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use shared::{PasswordAlgorithm, Secret, SessionId, Transport};
-use turn_proto::auth::credential::{
-    CredentialAnswer, LongTermKey, Sha256Key, UserCredential, UserhashAnswer, userhash,
-};
+use shared::{Realm, SessionId, Transport, Username, WorkerId};
+use turn_proto::auth::credential::{CredentialAnswer, UserhashAnswer, userhash};
+use turn_proto::auth::parking::Userhash;
 use turn_proto::five_tuple::LinkId;
-use turn_proto::policy::{NodeSettings, Quota, QuotaExceeded, QuotaLimits, RestSecret};
+use turn_proto::policy::Quota;
 use turn_proto::stun::Message;
 use turn_proto::{
-    AddressFamily, Arrival, Command, Event, FiveTuple, Forward, Now, OpenError, Output, Policy,
-    PortRequest, RealmPolicy, RelayId, RelayOpened, RelayRequest, ReservationToken, Server,
-    ServerConfig, ServerLimits,
+    AddressFamily, Arrival, Command, Errand, Event, FiveTuple, Now, OpenError, Output, Policy,
+    PortRequest, RelayId, RelayOpened, RelayRequest, ReservationToken, Server, ServerConfig,
+    ServerLimits,
 };
-use turn_proto::{Budget, Budgets, Claimant};
 
-/// The realm of the world.
-pub const REALM: &str = "example.org";
-/// Its shared secret.
-pub const SECRET: &str = "a secret of the simulation";
-/// Its users with a password.
-pub const USERS: [(&str, &str); 2] = [("alice", "wonderland"), ("bob", "builder")];
-/// When it begins, in Unix seconds.
-pub const BEGIN: u64 = 1_800_000_000;
+use crate::checks;
+use crate::policies::{BEGIN, USERS, policy, user};
+use crate::quota::Count;
+
 /// The first relay port.
 const FIRST_PORT: u16 = 50_000;
 /// Nothing the core asks to be called for lies further off.
 const FOR_EVER: Duration = Duration::from_secs(4 * 86_400);
 /// More calls than any idle core wants in that time.
 const MAX_TIMEOUTS: usize = 1_000_000;
-
-/// Counts sessions, says no at a limit, and has budgets to draw from.
-#[derive(Debug)]
-struct Count {
-    held: AtomicI64,
-    budgets: Budgets,
-}
-
-impl Count {
-    fn new(origin: Instant) -> Self {
-        let budget = || Arc::new(Budget::new(origin));
-        Self {
-            held: AtomicI64::new(0),
-            budgets: Budgets {
-                user: Some(budget()),
-                realm: budget(),
-                node: budget(),
-            },
-        }
-    }
-}
-
-impl Quota for Count {
-    fn try_reserve(
-        &self,
-        claimant: Claimant<'_>,
-        limits: QuotaLimits,
-    ) -> Result<Budgets, QuotaExceeded> {
-        let held = self.held.load(Ordering::Relaxed);
-        let over = |limit: Option<u32>| limit.is_some_and(|limit| held >= limit.into());
-        if !claimant.user.is_empty() && over(limits.per_user) {
-            return Err(QuotaExceeded::User);
-        }
-        if over(limits.per_realm) {
-            return Err(QuotaExceeded::Realm);
-        }
-        if over(limits.per_source) {
-            return Err(QuotaExceeded::Source);
-        }
-        if over(limits.per_node) {
-            return Err(QuotaExceeded::Node);
-        }
-        self.held.fetch_add(1, Ordering::Relaxed);
-        Ok(self.budgets.clone())
-    }
-
-    fn release(&self, _: Claimant<'_>) {
-        self.held.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A packet that the core let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +57,28 @@ pub struct Habits {
     pub hold_openings: bool,
     /// Questions for users wait for [`World::answer_lookup`].
     pub hold_lookups: bool,
+    /// Which worker of the node this is.
+    pub worker: u16,
+    /// How many there are; 0 and 1 are one.
+    pub workers: u16,
+}
+
+/// What another worker is to do for a client that moved.
+#[derive(Clone, Debug)]
+pub struct PassedOn {
+    /// Whose.
+    pub tuple: FiveTuple,
+    /// What the client sent.
+    pub message: Vec<u8>,
+    /// What is to be done.
+    pub errand: Errand,
+}
+
+/// A question for the store.
+#[derive(Clone, Debug)]
+enum Lookup {
+    Credential(Realm, Username),
+    Userhash(Realm, Userhash),
 }
 
 /// The server, what it has open, and what it said.
@@ -135,8 +100,14 @@ pub struct World {
     pub relays: HashMap<RelayId, SocketAddr>,
     /// Connections with peers.
     pub links: Vec<LinkId>,
+    /// Errands for the other worker.
+    pub passed_on: VecDeque<PassedOn>,
+    /// Connections for the other worker, with what came last.
+    pub handed_over: VecDeque<(FiveTuple, Vec<u8>)>,
+    /// The policy in force.
+    policy: Arc<Policy>,
     openings: VecDeque<(RelayId, RelayRequest)>,
-    lookups: VecDeque<(shared::Realm, shared::Username)>,
+    lookups: VecDeque<Lookup>,
     reserved: HashMap<ReservationToken, SocketAddr>,
     connections: HashSet<FiveTuple>,
     quota: Arc<Count>,
@@ -157,16 +128,24 @@ impl World {
     pub fn new(habits: Habits) -> Self {
         let begin = begin();
         let quota = Arc::new(Count::new(begin));
+        let workers = u32::from(habits.workers.max(1));
         let config = ServerConfig {
+            worker: WorkerId(habits.worker),
+            session_first: habits.worker.into(),
+            session_step: workers,
             limits: ServerLimits {
+                connections_per_session: 3,
+                waiting_connections: 4,
                 parked_requests: 4,
-                ..ServerLimits::default()
+                cached_credentials: 3,
             },
             ..ServerConfig::default()
         };
         let shared: Arc<dyn Quota> = Arc::clone(&quota) as Arc<dyn Quota>;
+        let policy = Arc::new(policy(1, 0));
         Self {
-            server: Server::new(config, Arc::new(policy(1, 0)), shared),
+            server: Server::new(config, Arc::clone(&policy), shared),
+            policy,
             now: Now {
                 mono: begin,
                 unix: BEGIN,
@@ -177,6 +156,8 @@ impl World {
             sessions: Vec::new(),
             relays: HashMap::new(),
             links: Vec::new(),
+            passed_on: VecDeque::new(),
+            handed_over: VecDeque::new(),
             openings: VecDeque::new(),
             lookups: VecDeque::new(),
             reserved: HashMap::new(),
@@ -188,23 +169,93 @@ impl World {
         }
     }
 
-    /// Bytes from a client. A stream that was not announced is announced first.
-    pub fn client(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Option<Passed> {
+    /// Tells the core of a stream that it does not know yet.
+    pub fn announce(&mut self, tuple: FiveTuple, server_name: Option<&str>) {
+        let server_name = server_name.map(Into::into);
+        self.connected(tuple, server_name, None);
+    }
+
+    fn connected(
+        &mut self,
+        tuple: FiveTuple,
+        server_name: Option<Box<str>>,
+        home: Option<WorkerId>,
+    ) {
         if tuple.transport != Transport::Udp && self.connections.insert(tuple) {
-            let arrival = Arrival::default();
+            let arrival = Arrival { server_name, home };
             self.server.handle_connected(self.now, tuple, &arrival);
             self.settle();
         }
-        let forward = self.server.handle_client(self.now, tuple, bytes);
-        let passed = forward.map(|forward| passed(&self.relays, forward));
+    }
+
+    /// Whether this worker has the client's connection.
+    #[must_use]
+    pub fn has(&self, tuple: &FiveTuple) -> bool {
+        self.connections.contains(tuple)
+    }
+
+    /// Takes a connection over from another worker, and what came last on it. `home` is the worker
+    /// that its datagrams reach, if not this one.
+    pub fn adopt(&mut self, tuple: FiveTuple, home: Option<WorkerId>, message: &[u8]) {
+        // One that the client left behind under the same 5-tuple.
+        self.disconnect(tuple);
+        self.connected(tuple, None, home);
+        match home {
+            None => {
+                self.client(tuple, message);
+            }
+            Some(from) => self.serve(
+                from,
+                &PassedOn {
+                    tuple,
+                    message: message.to_vec(),
+                    errand: Errand::Serve,
+                },
+            ),
+        }
+    }
+
+    /// Does an errand for another worker.
+    pub fn serve(&mut self, from: WorkerId, passed: &PassedOn) {
+        let &PassedOn {
+            tuple,
+            ref message,
+            errand,
+        } = passed;
+        self.advance(Duration::ZERO);
+        let (before, now, server) = (self.sent.len(), self.now, &mut self.server);
+        let forward = match errand {
+            Errand::Serve => server.handle_passed_on(now, from, tuple, message),
+            Errand::TakeBack => server.handle_returned(now, from, tuple, message),
+            Errand::Confirm(session) => {
+                server.handle_confirmed(from, tuple, session);
+                None
+            }
+        };
+        if let Some(forward) = forward {
+            let _ = checks::passed(&self.relays, &self.policy, forward);
+        }
         self.settle();
+        checks::answers(tuple, message, &self.sent.make_contiguous()[before..]);
+    }
+
+    /// Bytes from a client. A stream that was not announced is announced first.
+    pub fn client(&mut self, tuple: FiveTuple, bytes: &[u8]) -> Option<Passed> {
+        self.announce(tuple, None);
+        // What is due anyway is no answer to these bytes.
+        self.advance(Duration::ZERO);
+        let before = self.sent.len();
+        let forward = self.server.handle_client(self.now, tuple, bytes);
+        let passed = forward.map(|forward| checks::passed(&self.relays, &self.policy, forward));
+        self.settle();
+        checks::answers(tuple, bytes, &self.sent.make_contiguous()[before..]);
         passed
     }
 
     /// A datagram from a peer.
     pub fn peer(&mut self, relay: RelayId, from: SocketAddr, bytes: &[u8]) -> Option<Passed> {
         let forward = self.server.handle_peer(self.now, relay, from, bytes);
-        let passed = forward.map(|forward| passed(&self.relays, forward));
+        let passed = forward.map(|forward| checks::passed(&self.relays, &self.policy, forward));
         self.settle();
         passed
     }
@@ -226,8 +277,8 @@ impl World {
     /// Another policy; `kind` picks one of a few.
     pub fn change_policy(&mut self, kind: u8) {
         self.revision += 1;
-        let next = Arc::new(policy(self.revision, kind));
-        self.command(Command::SetPolicy(next));
+        self.policy = Arc::new(policy(self.revision, kind));
+        self.command(Command::SetPolicy(Arc::clone(&self.policy)));
     }
 
     /// Passes time; the core is called whenever it wants to be.
@@ -261,18 +312,44 @@ impl World {
 
     /// Answers the oldest question for a user.
     pub fn answer_lookup(&mut self, available: bool) {
-        if let Some((realm, username)) = self.lookups.pop_front() {
-            let answer = if available {
-                user(username.as_str())
-            } else {
-                CredentialAnswer::Unavailable
-            };
-            self.command(Command::Credential {
+        if let Some(lookup) = self.lookups.pop_front() {
+            self.answer(lookup, available);
+            self.settle();
+        }
+    }
+
+    fn answer(&mut self, lookup: Lookup, available: bool) {
+        let command = match lookup {
+            Lookup::Credential(realm, username) => Command::Credential {
+                answer: if available {
+                    user(&realm, username.as_str())
+                } else {
+                    CredentialAnswer::Unavailable
+                },
                 realm,
                 username,
-                answer,
-            });
-        }
+            },
+            Lookup::Userhash(realm, hash) => {
+                let mut names = USERS.iter().map(|(name, _)| *name);
+                let found = names.find(|name| userhash(name, realm.as_str()) == hash);
+                let found = found.map(|name| name.parse().expect("a name"));
+                Command::Userhash {
+                    answer: match found {
+                        _ if !available => UserhashAnswer::Unavailable,
+                        Some(name) => UserhashAnswer::Known(name),
+                        None => UserhashAnswer::Unknown,
+                    },
+                    realm,
+                    hash,
+                }
+            }
+        };
+        self.server.handle_command(self.now, command);
+    }
+
+    /// Holds the books of the core against what is open here.
+    pub fn audit(&mut self) {
+        self.command(Command::Snapshot);
     }
 
     /// Unpredictable to the core only.
@@ -289,7 +366,8 @@ impl World {
     /// # Panics
     /// When something is.
     pub fn finish(mut self) {
-        self.habits = Habits::default();
+        self.habits.hold_openings = false;
+        self.habits.hold_lookups = false;
         while !self.openings.is_empty() {
             self.answer_opening(None);
         }
@@ -308,7 +386,7 @@ impl World {
         assert_eq!(self.sessions, [], "sessions that nobody said are over");
         assert!(self.relays.is_empty(), "relays are left: {:?}", self.relays);
         assert!(self.links.is_empty(), "links are left: {:?}", self.links);
-        assert_eq!(self.quota.held.load(Ordering::Relaxed), 0, "quota is left");
+        assert_eq!(self.quota.held(), 0, "quota is left");
         let counters = self.server.counters();
         assert_eq!(counters.allocations, counters.ended);
     }
@@ -320,8 +398,10 @@ impl World {
         }
         self.server.check();
         assert_eq!(self.sessions.len(), self.server.sessions());
-        let held = self.quota.held.load(Ordering::Relaxed);
-        assert!(held >= self.sessions.len() as i64, "quota is lost");
+        let held = self.quota.held();
+        let (sessions, openings) = (self.sessions.len() as i64, self.openings.len() as i64);
+        assert!(held >= sessions, "quota is lost");
+        assert!(held <= sessions + openings, "quota is not given back");
     }
 
     fn perform(&mut self, output: Output) {
@@ -355,42 +435,60 @@ impl World {
                 self.disconnected.push_back(tuple);
             }
             Output::ConnectPeer { link, .. } => self.links.push(link),
-            // There is one worker, so nobody else has a session of its clients.
-            Output::PassOn { .. } => panic!("passed on to nobody"),
-            Output::Splice { tuple, .. } | Output::HandOver { tuple, .. } => {
-                assert!(
-                    self.connections.remove(&tuple),
-                    "{tuple:?} is not connected"
-                );
+            Output::PassOn {
+                tuple,
+                worker,
+                message,
+                errand,
+            } => {
+                self.is_other(worker);
+                self.passed_on.push_back(PassedOn {
+                    tuple,
+                    message,
+                    errand,
+                });
+            }
+            Output::HandOver {
+                tuple,
+                worker,
+                message,
+            } => {
+                self.is_other(worker);
+                self.lose(tuple);
+                self.handed_over.push_back((tuple, message));
+            }
+            Output::Splice { tuple, link } => {
+                assert!(self.links.contains(&link), "{link:?} is not there");
+                self.lose(tuple);
             }
             Output::ClosePeer { link } => self.forget_link(link),
             Output::LookupCredential { realm, username } => {
-                if self.habits.hold_lookups {
-                    self.lookups.push_back((realm, username));
-                } else {
-                    let answer = user(username.as_str());
-                    let answer = Command::Credential {
-                        realm,
-                        username,
-                        answer,
-                    };
-                    self.server.handle_command(self.now, answer);
-                }
+                self.ask_store(Lookup::Credential(realm, username));
             }
             Output::LookupUserhash { realm, hash } => {
-                let names = USERS.iter().map(|(name, _)| *name);
-                let found = names.clone().find(|name| userhash(name, REALM) == hash);
-                let found = found.map(|name| name.parse().expect("a name"));
-                let answer = found.map_or(UserhashAnswer::Unknown, UserhashAnswer::Known);
-                let answer = Command::Userhash {
-                    realm,
-                    hash,
-                    answer,
-                };
-                self.server.handle_command(self.now, answer);
+                self.ask_store(Lookup::Userhash(realm, hash));
             }
             Output::Event(event) => self.note(event),
         }
+    }
+
+    fn ask_store(&mut self, lookup: Lookup) {
+        if self.habits.hold_lookups {
+            self.lookups.push_back(lookup);
+        } else {
+            self.answer(lookup, true);
+        }
+    }
+
+    fn is_other(&self, worker: WorkerId) {
+        let is_other = worker.0 != self.habits.worker && worker.0 < self.habits.workers;
+        assert!(is_other, "passed on to {worker:?}");
+    }
+
+    /// A connection is the core's no more.
+    fn lose(&mut self, tuple: FiveTuple) {
+        let known = self.connections.remove(&tuple);
+        assert!(known, "{tuple:?} is not connected");
     }
 
     fn note(&mut self, event: Event) {
@@ -408,8 +506,12 @@ impl World {
                 self.sessions.retain(|id| *id != session);
                 assert_eq!(self.sessions.len() + 1, before, "a session ended twice");
             }
-            Event::Snapshot(all) => assert_eq!(all.len(), self.server.sessions()),
-            Event::Usage(_) => {}
+            Event::Snapshot(all) => {
+                assert_eq!(all.len(), self.server.sessions());
+                let (links, opening) = (self.links.len(), self.openings.len());
+                checks::books(&all, &self.relays, links, opening);
+            }
+            Event::Usage(report) => checks::report(&report),
         }
     }
 
@@ -456,98 +558,6 @@ impl World {
             external: local,
             reservation,
         })
-    }
-}
-
-fn passed(relays: &HashMap<RelayId, SocketAddr>, forward: Forward<'_>) -> Passed {
-    match forward {
-        Forward::ToPeer {
-            relay,
-            peer,
-            payload,
-            ..
-        } => {
-            let from = *relays
-                .get(&relay)
-                .expect("a packet leaves from an open relay");
-            assert_ne!(peer.port(), 0, "no host listens there");
-            assert!(!peer.ip().is_loopback(), "loopback is denied");
-            assert_eq!(peer.is_ipv4(), from.is_ipv4(), "of the relay's family");
-            Passed::ToPeer {
-                from,
-                peer,
-                payload: payload.to_vec(),
-            }
-        }
-        Forward::ToClient {
-            tuple,
-            header,
-            payload,
-            pad,
-        } => {
-            let mut bytes = header.as_slice().to_vec();
-            bytes.extend_from_slice(payload);
-            bytes.resize(bytes.len() + usize::from(pad), 0);
-            Passed::ToClient { tuple, bytes }
-        }
-    }
-}
-
-fn user(name: &str) -> CredentialAnswer {
-    let password = USERS.iter().find(|(known, _)| *known == name);
-    password.map_or(CredentialAnswer::Unknown, |(_, password)| {
-        CredentialAnswer::Known(UserCredential {
-            key: LongTermKey::derive(name, REALM, password),
-            sha256: Some(Sha256Key::derive(name, REALM, password)),
-            max_sessions: None,
-            max_rate_bps: None,
-        })
-    })
-}
-
-/// The policy without time-limited credentials: users may hide their names (USERHASH).
-pub const ANONYMOUS: u8 = 6;
-
-/// One of a few policies: the first is generous, the others take something away.
-fn policy(revision: u64, kind: u8) -> Policy {
-    let mut realm = RealmPolicy::new(REALM.parse().expect("a realm's name"));
-    let mut settings = NodeSettings::default();
-    realm.secrets = vec![RestSecret {
-        id: "s".into(),
-        value: Secret::new(SECRET.as_bytes().to_vec()),
-    }];
-    realm.password_algorithms = vec![PasswordAlgorithm::Sha256, PasswordAlgorithm::Md5];
-    realm.username_anonymity = true;
-    match kind % 7 {
-        1 => {
-            realm.max_rate_bps = Some(80_000);
-            realm.max_user_rate_bps = Some(120_000);
-            realm.max_new_peers_per_sec = Some(2);
-        }
-        2 => realm.denied_peers = vec!["9.9.9.0/24".parse().expect("a range")],
-        3 => {
-            realm.max_sessions_per_user = Some(2);
-            settings.max_sessions_per_source = Some(3);
-            settings.unauthorized_ratelimit = Some(2);
-            settings.binding_ratelimit = Some(2);
-            settings.rfc5766_channel_numbers = true;
-        }
-        4 => {
-            realm.max_lifetime = Duration::from_secs(700);
-            realm.password_algorithms.clear();
-        }
-        ANONYMOUS => realm.secrets.clear(),
-        _ => {}
-    }
-    settings.tcp_relay.enabled = true;
-    settings.mobility = true;
-    settings.permissions_per_session = 6;
-    settings.channels_per_session = 4;
-    Policy {
-        revision,
-        settings,
-        accepting: kind % 7 != 5,
-        ..Policy::new(vec![realm], Secret::new([7; 32]))
     }
 }
 

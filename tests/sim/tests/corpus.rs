@@ -43,6 +43,11 @@ fn the_framing_stands_its_corpus() {
 }
 
 #[test]
+fn access_tokens_stand_their_corpus() {
+    replay("token", 5, targets::token);
+}
+
+#[test]
 fn channel_data_stands_its_corpus() {
     replay("channel_data", 5, targets::channel_data);
 }
