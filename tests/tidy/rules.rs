@@ -5,8 +5,8 @@ use crate::{fails, hold, passes};
 
 /// Lines of a file, its `tests.rs` not counted.
 const MAX_FILE_LINES: usize = 600;
-/// The only file with `unsafe`.
-const UNSAFE_HOME: &str = "relay/src/udp/sys.rs";
+/// The only folder with `unsafe`.
+const UNSAFE_HOME: &str = "relay/src/udp/sys/";
 /// The only part of the console's package that knows `turn-proto`: the client of `turn check`.
 const TURN_CLIENT: &str = "tui/src/turn/";
 /// The modules of `turn-proto` that are codec and keys, as against the server.
@@ -148,7 +148,7 @@ fn core_without_serde_boundary(file: &Source) -> Vec<String> {
 }
 
 fn no_unsafe(file: &Source) -> Vec<String> {
-    if file.path == UNSAFE_HOME || file.path.starts_with("tests/tidy/") {
+    if file.path.starts_with(UNSAFE_HOME) || file.path.starts_with("tests/tidy/") {
         return Vec::new();
     }
     let lines = file
@@ -319,7 +319,7 @@ fn the_packet_path_knows_neither_store_nor_http() {
 }
 
 #[test]
-fn unsafe_code_lives_in_the_syscall_file() {
+fn unsafe_code_lives_in_the_syscall_folder() {
     hold(no_unsafe);
     fails(
         no_unsafe,
@@ -328,7 +328,7 @@ fn unsafe_code_lives_in_the_syscall_file() {
     );
     passes(
         no_unsafe,
-        "relay/src/udp/sys.rs",
+        "relay/src/udp/sys/send.rs",
         "unsafe { libc::getpid() }",
     );
     passes(no_unsafe, "relay/src/lib.rs", "#![deny(unsafe_code)]");

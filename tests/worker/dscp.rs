@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use kit::wait::wait_for;
-use relay::udp::batch::{RecvBatch, SendQueue};
+use relay::udp::batch::SendQueue;
+use relay::udp::grouping::{Device, Outlet};
+use relay::udp::receive::RecvBuffers;
 use relay::udp::sys::set_receive_class;
 use turn_proto::channel_data::{ChannelData, ChannelNumber};
 
@@ -20,17 +22,21 @@ fn send(socket: &UdpSocket, to: SocketAddr, class: u8, parts: [&[u8]; 2]) {
     let mut queue = SendQueue::new();
     let mut batch = queue.batch();
     batch.set_class(class);
-    batch.push(socket.as_raw_fd(), to, parts[0], parts[1], 0);
+    let outlet = Outlet {
+        socket: socket.as_raw_fd(),
+        device: Device::default(),
+    };
+    batch.push(outlet, to, parts[0], parts[1], 0);
     assert_eq!(batch.flush(), 0);
 }
 
 /// The next datagram of a socket: its traffic class and its bytes.
 fn next(socket: &UdpSocket) -> (u8, Vec<u8>) {
-    let mut batch = RecvBatch::new();
+    let buffers = RecvBuffers::new();
     wait_for("a datagram", SOON, || {
-        assert!(batch.receive(socket.as_raw_fd()).ok()? > 0);
-        let (_, bytes) = batch.datagrams().next()??;
-        Some((batch.traffic_class(0), bytes.to_vec()))
+        let received = buffers.receive(socket.as_raw_fd(), 1).ok()?;
+        let datagram = received.datagrams().next()??;
+        Some((datagram.class, datagram.bytes.to_vec()))
     })
 }
 

@@ -1,6 +1,5 @@
 //! DTLS clients of this worker: what their associations say goes to the core and to the listeners.
 
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use turn_proto::server::Arrival;
 use super::run::Core;
 use crate::dtls::{Associations, EventKind};
 use crate::listener::Listening;
-use crate::udp::batch::SendQueue;
+use crate::udp::batch::SendBatch;
 
 /// The DTLS associations of a worker that starts, with a secret of its own: the selector brings a
 /// client to the same worker each time.
@@ -29,17 +28,16 @@ pub(super) fn associations(listening: &Listening) -> std::io::Result<Association
 
 impl Core {
     /// Hands what associations have to say to whom it is for, until they have nothing more.
-    pub(super) fn pump_dtls(&mut self, now: Now, send: &mut SendQueue) {
+    pub(super) fn pump_dtls(&mut self, now: Now, batch: &mut SendBatch<'_, '_>) {
         while self.dtls.has_events() {
             let mut outbox = self.dtls.take(std::mem::take(&mut self.spare_outbox));
-            let mut batch = send.batch();
+            let mut batch = batch.apart();
             for (event, bytes) in outbox.events() {
                 let tuple = event.key;
                 match &event.kind {
                     EventKind::Transmit => {
                         if let Some(listener) = self.listener(tuple.server) {
-                            let descriptor = listener.socket.as_raw_fd();
-                            batch.push(descriptor, tuple.client, &[], bytes, 0);
+                            batch.push(listener.outlet(), tuple.client, &[], bytes, 0);
                         }
                     }
                     EventKind::Connected { server_name } => {

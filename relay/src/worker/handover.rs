@@ -106,7 +106,7 @@ impl Core {
             Carrier::Dtls(moved) => {
                 // A client that began anew under the same 5-tuple has left one behind.
                 self.dtls.make_way(&moved);
-                self.pump_dtls(now, &mut buffers.send);
+                self.pump_dtls(now, &mut buffers.send.batch());
                 Some(self.adopt_association(now, moved))
             }
         };

@@ -6,9 +6,9 @@ use turn_proto::Now;
 use turn_proto::five_tuple::{FiveTuple, LinkId, RelayId};
 use turn_proto::server::{OpenError, RelayOpened, RelayRequest};
 
-use super::run::{Buffers, Core, Drained};
+use super::run::{Core, Drained};
 use super::token::Source;
-use crate::listener::Closing;
+use crate::listener::{Closing, StreamBuffers};
 use crate::tcp::{Pair, Told, socket};
 
 /// Peers accepted at one relay per turn.
@@ -64,7 +64,12 @@ impl Core {
     }
 
     /// Gives a connection with a peer its turn.
-    pub(super) fn run_link(&mut self, now: Now, link: LinkId, buffers: &mut Buffers) -> Drained {
+    pub(super) fn run_link(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        stream: &mut StreamBuffers,
+    ) -> Drained {
         let Self {
             server,
             streams,
@@ -72,7 +77,7 @@ impl Core {
             ..
         } = self;
         let mut admit = |direction, len| server.handle_stream(now, link, direction, len);
-        let told = links.run(now.mono, link, streams, &mut buffers.stream, &mut admit);
+        let told = links.run(now.mono, link, streams, stream, &mut admit);
         match told {
             Told::Nothing | Told::More => {}
             Told::Connected => match entropy() {

@@ -1,6 +1,6 @@
 //! What the core asks for besides packets: messages, relay sockets, news.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use mio::net::UdpSocket;
@@ -11,10 +11,11 @@ use turn_proto::five_tuple::{FiveTuple, RelayId};
 use turn_proto::server::{IcmpError, OpenError, Output, RelayOpened, RelayRequest};
 
 use super::mailbox::WorkerNews;
-use super::run::Core;
+use super::run::{Core, prefer_segments};
 use super::token::Source;
 use crate::udp::batch::SendBatch;
 use crate::udp::datagram::{ErrorOrigin, QueuedError};
+use crate::udp::grouping::{Device, Outlet};
 use crate::udp::sys;
 
 /// Errors taken from the queue of one relay socket per turn.
@@ -26,12 +27,15 @@ pub(super) struct Relays {
     registry: Registry,
     copy_dscp: bool,
     sockets: Vec<Option<RelaySocket>>,
+    /// Local addresses, which stand for devices.
+    devices: Vec<IpAddr>,
 }
 
 #[derive(Debug)]
 struct RelaySocket {
     socket: UdpSocket,
     local: SocketAddr,
+    device: Device,
     ready: bool,
     /// The error queue holds something.
     errors: bool,
@@ -43,11 +47,27 @@ impl Relays {
             registry,
             copy_dscp,
             sockets: Vec::new(),
+            devices: Vec::new(),
         }
     }
 
-    pub(super) fn descriptor(&self, relay: RelayId) -> Option<RawFd> {
-        Some(self.get(relay)?.socket.as_raw_fd())
+    /// What stands for the device of a local address. A node has a handful of them.
+    pub(super) fn device(&mut self, local: IpAddr) -> Device {
+        let known = self.devices.iter().position(|known| *known == local);
+        let place = known.unwrap_or_else(|| {
+            self.devices.push(local);
+            self.devices.len() - 1
+        });
+        Device(u8::try_from(place).unwrap_or(u8::MAX))
+    }
+
+    /// Where datagrams of a relay leave.
+    pub(super) fn outlet(&self, relay: RelayId) -> Option<Outlet> {
+        let relay = self.get(relay)?;
+        Some(Outlet {
+            socket: relay.socket.as_raw_fd(),
+            device: relay.device,
+        })
     }
 
     pub(super) fn ready_flag(&mut self, relay: RelayId) -> Option<&mut bool> {
@@ -67,7 +87,9 @@ impl Relays {
         payload: &'p [u8],
         batch: &mut SendBatch<'_, 'p>,
     ) -> bool {
-        let Some(RelaySocket { socket, .. }) = self.get(relay) else {
+        let (Some(RelaySocket { socket, .. }), Some(outlet)) =
+            (self.get(relay), self.outlet(relay))
+        else {
             return false;
         };
         batch.flush();
@@ -84,7 +106,7 @@ impl Relays {
             tracing::trace!(%error, "A datagram with DF was not sent.");
             return false;
         }
-        batch.push_whole(socket.as_raw_fd(), peer, payload);
+        batch.push_whole(outlet, peer, payload);
         let sent = batch.flush() == 0;
         if let Err(error) = set(false) {
             tracing::warn!(%error, "A relay socket keeps the DF bit.");
@@ -114,6 +136,8 @@ impl Relays {
         if self.copy_dscp {
             sys::set_receive_class(socket.as_fd(), local.is_ipv4())?;
         }
+        prefer_segments(socket.as_fd());
+        let device = self.device(local.ip());
         let mut socket = UdpSocket::from_std(socket);
         self.registry.register(
             &mut socket,
@@ -127,6 +151,7 @@ impl Relays {
         self.sockets[index] = Some(RelaySocket {
             socket,
             local,
+            device,
             ready: false,
             errors: false,
         });

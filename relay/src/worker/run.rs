@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -25,13 +25,15 @@ use super::token::{self, Source};
 use crate::dtls::{Associations, Outbox};
 use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
 use crate::tcp::{Links, Tokens};
-use crate::udp::batch::{RECV_SLOTS, RecvBatch, SendBatch, SendQueue};
+use crate::udp::batch::{SendBatch, SendQueue};
+use crate::udp::grouping::{Device, Outlet};
+use crate::udp::receive::RecvBuffers;
 use crate::udp::sys;
 
-/// Batches read from one listener per turn, before others get theirs.
-const LISTENER_BUDGET: usize = 4;
-/// Batches read from one relay socket per turn: one loud session cannot starve the rest.
-const RELAY_BUDGET: usize = 1;
+/// Messages read from one listener per turn, before others get theirs.
+const LISTENER_BUDGET: usize = 128;
+/// Messages read from one relay socket per turn: one loud session cannot starve the rest.
+const RELAY_BUDGET: usize = 32;
 /// Commands taken per turn.
 const MAILBOX_BUDGET: usize = 256;
 /// Events taken from one poll.
@@ -78,6 +80,7 @@ pub(super) struct Core {
 pub(super) struct Listener {
     pub(super) address: SocketAddr,
     pub(super) socket: UdpSocket,
+    pub(super) device: Device,
     serves_udp: bool,
     serves_dtls: bool,
     ready: bool,
@@ -86,7 +89,7 @@ pub(super) struct Listener {
 /// Receive and send storage.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    pub(super) receive: RecvBatch,
+    pub(super) receive: RecvBuffers,
     pub(super) send: SendQueue,
     pub(super) stream: StreamBuffers,
 }
@@ -110,6 +113,7 @@ impl Worker {
         let registry = poll.registry().try_clone()?;
         let copy_dscp = listening.copy_dscp;
         let dtls = dtls::associations(&listening)?;
+        let mut relays = Relays::new(poll.registry().try_clone()?, copy_dscp);
         let mut streams = Streams::new(listening, registry, |id| Source::Stream(id).token());
         for share in shares {
             if let Some(socket) = share.tcp {
@@ -123,6 +127,8 @@ impl Worker {
             if copy_dscp {
                 sys::set_receive_class(socket.as_fd(), address.is_ipv4())?;
             }
+            prefer_segments(socket.as_fd());
+            let device = relays.device(address.ip());
             let mut socket = UdpSocket::from_std(socket);
             let token = Source::Listener(listeners.len()).token();
             poll.registry()
@@ -130,12 +136,12 @@ impl Worker {
             listeners.push(Listener {
                 address,
                 socket,
+                device,
                 serves_udp: share.transports.contains(&Transport::Udp),
                 serves_dtls: share.transports.contains(&Transport::Dtls),
                 ready: false,
             });
         }
-        let relays = Relays::new(poll.registry().try_clone()?, copy_dscp);
         let tokens = Tokens {
             relay: |relay| Source::TcpRelay(relay).token(),
             link: |link| Source::Link(link).token(),
@@ -176,7 +182,7 @@ impl Worker {
             }
             self.read_sockets(now, &mut buffers);
             self.timers(now);
-            self.core.pump_dtls(now, &mut buffers.send);
+            self.core.pump_dtls(now, &mut buffers.send.batch());
             self.tend_streams(now);
             if self.next_sweep <= now.mono {
                 self.core.ports.sweep(now.mono);
@@ -285,17 +291,37 @@ impl Worker {
     /// goes to the end of the line.
     fn read_sockets(&mut self, now: Now, buffers: &mut Buffers) {
         self.core.streams.begin_turn();
-        for _ in 0..self.ready.len() {
+        let mut left = self.ready.len();
+        while left > 0 {
+            left -= self.read_some(now, buffers, left);
+            buffers.receive.give_back();
+        }
+    }
+
+    /// Serves sockets until all slots are lent out, at most `most` of them, and answers how many.
+    /// What they bring leaves together: most flows have a packet or two per turn.
+    fn read_some(&mut self, now: Now, buffers: &mut Buffers, most: usize) -> usize {
+        let Buffers {
+            receive,
+            send,
+            stream,
+        } = buffers;
+        let receive = &*receive;
+        let mut batch = send.batch();
+        let mut served = 0;
+        while served < most && receive.has_room() {
             let Some(source) = self.ready.pop_front() else {
-                return;
+                return most;
             };
+            served += 1;
+            let core = &mut self.core;
             let drained = match source {
-                Source::Listener(index) => self.core.read_listener(now, index, buffers),
-                Source::Acceptor(index) => self.core.accept(now, index),
-                Source::Relay(relay) => self.core.read_relay(now, relay, buffers),
-                Source::Stream(id) => self.core.read_stream(now, id, buffers),
-                Source::TcpRelay(relay) => self.core.accept_peers(now, relay),
-                Source::Link(link) => self.core.run_link(now, link, buffers),
+                Source::Listener(index) => core.read_listener(now, index, receive, &mut batch),
+                Source::Relay(relay) => core.read_relay(now, relay, receive, &mut batch),
+                Source::Acceptor(index) => core.accept(now, index),
+                Source::Stream(id) => core.read_stream(now, id, stream, &mut batch),
+                Source::TcpRelay(relay) => core.accept_peers(now, relay),
+                Source::Link(link) => core.run_link(now, link, stream),
             };
             match (drained, self.core.ready_flag(source)) {
                 (Drained::No, _) => self.ready.push_back(source),
@@ -303,6 +329,7 @@ impl Worker {
                 (Drained::Yes, None) => {}
             }
         }
+        served
     }
 }
 
@@ -318,7 +345,13 @@ impl Core {
         }
     }
 
-    fn read_listener(&mut self, now: Now, index: usize, buffers: &mut Buffers) -> Drained {
+    fn read_listener<'p>(
+        &mut self,
+        now: Now,
+        index: usize,
+        receive: &'p RecvBuffers,
+        batch: &mut SendBatch<'_, 'p>,
+    ) -> Drained {
         let Listener {
             address: server,
             ref socket,
@@ -326,47 +359,51 @@ impl Core {
             serves_dtls,
             ..
         } = self.listeners[index];
-        let descriptor = socket.as_raw_fd();
-        for _ in 0..LISTENER_BUDGET {
-            let Some(count) = buffers.receive(descriptor) else {
-                return Drained::Yes;
+        let Ok(received) = receive.receive(socket.as_raw_fd(), LISTENER_BUDGET) else {
+            return Drained::Yes;
+        };
+        for datagram in received.datagrams() {
+            // One that is too long counts as malformed, as an empty one does.
+            let (client, bytes, class) =
+                datagram.map_or((server, &[][..], 0), |d| (d.from, d.bytes, d.class));
+            let mut tuple = FiveTuple {
+                client,
+                server,
+                transport: Transport::Udp,
             };
-            let Buffers { receive, send, .. } = buffers;
-            let mut batch = send.batch();
-            for (i, datagram) in receive.datagrams().enumerate() {
-                // One that is too long for its slot counts as malformed, as an empty one does.
-                let (client, bytes) = datagram.unwrap_or((server, &[]));
-                let mut tuple = FiveTuple {
-                    client,
-                    server,
-                    transport: Transport::Udp,
-                };
-                if serves_dtls && Protocol::of(bytes) == Protocol::Dtls {
-                    tuple.transport = Transport::Dtls;
-                    match self.server.host_of(now, &tuple) {
-                        Some(host) => self.pass_on(tuple, host, bytes.to_vec(), Errand::Serve),
-                        None => self.dtls.handle_datagram(now.mono, tuple, bytes),
-                    }
-                    continue;
+            if serves_dtls && Protocol::of(bytes) == Protocol::Dtls {
+                tuple.transport = Transport::Dtls;
+                match self.server.host_of(now, &tuple) {
+                    Some(host) => self.pass_on(tuple, host, bytes.to_vec(), Errand::Serve),
+                    None => self.dtls.handle_datagram(now.mono, tuple, bytes),
                 }
-                if !serves_udp {
-                    continue;
-                }
-                let forward = self.server.handle_client(now, tuple, bytes);
-                batch.set_class(receive.traffic_class(i));
-                self.dispatch(now, forward, &mut batch);
+                continue;
             }
-            drop(batch);
-            self.pump_dtls(now, send);
-            if count < RECV_SLOTS {
-                return Drained::Yes;
+            if !serves_udp {
+                continue;
             }
+            let forward = self.server.handle_client(now, tuple, bytes);
+            batch.set_class(class);
+            self.dispatch(now, forward, batch);
         }
-        Drained::No
+        if self.dtls.has_events() {
+            self.pump_dtls(now, batch);
+        }
+        if received.is_drained {
+            Drained::Yes
+        } else {
+            Drained::No
+        }
     }
 
-    fn read_relay(&mut self, now: Now, relay: RelayId, buffers: &mut Buffers) -> Drained {
-        let drained = self.read_peers(now, relay, buffers);
+    fn read_relay<'p>(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        receive: &'p RecvBuffers,
+        batch: &mut SendBatch<'_, 'p>,
+    ) -> Drained {
+        let drained = self.read_peers(now, relay, receive, batch);
         if self.read_errors(now, relay, None) {
             drained
         } else {
@@ -374,33 +411,35 @@ impl Core {
         }
     }
 
-    fn read_peers(&mut self, now: Now, relay: RelayId, buffers: &mut Buffers) -> Drained {
-        for _ in 0..RELAY_BUDGET {
-            // None: closed meanwhile, by a command or by its own client.
-            let Some(descriptor) = self.relays.descriptor(relay) else {
-                return Drained::Yes;
-            };
-            let count = match buffers.receive.receive(descriptor) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Drained::Yes,
-                // Errors keep coming, and something may be behind them.
-                Err(_) => return Drained::No,
-            };
-            let Buffers { receive, send, .. } = buffers;
-            let mut batch = send.batch();
-            for (i, datagram) in receive.datagrams().enumerate() {
-                let Some((peer, bytes)) = datagram else {
-                    continue;
-                };
-                batch.set_class(receive.traffic_class(i));
-                let forward = self.server.handle_peer(now, relay, peer, bytes);
-                self.dispatch(now, forward, &mut batch);
-            }
-            if count < RECV_SLOTS {
-                return Drained::Yes;
-            }
+    fn read_peers<'p>(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        receive: &'p RecvBuffers,
+        batch: &mut SendBatch<'_, 'p>,
+    ) -> Drained {
+        // None: closed meanwhile, by a command or by its own client.
+        let Some(outlet) = self.relays.outlet(relay) else {
+            return Drained::Yes;
+        };
+        let received = match receive.receive(outlet.socket, RELAY_BUDGET) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Drained::Yes,
+            // Errors keep coming, and something may be behind them.
+            Err(_) => return Drained::No,
+        };
+        for datagram in received.datagrams().flatten() {
+            batch.set_class(datagram.class);
+            let forward = self
+                .server
+                .handle_peer(now, relay, datagram.from, datagram.bytes);
+            self.dispatch(now, forward, batch);
         }
-        Drained::No
+        if received.is_drained {
+            Drained::Yes
+        } else {
+            Drained::No
+        }
     }
 
     /// Queues the packet that the core let through, then does whatever else it asks for.
@@ -419,8 +458,8 @@ impl Core {
             }) => {
                 if dont_fragment {
                     self.send_whole(now, relay, peer, payload, batch);
-                } else if let Some(descriptor) = self.relays.descriptor(relay) {
-                    batch.push(descriptor, peer, &[], payload, 0);
+                } else if let Some(outlet) = self.relays.outlet(relay) {
+                    batch.push(outlet, peer, &[], payload, 0);
                 }
             }
             Some(Forward::ToClient {
@@ -449,8 +488,8 @@ impl Core {
                 pad,
             }) => {
                 if let Some(listener) = self.listener(tuple.server) {
-                    let descriptor = listener.socket.as_raw_fd();
-                    batch.push(descriptor, tuple.client, header.as_slice(), payload, pad);
+                    let outlet = listener.outlet();
+                    batch.push(outlet, tuple.client, header.as_slice(), payload, pad);
                 }
             }
             None => {}
@@ -468,11 +507,20 @@ impl Core {
     }
 }
 
-impl Buffers {
-    /// Fills the receive slots; `None` when there is nothing.
-    fn receive(&mut self, descriptor: RawFd) -> Option<usize> {
-        let count = self.receive.receive(descriptor).ok();
-        count.filter(|&count| count > 0)
+impl Listener {
+    /// Where datagrams for its clients leave.
+    pub(super) fn outlet(&self) -> Outlet {
+        Outlet {
+            socket: self.socket.as_raw_fd(),
+            device: self.device,
+        }
+    }
+}
+
+/// Has the kernel hand over what came together together. One that does not know how still works.
+pub(super) fn prefer_segments(socket: BorrowedFd<'_>) {
+    if let Err(error) = sys::set_receive_segments(socket) {
+        tracing::debug!(%error, "This kernel hands datagrams over one by one.");
     }
 }
 

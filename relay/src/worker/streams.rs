@@ -4,8 +4,9 @@ use turn_proto::Now;
 use turn_proto::five_tuple::FiveTuple;
 use turn_proto::framing::{Front, front};
 
-use super::run::{Buffers, Core, Drained};
-use crate::listener::{Accepted, Arrived, Closing, Kind, Sent, StreamId};
+use super::run::{Core, Drained};
+use crate::listener::{Accepted, Arrived, Closing, Kind, Sent, StreamBuffers, StreamId};
+use crate::udp::batch::SendBatch;
 
 /// Connections accepted from one listener per turn.
 const ACCEPT_BUDGET: usize = 32;
@@ -22,11 +23,16 @@ impl Core {
     }
 
     /// Reads once from a connection and hands its messages to the core.
-    pub(super) fn read_stream(&mut self, now: Now, id: StreamId, buffers: &mut Buffers) -> Drained {
+    pub(super) fn read_stream(
+        &mut self,
+        now: Now,
+        id: StreamId,
+        stream: &mut StreamBuffers,
+        batch: &mut SendBatch<'_, '_>,
+    ) -> Drained {
         if let Some(link) = self.streams.link(id) {
-            return self.run_link(now, link, buffers);
+            return self.run_link(now, link, stream);
         }
-        let Buffers { send, stream, .. } = buffers;
         let brought = match self.streams.read(now.mono, id, stream) {
             Ok(Some(brought)) => brought,
             Ok(None) => return Drained::Yes,
@@ -40,7 +46,7 @@ impl Core {
             self.arrive(now, id, &arrived);
         }
         if brought.len > 0 {
-            let mut batch = send.batch();
+            let mut batch = batch.apart();
             let end = self.take_messages(now, id, &stream.clear[..brought.len], &mut batch);
             drop(batch);
             if let Err(why) = end {
@@ -76,7 +82,7 @@ impl Core {
         now: Now,
         id: StreamId,
         mut bytes: &'p [u8],
-        batch: &mut crate::udp::batch::SendBatch<'_, 'p>,
+        batch: &mut SendBatch<'_, 'p>,
     ) -> Result<(), Closing> {
         let Some((serial, tuple)) = self.streams.serial(id) else {
             return Ok(());
