@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kit::client::{Login, fresh_id};
 use kit::node::{Node, NodeOptions, stored_login};
+use serde_json::json;
 use turn_proto::auth::credential::LongTermKey;
 use turn_proto::framing::{Front, MAX_FRAME, front};
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method};
@@ -223,6 +224,28 @@ fn by_default_tcp_is_an_unsupported_transport() {
         request.attribute(A::REQUESTED_TRANSPORT, &[6, 0, 0, 0])
     });
     assert_eq!(code, 442);
+}
+
+#[test]
+fn a_realm_allows_and_denies_tcp_while_the_node_runs() {
+    let node = Node::start(NodeOptions::default());
+    let ctl = node.ctl();
+    let mut client = Client::new(&node, stored_login());
+    let code = |client: &mut Client| {
+        let tcp =
+            |request: MessageBuilder| request.attribute(A::REQUESTED_TRANSPORT, &[6, 0, 0, 0]);
+        client.ask(Method::Allocate, tcp).0
+    };
+    assert_eq!(code(&mut client), 442);
+    for (value, expected) in [("true", 0), ("false", 442)] {
+        let setting = format!("tcp_relay={value}");
+        let set = ctl.run(&["realm", "set", "north.gov", &setting, "--yes"]);
+        assert_eq!(set.code, 0, "{}{}", set.stdout, set.stderr);
+        if expected == 442 {
+            client = Client::new(&node, stored_login());
+        }
+        kit::wait::wait_until(&setting, SOON, || code(&mut client) == expected);
+    }
 }
 
 #[test]
@@ -482,7 +505,7 @@ fn a_killed_session_loses_relay_and_pairs() {
 }
 
 #[test]
-fn bytes_of_pairs_are_in_the_books() {
+fn bytes_and_connections_are_in_the_books() {
     let node = relaying(2, "");
     let (_control, mut ours, mut theirs) = joined(&node);
     ours.write_all(&pattern(100_000, 0)).unwrap();
@@ -496,4 +519,31 @@ fn bytes_of_pairs_are_in_the_books() {
             sessions[0]["out_bytes"].as_u64(),
         ) == (Some(100_000), Some(4))
     });
+    let found = node
+        .ctl()
+        .items(&["session", "list", "-f", "relay_transport=tcp mobile=no"]);
+    let id = found[0]["id"].as_str().unwrap();
+    assert_eq!(found[0]["relay_transport"], "tcp");
+    let session = node.ctl().json(&["session", "get", id]);
+    let connection = &session["peer_connections"][0];
+    let peer = theirs.local_addr().unwrap().to_string();
+    let client = ours.local_addr().unwrap().to_string();
+    for (field, value) in [
+        ("peer", json!(peer)),
+        ("state", json!("bound")),
+        ("incoming", json!(false)),
+        ("client", json!(client)),
+        ("in_bytes", json!(100_000)),
+        ("out_bytes", json!(4)),
+    ] {
+        assert_eq!(connection[field], value, "{connection:#}");
+    }
+    let line = node.ctl().run(&["session", "get", id, "-o", "csv"]);
+    let told = format!("{peer} bound");
+    assert!(line.stdout.contains(&told), "{}", line.stdout);
+    assert!(
+        node.ctl()
+            .items(&["session", "list", "-f", "relay_transport=udp"])
+            .is_empty()
+    );
 }

@@ -1,6 +1,7 @@
 //! Certificates for TLS and DTLS listeners, made for one test.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use tempfile::TempDir;
@@ -36,8 +37,24 @@ impl TestCertificate {
         Self::with(&KeyPair::generate_for(&PKCS_RSA_SHA256).expect("an RSA key"))
     }
 
+    /// With an ECDSA key, and so many days to live.
+    ///
+    /// # Panics
+    /// When files cannot be written.
+    #[must_use]
+    pub fn for_days(days: u64) -> Self {
+        let mut parameters = parameters();
+        let end = SystemTime::now() + Duration::from_secs(days * 86_400);
+        parameters.not_after = end.into();
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("an ECDSA key");
+        Self::made(&parameters, &key)
+    }
+
     fn with(key: &KeyPair) -> Self {
-        let parameters = CertificateParams::new([HOST.to_owned()]).expect("a host name");
+        Self::made(&parameters(), key)
+    }
+
+    fn made(parameters: &CertificateParams, key: &KeyPair) -> Self {
         let made = parameters
             .self_signed(key)
             .expect("a self-signed certificate");
@@ -89,4 +106,8 @@ impl TestCertificate {
         let private = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(key, private).expect("a file of ours");
     }
+}
+
+fn parameters() -> CertificateParams {
+    CertificateParams::new([HOST.to_owned()]).expect("a host name")
 }

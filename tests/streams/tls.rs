@@ -291,3 +291,37 @@ fn a_new_certificate_is_shown_without_a_restart_and_no_connection_drops() {
     assert!(shown(&node).contains(&body(&second.pem)));
     client.refresh(600).unwrap();
 }
+
+#[test]
+fn a_certificate_that_ends_soon_is_an_alert_until_it_is_renewed() {
+    let (old, new) = (TestCertificate::for_days(5), TestCertificate::ecdsa());
+    let node = start(&old, "");
+    let ctl = node.ctl();
+    let soon = Duration::from_secs(30);
+    let severity = || {
+        let alerts = ctl.items(&["alert", "list", "-f", "rule=certificate-expiring"]);
+        let alert = alerts.first()?;
+        let text = alert["text"].as_str().unwrap_or_default();
+        assert!(text.contains("certificate.pem expires in 4 days"), "{text}");
+        Some(alert["severity"].as_str()?.to_owned())
+    };
+    wait_until("the warning", soon, || {
+        severity().as_deref() == Some("warn")
+    });
+    let set = [
+        "alert",
+        "set",
+        "certificate-expiring",
+        "--crit",
+        "6",
+        "--yes",
+    ];
+    let set = ctl.run(&set);
+    assert_eq!(set.code, 0, "{}{}", set.stdout, set.stderr);
+    wait_until("it to be critical", soon, || {
+        severity().as_deref() == Some("crit")
+    });
+    new.replace(&old);
+    node.signal("HUP");
+    wait_until("it to be over", soon, || severity().is_none());
+}

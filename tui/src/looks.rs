@@ -38,6 +38,7 @@ looks!(
     Alerts,
     AlertRules,
     Redirects,
+    OauthKeys,
     Config,
     Diff,
     Groups,
@@ -61,6 +62,7 @@ fn of(place: &Place) -> Look {
         Place::Alerts => Look::Alerts,
         Place::AlertRules => Look::AlertRules,
         Place::Redirects => Look::Redirects,
+        Place::OauthKeys => Look::OauthKeys,
         Place::Config(_) => Look::Config,
         Place::Diff(..) => Look::Diff,
         Place::Groups(_) => Look::Groups,
@@ -93,6 +95,7 @@ fn table(look: Look) -> Forms {
         | Look::Alerts
         | Look::AlertRules
         | Look::Redirects
+        | Look::OauthKeys
         | Look::Config
         | Look::Diff => of_the_fleet(look),
         // The configuration file is no business of a node.
@@ -179,6 +182,7 @@ fn of_the_fleet(look: Look) -> Forms {
             &["redirect", "list", "-f", "node=fra1", "-s", "transport:asc"],
             &["redirects filter=node=fra1 sort=transport:asc"],
         ),
+        Look::OauthKeys => (":oauth-keys\r", &["oauth", "key", "list"], &["oauth_keys"]),
         Look::Config => (
             ":config fra1\r",
             &["config", "show", "fra1"],

@@ -31,6 +31,8 @@ enum Kind {
     Character,
     /// `true` or `false`.
     Flag,
+    /// `true` or `false`; absent: as the node has it.
+    Switch,
     /// Text.
     Text,
 }
@@ -44,7 +46,7 @@ const fn key(name: &'static str, kind: Kind, help: &'static str, example: &'stat
     }
 }
 
-const KEYS: [Key; 18] = [
+const KEYS: [Key; 19] = [
     key(
         "max_sessions",
         Kind::Limit,
@@ -147,6 +149,12 @@ const KEYS: [Key; 18] = [
         "Clients send a hash for their name; not beside secrets",
         "true",
     ),
+    key(
+        "tcp_relay",
+        Kind::Switch,
+        "Whether clients may have TCP relayed (RFC 6062); not set: as each node has it",
+        "true",
+    ),
     key("note", Kind::Text, "For operators", "\"call centre\""),
 ];
 
@@ -184,7 +192,7 @@ impl Key {
     /// What its absence means, as JSON.
     fn unset(&self) -> Value {
         match self.kind {
-            Kind::Limit => Value::Null,
+            Kind::Limit | Kind::Switch => Value::Null,
             Kind::Ranges | Kind::Texts => json!([]),
             Kind::Text => json!(""),
             Kind::Flag => json!(false),
@@ -216,9 +224,10 @@ impl Key {
                     .filter(|item| !item.is_empty());
                 Ok(items.map(Value::from).collect())
             }
-            Kind::Flag => match text {
+            Kind::Flag | Kind::Switch => match text {
                 "true" => Ok(json!(true)),
                 "false" => Ok(json!(false)),
+                _ if self.kind == Kind::Switch => Err(fail("true, false or none")),
                 _ => Err(fail("true or false")),
             },
             Kind::Character | Kind::Text => Ok(json!(text)),
@@ -248,7 +257,7 @@ fn to_map(document: &RealmDocument) -> Map<String, Value> {
     };
     for key in &KEYS {
         let empty = match key.kind {
-            Kind::Limit => Value::Null,
+            Kind::Limit | Kind::Switch => Value::Null,
             Kind::Ranges | Kind::Texts => json!([]),
             Kind::Flag => json!(false),
             Kind::Seconds | Kind::Character | Kind::Text => json!(""),

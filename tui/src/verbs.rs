@@ -48,12 +48,13 @@ verbs!(
     SetAlertRule,
     AddRedirect,
     RemoveRedirect,
+    AddOauthKey,
+    DeleteOauthKey,
 );
 
-/// What guardrails and the audit know and the console has no form for: it is scripts' work.
-const COMMAND_LINE_ONLY: [&str; 7] = [
-    "oauth_key.put",
-    "oauth_key.delete",
+/// What guardrails and the audit know and the console has no form for: it is scripts' work. A
+/// credential is minted by the self-test only, which is no single call.
+const COMMAND_LINE_ONLY: [&str; 5] = [
     "realm.delete",
     "token.create",
     "token.delete",
@@ -113,6 +114,8 @@ fn of(action: &Action) -> &'static [Verb] {
         Action::PatchRule(..) => &[Verb::SetAlertRule],
         Action::CreateRedirect(_) => &[Verb::AddRedirect],
         Action::DeleteRedirect(..) => &[Verb::RemoveRedirect],
+        Action::PutOauthKey(..) => &[Verb::AddOauthKey],
+        Action::DeleteOauthKey(..) => &[Verb::DeleteOauthKey],
     }
 }
 
@@ -129,6 +132,7 @@ fn table(verb: Verb) -> Forms {
         | Verb::DeleteSecret => realms(verb),
         Verb::SetSetting | Verb::RemoveOverride | Verb::SetLogLevel => settings(verb),
         Verb::SetAlertRule | Verb::AddRedirect | Verb::RemoveRedirect => fleet(verb),
+        Verb::AddOauthKey | Verb::DeleteOauthKey => oauth_keys(verb),
     }
 }
 
@@ -400,6 +404,34 @@ fn fleet(verb: Verb) -> Forms {
             "redirect.delete",
             ":redirects<enter>X<backtab>empty<tab>y",
             &["redirect", "remove", "00c0ffee", "--reason", "empty"],
+        ),
+    }
+}
+
+fn oauth_keys(verb: Verb) -> Forms {
+    match verb {
+        Verb::AddOauthKey => forms(
+            "oauth_key.put",
+            ":oauth-keys<enter>Nsouth<tab><clear>A128GCM<tab>globex<tab>90d<tab><tab>yearly<tab>y",
+            &[
+                "oauth",
+                "key",
+                "add",
+                "south",
+                "--algorithm",
+                "A128GCM",
+                "--realm",
+                "globex",
+                "--ttl",
+                "90d",
+                "--reason",
+                "yearly",
+            ],
+        ),
+        _ => forms(
+            "oauth_key.delete",
+            ":oauth-keys<enter>Z<backtab>leaked<tab>y",
+            &["oauth", "key", "delete", "north", "--reason", "leaked"],
         ),
     }
 }

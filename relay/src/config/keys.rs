@@ -523,6 +523,7 @@ pub(super) const REALM_KEYS: &[&str] = &[
     "rest_separator",
     "password_algorithms",
     "username_anonymity",
+    "tcp_relay",
     "note",
     "users",
     "secrets",

@@ -169,7 +169,8 @@ impl Section<'_, '_> {
             server_names: self.server_names(),
             rest_separator: self.separator().unwrap_or(default.rest_separator),
             password_algorithms: self.password_algorithms(),
-            username_anonymity: self.flag("username_anonymity"),
+            username_anonymity: self.flag("username_anonymity").unwrap_or(false),
+            tcp_relay: self.flag("tcp_relay"),
             note: self.note(),
             extra: default.extra.clone(),
         }
@@ -295,12 +296,10 @@ impl Section<'_, '_> {
             .collect()
     }
 
-    fn flag(&mut self, key: &str) -> bool {
-        let Some(item) = self.table.get(key).cloned() else {
-            return false;
-        };
+    fn flag(&mut self, key: &str) -> Option<bool> {
+        let item = self.table.get(key).cloned()?;
         match item.value {
-            Value::Boolean(flag) => flag,
+            Value::Boolean(flag) => Some(flag),
             _ => {
                 self.wrong(
                     key,
@@ -308,7 +307,7 @@ impl Section<'_, '_> {
                     "is neither true nor false",
                     "write true or false",
                 );
-                false
+                None
             }
         }
     }

@@ -45,8 +45,8 @@ pub use refusal::{RefusalCount, RefusalView};
 pub use refusal_help::{explain_refusal, refusal_reasons};
 pub use secret::{SecretCreate, SecretCreated, SecretView};
 pub use session::{
-    BlockRequest, ChannelView, KillRequest, KillResult, PermissionView, RateLimits, SessionDetail,
-    SessionView, SessionsKill,
+    BlockRequest, ChannelView, KillRequest, KillResult, PeerConnectionState, PeerConnectionView,
+    PermissionView, RateLimits, SessionDetail, SessionView, SessionsKill,
 };
 pub use token::{Role, TokenCreate, TokenCreated, TokenView, WhoAmI};
 pub use user::{BlockView, UserPatch, UserPut, UserView};

@@ -64,6 +64,10 @@ pub struct RealmDocument {
     /// offered while the realm has shared secrets: a time-limited name cannot be found by its hash.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub username_anonymity: bool,
+    /// Whether clients of this realm may have connections relayed (TCP allocations, RFC 6062),
+    /// whatever the node's `tcp_relay` says; absent: as it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_relay: Option<bool>,
     /// For operators.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
@@ -231,6 +235,7 @@ impl Default for RealmDocument {
             rest_separator: ':',
             password_algorithms: Vec::new(),
             username_anonymity: false,
+            tcp_relay: None,
             note: String::new(),
             extra: serde_json::Map::new(),
         }

@@ -162,7 +162,7 @@ const EXPLANATIONS: &[Explanation] = &[
     (
         "unsupported_transport",
         "the relay transport asked for is not served",
-        "TCP relaying is off unless tcp_relay.enabled",
+        "TCP relaying is off unless tcp_relay of the node, or of the realm, is true",
     ),
     (
         "family_not_supported",

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, Realm, SessionId, Transport, WorkerId};
+use crate::{NodeId, Realm, RelayTransport, SessionId, Transport, WorkerId};
 
 /// One row of the session list.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -26,6 +26,12 @@ pub struct SessionView {
     pub realm: Realm,
     /// How the client reaches the relay.
     pub transport: Transport,
+    /// How the relay reaches its peers: `tcp` for an allocation of RFC 6062.
+    #[serde(default)]
+    pub relay_transport: RelayTransport,
+    /// Its client may change its address (RFC 8016).
+    #[serde(default)]
+    pub mobile: bool,
     /// The client's address.
     pub client: SocketAddr,
     /// The listener's address.
@@ -120,6 +126,9 @@ pub struct SessionDetail {
     pub permission_rates_ms: Option<u64>,
     /// Channel bindings (RFC 8656 §12).
     pub channels: Vec<ChannelView>,
+    /// Connections with peers, in a TCP allocation (RFC 6062).
+    #[serde(default)]
+    pub peer_connections: Vec<PeerConnectionView>,
     /// The rate limits in force for it.
     #[serde(default)]
     pub rate_limits: RateLimits,
@@ -188,6 +197,48 @@ pub struct ChannelView {
     pub peer: SocketAddr,
     /// Seconds until it expires.
     pub ttl_secs: u64,
+}
+
+/// A connection between the relay and a peer (RFC 6062 §3).
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct PeerConnectionView {
+    /// The peer, as the client knows it.
+    pub peer: SocketAddr,
+    /// How far it has come.
+    pub state: PeerConnectionState,
+    /// The peer made it; else a Connect of the client did.
+    pub incoming: bool,
+    /// The client's end of the data connection that it is joined with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<SocketAddr>,
+    /// Bytes from the client to the peer.
+    pub in_bytes: u64,
+    /// Bytes from the peer to the client.
+    pub out_bytes: u64,
+}
+
+/// How far a connection with a peer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerConnectionState {
+    /// The peer has not answered yet.
+    Connecting,
+    /// The client has not bound it yet (ConnectionBind); nothing is read from the peer meanwhile.
+    Pending,
+    /// Joined with a connection of the client.
+    Bound,
+}
+
+impl PeerConnectionState {
+    /// The word used in the API and on screens.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Pending => "pending",
+            Self::Bound => "bound",
+        }
+    }
 }
 
 /// `DELETE /v1/sessions/{id}` takes this body.

@@ -49,6 +49,12 @@ pub const SESSION_COLUMNS: &[Column] = &[
     column("node", Text, "node that relays it"),
     column("worker", Number, "worker thread in the node"),
     column("transport", Text, "udp, tcp, tls or dtls"),
+    column(
+        "relay_transport",
+        Text,
+        "udp, or tcp between relay and peers",
+    ),
+    column("mobile", Flag, "whether its client may change its address"),
     column("client", Address, "client's address"),
     column("server", Address, "listener's address"),
     column("relay", Address, "relayed address"),

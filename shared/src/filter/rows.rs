@@ -45,6 +45,8 @@ impl Row for SessionView {
             "node" => text(visit, self.node.as_str()),
             "worker" => number(visit, self.worker.0.into()),
             "transport" => text(visit, self.transport.as_str()),
+            "relay_transport" => text(visit, self.relay_transport.as_str()),
+            "mobile" => visit(Value::Flag(self.mobile)),
             "client" => socket(visit, self.client),
             "server" => socket(visit, self.server),
             "relay" => [Some(self.relay), self.second_relay]

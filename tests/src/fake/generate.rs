@@ -121,6 +121,7 @@ impl Generator {
             credential_expiry: rest.then_some(expiry),
             secret_id: rest.then(|| Arc::from(format!("{:016x}", mix(number % REALMS)).as_str())),
             relay_transport: shared::RelayTransport::Udp,
+            is_mobile: false,
             relay_local: relay,
             relay_external: relay,
             second_relay: None,

@@ -140,6 +140,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "[filter]",
         "refusals since the start, by reason",
     ),
+    (
+        Command::Place(Place::OauthKeys),
+        &["oauth-keys", "ok"],
+        "",
+        "keys of third-party authorization (RFC 7635)",
+    ),
     (Command::Node, &["node"], "NODE", "sessions of a node"),
     (Command::User, &["user"], "USER", "sessions of a user"),
     (Command::Realm, &["realm"], "REALM", "sessions of a realm"),

@@ -1,5 +1,6 @@
-//! A text to read: scrolled, searched, copied.
+//! A text to read: scrolled, searched, copied. And what reasons of refusals mean.
 
+use shared::api::explain_refusal;
 use tui_input::Input;
 
 /// A text over the view.
@@ -63,6 +64,14 @@ impl Document {
         let has = |line: &&String| line.to_lowercase().contains(&needle);
         self.lines.iter().filter(has).count()
     }
+}
+
+/// What a reason means, and what to do about it.
+pub(crate) fn explained(reason: &str) -> (&'static str, &'static str) {
+    explain_refusal(reason).unwrap_or((
+        "a reason of a newer release than this console",
+        "look into its documentation",
+    ))
 }
 
 #[cfg(test)]

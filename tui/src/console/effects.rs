@@ -90,6 +90,7 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         Question::Secrets(realm) | Question::RotateSecrets(realm) => {
             Answer::Secrets(api.secrets(realm).await?)
         }
+        Question::OauthKeys => Answer::OauthKeys(api.oauth_keys().await?),
         Question::Preview(realm, put) => {
             Answer::Preview(Box::new(api.preview_realm(realm, put).await?))
         }
@@ -240,6 +241,11 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
         }
         Action::DeleteSecret(realm, id, reason) => {
             api.delete_secret(realm, id, reason).await?;
+            Outcome::Done
+        }
+        Action::PutOauthKey(kid, put) => Outcome::OauthKey(api.put_oauth_key(kid, put).await?),
+        Action::DeleteOauthKey(kid, reason) => {
+            api.delete_oauth_key(kid, reason).await?;
             Outcome::Done
         }
         Action::PutRealm(realm, revision, put) => {

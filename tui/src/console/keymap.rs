@@ -42,7 +42,8 @@ impl Views {
     pub(crate) const REFUSAL_COUNTS: Self = Self(1 << 15);
     pub(crate) const ALERT_RULES: Self = Self(1 << 16);
     pub(crate) const DIFF: Self = Self(1 << 17);
-    const ALL: Self = Self(0x3ffff);
+    pub(crate) const OAUTH_KEYS: Self = Self(1 << 18);
+    const ALL: Self = Self(0x7ffff);
     /// Views with several panels, or two lists.
     const TABS: Self = Self::PULSE
         .and(Self::REFUSALS)
@@ -61,6 +62,7 @@ impl Views {
         .and(Self::GROUPS)
         .and(Self::ALERT_RULES)
         .and(Self::DIFF)
+        .and(Self::OAUTH_KEYS)
         .and(Self::CONTEXTS);
     /// Lists that the nodes filter, sort and page.
     const PAGED: Self = Self::NODES
@@ -80,7 +82,9 @@ impl Views {
     const PREVIEWED: Self = Self::NODES
         .and(Self::SESSIONS)
         .and(Self::USERS)
-        .and(Self::REALMS);
+        .and(Self::REALMS)
+        .and(Self::REFUSALS)
+        .and(Self::REFUSAL_COUNTS);
 
     const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -145,6 +149,7 @@ pub(crate) enum Intent {
     Settings,
     LogLevel,
     Verify,
+    Explain,
     Kill,
     Block,
     Edit,
@@ -229,9 +234,12 @@ static BINDINGS: &[Binding] = &[
     change(
         &[key('N')],
         I::New,
-        Views::USERS.and(Views::REALMS).and(Views::REDIRECTS),
+        Views::USERS
+            .and(Views::REALMS)
+            .and(Views::REDIRECTS)
+            .and(Views::OAUTH_KEYS),
         "new",
-        "add a user, a realm or a redirect",
+        "add a user, a realm, a redirect or an OAuth key",
         Role::Admin,
     ),
     change(
@@ -245,9 +253,9 @@ static BINDINGS: &[Binding] = &[
     change(
         &[key('Z')],
         I::Delete,
-        Views::USERS,
+        Views::USERS.and(Views::OAUTH_KEYS),
         "delete",
-        "delete the user",
+        "delete the user, or the OAuth key",
         Role::Admin,
     ),
     change(
@@ -300,6 +308,13 @@ static BINDINGS: &[Binding] = &[
         Views::CONFIG,
         "changed",
         "show only what is not at its default, or all",
+    ),
+    bind(
+        &[key('x')],
+        I::Explain,
+        Views::REFUSALS.and(Views::REFUSAL_COUNTS),
+        "explain",
+        "what the reason means, and what to do about it",
     ),
     bind(
         &[key('c')],

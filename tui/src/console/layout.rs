@@ -27,6 +27,9 @@ pub(crate) const EVENT_ROWS: u16 = 5;
 pub(crate) const NODE_ROWS: u16 = 8;
 pub(crate) const REALM_ROWS: u16 = 8;
 pub(crate) const SESSION_ROWS: u16 = 8;
+pub(crate) const REASON_ROWS: u16 = 4;
+/// From this many rows on a list of refusals has room for what the reason under the cursor means.
+const REASONS_FROM: u16 = 30;
 
 /// The regions of a screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,7 @@ fn panel_rows(place: &Place, (width, height): (u16, u16)) -> u16 {
         Place::Sessions if width >= SIDE_BY_SIDE => SESSION_ROWS + EVENT_ROWS,
         Place::Sessions => SESSION_ROWS + chart,
         Place::Users => CHART_ROWS,
+        Place::Refusals | Place::RefusalCounts if height >= REASONS_FROM => REASON_ROWS,
         _ => 0,
     }
 }
@@ -95,6 +99,7 @@ fn previewed_rows(place: &Place, body: u16) -> u16 {
         Place::Realms => REALM_ROWS,
         Place::Sessions => SESSION_ROWS,
         Place::Users => CHART_ROWS,
+        Place::Refusals | Place::RefusalCounts => REASON_ROWS,
         _ => 0,
     };
     rows.min(body.saturating_sub(3))

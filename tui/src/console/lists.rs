@@ -1,8 +1,8 @@
 //! The lists of the console, and which place shows which.
 
 use shared::api::{
-    AlertRule, AlertView, AuditView, EventView, GroupView, NodeView, RealmView, RedirectView,
-    RefusalCount, RefusalView, SessionView, SettingView, UserView,
+    AlertRule, AlertView, AuditView, EventView, GroupView, NodeView, OauthKeyView, RealmView,
+    RedirectView, RefusalCount, RefusalView, SessionView, SettingView, UserView,
 };
 
 use super::list::{AnyList, ListState};
@@ -23,6 +23,7 @@ pub(crate) struct Lists {
     pub(crate) alerts: ListState<AlertView>,
     pub(crate) rules: ListState<AlertRule>,
     pub(crate) redirects: ListState<RedirectView>,
+    pub(crate) oauth_keys: ListState<OauthKeyView>,
     pub(crate) config: ListState<SettingView>,
     pub(crate) diff: ListState<DiffRow>,
     pub(crate) groups: ListState<GroupView>,
@@ -44,6 +45,7 @@ impl Lists {
             alerts: ListState::sorted("severity", true),
             rules: ListState::default(),
             redirects: ListState::sorted("transport", false),
+            oauth_keys: ListState::default(),
             config: ListState::default(),
             diff: ListState::default(),
             groups: ListState::sorted("rate", true),
@@ -66,6 +68,7 @@ impl Lists {
             Place::AlertRules => &self.rules,
             Place::Diff(..) => &self.diff,
             Place::Redirects => &self.redirects,
+            Place::OauthKeys => &self.oauth_keys,
             Place::Config(_) => &self.config,
             Place::Groups(_) => &self.groups,
             Place::Contexts => &self.contexts,
@@ -76,6 +79,7 @@ impl Lists {
     /// The same, to be changed.
     pub(crate) fn of_mut(&mut self, place: &Place) -> Option<&mut dyn AnyList> {
         Some(match place {
+            Place::OauthKeys => &mut self.oauth_keys,
             Place::Config(_) => &mut self.config,
             Place::AlertRules => &mut self.rules,
             Place::Diff(..) => &mut self.diff,

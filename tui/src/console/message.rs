@@ -6,10 +6,10 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use shared::api::{
     AlertRulePatch, AlertRules, AlertView, ApiError, AuditView, BlockRequest, ConfigOverrides,
     ConfigPatch, ConfigResult, ConfigView, EventView, GroupQuery, GroupView, HistoryView, JobView,
-    KillRequest, KillResult, ListQuery, NodeView, Overview, Page, RealmPreview, RealmPut,
-    RealmView, RedirectCreate, RedirectView, RefusalCount, RefusalView, SecretCreate,
-    SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill, UserPatch, UserPut,
-    UserView, WhoAmI,
+    KillRequest, KillResult, ListQuery, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
+    Overview, Page, RealmPreview, RealmPut, RealmView, RedirectCreate, RedirectView, RefusalCount,
+    RefusalView, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill,
+    UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -207,6 +207,8 @@ pub(crate) enum Question {
     AlertRules,
     /// The secrets of a realm.
     Secrets(Realm),
+    /// Keys of third-party authorization.
+    OauthKeys,
     /// The users of a realm with the most traffic.
     TopUsers(Realm, GroupQuery),
 }
@@ -285,6 +287,7 @@ impl Question {
             Self::Diff(..) => "diff",
             Self::AlertRules => "alert-rules",
             Self::Secrets(_) => "secrets",
+            Self::OauthKeys => "oauth-keys",
             Self::TopUsers(..) => "top-users",
         })
     }
@@ -338,6 +341,8 @@ pub(crate) enum Answer {
     Preview(Box<RealmPreview>),
     /// To [`Question::Secrets`] and [`Question::RotateSecrets`].
     Secrets(Page<SecretView>),
+    /// To [`Question::OauthKeys`].
+    OauthKeys(Page<OauthKeyView>),
     /// To [`Question::Overrides`].
     Overrides(Box<ConfigOverrides>),
     /// To [`Question::Diff`].
@@ -381,6 +386,10 @@ pub(crate) enum Action {
     CreateSecret(Realm, SecretCreate),
     /// Delete one, for a reason.
     DeleteSecret(Realm, String, String),
+    /// Add an OAuth key of this name, or replace it.
+    PutOauthKey(String, Box<OauthKeyPut>),
+    /// Delete one, for a reason.
+    DeleteOauthKey(String, String),
 }
 
 /// What came of a change.
@@ -397,6 +406,8 @@ pub(crate) enum Outcome {
     Rules(AlertRules),
     /// A secret; a generated one with its value, this once.
     Secret(SecretCreated),
+    /// An OAuth key; a generated one with its value, this once.
+    OauthKey(OauthKeyCreated),
     /// It was done.
     Done,
 }

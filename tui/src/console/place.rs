@@ -38,6 +38,8 @@ pub(crate) enum Place {
     AlertRules,
     /// Where clients are sent instead.
     Redirects,
+    /// Keys of third-party authorization (RFC 7635).
+    OauthKeys,
     /// Settings of a node.
     Config(NodeId),
     /// What differs between the settings of two nodes.
@@ -77,6 +79,7 @@ impl Place {
             Self::AlertRules => Views::ALERT_RULES,
             Self::Diff(..) => Views::DIFF,
             Self::Redirects => Views::REDIRECTS,
+            Self::OauthKeys => Views::OAUTH_KEYS,
             Self::Config(_) => Views::CONFIG,
             Self::Groups(_) => Views::GROUPS,
             Self::Contexts => Views::CONTEXTS,
@@ -101,6 +104,7 @@ impl Place {
             Self::AlertRules => "Alert rules".to_owned(),
             Self::Diff(left, right) => format!("Config {left} against {right}"),
             Self::Redirects => "Redirects".to_owned(),
+            Self::OauthKeys => "OAuth keys".to_owned(),
             Self::Config(node) => format!("Config {node}"),
             Self::Groups(by) => format!("Sessions by {by}"),
             Self::Contexts => "Contexts".to_owned(),
@@ -124,6 +128,7 @@ impl Place {
             | Self::Realm(_)
             | Self::Events
             | Self::AlertRules
+            | Self::OauthKeys
             | Self::Config(_)
             | Self::Diff(..)
             | Self::Groups(_)
@@ -151,6 +156,7 @@ impl Place {
             | Self::Session(_)
             | Self::Realm(_)
             | Self::AlertRules
+            | Self::OauthKeys
             | Self::Diff(..)
             | Self::Contexts => None,
         }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use shared::api::{
-    BlockRequest, KillRequest, NodeView, RealmDocument, RealmPut, RealmView, SecretCreate,
-    SecretView, SessionsKill, UserPatch, UserPut, UserView,
+    BlockRequest, KillRequest, NodeView, OauthKeyPut, RealmDocument, RealmPut, RealmView,
+    SecretCreate, SecretView, SessionsKill, UserPatch, UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
 use shared::{IpRange, Realm, Secret, SessionId, Username};
@@ -60,6 +60,10 @@ pub(crate) enum Purpose {
     DeleteSecret(Realm, String),
     /// Show a new one, this once.
     SecretShown(Secret<String>),
+    /// Add an OAuth key, or replace it.
+    PutOauthKey,
+    /// Delete the one of this name.
+    DeleteOauthKey(String),
     /// Check these nodes.
     Verify(Vec<NodeView>),
 }
@@ -119,7 +123,7 @@ pub(crate) struct RealmDraft {
 }
 
 /// Names, labels and units of the fields of a realm document, in the order of the form.
-pub(crate) const REALM_FIELDS: [(&str, &str); 15] = [
+pub(crate) const REALM_FIELDS: [(&str, &str); 16] = [
     ("max_sessions", "sessions per node; empty: no limit"),
     (
         "max_sessions_per_user",
@@ -143,6 +147,7 @@ pub(crate) const REALM_FIELDS: [(&str, &str); 15] = [
     ("denied_peers", "addresses, CIDR, first-last"),
     ("origins", "web origins, separated by commas"),
     ("rest_separator", "in time-limited usernames"),
+    ("tcp_relay", "true or false; empty: as each node has it"),
     ("note", "for operators"),
 ];
 
@@ -172,6 +177,9 @@ pub(crate) fn realm_field(document: &RealmDocument, name: &str) -> String {
         "denied_peers" => ranges(&document.denied_peers),
         "origins" => document.origins.join(", "),
         "rest_separator" => document.rest_separator.to_string(),
+        "tcp_relay" => document
+            .tcp_relay
+            .map_or_else(String::new, |on| on.to_string()),
         _ => document.note.clone(),
     }
 }
@@ -224,6 +232,12 @@ pub(crate) fn realm_draft(base: &RealmBase, form: &Form) -> Result<RealmDraft, S
     document.rest_separator = match (separator.next(), separator.next()) {
         (Some(c), None) => c,
         _ => return Err("rest_separator: exactly one character".to_owned()),
+    };
+    document.tcp_relay = match form.value("tcp_relay") {
+        "" => None,
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        _ => return Err("tcp_relay: true or false; empty: as each node has it".to_owned()),
     };
     document.note = form.value("note").to_owned();
     document.validate().map_err(|errors| errors.join("; "))?;
@@ -335,6 +349,11 @@ impl Purpose {
             Self::DeleteSecret(realm, id) => {
                 Action::DeleteSecret(realm.clone(), id.clone(), reason)
             }
+            Self::PutOauthKey => {
+                let (kid, put) = oauth_key(form, reason)?;
+                Action::PutOauthKey(kid, Box::new(put))
+            }
+            Self::DeleteOauthKey(kid) => Action::DeleteOauthKey(kid.clone(), reason),
             Self::RealmForm(_)
             | Self::RealmConflict(..)
             | Self::ConfigConflict(..)
@@ -368,6 +387,34 @@ impl Purpose {
             _ => return Err("nothing to do".to_owned()),
         })
     }
+}
+
+fn oauth_key(form: &Form, reason: String) -> Result<(String, OauthKeyPut), String> {
+    let kid = form.value("kid");
+    if kid.is_empty() {
+        return Err("kid: the name that clients send as USERNAME".to_owned());
+    }
+    let realm = match form.value("realm") {
+        "" => None,
+        name => Some(name.parse().map_err(|e| format!("realm: {e}"))?),
+    };
+    let ttl_secs = match form.value("ttl") {
+        "" => None,
+        text => {
+            let ttl =
+                parse_duration(text).ok_or("good for: a duration, as in 90d; empty: for ever")?;
+            Some(ttl.as_secs())
+        }
+    };
+    let algorithm = form.value("algorithm");
+    let put = OauthKeyPut {
+        key: Some(form.raw("key").trim().to_owned()).filter(|key| !key.is_empty()),
+        algorithm: algorithm.parse().map_err(|e| format!("algorithm: {e}"))?,
+        realm,
+        ttl_secs,
+        reason,
+    };
+    Ok((kid.to_owned(), put))
 }
 
 fn kill_many(ids: &[SessionId], form: &Form, reason: String) -> Result<SessionsKill, String> {

@@ -1,8 +1,8 @@
 //! Ids of the rows of all lists.
 
 use shared::api::{
-    AlertRule, AlertView, AuditView, ConfigView, EventView, GroupView, NodeView, RealmView,
-    RedirectView, RefusalCount, RefusalView, SessionView, SettingView, UserView,
+    AlertRule, AlertView, AuditView, ConfigView, EventView, GroupView, NodeView, OauthKeyView,
+    RealmView, RedirectView, RefusalCount, RefusalView, SessionView, SettingView, UserView,
 };
 
 use super::list::Row;
@@ -23,6 +23,12 @@ impl Row for UserView {
     /// A realm holds no control characters: the two parts cannot run into each other.
     fn key(&self) -> String {
         format!("{}\n{}", self.realm.as_str(), self.name)
+    }
+}
+
+impl Row for OauthKeyView {
+    fn key(&self) -> String {
+        self.kid.clone()
     }
 }
 

@@ -13,6 +13,7 @@ mod frame;
 mod groups;
 pub(crate) mod help;
 mod nodes;
+mod oauth_keys;
 mod panels;
 mod pickers;
 mod pulse;
@@ -66,6 +67,7 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
         Place::AlertRules => alert_rules::paint(model, canvas, regions.body),
         Place::Diff(..) => diff::paint(model, canvas, regions.body),
         Place::Redirects => redirects::paint(model, canvas, regions.body),
+        Place::OauthKeys => oauth_keys::paint(model, canvas, regions.body),
         Place::Config(_) => config::paint(model, canvas, regions.body),
         Place::Groups(_) => groups::paint(model, canvas, regions.body),
         Place::Contexts => contexts::paint(model, canvas, regions.body),
@@ -118,6 +120,7 @@ pub(crate) fn columns_of(model: &Model, place: &Place) -> Vec<ColumnInfo> {
         Place::AlertRules => infos(alert_rules::COLUMNS, width, &lists.rules),
         Place::Diff(..) => infos(diff::COLUMNS, width, &lists.diff),
         Place::Redirects => infos(redirects::COLUMNS, width, &lists.redirects),
+        Place::OauthKeys => infos(oauth_keys::COLUMNS, width, &lists.oauth_keys),
         Place::Config(_) => infos(config::COLUMNS, width, &lists.config),
         Place::Groups(_) => infos(groups::COLUMNS, width, &lists.groups),
         Place::Contexts => infos(contexts::COLUMNS, width, &lists.contexts),

@@ -330,41 +330,42 @@ fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
             node.epoch
         ),
         format!(
-            "refused  {}",
+            "refused  {}   store {}{}   labels {}",
             if refusals.is_empty() {
                 "nothing now".to_owned()
             } else {
                 refusals.join("  ")
-            }
-        ),
-        format!(
-            "labels   {}   store {}{}{}",
-            labels(node),
+            },
             node.store.kind,
             if node.store.connected { "" } else { " LOST" },
-            certificates(node, now_ms)
+            labels(node),
         ),
+        format!("certs    {}", certificates(node, now_ms)),
     ]
 }
 
-/// The certificates, by what is left of their lives; nothing where there are none.
+/// The certificates, by what is left of their lives, the shortest first.
 fn certificates(node: &NodeView, now_ms: u64) -> String {
-    let mut text = String::new();
-    for certificate in &node.certificates {
+    let mut all: Vec<_> = node.certificates.iter().collect();
+    all.sort_by_key(|certificate| certificate.not_after_ms);
+    let told = all.into_iter().map(|certificate| {
         let left = certificate.not_after_ms.saturating_sub(now_ms);
-        let left = if left == 0 {
-            "EXPIRED".to_owned()
-        } else {
-            age(Duration::from_millis(left))
+        let left = match left {
+            0 => "EXPIRED".to_owned(),
+            left => format!("{} left", age(Duration::from_millis(left))),
         };
         let refused = certificate
             .problem
             .as_ref()
             .map_or("", |_| ", new one REFUSED");
         let (purpose, key) = (&certificate.purpose, &certificate.key);
-        text += &format!("   {purpose} certificate {key} {left}{refused}");
+        format!("{purpose} {key} {left}{refused}")
+    });
+    let told: Vec<_> = told.collect();
+    match told.is_empty() {
+        true => "none: no TLS, no DTLS".to_owned(),
+        false => told.join("   "),
     }
-    text
 }
 
 /// The settings that apply at once, the ones that are not at their default first.

@@ -115,6 +115,7 @@ fn facts(realm: &RealmView) -> Vec<(String, String)> {
             continue;
         }
         let value = match text {
+            text if text.is_empty() && name == "tcp_relay" => "the node's".to_owned(),
             text if text.is_empty() => "none".to_owned(),
             text => text,
         };

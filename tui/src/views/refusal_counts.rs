@@ -5,6 +5,7 @@ use shared::api::RefusalCount;
 use shared::units::grouped;
 
 use super::paint_list;
+use super::refusals::explain;
 use crate::console::model::Model;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::grid::{Cell, Column};
@@ -72,5 +73,8 @@ pub(super) const COLUMNS: &[Column<RefusalCount, Model>] = &[
 /// Paints the list.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let list = &model.lists.refusal_counts;
-    paint_list(model, canvas, body, list, COLUMNS, |_| false);
+    let panel = paint_list(model, canvas, body, list, COLUMNS, |_| false);
+    if let Some(count) = list.selected() {
+        explain(canvas, panel, &count.reason);
+    }
 }

@@ -1,10 +1,11 @@
 //! The latest refusals, newest first.
 
 use ratatui::layout::Rect;
-use shared::api::{RefusalView, explain_refusal};
+use shared::api::RefusalView;
 use shared::units::grouped;
 
 use super::paint_list;
+use crate::console::document::explained;
 use crate::console::model::Model;
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
@@ -114,12 +115,18 @@ pub(super) const COLUMNS: &[Column<RefusalView, Model>] = &[
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect) {
     let list = &model.lists.refusals;
     let panel = paint_list(model, canvas, body, list, COLUMNS, |_| false);
-    let Some(refusal) = list.selected().filter(|_| panel.height > 3) else {
+    if let Some(refusal) = list.selected() {
+        explain(canvas, panel, &refusal.reason);
+    }
+}
+
+/// What a reason means, in the panel below a list.
+pub(super) fn explain(canvas: &mut Canvas<'_>, panel: Rect, reason: &str) {
+    if panel.height < 3 {
         return;
-    };
-    let inner = canvas.panel(panel, &refusal.reason);
-    let (means, remedy) = explain_refusal(&refusal.reason)
-        .unwrap_or(("a reason of a newer release", "look into its documentation"));
+    }
+    let inner = canvas.panel(panel, reason);
+    let (means, remedy) = explained(reason);
     let lines = [format!("means  {means}"), format!("do     {remedy}")];
     for (y, line) in (inner.y..inner.bottom()).zip(&lines) {
         canvas.text(inner.x, y, inner.width, line, Tone::Normal);

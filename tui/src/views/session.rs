@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ratatui::layout::Rect;
-use shared::api::{PermissionView, SessionDetail};
+use shared::RelayTransport;
+use shared::api::{PeerConnectionState, PeerConnectionView, PermissionView, SessionDetail};
 use shared::units::{age, bit_rate, byte_count, short_number};
 
 use super::panels::{self, Traffic, event_panel, split};
@@ -109,7 +110,7 @@ fn facts(model: &Model, detail: &SessionDetail) -> Vec<(&'static str, String)> {
         ),
         ("client", format!("{} {}", s.client, s.transport)),
         ("server", s.server.to_string()),
-        ("relay", s.relay.to_string()),
+        ("relay", format!("{} {}", s.relay, s.relay_transport)),
         (
             "expires in",
             format!("{} s of {} s", s.ttl_secs, detail.lifetime_secs),
@@ -141,7 +142,10 @@ fn facts(model: &Model, detail: &SessionDetail) -> Vec<(&'static str, String)> {
         facts.push(("relay local", local.to_string()));
     }
     if let Some(second) = s.second_relay {
-        facts.push(("second relay", second.to_string()));
+        facts.push(("second relay", format!("{second} (dual)")));
+    }
+    if s.mobile {
+        facts.push(("mobility", "may move (RFC 8016)".to_owned()));
     }
     facts
 }
@@ -237,6 +241,9 @@ fn paint_rates(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &Sess
 }
 
 fn paint_peers(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &SessionDetail) {
+    if detail.session.relay_transport == RelayTransport::Tcp {
+        return paint_connections(model, canvas, area, detail);
+    }
     let (permissions, channels) = (&detail.permissions, &detail.channels);
     let title = format!(
         "Peers by rate: permissions {}, channels {}, new {:.1}/s",
@@ -279,6 +286,95 @@ fn paint_peers(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &Sess
     if tail > 0 {
         let text = format!("dropped: {}", drops.join(", "));
         canvas.text(inner.x, inner.bottom() - 1, inner.width, &text, Tone::Warn);
+    }
+}
+
+/// From this many columns on both ends of a connection are shown whole.
+const WIDE_CONNECTIONS: u16 = 100;
+
+/// The connections of a TCP allocation (RFC 6062): with whom, how far, joined with what.
+fn paint_connections(model: &Model, canvas: &mut Canvas<'_>, area: Rect, detail: &SessionDetail) {
+    let connections = &detail.peer_connections;
+    let bound = |c: &&PeerConnectionView| c.state == PeerConnectionState::Bound;
+    let joined = connections.iter().filter(bound).count();
+    let title = format!(
+        "Peer connections {} ({joined} bound), permissions {}",
+        connections.len(),
+        detail.permissions.len()
+    );
+    let inner = canvas.panel(area, &title);
+    if inner.height == 0 {
+        return;
+    }
+    let titles = ["PEER", "STATE", "MADE BY", "CLIENT", "IN", "OUT"];
+    connection_row(
+        canvas,
+        inner,
+        inner.y,
+        titles.map(str::to_owned),
+        Tone::Title,
+    );
+    let rows = usize::from(inner.height.saturating_sub(1));
+    if rows > connections.len() {
+        let permissions = detail.permissions.iter();
+        let permitted: Vec<_> = permissions
+            .map(|permission| format!("{} {}s", permission.peer, permission.ttl_secs))
+            .collect();
+        let text = format!("permitted {}", permitted.join("  "));
+        canvas.text(inner.x, inner.bottom() - 1, inner.width, &text, Tone::Faint);
+    }
+    let top = model.detail.top.min(connections.len().saturating_sub(rows));
+    let shown = connections.iter().skip(top);
+    for (y, connection) in (inner.y + 1..inner.bottom()).zip(shown) {
+        let (client, wide) = (connection.client, inner.width >= WIDE_CONNECTIONS);
+        let cells = [
+            connection.peer.to_string(),
+            connection.state.as_str().to_owned(),
+            if connection.incoming {
+                "peer"
+            } else {
+                "client"
+            }
+            .to_owned(),
+            client.map_or_else(
+                || "-".to_owned(),
+                |client| match wide {
+                    true => client.to_string(),
+                    false => format!(":{}", client.port()),
+                },
+            ),
+            byte_count(connection.in_bytes),
+            byte_count(connection.out_bytes),
+        ];
+        let tone = match connection.state {
+            PeerConnectionState::Bound => Tone::Normal,
+            PeerConnectionState::Connecting | PeerConnectionState::Pending => Tone::Warn,
+        };
+        connection_row(canvas, inner, y, cells, tone);
+    }
+}
+
+fn connection_row(canvas: &mut Canvas<'_>, inner: Rect, y: u16, cells: [String; 6], tone: Tone) {
+    // Narrow screens show the port of the client's end only, then leave out more and more.
+    let widths = match inner.width {
+        WIDE_CONNECTIONS.. => [
+            (inner.width - 42) / 2,
+            10,
+            7,
+            (inner.width - 42) / 2,
+            10,
+            10,
+        ],
+        64.. => [inner.width - 48, 10, 7, 6, 10, 10],
+        width => [width.saturating_sub(21), 10, 0, 0, 0, 9],
+    };
+    let mut x = inner.x;
+    for (i, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
+        if width > 0 {
+            let align = if i < 4 { Align::Left } else { Align::Right };
+            canvas.cell(x, y, width, &cell, align, tone);
+            x += width + 1;
+        }
     }
 }
 

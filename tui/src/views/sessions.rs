@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ratatui::layout::Rect;
+use shared::RelayTransport;
 use shared::api::SessionView;
 use shared::units::{age, byte_count, short_number};
 
@@ -22,7 +23,7 @@ const WIDE: u16 = 100;
 type SessionColumn = Column<SessionView, Model>;
 
 /// Columns, the ones that stay on narrow screens with the lowest rank.
-const COLUMNS: [SessionColumn; 25] = [
+const COLUMNS: [SessionColumn; 26] = [
     Column {
         title: "ID",
         help: "session id; the first half is the same for all sessions of one start of a node",
@@ -72,6 +73,16 @@ const COLUMNS: [SessionColumn; 25] = [
         align: Left,
         rank: 7,
         cell: |s, _| Cell::new(s.transport.as_str()),
+    },
+    Column {
+        title: "PEER TR",
+        help: "transport between relay and peers: udp, or tcp (RFC 6062)",
+        sort: Some("relay_transport"),
+        width: 7,
+        most: 7,
+        align: Left,
+        rank: 9,
+        cell: relay_transport,
     },
     Column {
         title: "CLIENT",
@@ -308,6 +319,15 @@ fn client(session: &SessionView, model: &Model) -> Cell {
     Cell::new(session.client.ip().to_string())
 }
 
+/// What few sessions have stands out.
+fn relay_transport(session: &SessionView, _: &Model) -> Cell {
+    let tone = match session.relay_transport {
+        RelayTransport::Udp => Tone::Faint,
+        RelayTransport::Tcp => Tone::Normal,
+    };
+    Cell::new(session.relay_transport.as_str()).tone(tone)
+}
+
 fn rate(bps: u64) -> Cell {
     let tone = if bps == 0 { Tone::Faint } else { Tone::Normal };
     Cell::new(short_number(bps)).tone(tone)
@@ -319,12 +339,12 @@ fn drops(drops: u64) -> Cell {
 }
 
 /// The columns on a screen of that width.
-pub(super) fn columns(width: u16) -> [SessionColumn; 25] {
+pub(super) fn columns(width: u16) -> [SessionColumn; 26] {
     let mut columns = COLUMNS;
     if width >= WIDE {
         (columns[0].width, columns[0].most) = (16, 16);
         columns[2].width = 14;
-        columns[5].width = 21;
+        columns[6].width = 21;
     }
     columns
 }
@@ -369,6 +389,7 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
     let throttled = session
         .throttled_percent()
         .map_or_else(String::new, |share| format!("   throttled {share:.1}%"));
+    let mobile = if session.mobile { "   mobile" } else { "" };
     let lines = [
         format!(
             "user   {}   realm {}   node {} worker {}",
@@ -378,7 +399,10 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
             "client {} {}   server {}",
             session.client, session.transport, session.server
         ),
-        format!("relay  {}{second}{limit}{throttled}", session.relay),
+        format!(
+            "relay  {} {}{second}{limit}{throttled}{mobile}",
+            session.relay, session.relay_transport
+        ),
         format!(
             "started {} ({})   expires in {} s   permissions {}",
             model.clock(session.started_at_ms),

@@ -242,6 +242,7 @@ impl Allocation {
             credential_expiry: self.identity.credential_expiry,
             secret_id: self.identity.secret_id.clone(),
             relay_transport: self.transport,
+            is_mobile: self.mobility.is_some(),
             relay_local: self.first.local,
             relay_external: self.first.external,
             second_relay: self.second.as_deref().map(|half| {

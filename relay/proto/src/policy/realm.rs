@@ -23,6 +23,9 @@ pub struct RealmPolicy {
     pub password_algorithms: Vec<PasswordAlgorithm>,
     /// Whether clients may, and are told to, send USERHASH for USERNAME.
     pub username_anonymity: bool,
+    /// Whether TCP allocations are for its clients (RFC 6062), whatever the node's setting is;
+    /// `None`: as the node has it.
+    pub tcp_relay: Option<bool>,
     /// Sessions in the realm.
     pub max_sessions: Option<u32>,
     /// Sessions per non-empty user.
@@ -60,6 +63,7 @@ impl RealmPolicy {
             rest_separator: ':',
             password_algorithms: Vec::new(),
             username_anonymity: false,
+            tcp_relay: None,
             max_sessions: None,
             max_sessions_per_user: None,
             max_rate_bps: None,

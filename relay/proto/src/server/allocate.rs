@@ -65,7 +65,7 @@ impl Server {
         if self.table.slot(&exchange.tuple).is_some() {
             return Err(RefusalReason::AllocationExists.into());
         }
-        let wish = Wish::read(exchange, message, &self.policy)?;
+        let wish = Wish::read(exchange, message, &self.policy, &identity.realm)?;
         let is_mobile = self.wants_mobility(message)?;
         if self.is_blocked(now, &identity) {
             return Err(RefusalReason::UserBlocked.into());
@@ -144,8 +144,10 @@ impl Wish {
         exchange: &Exchange,
         message: &Message<'_>,
         policy: &Policy,
+        realm: &RealmPolicy,
     ) -> Result<Self, Rejection> {
-        let transport = requested_transport(exchange, message, policy)?;
+        let tcp = realm.tcp_relay.unwrap_or(policy.settings.tcp_relay.enabled);
+        let transport = requested_transport(exchange, message, tcp)?;
         let even = message.attribute(AttributeType::EVEN_PORT);
         let token = message.attribute(AttributeType::RESERVATION_TOKEN);
         let family = message.attribute(AttributeType::REQUESTED_ADDRESS_FAMILY);
@@ -201,16 +203,17 @@ impl Wish {
     }
 }
 
-/// Reads REQUESTED-TRANSPORT, and makes the checks that TCP needs (RFC 6062 §5.1).
+/// Reads REQUESTED-TRANSPORT, and makes the checks that TCP needs (RFC 6062 §5.1). `tcp`: whether the
+/// realm's clients may have it.
 fn requested_transport(
     exchange: &Exchange,
     message: &Message<'_>,
-    policy: &Policy,
+    tcp: bool,
 ) -> Result<RelayTransport, RefusalReason> {
     let transport = message.attribute(AttributeType::REQUESTED_TRANSPORT);
     match transport.ok_or(RefusalReason::MissingAttribute)? {
         [UDP, _, _, _] => return Ok(RelayTransport::Udp),
-        [TCP, _, _, _] if policy.settings.tcp_relay.enabled => {}
+        [TCP, _, _, _] if tcp => {}
         [_, _, _, _] => return Err(RefusalReason::UnsupportedTransport),
         _ => return Err(RefusalReason::MalformedAttribute),
     }

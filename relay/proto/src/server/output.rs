@@ -383,6 +383,8 @@ pub struct SessionSnapshot {
     pub secret_id: Option<Arc<str>>,
     /// What it relays with.
     pub relay_transport: RelayTransport,
+    /// Its client may move (RFC 8016).
+    pub is_mobile: bool,
     /// The local address of the relay socket.
     pub relay_local: SocketAddr,
     /// The relayed transport address as the client was told.

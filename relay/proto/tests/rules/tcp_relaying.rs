@@ -92,6 +92,29 @@ fn tcp_is_an_unsupported_transport_unless_it_is_switched_on() {
 }
 
 #[test]
+fn a_realm_has_the_last_word_on_tcp() {
+    for (node, realm, code) in [
+        (false, Some(true), 0),
+        (true, Some(false), 442),
+        (true, None, 0),
+        (false, None, 442),
+    ] {
+        let mut policy = switched_on();
+        policy.settings.tcp_relay.enabled = node;
+        for realm_policy in policy.realms.values_mut() {
+            std::sync::Arc::get_mut(realm_policy).unwrap().tcp_relay = realm;
+        }
+        let mut net = Net::with_policy(policy);
+        let alice = stream(&mut net, CLIENT, "alice", "secret");
+        assert_eq!(
+            alice.code(&mut net, allocate_tcp()),
+            code,
+            "{node} {realm:?}"
+        );
+    }
+}
+
+#[test]
 fn other_protocols_are_unsupported_where_tcp_is_switched_on() {
     let mut net = net();
     let alice = stream(&mut net, CLIENT, "alice", "secret");

@@ -23,7 +23,15 @@ impl Level {
             *self = Self::default();
             return;
         };
-        if figure.value >= threshold {
+        let (above, still) = match figure.falls {
+            false => {
+                let clear = threshold * CLEAR_BELOW;
+                (figure.value >= threshold, figure.value >= clear)
+            }
+            // What is left of something goes one way only, until there is a new one.
+            true => (figure.value <= threshold, figure.value <= threshold),
+        };
+        if above {
             self.below_since = None;
             let since = *self
                 .above_since
@@ -31,7 +39,7 @@ impl Level {
             self.raised |= now - since.min(now) >= for_secs.saturating_mul(1000);
         } else if !self.raised {
             self.above_since = None;
-        } else if figure.value >= threshold * CLEAR_BELOW {
+        } else if still {
             self.below_since = None;
         } else {
             let since = *self.below_since.get_or_insert(now);
@@ -53,6 +61,28 @@ pub(super) struct Reading {
     pub value: f64,
     /// Since when, where that is known better than by looking.
     pub since_ms: Option<u64>,
+    /// The smaller, the worse.
+    pub falls: bool,
+}
+
+impl Reading {
+    /// A figure that is the worse the larger it is.
+    pub(super) fn of(value: f64) -> Self {
+        Self {
+            value,
+            since_ms: None,
+            falls: false,
+        }
+    }
+
+    /// Nothing to worry about: what is left where there is nothing to measure any more.
+    pub(super) fn calm(falls: bool) -> Self {
+        Self {
+            value: if falls { f64::INFINITY } else { 0.0 },
+            since_ms: None,
+            falls,
+        }
+    }
 }
 
 /// A condition that was measured before.
@@ -117,11 +147,7 @@ mod tests {
 
     fn feed(condition: &mut Condition, seconds: std::ops::Range<u64>, value: f64) {
         for second in seconds {
-            let figure = Reading {
-                value,
-                since_ms: None,
-            };
-            condition.step(&RULE, figure, second * 1000);
+            condition.step(&RULE, Reading::of(value), second * 1000);
         }
     }
 
@@ -186,6 +212,7 @@ mod tests {
         let figure = |value| Reading {
             value,
             since_ms: Some(u64::MAX),
+            falls: false,
         };
         condition.step(&off, figure(85.0), 11_000);
         assert_eq!(condition.raised(&off), None);
@@ -195,5 +222,31 @@ mod tests {
         }
         condition.step(&RULE, figure(f64::INFINITY), 0);
         assert_eq!(condition.raised(&RULE), None, "not for long enough yet");
+    }
+
+    #[test]
+    fn what_is_left_of_something_warns_when_it_gets_small() {
+        let rule = Thresholds {
+            warn: Some(14.0),
+            crit: Some(3.0),
+            for_secs: 0,
+            enabled: true,
+        };
+        let mut condition = Condition::default();
+        let mut severity = |left, now| {
+            let figure = Reading {
+                value: left,
+                ..Reading::calm(true)
+            };
+            condition.step(&rule, figure, now);
+            condition.raised(&rule).map(|raised| raised.severity)
+        };
+        assert_eq!(severity(14.1, 0), None);
+        assert_eq!(severity(13.9, 1000), Some(Severity::Warn));
+        assert_eq!(severity(2.0, 2000), Some(Severity::Crit));
+        assert_eq!(severity(0.0, 3000), Some(Severity::Crit), "it has expired");
+        // A new one: over after the same five seconds as any other.
+        assert_eq!(severity(90.0, 4000), Some(Severity::Crit));
+        assert_eq!(severity(90.0, 9000), None);
     }
 }

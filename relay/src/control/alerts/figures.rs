@@ -3,18 +3,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use shared::api::{NodeRole, NodeState, NodeView};
+use shared::api::{CertificateView, NodeRole, NodeState, NodeView};
 use shared::{NodeId, Realm};
 
 use super::condition::Reading;
 use super::rules::{
-    AUTH_FAILURES, CONFIG_LAG, CONTROL_OVERFLOWS, NO_READY_NODE, NODE_CAPACITY, NODE_DROPS,
-    NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS, REALM_SESSIONS, SERVER_ERRORS, STORE_AWAY,
+    AUTH_FAILURES, CERTIFICATE_EXPIRING, CONFIG_LAG, CONTROL_OVERFLOWS, NO_READY_NODE,
+    NODE_CAPACITY, NODE_DROPS, NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS, REALM_SESSIONS,
+    SERVER_ERRORS, STORE_AWAY,
 };
 use crate::control::cluster::heartbeat;
 use crate::control::hub::Hub;
 use crate::store::document::CONFIG;
 
+/// Milliseconds of an hour and of a day.
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 /// How far back lost news count.
 const MINUTE_MS: u64 = 60_000;
 /// Nodes whose lost news are remembered.
@@ -116,10 +120,7 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
             rule: NO_READY_NODE,
             node: None,
             realm: None,
-            reading: Reading {
-                value: 1.0,
-                since_ms: None,
-            },
+            reading: Reading::of(1.0),
             text: text.to_owned(),
         });
     }
@@ -149,6 +150,7 @@ fn seconds_since(since_ms: u64, now: u64) -> Reading {
     Reading {
         value: now.saturating_sub(since_ms) as f64 / 1000.0,
         since_ms: Some(since_ms),
+        falls: false,
     }
 }
 
@@ -186,11 +188,7 @@ fn lagging(node: &NodeView, revision: u64, since: u64, now: u64) -> Figure {
 fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, now: u64) {
     let id = &node.id;
     let mut add = |rule, value: f64, text: String| {
-        let reading = Reading {
-            value,
-            since_ms: None,
-        };
-        figures.push(of_node(rule, node, reading, text));
+        figures.push(of_node(rule, node, Reading::of(value), text));
     };
     let capacity = &node.capacity;
     let text = format!(
@@ -238,15 +236,76 @@ fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, n
         figures.push(Figure {
             rule: REALM_SESSIONS,
             node: Some(id.clone()),
-            reading: Reading {
-                value: *percent,
-                since_ms: None,
-            },
+            reading: Reading::of(*percent),
             text: format!(
                 "realm {realm} has {percent:.0} % of its sessions on {id}: raise max_sessions or \
                  see who holds them"
             ),
             realm: Some(realm),
         });
+    }
+    if let Some((days, text)) = first_to_end(id, &node.certificates, now) {
+        let reading = Reading {
+            value: days,
+            ..Reading::calm(true)
+        };
+        figures.push(of_node(CERTIFICATE_EXPIRING, node, reading, text));
+    }
+}
+
+/// Days left of the certificate that ends first, and what to do; nothing without any.
+fn first_to_end(id: &NodeId, all: &[CertificateView], now: u64) -> Option<(f64, String)> {
+    let first = all.iter().min_by_key(|one| one.not_after_ms)?;
+    let left = first.not_after_ms.saturating_sub(now);
+    let (purpose, file) = (&first.purpose, &first.file);
+    let ends = match left {
+        0 => "has expired: clients refuse it".to_owned(),
+        left if left < 2 * DAY_MS => format!("expires in {} hours", left / HOUR_MS),
+        left => format!("expires in {} days", left / DAY_MS),
+    };
+    let stuck = first.problem.as_ref().map_or_else(String::new, |problem| {
+        format!("; the new one is not taken: {problem}")
+    });
+    let text = format!(
+        "{id}: the {purpose} certificate {file} {ends}; renew it, a new file is read by itself{stuck}"
+    );
+    Some((left as f64 / DAY_MS as f64, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificate_that_ends_first_is_told_with_what_to_do() {
+        let now = 1_800_000_000_000;
+        let certificate = |purpose: &str, days: u64, problem: Option<&str>| CertificateView {
+            purpose: purpose.to_owned(),
+            file: format!("/etc/{purpose}.pem"),
+            key: "ECDSA".to_owned(),
+            not_after_ms: now + days * DAY_MS,
+            problem: problem.map(str::to_owned),
+        };
+        let id = "fra1".parse().unwrap();
+        assert_eq!(first_to_end(&id, &[], now), None);
+        let all = [
+            certificate("tls", 60, None),
+            certificate("admin", 10, Some("the key is of another certificate")),
+        ];
+        let (days, text) = first_to_end(&id, &all, now).unwrap();
+        assert_eq!(days, 10.0);
+        for word in [
+            "fra1",
+            "/etc/admin.pem",
+            "in 10 days",
+            "is not taken: the key",
+        ] {
+            assert!(text.contains(word), "{text}");
+        }
+        let (_, text) = first_to_end(&id, &all, now + 10 * DAY_MS - HOUR_MS).unwrap();
+        assert!(text.contains("in 1 hours"), "{text}");
+        let (days, text) = first_to_end(&id, &all, now + 11 * DAY_MS).unwrap();
+        assert_eq!(days, 0.0);
+        assert!(text.contains("has expired"), "{text}");
     }
 }

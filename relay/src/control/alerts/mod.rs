@@ -102,12 +102,8 @@ impl State {
         for (id, known) in &self.conditions {
             let own = known.last.rule == STORE_AWAY;
             if !measured.contains_key(id) && (complete || own) {
-                let reading = Reading {
-                    value: 0.0,
-                    since_ms: None,
-                };
                 let gone = Figure {
-                    reading,
+                    reading: Reading::calm(known.last.reading.falls),
                     ..known.last.clone()
                 };
                 measured.insert(id.clone(), gone);
@@ -134,7 +130,7 @@ impl State {
                 rule: figure.rule.to_owned(),
                 severity: raised.severity,
                 since_ms: raised.since_ms,
-                value: (figure.reading.value * 10.0).round() / 10.0,
+                value: shown(figure.reading.value, known.view.as_ref()),
                 threshold: raised.threshold,
                 node: figure.node.clone(),
                 realm: figure.realm.clone(),
@@ -147,6 +143,14 @@ impl State {
         self.conditions
             .retain(|_, known| known.view.is_some() || !known.condition.is_idle());
         turns
+    }
+}
+
+/// A figure with one decimal; where there is none any more, the one before.
+fn shown(value: f64, before: Option<&AlertView>) -> f64 {
+    match value.is_finite() {
+        true => (value * 10.0).round() / 10.0,
+        false => before.map_or(0.0, |view| view.value),
     }
 }
 

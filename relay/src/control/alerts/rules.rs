@@ -21,6 +21,8 @@ pub(in crate::control) struct Rule {
     warn: Option<f64>,
     crit: Option<f64>,
     for_secs: u64,
+    /// The smaller its figure, the worse: `crit` is below `warn`.
+    pub falls: bool,
     /// Its figure is counted over all realms: nothing for callers who are confined to some.
     pub all_realms: bool,
 }
@@ -40,7 +42,16 @@ const fn rule(
         warn,
         crit,
         for_secs,
+        falls: false,
         all_realms: false,
+    }
+}
+
+/// A rule about a figure that is the worse the smaller it is.
+const fn falling(rule: Rule) -> Rule {
+    Rule {
+        falls: true,
+        ..rule
     }
 }
 
@@ -76,6 +87,8 @@ pub(super) const NODE_DROPS: &str = "node-drops";
 pub(super) const CONTROL_OVERFLOWS: &str = "control-overflows";
 /// A node does not apply the overrides of the configuration.
 pub(super) const CONFIG_LAG: &str = "config-lag";
+/// A certificate of a node comes to its end, or has.
+pub(super) const CERTIFICATE_EXPIRING: &str = "certificate-expiring";
 
 /// All rules, in the order of their weight.
 pub(in crate::control) const RULES: &[Rule] = &[
@@ -163,6 +176,14 @@ pub(in crate::control) const RULES: &[Rule] = &[
         [Some(10.0), Some(60.0)],
         0,
     ),
+    falling(rule(
+        CERTIFICATE_EXPIRING,
+        "what is left of the life of the certificate of a node that ends first, for clients or for \
+         the admin API; 0: it has expired",
+        "days",
+        [Some(14.0), Some(3.0)],
+        0,
+    )),
 ];
 
 /// What an operator made of one rule.
@@ -274,12 +295,16 @@ impl Rule {
                 return Err(format!("{field}: write a number above 0, or null for none"));
             }
         }
-        if let (Some(warn), Some(crit)) = (new.warn, new.crit)
-            && crit < warn
-        {
-            return Err(format!(
-                "crit: {crit} is below warn ({warn}); write at least that"
-            ));
+        if let (Some(warn), Some(crit)) = (new.warn, new.crit) {
+            let (wrong, word, most) = match self.falls {
+                false => (crit < warn, "below", "at least"),
+                true => (crit > warn, "above", "at most"),
+            };
+            if wrong {
+                return Err(format!(
+                    "crit: {crit} is {word} warn ({warn}); write {most} that"
+                ));
+            }
         }
         if new.for_secs > MAX_FOR_SECS {
             return Err(format!("for_secs: write at most {MAX_FOR_SECS}"));

@@ -1,5 +1,7 @@
 //! Judging over time, and what is told of it.
 
+use shared::api::AlertRulePatch;
+
 use super::*;
 
 fn figure(value: f64) -> Figure {
@@ -7,10 +9,7 @@ fn figure(value: f64) -> Figure {
         rule: rules::NODE_CAPACITY,
         node: Some("fra1".parse().unwrap()),
         realm: None,
-        reading: Reading {
-            value,
-            since_ms: None,
-        },
+        reading: Reading::of(value),
         text: "it is full".to_owned(),
     }
 }
@@ -66,8 +65,49 @@ fn rules_have_names_of_their_own_and_sane_defaults() {
         let view = rule.view(&none);
         assert!(names.insert(view.name.clone()), "{}", view.name);
         assert!(view.is_default && view.enabled && view.for_secs <= 60);
-        let (warn, crit) = (view.warn.unwrap_or(0.0), view.crit.unwrap());
+        let (warn, crit) = match rule.falls {
+            false => (view.warn.unwrap_or(0.0), view.crit.unwrap()),
+            true => (view.crit.unwrap(), view.warn.unwrap()),
+        };
         assert!(warn < crit && crit > 0.0, "{}", view.name);
-        assert!(["percent", "per_sec", "seconds", "count"].contains(&view.unit.as_str()));
+        let units = ["percent", "per_sec", "seconds", "count", "days"];
+        assert!(units.contains(&view.unit.as_str()));
     }
+}
+
+#[test]
+fn a_falling_rule_wants_its_thresholds_the_other_way_round() {
+    let rule = rules::find(rules::CERTIFICATE_EXPIRING).unwrap();
+    let patch = |warn, crit| AlertRulePatch {
+        warn: Some(Some(warn)),
+        crit: Some(Some(crit)),
+        ..AlertRulePatch::default()
+    };
+    let mut changes = Changes::new();
+    let error = rule.patch(&mut changes, &patch(3.0, 14.0)).unwrap_err();
+    assert!(error.contains("crit: 14 is above warn (3)"), "{error}");
+    rule.patch(&mut changes, &patch(30.0, 7.0)).unwrap();
+    assert_eq!(rule.in_force(&changes).warn, Some(30.0));
+}
+
+#[test]
+fn a_certificate_that_is_gone_is_over_and_keeps_its_last_figure_until_then() {
+    let mut state = State::default();
+    let changes = Changes::new();
+    let expiring = Figure {
+        rule: rules::CERTIFICATE_EXPIRING,
+        reading: Reading {
+            value: 2.5,
+            ..Reading::calm(true)
+        },
+        ..figure(0.0)
+    };
+    let turns = state.judge(vec![expiring], &changes, true, 0);
+    assert_eq!(turns[0].severity, Severity::Crit);
+    // The node serves without one now: nothing is measured any more.
+    state.judge(Vec::new(), &changes, true, 1000);
+    let view = state.conditions.values().next().unwrap().view.clone();
+    assert_eq!(view.unwrap().value, 2.5);
+    let turns = state.judge(Vec::new(), &changes, true, 7000);
+    assert_eq!(turns[0].severity, Severity::Notice);
 }

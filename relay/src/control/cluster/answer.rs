@@ -274,6 +274,7 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         permissions,
         permission_rates_ms: over.map(|over| over.as_millis() as u64),
         channels: row.channels(),
+        peer_connections: row.peer_connections(),
         drops_by_reason: drops
             .into_iter()
             .map(|(name, count)| (name.to_owned(), count))

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shared::api::{ChannelView, PermissionView, SessionView};
+use shared::api::{
+    ChannelView, PeerConnectionState, PeerConnectionView, PermissionView, SessionView,
+};
 use shared::{NodeId, Realm, SessionId, WorkerId};
-use turn_proto::server::{SessionCounters, SessionSnapshot};
+use turn_proto::server::{LinkState, SessionCounters, SessionSnapshot};
 
 use super::new_peers::NewPeers;
 use crate::control::clock::Moment;
@@ -205,6 +207,8 @@ impl<'a> Row<'a> {
             username: snapshot.username.as_str().to_owned(),
             realm: snapshot.realm.clone(),
             transport: snapshot.tuple.transport,
+            relay_transport: snapshot.relay_transport,
+            mobile: snapshot.is_mobile,
             client: snapshot.tuple.client,
             server: snapshot.tuple.server,
             relay: snapshot.relay_external,
@@ -262,6 +266,26 @@ impl<'a> Row<'a> {
                 number: channel.number,
                 peer: channel.peer,
                 ttl_secs: ttl(channel.expires, self.now),
+            })
+            .collect()
+    }
+
+    /// Connections with peers as the API shows them.
+    #[must_use]
+    pub(crate) fn peer_connections(&self) -> Vec<PeerConnectionView> {
+        let links = self.snapshot().links.iter();
+        links
+            .map(|link| PeerConnectionView {
+                peer: link.peer,
+                state: match link.state {
+                    LinkState::Connecting => PeerConnectionState::Connecting,
+                    LinkState::Pending => PeerConnectionState::Pending,
+                    LinkState::Bound => PeerConnectionState::Bound,
+                },
+                incoming: link.incoming,
+                client: link.client,
+                in_bytes: link.in_bytes,
+                out_bytes: link.out_bytes,
             })
             .collect()
     }

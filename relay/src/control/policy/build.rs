@@ -256,6 +256,7 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         rest_separator: document.rest_separator,
         password_algorithms: document.password_algorithms.clone(),
         username_anonymity: document.username_anonymity,
+        tcp_relay: document.tcp_relay,
         max_sessions: document.max_sessions,
         max_sessions_per_user: document.max_sessions_per_user,
         max_rate_bps: document.max_rate_bps,

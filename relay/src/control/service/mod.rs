@@ -1,6 +1,7 @@
 //! Everything the admin API does. Role, realm scope and audit are enforced here, whatever carries
 //! the call.
 
+mod access;
 mod alerts;
 mod audit;
 mod blocks;

@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use shared::api::{
-    ApiError, EventKind, OauthKeyCreated, OauthKeyPut, OauthKeyView, Page, Role, Severity,
+    ApiError, EventKind, OauthKeyCreated, OauthKeyPut, OauthKeyView, Page, Severity,
 };
 use shared::{Secret, display_safe};
 
-use super::{Caller, Service, bad, need, need_all_realms, not_found};
+use super::access::{check_ttl, whole};
+use super::{Caller, Service, bad, not_found};
 use crate::control::clock::Moment;
 use crate::control::keys;
 use crate::store::StoredOauthKey;
@@ -15,8 +16,6 @@ use crate::store::oauth::{MAX_KEYS, MAX_KID, is_kid};
 
 /// The longest keying material, as wide as coturn's column allows.
 const MAX_IKM: usize = 128;
-/// The longest time that a key is good: ten years.
-const MAX_TTL: u64 = 10 * 366 * 86_400;
 
 impl Service {
     /// All keys, without their values.
@@ -24,19 +23,9 @@ impl Service {
     /// # Errors
     /// Denied to anyone but admins of the whole cluster; the store is away.
     pub async fn oauth_keys(&self, caller: &Caller) -> Result<Page<OauthKeyView>, ApiError> {
-        self.may_manage_oauth_keys(caller)?;
+        self.may_manage_access(caller)?;
         let keys = self.store(self.hub.store.oauth_keys().await)?;
-        let items: Vec<_> = keys.iter().map(view).collect();
-        let count = items.len() as u64;
-        Ok(Page {
-            schema: "oauth-keys/1".to_owned(),
-            as_of_ms: Moment::now().unix_ms,
-            items,
-            next: None,
-            matched: count,
-            total: count,
-            missing: Vec::new(),
-        })
+        Ok(whole("oauth-keys/1", keys.iter().map(view).collect()))
     }
 
     /// Adds or replaces a key. A generated value is answered this once.
@@ -51,7 +40,7 @@ impl Service {
     ) -> Result<OauthKeyCreated, ApiError> {
         let reason = put.reason.clone();
         let work = async {
-            self.may_manage_oauth_keys(caller)?;
+            self.may_manage_access(caller)?;
             let (stored, generated) = checked(kid, put)?;
             let known = self.store(self.hub.store.oauth_keys().await)?;
             if known.len() >= MAX_KEYS && known.iter().all(|key| key.kid != kid) {
@@ -80,7 +69,7 @@ impl Service {
         reason: &str,
     ) -> Result<(), ApiError> {
         let work = async {
-            self.may_manage_oauth_keys(caller)?;
+            self.may_manage_access(caller)?;
             if !self.store(self.hub.store.delete_oauth_key(kid).await)? {
                 return Err(not_found(format!("OAuth key {}", display_safe(kid))));
             }
@@ -89,12 +78,6 @@ impl Service {
         };
         self.audited(caller, "oauth_key.delete", kid.to_owned(), reason, work)
             .await
-    }
-
-    fn may_manage_oauth_keys(&self, caller: &Caller) -> Result<(), ApiError> {
-        need(caller, Role::Admin)?;
-        need_all_realms(caller)?;
-        self.need_gateway()
     }
 
     fn oauth_key_changed(&self, caller: &Caller, kid: &str, word: &str) {
@@ -112,14 +95,7 @@ fn checked(kid: &str, put: OauthKeyPut) -> Result<(StoredOauthKey, bool), ApiErr
         let problem = format!("kid: 1 to {MAX_KID} bytes without control characters");
         return Err(bad(problem));
     }
-    if put
-        .ttl_secs
-        .is_some_and(|ttl| !(60..=MAX_TTL).contains(&ttl))
-    {
-        return Err(bad(format!(
-            "ttl_secs: 60 to {MAX_TTL}; omit it for no end"
-        )));
-    }
+    check_ttl(put.ttl_secs)?;
     let given = put.key.map(Secret::new);
     let len = put.algorithm.key_len();
     let ikm = match &given {

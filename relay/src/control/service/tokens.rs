@@ -1,16 +1,13 @@
 //! Tokens of the admin API.
 
-use shared::api::{
-    ApiError, EventKind, Page, Role, Severity, TokenCreate, TokenCreated, TokenView,
-};
+use shared::api::{ApiError, EventKind, Page, Severity, TokenCreate, TokenCreated, TokenView};
 
-use super::{Caller, MAX_TEXT, Service, bad, need, need_all_realms, not_found, store_error};
+use super::access::{check_ttl, whole};
+use super::{Caller, MAX_TEXT, Service, bad, not_found, store_error};
 use crate::control::clock::Moment;
 use crate::control::tokens::{self, MAX_TOKENS};
 use crate::store::StoredToken;
 
-/// The longest lifetime of a token: ten years.
-const MAX_TTL: u64 = 10 * 366 * 86_400;
 /// Realms that a token can be confined to.
 const MAX_REALMS: usize = 100;
 
@@ -36,25 +33,10 @@ impl Service {
     /// # Errors
     /// Denied to anyone but admins of the whole cluster.
     pub async fn tokens(&self, caller: &Caller) -> Result<Page<TokenView>, ApiError> {
-        self.may_manage_tokens(caller)?;
+        self.may_manage_access(caller)?;
         self.reload_tokens().await?;
-        let items: Vec<_> = self
-            .hub
-            .tokens
-            .all()
-            .into_iter()
-            .map(|token| token.view)
-            .collect();
-        let count = items.len() as u64;
-        Ok(Page {
-            schema: "tokens/1".to_owned(),
-            as_of_ms: Moment::now().unix_ms,
-            items,
-            next: None,
-            matched: count,
-            total: count,
-            missing: Vec::new(),
-        })
+        let all = self.hub.tokens.all().into_iter();
+        Ok(whole("tokens/1", all.map(|token| token.view).collect()))
     }
 
     /// Creates a token. Its text is answered this once and kept nowhere.
@@ -69,20 +51,13 @@ impl Service {
         let target = format!("{} {}", request.role.as_str(), request.label);
         let reason = request.reason.clone();
         let work = async {
-            self.may_manage_tokens(caller)?;
+            self.may_manage_access(caller)?;
             if request.label.len() > MAX_TEXT || request.realms.len() > MAX_REALMS {
                 return Err(bad(format!(
                     "label, realms: at most {MAX_TEXT} bytes and {MAX_REALMS} realms"
                 )));
             }
-            if request
-                .ttl_secs
-                .is_some_and(|ttl| !(60..=MAX_TTL).contains(&ttl))
-            {
-                return Err(bad(format!(
-                    "ttl_secs: 60 to {MAX_TTL}; omit it for no end"
-                )));
-            }
+            check_ttl(request.ttl_secs)?;
             if self.hub.tokens.all().len() >= MAX_TOKENS {
                 return Err(bad(format!("there are {MAX_TOKENS} tokens already")));
             }
@@ -125,7 +100,7 @@ impl Service {
         reason: &str,
     ) -> Result<(), ApiError> {
         let work = async {
-            self.may_manage_tokens(caller)?;
+            self.may_manage_access(caller)?;
             if !self.store(self.hub.store.delete_token(id).await)? {
                 return Err(not_found(format!("token {id}")));
             }
@@ -135,12 +110,6 @@ impl Service {
         };
         self.audited(caller, "token.delete", id.to_owned(), reason, work)
             .await
-    }
-
-    fn may_manage_tokens(&self, caller: &Caller) -> Result<(), ApiError> {
-        need(caller, Role::Admin)?;
-        need_all_realms(caller)?;
-        self.need_gateway()
     }
 
     async fn reload_tokens(&self) -> Result<(), ApiError> {

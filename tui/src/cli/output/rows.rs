@@ -44,6 +44,8 @@ shows!(SessionView, "sessions/1", |row| row.id.to_string(), {
     "server" Detail Text address(row.server);
     "relay_local" Detail Text row.relay_local.map(address);
     "second_relay" Detail Text row.second_relay.map(address);
+    "relay_transport" Wide Text row.relay_transport;
+    "mobile" Detail Text row.mobile;
     "started" Detail Time row.started_at_ms;
     "peer_count" Detail Count row.peer_count;
     "in_packets" Detail Count row.in_packets;
@@ -80,6 +82,8 @@ shows!(SessionDetail, "sessions/1", |row| row.session.id.to_string(), {
     "server" Detail Text address(row.session.server);
     "relay_local" Detail Text row.session.relay_local.map(address);
     "second_relay" Detail Text row.session.second_relay.map(address);
+    "relay_transport" Wide Text row.session.relay_transport;
+    "mobile" Detail Text row.session.mobile;
     "started" Detail Time row.session.started_at_ms;
     "peer_count" Detail Count row.session.peer_count;
     "in_packets" Detail Count row.session.in_packets;
@@ -90,6 +94,7 @@ shows!(SessionDetail, "sessions/1", |row| row.session.id.to_string(), {
     "credential_expires" Detail Time row.credential_expires_at_ms;
     "permissions" Detail Text permissions(row);
     "channels" Detail Text channels(row);
+    "peer_connections" Detail Text peer_connections(row);
     "drops_by_reason" Detail Text row.drops_by_reason;
     "user_sessions" Detail Count row.user_sessions;
     "user_limit" Detail Count row.user_limit;
@@ -104,6 +109,14 @@ fn channels(row: &SessionDetail) -> Vec<String> {
     let one =
         |c: &shared::api::ChannelView| format!("{:#06x}={} ({} s)", c.number, c.peer, c.ttl_secs);
     row.channels.iter().map(one).collect()
+}
+
+fn peer_connections(row: &SessionDetail) -> Vec<String> {
+    let one = |c: &shared::api::PeerConnectionView| {
+        let way = if c.incoming { " incoming" } else { "" };
+        format!("{} {}{way}", c.peer, c.state.as_str())
+    };
+    row.peer_connections.iter().map(one).collect()
 }
 
 fn certificate(row: &shared::api::CertificateView) -> String {

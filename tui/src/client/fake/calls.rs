@@ -4,17 +4,18 @@ use async_trait::async_trait;
 use futures_util::stream;
 use serde_json::json;
 use shared::api::{
-    ApiError, BlockRequest, BlockView, ChannelView, Credential, ErrorKind, EventView, JobView,
-    KillRequest, KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut,
-    OauthKeyView, Overview, Page, PermissionView, RateLimits, RealmPut, RealmView, RefusalCount,
-    Role, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill,
-    TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    ApiError, BlockRequest, BlockView, Credential, ErrorKind, EventView, JobView, KillRequest,
+    KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
+    Overview, Page, RealmPut, RealmView, RefusalCount, Role, SecretCreate, SecretCreated,
+    SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView,
+    UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
 };
 use shared::{NodeId, PasswordAlgorithm, Realm};
 
+use super::session_detail::detail;
 use super::state::State;
 use super::{FakeAdmin, bad_request, not_found};
 use crate::client::{AdminApi, ClientError, ClientResult, EventStream};
@@ -59,56 +60,6 @@ fn user_at(state: &State, realm: &Realm, name: &str) -> ClientResult<usize> {
         .iter()
         .position(|u| u.realm == *realm && u.name == name);
     at.ok_or_else(|| not_found("such user"))
-}
-
-fn detail(state: &State, session: &SessionView) -> SessionDetail {
-    let peer = session
-        .peers
-        .first()
-        .and_then(|p| p.parse::<std::net::SocketAddr>().ok());
-    let of_user = |s: &&SessionView| s.user == session.user && s.node == session.node;
-    SessionDetail {
-        schema: "session/1".into(),
-        as_of_ms: state.now_ms,
-        session: session.clone(),
-        lifetime_secs: 600,
-        credential_expires_at_ms: session.secret_id.as_ref().map(|_| 1_767_355_200_000),
-        permissions: peer
-            .map(|peer| PermissionView {
-                peer: peer.ip(),
-                last_port: Some(peer.port()),
-                ttl_secs: 240,
-                in_bytes: session.in_bytes,
-                out_bytes: session.out_bytes,
-                rate_in_bps: session.rate_in_bps,
-                rate_out_bps: session.rate_out_bps,
-            })
-            .into_iter()
-            .collect(),
-        permission_rates_ms: Some(1000),
-        channels: peer
-            .map(|peer| ChannelView {
-                number: 0x4001,
-                peer,
-                ttl_secs: 500,
-            })
-            .into_iter()
-            .collect(),
-        rate_limits: RateLimits {
-            session_bps: session.max_rate_bps,
-            ..RateLimits::default()
-        },
-        refused_new_peers: 0,
-        drops_by_reason: [("no_permission".to_owned(), session.drops)].into(),
-        refusals: state
-            .recent_refusals
-            .iter()
-            .filter(|r| r.session == Some(session.id))
-            .cloned()
-            .collect(),
-        user_sessions: state.sessions.iter().filter(of_user).count() as u32,
-        user_limit: Some(12),
-    }
 }
 
 #[async_trait]
@@ -540,8 +491,12 @@ impl AdminApi for FakeAdmin {
 
     async fn put_oauth_key(&self, kid: &str, put: &OauthKeyPut) -> ClientResult<OauthKeyCreated> {
         let call = format!(
-            "put_oauth_key {kid} algorithm={} reason={}",
-            put.algorithm, put.reason
+            "put_oauth_key {kid} algorithm={} realm={:?} ttl={:?} given={} reason={}",
+            put.algorithm,
+            put.realm.as_ref().map(Realm::as_str),
+            put.ttl_secs,
+            put.key.is_some(),
+            put.reason
         );
         let mut state = self.enter(Role::Admin, call)?;
         Ok(state.put_oauth_key(kid, put))

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use shared::api::{
-    Capacity, EventKind, EventView, NodeRole, NodeState, NodeView, RealmDocument, RealmView,
-    SecretView, SessionView, Severity, StoreState, UserView,
+    Capacity, EventKind, EventView, NodeRole, NodeState, NodeView, OauthKeyView, RealmDocument,
+    RealmView, SecretView, SessionView, Severity, StoreState, UserView,
 };
-use shared::{NodeId, PasswordAlgorithm, Realm, SessionId, Transport, WorkerId};
+use shared::{
+    NodeId, OauthAlgorithm, PasswordAlgorithm, Realm, RelayTransport, SessionId, Transport,
+    WorkerId,
+};
 
 /// The time at which the double starts: 2026-01-01T12:00:00Z.
 pub const START_MS: u64 = 1_767_268_800_000;
@@ -97,6 +100,8 @@ pub(super) fn session(index: usize) -> SessionView {
         },
         realm: realm_name(REALMS[index % REALMS.len()]),
         transport: Transport::Udp,
+        relay_transport: RelayTransport::Udp,
+        mobile: false,
         client: (
             [203, 0, 113, (index % 250) as u8 + 1],
             51_000 + (index % 1000) as u16,
@@ -186,6 +191,16 @@ pub(super) fn secrets() -> Vec<SecretView> {
         label: "web".into(),
         created_at_ms: START_MS - 864_000_000,
         sessions: 0,
+    }]
+}
+
+pub(super) fn oauth_keys() -> Vec<OauthKeyView> {
+    vec![OauthKeyView {
+        kid: "north".into(),
+        algorithm: OauthAlgorithm::A256gcm,
+        realm: Some(realm_name("acme")),
+        since_ms: Some(START_MS - 864_000_000),
+        until_ms: Some(START_MS + 30 * 86_400_000),
     }]
 }
 

@@ -37,9 +37,9 @@ pub(super) fn recent_refusals() -> Vec<RefusalView> {
         count: i,
     };
     vec![
-        refusal(1, "alice", "wrong_integrity", Some(401), None),
+        refusal(1, "alice", "wrong_password", Some(401), None),
         refusal(2, "bot-114", "user_quota", Some(486), None),
-        refusal(3, "bob", "peer_denied", Some(403), Some("10.0.0.5")),
+        refusal(3, "bob", "denied_peer", Some(403), Some("10.0.0.5")),
     ]
 }
 

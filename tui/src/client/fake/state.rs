@@ -50,8 +50,8 @@ impl State {
             kid: kid.into(),
             algorithm: put.algorithm,
             realm: put.realm.clone(),
-            since_ms: None,
-            until_ms: None,
+            since_ms: put.ttl_secs.map(|_| self.now_ms),
+            until_ms: put.ttl_secs.map(|secs| self.now_ms + secs * 1000),
         };
         self.oauth_keys.retain(|key| key.kid != kid);
         self.oauth_keys.push(view.clone());
@@ -76,7 +76,7 @@ impl State {
             secrets: data::secrets(),
             blocks: Vec::new(),
             tokens: Vec::new(),
-            oauth_keys: Vec::new(),
+            oauth_keys: data::oauth_keys(),
             events: data::events(),
             audit: fleet::audit(),
             jobs: Vec::new(),

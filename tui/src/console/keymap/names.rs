@@ -95,6 +95,7 @@ impl Intent {
             Self::LastPanel => ("last-panel", G::Move),
             Self::OnlyChanged => ("only-changed", G::Look),
             Self::Settings => ("settings", G::Look),
+            Self::Explain => ("explain", G::Look),
             Self::LogLevel => ("log-level", G::Change),
             Self::Verify => ("verify", G::Change),
             Self::Kill => ("kill", G::Change),

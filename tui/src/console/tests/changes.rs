@@ -202,7 +202,7 @@ fn edit_first_realm(rig: &mut Rig, limit: &str) {
     rig.keys("5E");
     rig.ctrl('u');
     rig.line(limit);
-    for _ in 0..16 {
+    for _ in 0..17 {
         rig.press(KeyCode::Enter);
     }
 }

@@ -27,7 +27,7 @@ fn keys_of_the_configuration_act_and_show_in_hints_and_help() {
         &[
             ("pause", "z"),
             ("sort", ""),
-            ("open", "o x"),
+            ("open", "o b"),
             ("reverse", ""),
         ],
     );
@@ -45,10 +45,10 @@ fn keys_of_the_configuration_act_and_show_in_hints_and_help() {
     assert!(!hints.contains("sort") && !hints.contains("<p>"), "{hints}");
     rig.keys("?");
     let screen = rig.screen();
-    assert!(screen.contains("o x"), "{screen}");
+    assert!(screen.contains("o b"), "{screen}");
     assert!(!screen.contains("choose the column to sort by"), "{screen}");
     rig.press(KeyCode::Esc);
-    rig.keys("x");
+    rig.keys("b");
     assert!(matches!(rig.model.place(), Place::Session(_)));
 }
 

@@ -307,6 +307,26 @@ fn who_was_refused_is_one_key_away() {
 }
 
 #[test]
+fn a_reason_is_explained_from_its_row() {
+    let mut rig = Rig::new(12, (80, 24));
+    rig.line(":refusals reason=user_quota");
+    rig.keys("x");
+    let screen = rig.screen();
+    assert!(screen.contains("answered with 486"), "{screen}");
+    assert!(screen.contains("what to do:"), "{screen}");
+    rig.press(KeyCode::Esc);
+    rig.press(KeyCode::Tab);
+    rig.keys("P");
+    let screen = rig.screen();
+    assert!(
+        screen.contains("means  ") && screen.contains("do     "),
+        "{screen}"
+    );
+    rig.keys("x");
+    assert!(rig.screen().contains("what to do:"), "{}", rig.screen());
+}
+
+#[test]
 fn an_audit_record_opens_in_full() {
     let mut rig = Rig::writable(12);
     rig.api.edit_audit(|records| {
@@ -345,4 +365,61 @@ fn an_operator_changes_no_settings() {
         "{}",
         rig.screen()
     );
+}
+
+#[test]
+fn oauth_keys_are_added_shown_once_and_deleted() {
+    let mut rig = Rig::writable(12);
+    rig.line(":oauth-keys");
+    assert_snapshot!("oauth_keys_80x24", rig.screen());
+    rig.keys("N");
+    assert_snapshot!("oauth_key_form_80x24", rig.screen());
+    rig.line("south");
+    for _ in 0..5 {
+        rig.press(KeyCode::Tab);
+    }
+    rig.keys("y");
+    let screen = rig.screen();
+    assert!(
+        screen.contains("OAuth key south") && screen.contains("ZmFrZQ=="),
+        "{screen}"
+    );
+    rig.press(KeyCode::Esc);
+    rig.second();
+    let screen = rig.screen();
+    assert!(
+        screen.contains("south") && screen.contains("never"),
+        "{screen}"
+    );
+    assert!(!screen.contains("ZmFrZQ=="), "{screen}");
+    rig.keys("gZ");
+    rig.press(KeyCode::Enter);
+    assert!(
+        rig.called("delete_oauth_key").is_empty(),
+        "Cancel has the focus"
+    );
+    rig.keys("Zy");
+    assert_eq!(rig.called("delete_oauth_key").len(), 1, "{}", rig.screen());
+}
+
+#[test]
+fn what_is_wrong_with_an_oauth_key_is_said_before_it_is_sent() {
+    let mut rig = Rig::writable(12);
+    rig.line(":ok");
+    rig.keys("N");
+    for _ in 0..6 {
+        rig.press(KeyCode::Tab);
+    }
+    rig.keys("y");
+    assert!(rig.screen().contains("kid: the name"), "{}", rig.screen());
+    assert!(rig.called("put_oauth_key").is_empty());
+}
+
+#[test]
+fn who_may_not_see_oauth_keys_is_told_so() {
+    let mut rig = Rig::new(12, (80, 24));
+    rig.api.set_role(Role::Viewer);
+    rig.line(":oauth-keys");
+    rig.second();
+    assert!(rig.screen().contains("admin"), "{}", rig.screen());
 }

@@ -2,6 +2,10 @@
 
 use crossterm::event::KeyCode;
 
+use insta::assert_snapshot;
+use shared::api::CertificateView;
+use shared::{RelayTransport, Transport};
+
 use super::Rig;
 use crate::client::fake::poison::Poison;
 use crate::console::model::Place;
@@ -212,7 +216,55 @@ fn refusals_of_a_session_stand_below_its_peers() {
     rig.press(KeyCode::Enter);
     let screen = rig.screen();
     assert!(
-        screen.contains("denied: 10.0.0.5 (403 peer denied, 2x)"),
+        screen.contains("denied: 10.0.0.5 (403 denied peer, 2x)"),
         "{screen}"
     );
+}
+
+#[test]
+fn a_session_that_relays_tcp_tells_its_connections() {
+    for (size, name) in [((80, 24), "tcp_80x24"), ((160, 45), "tcp_160x45")] {
+        let mut rig = Rig::new(12, size);
+        rig.api.edit_sessions(|sessions| {
+            let session = &mut sessions[0];
+            session.relay_transport = RelayTransport::Tcp;
+            session.transport = Transport::Tls;
+            session.mobile = true;
+        });
+        rig.line(":sessions relay_transport=tcp");
+        rig.second();
+        if size.0 == 160 {
+            assert_snapshot!("sessions_tcp_160x45", rig.screen());
+        }
+        rig.press(KeyCode::Enter);
+        rig.second();
+        let screen = rig.screen();
+        assert!(
+            screen.contains("Peer connections 3 (1 bound), permissions 1"),
+            "{screen}"
+        );
+        assert!(screen.contains("may move (RFC 8016)"), "{screen}");
+        assert_snapshot!(name, screen);
+    }
+}
+
+#[test]
+fn a_node_tells_its_certificates_and_the_alert_leads_to_it() {
+    let mut rig = Rig::new(12, (80, 24));
+    let now = rig.model.now_ms;
+    rig.api.edit_nodes(|nodes| {
+        let certificate = |purpose: &str, days: u64| CertificateView {
+            purpose: purpose.into(),
+            file: format!("/etc/relayd/{purpose}.pem"),
+            key: "ECDSA".into(),
+            not_after_ms: now + days * 86_400_000 + 3_600_000,
+            problem: (days == 2).then(|| "the key is of another certificate".into()),
+        };
+        nodes[0].certificates = vec![certificate("tls", 61), certificate("admin", 2)];
+    });
+    rig.line(":nodes node=fra1");
+    rig.second();
+    let screen = rig.screen();
+    let told = "certs    admin ECDSA 2d00 left, new one REFUSED   tls ECDSA 61d00 left";
+    assert!(screen.contains(told), "{screen}");
 }

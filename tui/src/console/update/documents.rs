@@ -4,12 +4,13 @@ use crossterm::event::{KeyCode, KeyEvent};
 use serde::Serialize;
 use tui_input::Input;
 
-use super::super::document::Document;
+use super::super::document::{Document, explained};
 use super::super::message::{Effect, JsonOf, Question};
 use super::super::model::{Dialog, Mode, Model, Place};
 use super::super::theme::Tone;
 use super::answers;
 use crate::widgets::form::edit_request;
+use crate::widgets::text::wrap;
 
 /// Opens a text.
 pub(super) fn open(model: &mut Model, title: impl Into<String>, text: &str) {
@@ -63,10 +64,38 @@ pub(super) fn row_json(model: &Model) -> Option<String> {
         Place::Alerts => lists.alerts.selected().map(json),
         Place::AlertRules => lists.rules.selected().map(json),
         Place::Redirects => lists.redirects.selected().map(json),
+        Place::OauthKeys => lists.oauth_keys.selected().map(json),
         Place::Config(_) => lists.config.selected().map(json),
         Place::Groups(_) => lists.groups.selected().map(json),
         _ => None,
     }
+}
+
+/// `x` in the lists of refusals: what the reason under the cursor means.
+pub(super) fn explain(model: &mut Model) {
+    let lists = &model.lists;
+    let row = match model.place() {
+        Place::Refusals => lists
+            .refusals
+            .selected()
+            .map(|r| (r.reason.clone(), r.code)),
+        Place::RefusalCounts => {
+            (lists.refusal_counts.selected()).map(|r| (r.reason.clone(), r.code))
+        }
+        _ => None,
+    };
+    let Some((reason, code)) = row else { return };
+    let (means, remedy) = explained(&reason);
+    let answer = match code {
+        Some(code) => format!("answered with {code}"),
+        None => "not answered: dropped, or only counted".to_owned(),
+    };
+    let width = usize::from(model.size.0).saturating_sub(12).clamp(20, 90);
+    let mut lines = vec![answer, String::new()];
+    lines.extend(wrap(&format!("means: {means}"), width));
+    lines.push(String::new());
+    lines.extend(wrap(&format!("what to do: {remedy}"), width));
+    open(model, reason, &lines.join("\n"));
 }
 
 /// `:alias`.

@@ -53,6 +53,11 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
         Purpose::NewSecret(realm) => Deed::of_realm("secret.create", realm),
         Purpose::DeleteSecret(realm, _) => Deed::of_realm("secret.delete", realm),
         // Its realm may be typed: a rule for any realm holds.
+        Purpose::PutOauthKey => Deed {
+            realms: Names::Unknown,
+            ..Deed::of_cluster("oauth_key.put")
+        },
+        Purpose::DeleteOauthKey(_) => Deed::of_cluster("oauth_key.delete"),
         Purpose::Verify(nodes) => Deed {
             action: "credential.mint",
             realms: Names::Unknown,

@@ -7,7 +7,7 @@ use super::super::message::{Action, Effect, Failure, Outcome, Question};
 use super::super::model::{Dialog, JobDialog, Model};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, ask_view, config, editor, fleet, guard, secrets, verify};
+use super::{answers, ask_view, config, editor, fleet, guard, oauth, secrets, verify};
 
 /// Takes in what came of a change.
 pub(super) fn acted(
@@ -84,6 +84,12 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
             secrets::shown(model, created);
             text
         }
+        (_, Outcome::OauthKey(created)) => {
+            let text = format!("OAuth key {} is good on all nodes now", created.view.kid);
+            oauth::shown(model, created);
+            text
+        }
+        (Action::DeleteOauthKey(kid, _), _) => format!("OAuth key {kid}: deleted"),
         (Action::DeleteSecret(realm, id, _), _) => format!("secret {id} of {realm}: deleted"),
         (Action::DeleteUser(realm, user, _), _) => format!("{user} in {realm}: deleted"),
         _ => "done".to_owned(),

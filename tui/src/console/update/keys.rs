@@ -166,6 +166,7 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
         }
         I::NextPanel | I::LastPanel => next_panel(model, binding.intent == I::NextPanel),
         I::OnlyChanged => config::only_changed(model),
+        I::Explain => documents::explain(model),
         I::Settings => {
             if let Some(node) = model.lists.nodes.selected().map(|n| n.id.clone()) {
                 enter(model, Place::Config(node), "");
@@ -202,7 +203,10 @@ pub(super) fn movement(model: &mut Model, intent: Intent, effects: &mut Vec<Effe
     let place = model.place().clone();
     let last = match place {
         Place::Session(_) => {
-            let peers = model.detail.view.as_ref().map(|d| d.permissions.len());
+            let peers = model.detail.view.as_ref().map(|detail| {
+                let connections = detail.peer_connections.len();
+                connections.max(detail.permissions.len())
+            });
             peers.unwrap_or(0)
         }
         Place::Realm(_) => {
@@ -405,7 +409,11 @@ pub(super) fn open(model: &mut Model) {
             Some(alert) => about(alert),
             None => return,
         },
-        Place::AlertRules | Place::Redirects | Place::Diff(..) | Place::Contexts => return,
+        Place::AlertRules
+        | Place::Redirects
+        | Place::OauthKeys
+        | Place::Diff(..)
+        | Place::Contexts => return,
     };
     enter(model, place, &filter);
 }

@@ -17,6 +17,7 @@ mod live_filter;
 pub(crate) use keys::about;
 pub(crate) mod looks;
 mod mouse;
+mod oauth;
 mod pickers;
 mod prompt;
 mod realm;
@@ -196,6 +197,7 @@ fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
         }
         Place::Diff(left, right) => ask(model, Question::Diff(left, right), effects),
         Place::AlertRules => ask(model, Question::AlertRules, effects),
+        Place::OauthKeys => ask(model, Question::OauthKeys, effects),
         Place::Realm(name) => ask(model, Question::OneRealm(name), effects),
         Place::Contexts => {}
         place => {

@@ -124,13 +124,15 @@ fn delete_one(model: &mut Model, realm: Realm, secret: SecretView) {
 /// Shows a generated secret, this once.
 pub(super) fn shown(model: &mut Model, created: SecretCreated) {
     let Some(value) = created.value else { return };
-    let mut form = Form::new(
-        format!("Secret {} of {}", created.secret.id, created.secret.realm),
-        "",
-        Vec::new(),
-    )
-    .fact("value", value.clone())
-    .note("It is not shown again: nobody can read it back.");
+    let title = format!("Secret {} of {}", created.secret.id, created.secret.realm);
+    show_once(model, title, value);
+}
+
+/// Shows what cannot be read back.
+pub(super) fn show_once(model: &mut Model, title: String, value: String) {
+    let mut form = Form::new(title, "", Vec::new())
+        .fact("value", value.clone())
+        .note("It is not shown again: nobody can read it back.");
     form.middle = Some("Copy");
     open(
         model,
