@@ -302,7 +302,10 @@ fn a_certificate_that_ends_soon_is_an_alert_until_it_is_renewed() {
         let alerts = ctl.items(&["alert", "list", "-f", "rule=certificate-expiring"]);
         let alert = alerts.first()?;
         let text = alert["text"].as_str().unwrap_or_default();
-        assert!(text.contains("certificate.pem expires in 4 days"), "{text}");
+        assert!(
+            text.contains("certificate of ams1 expires in 4 days"),
+            "{text}"
+        );
         Some(alert["severity"].as_str()?.to_owned())
     };
     wait_until("the warning", soon, || {

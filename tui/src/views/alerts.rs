@@ -36,7 +36,7 @@ pub(super) const COLUMNS: &[Column<AlertView, Model>] = &[
         title: "RULE",
         help: "condition",
         sort: Some("rule"),
-        width: 16,
+        width: 20,
         most: 24,
         align: Left,
         rank: 1,

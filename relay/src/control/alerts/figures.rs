@@ -259,15 +259,15 @@ fn first_to_end(id: &NodeId, all: &[CertificateView], now: u64) -> Option<(f64, 
     let left = first.not_after_ms.saturating_sub(now);
     let (purpose, file) = (&first.purpose, &first.file);
     let ends = match left {
-        0 => "has expired: clients refuse it".to_owned(),
+        0 => "has expired, clients refuse it".to_owned(),
         left if left < 2 * DAY_MS => format!("expires in {} hours", left / HOUR_MS),
         left => format!("expires in {} days", left / DAY_MS),
     };
     let stuck = first.problem.as_ref().map_or_else(String::new, |problem| {
-        format!("; the new one is not taken: {problem}")
+        format!(", but this one is not taken: {problem}")
     });
     let text = format!(
-        "{id}: the {purpose} certificate {file} {ends}; renew it, a new file is read by itself{stuck}"
+        "the {purpose} certificate of {id} {ends}: renew {file}; a new one is read by itself{stuck}"
     );
     Some((left as f64 / DAY_MS as f64, text))
 }
