@@ -390,7 +390,11 @@ fn settings(model: &Model, canvas: &mut Canvas<'_>, area: Rect, node: &NodeView)
         } else {
             " *"
         };
-        let text = format!("{:<24} {}{changed}", setting.key, setting.value_text());
-        canvas.text(x, y, half.saturating_sub(1), &text, Tone::Normal);
+        // Values end on one column, however long the keys are.
+        let value = format!("{}{changed}", setting.value_text());
+        let end = x + half.saturating_sub(2);
+        let key = canvas.text(x, y, half.saturating_sub(2), &setting.key, Tone::Normal);
+        let room = half.saturating_sub(key + 3);
+        canvas.right(end, y, room, &value, Tone::Normal);
     }
 }
