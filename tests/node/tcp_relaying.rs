@@ -524,7 +524,7 @@ fn bytes_and_connections_are_in_the_books() {
         .items(&["session", "list", "-f", "relay_transport=tcp mobile=no"]);
     let id = found[0]["id"].as_str().unwrap();
     assert_eq!(found[0]["relay_transport"], "tcp");
-    let session = node.ctl().json(&["session", "get", id]);
+    let session = node.ctl().json(&["session", "show", id]);
     let connection = &session["peer_connections"][0];
     let peer = theirs.local_addr().unwrap().to_string();
     let client = ours.local_addr().unwrap().to_string();
@@ -538,7 +538,7 @@ fn bytes_and_connections_are_in_the_books() {
     ] {
         assert_eq!(connection[field], value, "{connection:#}");
     }
-    let line = node.ctl().run(&["session", "get", id, "-o", "csv"]);
+    let line = node.ctl().run(&["session", "show", id, "-o", "csv"]);
     let told = format!("{peer} bound");
     assert!(line.stdout.contains(&told), "{}", line.stdout);
     assert!(

@@ -38,7 +38,7 @@ pub struct AlertRule {
     pub name: String,
     /// What is judged, in words.
     pub help: String,
-    /// The unit of the thresholds: `percent`, `per_sec`, `seconds` or `count`.
+    /// The unit of the thresholds: `percent`, `per_sec`, `seconds`, `days` or `count`.
     pub unit: String,
     /// From here on it warns; `None`: it never does.
     #[serde(default)]

@@ -55,7 +55,7 @@ pub(super) const COLUMNS: &[Column<AlertRule, Model>] = &[
     },
     Column {
         title: "UNIT",
-        help: "of the thresholds: percent, per_sec, seconds or count",
+        help: "of the thresholds: percent, per_sec, seconds, days or count",
         sort: None,
         width: 8,
         most: 8,

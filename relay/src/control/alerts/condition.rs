@@ -23,13 +23,9 @@ impl Level {
             *self = Self::default();
             return;
         };
-        let (above, still) = match figure.falls {
-            false => {
-                let clear = threshold * CLEAR_BELOW;
-                (figure.value >= threshold, figure.value >= clear)
-            }
-            // What is left of something goes one way only, until there is a new one.
-            true => (figure.value <= threshold, figure.value <= threshold),
+        let above = match figure.falls {
+            false => figure.value >= threshold,
+            true => figure.value <= threshold,
         };
         if above {
             self.below_since = None;
@@ -37,9 +33,12 @@ impl Level {
                 .above_since
                 .get_or_insert(figure.since_ms.unwrap_or(now).min(now));
             self.raised |= now - since.min(now) >= for_secs.saturating_mul(1000);
+        } else if figure.falls {
+            // What is left of something grows when there is a new one: that is over at once.
+            *self = Self::default();
         } else if !self.raised {
             self.above_since = None;
-        } else if still {
+        } else if figure.value >= threshold * CLEAR_BELOW {
             self.below_since = None;
         } else {
             let since = *self.below_since.get_or_insert(now);
@@ -245,8 +244,7 @@ mod tests {
         assert_eq!(severity(13.9, 1000), Some(Severity::Warn));
         assert_eq!(severity(2.0, 2000), Some(Severity::Crit));
         assert_eq!(severity(0.0, 3000), Some(Severity::Crit), "it has expired");
-        // A new one: over after the same five seconds as any other.
-        assert_eq!(severity(90.0, 4000), Some(Severity::Crit));
-        assert_eq!(severity(90.0, 9000), None);
+        // A new one.
+        assert_eq!(severity(90.0, 4000), None);
     }
 }

@@ -130,7 +130,7 @@ impl State {
                 rule: figure.rule.to_owned(),
                 severity: raised.severity,
                 since_ms: raised.since_ms,
-                value: shown(figure.reading.value, known.view.as_ref()),
+                value: (figure.reading.value * 10.0).round() / 10.0,
                 threshold: raised.threshold,
                 node: figure.node.clone(),
                 realm: figure.realm.clone(),
@@ -143,14 +143,6 @@ impl State {
         self.conditions
             .retain(|_, known| known.view.is_some() || !known.condition.is_idle());
         turns
-    }
-}
-
-/// A figure with one decimal; where there is none any more, the one before.
-fn shown(value: f64, before: Option<&AlertView>) -> f64 {
-    match value.is_finite() {
-        true => (value * 10.0).round() / 10.0,
-        false => before.map_or(0.0, |view| view.value),
     }
 }
 
