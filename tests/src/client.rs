@@ -8,11 +8,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use shared::PasswordAlgorithm;
-use turn_proto::auth::credential::{IntegrityKey, userhash};
 use turn_proto::channel_data::{ChannelData, ChannelNumber};
-use turn_proto::stun::integrity::IntegrityKind;
-use turn_proto::stun::password_algorithm;
 use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
+
+use crate::credentials::{Asking, Credentials, address, parse};
 
 /// The first wait for an answer; doubled with each retransmission (RFC 8489 §6.2.1).
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -111,15 +110,8 @@ pub struct Icmp {
 pub struct TurnClient {
     socket: UdpSocket,
     server: SocketAddr,
-    login: Login,
-    realm: String,
-    nonce: Vec<u8>,
-    key: Option<IntegrityKey>,
-    rfc8489: bool,
-    /// PASSWORD-ALGORITHMS as it came, and what was chosen of it.
-    chosen: Option<(Vec<u8>, PasswordAlgorithm)>,
+    credentials: Credentials,
     kept: VecDeque<(From, Vec<u8>)>,
-    alternate: Option<SocketAddr>,
     retransmissions: u32,
     buffer: Vec<u8>,
 }
@@ -147,14 +139,8 @@ impl TurnClient {
         Ok(Self {
             socket,
             server,
-            login,
-            realm: String::new(),
-            nonce: Vec::new(),
-            key: None,
-            rfc8489: false,
-            chosen: None,
+            credentials: Credentials::new(login),
             kept: VecDeque::new(),
-            alternate: None,
             retransmissions: 0,
             buffer: vec![0; DATAGRAM],
         })
@@ -186,50 +172,20 @@ impl TurnClient {
     /// ALTERNATE-SERVER of the last 300 that was signed with our key.
     #[must_use]
     pub fn alternate(&self) -> Option<SocketAddr> {
-        self.alternate
+        self.credentials.alternate
     }
 
     /// Uses what the server offers of RFC 8489 from its next challenge on: the first password
     /// algorithm of its list, MESSAGE-INTEGRITY-SHA256, and USERHASH.
     pub fn speak_rfc8489(&mut self) {
-        self.rfc8489 = true;
+        self.credentials.rfc8489 = true;
     }
 
     /// What the client chose of PASSWORD-ALGORITHMS, and whether it sends USERHASH.
     #[must_use]
     pub fn speaks(&self) -> (Option<PasswordAlgorithm>, bool) {
-        let chosen = self.chosen.as_ref().map(|(_, chosen)| *chosen);
-        (chosen, self.is_anonymous())
-    }
-
-    /// The second bit of the nonce cookie's features: of the six in its first character.
-    fn is_anonymous(&self) -> bool {
-        let features = self
-            .nonce
-            .strip_prefix(b"obMatJos2")
-            .and_then(<[u8]>::first);
-        self.rfc8489 && matches!(features, Some(b'Q' | b'w'))
-    }
-
-    /// Adds credentials, and signs.
-    fn signed(&self, mut request: MessageBuilder, key: &IntegrityKey) -> MessageBuilder {
-        let name = &self.login.username;
-        request = if self.is_anonymous() {
-            request.attribute(AttributeType::USERHASH, &userhash(name, &self.realm))
-        } else {
-            request.attribute(AttributeType::USERNAME, name.as_bytes())
-        };
-        request = request
-            .attribute(AttributeType::REALM, self.realm.as_bytes())
-            .attribute(AttributeType::NONCE, &self.nonce);
-        let Some((list, chosen)) = &self.chosen else {
-            return request.integrity(key.as_bytes());
-        };
-        let chosen = password_algorithm::entry(*chosen);
-        request
-            .attribute(AttributeType::PASSWORD_ALGORITHMS, list)
-            .attribute(AttributeType::PASSWORD_ALGORITHM, &chosen)
-            .integrity_of(IntegrityKind::Sha256, key.as_bytes())
+        let credentials = &self.credentials;
+        (credentials.algorithm(), credentials.is_anonymous())
     }
 
     /// Binding: the server-reflexive address.
@@ -237,14 +193,7 @@ impl TurnClient {
     /// # Errors
     /// Refused, or no answer.
     pub fn binding(&mut self) -> Result<SocketAddr, ClientError> {
-        let request = MessageBuilder::request(Method::Binding, fresh_id()).finish();
-        let answer = self.exchange(&request)?;
-        let answer = Message::parse(&answer).map_err(|_| ClientError::Incomplete("a frame"))?;
-        address(
-            &answer,
-            AttributeType::XOR_MAPPED_ADDRESS,
-            "XOR-MAPPED-ADDRESS",
-        )
+        self.ask_binding()
     }
 
     /// Allocate with defaults.
@@ -329,12 +278,7 @@ impl TurnClient {
     /// # Errors
     /// Refused, or no answer.
     pub fn bind_channel(&mut self, number: u16, peer: SocketAddr) -> Result<(), ClientError> {
-        self.request(Method::ChannelBind, |request| {
-            request
-                .number(AttributeType::CHANNEL_NUMBER, u32::from(number) << 16)
-                .xor_address(AttributeType::XOR_PEER_ADDRESS, peer)
-        })?;
-        Ok(())
+        self.ask_channel(number, peer)
     }
 
     /// Sends `payload` to `peer` in a Send indication.
@@ -418,90 +362,7 @@ impl TurnClient {
         method: Method,
         fill: impl Fn(MessageBuilder) -> MessageBuilder,
     ) -> Result<Vec<u8>, ClientError> {
-        let mut challenged = 0;
-        loop {
-            let mut request = fill(MessageBuilder::request(method, fresh_id()));
-            if let Some(key) = &self.key {
-                request = self.signed(request, key);
-            }
-            let bytes = self.exchange(&request.finish())?;
-            let answer = parse(&bytes)?;
-            if answer.class() == Class::Success {
-                let signed = self
-                    .key
-                    .as_ref()
-                    .is_some_and(|k| answer.verify_integrity(k.as_bytes()));
-                // Of a client that chose an algorithm, SHA-256 alone (RFC 8489 §9.2.4).
-                let kind = self.chosen.as_ref().map(|_| IntegrityKind::Sha256);
-                let fits = kind.is_none_or(|kind| answer.integrity_kind() == Some(kind));
-                return if signed && fits {
-                    Ok(bytes)
-                } else {
-                    Err(ClientError::Unsigned)
-                };
-            }
-            let code = answer
-                .error_code()
-                .ok_or(ClientError::Incomplete("ERROR-CODE"))?
-                .get();
-            if code == 300 {
-                let signed = |key: &IntegrityKey| answer.verify_integrity(key.as_bytes());
-                if !self.key.as_ref().is_some_and(signed) {
-                    return Err(ClientError::Unsigned);
-                }
-                let server = answer.plain_address(AttributeType::ALTERNATE_SERVER);
-                let server = server.ok().flatten();
-                self.alternate = Some(server.ok_or(ClientError::Incomplete("ALTERNATE-SERVER"))?);
-            }
-            let first_401 = code == 401 && self.key.is_none();
-            if challenged > 1 || !(first_401 || code == 438) {
-                return Err(ClientError::Refused(code));
-            }
-            challenged += 1;
-            self.accept_challenge(&answer)?;
-        }
-    }
-
-    fn accept_challenge(&mut self, answer: &Message<'_>) -> Result<(), ClientError> {
-        let nonce = answer.attribute(AttributeType::NONCE);
-        let realm = answer.attribute(AttributeType::REALM);
-        self.nonce = nonce.ok_or(ClientError::Incomplete("NONCE"))?.to_vec();
-        let realm = realm.ok_or(ClientError::Incomplete("REALM"))?;
-        self.realm = String::from_utf8_lossy(realm).into_owned();
-        let list = answer.attribute(AttributeType::PASSWORD_ALGORITHMS);
-        self.chosen = list.filter(|_| self.rfc8489).and_then(|list| {
-            let first = password_algorithm::read_list(list).next()?;
-            Some((list.to_vec(), first))
-        });
-        let chosen = self.chosen.as_ref().map(|(_, chosen)| *chosen);
-        let algorithm = chosen.unwrap_or(PasswordAlgorithm::Md5);
-        let Login { username, password } = &self.login;
-        let key = IntegrityKey::derive(algorithm, username, &self.realm, password);
-        self.key = Some(key);
-        Ok(())
-    }
-
-    /// Sends `request` until it is answered; data that comes meanwhile is kept.
-    fn exchange(&mut self, request: &[u8]) -> Result<Vec<u8>, ClientError> {
-        let mut wait = FIRST_WAIT;
-        for attempt in 0..ATTEMPTS {
-            self.retransmissions += u32::from(attempt > 0);
-            self.socket.send_to(request, self.server)?;
-            let end = Instant::now() + wait;
-            while let Some(bytes) = self.datagram(end)? {
-                if bytes.get(8..20) == request.get(8..20) {
-                    return Ok(bytes);
-                }
-                if let Some((from, payload)) = data_of(&bytes) {
-                    if self.kept.len() == MAX_KEPT {
-                        self.kept.pop_front();
-                    }
-                    self.kept.push_back((from, payload.to_vec()));
-                }
-            }
-            wait *= 2;
-        }
-        Err(ClientError::Timeout)
+        self.ask(method, fill)
     }
 
     /// The next datagram from the server before `end`.
@@ -531,6 +392,35 @@ impl TurnClient {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl Asking for TurnClient {
+    fn credentials(&mut self) -> &mut Credentials {
+        &mut self.credentials
+    }
+
+    /// Sends `request` until it is answered; data that comes meanwhile is kept.
+    fn exchange(&mut self, request: &[u8]) -> Result<Vec<u8>, ClientError> {
+        let mut wait = FIRST_WAIT;
+        for attempt in 0..ATTEMPTS {
+            self.retransmissions += u32::from(attempt > 0);
+            self.socket.send_to(request, self.server)?;
+            let end = Instant::now() + wait;
+            while let Some(bytes) = self.datagram(end)? {
+                if bytes.get(8..20) == request.get(8..20) {
+                    return Ok(bytes);
+                }
+                if let Some((from, payload)) = data_of(&bytes) {
+                    if self.kept.len() == MAX_KEPT {
+                        self.kept.pop_front();
+                    }
+                    self.kept.push_back((from, payload.to_vec()));
+                }
+            }
+            wait *= 2;
+        }
+        Err(ClientError::Timeout)
     }
 }
 
@@ -567,22 +457,6 @@ fn icmp_of(bytes: &[u8]) -> Option<Icmp> {
         code,
         data: u32::from_be_bytes([a, b, c, d]),
     })
-}
-
-fn parse(bytes: &[u8]) -> Result<Message<'_>, ClientError> {
-    Message::parse(bytes).map_err(|_| ClientError::Incomplete("a sound frame"))
-}
-
-fn address(
-    answer: &Message<'_>,
-    kind: AttributeType,
-    name: &'static str,
-) -> Result<SocketAddr, ClientError> {
-    answer
-        .xor_address(kind)
-        .ok()
-        .flatten()
-        .ok_or(ClientError::Incomplete(name))
 }
 
 fn lifetime(answer: &Message<'_>) -> Result<u32, ClientError> {

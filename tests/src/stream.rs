@@ -10,12 +10,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use socket2::{Domain, Socket, Type};
-use turn_proto::auth::credential::LongTermKey;
 use turn_proto::channel_data::{ChannelData, ChannelNumber};
 use turn_proto::framing::{Front, MAX_FRAME, front};
-use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method};
+use turn_proto::stun::{AttributeType, MessageBuilder, Method};
 
-use crate::client::{ClientError, Login, fresh_id};
+use crate::client::{ClientError, Login};
+use crate::credentials::{Asking, Credentials, address, parse};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -31,10 +31,7 @@ pub struct StreamClient {
     io: Box<dyn Duplex>,
     socket: TcpStream,
     received: Vec<u8>,
-    login: Login,
-    realm: String,
-    nonce: Vec<u8>,
-    key: Option<LongTermKey>,
+    credentials: Credentials,
 }
 
 impl std::fmt::Debug for StreamClient {
@@ -156,10 +153,7 @@ impl StreamClient {
             io,
             socket,
             received: Vec::new(),
-            login,
-            realm: String::new(),
-            nonce: Vec::new(),
-            key: None,
+            credentials: Credentials::new(login),
         }
     }
 
@@ -219,12 +213,7 @@ impl StreamClient {
     /// # Errors
     /// No answer, or none that says it.
     pub fn binding(&mut self) -> Result<SocketAddr, ClientError> {
-        let request = MessageBuilder::request(Method::Binding, fresh_id()).finish();
-        let answer = self.exchange(&request)?;
-        let answer = parse(&answer)?;
-        let mapped = answer.xor_address(AttributeType::XOR_MAPPED_ADDRESS);
-        let mapped = mapped.ok().flatten();
-        mapped.ok_or(ClientError::Incomplete("XOR-MAPPED-ADDRESS"))
+        self.ask_binding()
     }
 
     /// Makes an allocation and answers its relayed address.
@@ -236,10 +225,8 @@ impl StreamClient {
             let transport = TRANSPORT_UDP.to_be_bytes();
             request.attribute(AttributeType::REQUESTED_TRANSPORT, &transport)
         })?;
-        let answer = parse(&answer)?;
-        let relayed = answer.xor_address(AttributeType::XOR_RELAYED_ADDRESS);
-        let relayed = relayed.ok().flatten();
-        relayed.ok_or(ClientError::Incomplete("XOR-RELAYED-ADDRESS"))
+        let kind = AttributeType::XOR_RELAYED_ADDRESS;
+        address(&parse(&answer)?, kind, "XOR-RELAYED-ADDRESS")
     }
 
     /// Asks for another lifetime in seconds; 0 ends the session.
@@ -258,13 +245,7 @@ impl StreamClient {
     /// # Errors
     /// It was refused.
     pub fn bind_channel(&mut self, number: u16, peer: SocketAddr) -> Result<(), ClientError> {
-        let answer = self.request(Method::ChannelBind, |request| {
-            let number = (u32::from(number) << 16).to_be_bytes();
-            request
-                .attribute(AttributeType::CHANNEL_NUMBER, &number)
-                .xor_address(AttributeType::XOR_PEER_ADDRESS, peer)
-        });
-        answer.map(drop)
+        self.ask_channel(number, peer)
     }
 
     /// Sends over a channel, padded as streams need it.
@@ -305,40 +286,13 @@ impl StreamClient {
         method: Method,
         fill: impl Fn(MessageBuilder) -> MessageBuilder,
     ) -> Result<Vec<u8>, ClientError> {
-        let mut challenges = 0;
-        loop {
-            let mut request = fill(MessageBuilder::request(method, fresh_id()));
-            if let Some(key) = &self.key {
-                request = request
-                    .attribute(AttributeType::USERNAME, self.login.username.as_bytes())
-                    .attribute(AttributeType::REALM, self.realm.as_bytes())
-                    .attribute(AttributeType::NONCE, &self.nonce)
-                    .integrity(key.as_bytes());
-            }
-            let bytes = self.exchange(&request.finish())?;
-            let answer = parse(&bytes)?;
-            if answer.class() == Class::Success {
-                return Ok(bytes);
-            }
-            let code = answer.error_code();
-            let code = code.ok_or(ClientError::Incomplete("ERROR-CODE"))?.get();
-            challenges += 1;
-            if challenges > 2 || !(code == 438 || code == 401 && self.key.is_none()) {
-                return Err(ClientError::Refused(code));
-            }
-            self.accept_challenge(&answer)?;
-        }
+        self.ask(method, fill)
     }
+}
 
-    fn accept_challenge(&mut self, answer: &Message<'_>) -> Result<(), ClientError> {
-        let nonce = answer.attribute(AttributeType::NONCE);
-        let realm = answer.attribute(AttributeType::REALM);
-        self.nonce = nonce.ok_or(ClientError::Incomplete("NONCE"))?.to_vec();
-        let realm = realm.ok_or(ClientError::Incomplete("REALM"))?;
-        self.realm = String::from_utf8_lossy(realm).into_owned();
-        let Login { username, password } = &self.login;
-        self.key = Some(LongTermKey::derive(username, &self.realm, password));
-        Ok(())
+impl Asking for StreamClient {
+    fn credentials(&mut self) -> &mut Credentials {
+        &mut self.credentials
     }
 
     /// Sends a request once, as streams need it, and waits for its answer.
@@ -352,10 +306,6 @@ impl StreamClient {
         }
         Err(ClientError::Timeout)
     }
-}
-
-fn parse(bytes: &[u8]) -> Result<Message<'_>, ClientError> {
-    Message::parse(bytes).map_err(|_| ClientError::Incomplete("a sound frame"))
 }
 
 fn is_timeout(error: &io::Error) -> bool {

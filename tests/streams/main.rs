@@ -6,6 +6,7 @@
 mod bounds;
 mod dtls;
 mod framing;
+mod mobility;
 mod proxy;
 mod sessions;
 mod slow;
