@@ -4,6 +4,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use dimpl::{Config, Dtls, DtlsCertificate, Output};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use shared::Transport;
 
 use super::cookie::Version;
@@ -237,6 +239,73 @@ fn a_cookie_is_good_for_its_address_and_hello_and_time_only() {
         world.now -= Duration::from_secs(61);
         world.hand(client.key, &second);
         assert_eq!(world.associations.len(), 1, "{version:?}");
+    }
+}
+
+/// A datagram with a few bytes changed, cut off, or repeated.
+fn spoilt(random: &mut StdRng, datagram: &[u8]) -> Vec<u8> {
+    let mut bytes = datagram.to_vec();
+    for _ in 0..random.random_range(1..4) {
+        let at = random.random_range(0..bytes.len());
+        match random.random_range(0..6) {
+            0 => bytes.truncate(at + 1),
+            1 => bytes.extend_from_within(at..),
+            // Lengths are what goes wrong.
+            2 => bytes[at] = 0xff,
+            3 => bytes[at] = 0,
+            _ => bytes[at] = random.random(),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn spoilt_hellos_leave_nothing_behind_and_their_answers_are_not_longer() {
+    let mut random = StdRng::seed_from_u64(1);
+    for version in VERSIONS {
+        let mut world = World::new();
+        let mut client = Client::new(version, 1000, world.now);
+        let first = client.poll().remove(0);
+        let answer = world.hand(client.key, &first).remove(0);
+        client.hand(world.now, &answer);
+        let second = client.poll().remove(0);
+        for round in 0..20_000 {
+            let genuine = if round % 2 == 0 { &first } else { &second };
+            let hello = spoilt(&mut random, genuine);
+            // From elsewhere, so that no cookie fits by accident.
+            let answers = world.hand(client_key(2000), &hello);
+            let len: usize = answers.iter().map(Vec::len).sum();
+            assert!(len <= hello.len(), "{version:?} {round}: {hello:02x?}");
+            assert!(world.associations.is_empty(), "{version:?} {round}");
+        }
+    }
+}
+
+#[test]
+fn spoilt_datagrams_of_an_association_do_not_end_it() {
+    let mut random = StdRng::seed_from_u64(2);
+    for version in VERSIONS {
+        let mut world = World::new();
+        let mut client = world.connect(version, 1000);
+        for round in 0..2_000_u32 {
+            client.engine.send_application_data(b"hello").unwrap();
+            for datagram in client.poll() {
+                let mut spoilt = spoilt(&mut random, &datagram);
+                // The records of a datagram are judged one by one: not even a whole one is left.
+                spoilt.truncate(datagram.len());
+                // The engine takes the version of a record for the one that was agreed on.
+                if version == Version::Dtls12 && spoilt.len() > 3 {
+                    spoilt[1..3].copy_from_slice(&datagram[1..3]);
+                }
+                if spoilt != datagram {
+                    world.hand(client.key, &spoilt);
+                }
+            }
+            assert!(world.received.is_empty(), "{version:?} {round}");
+        }
+        client.engine.send_application_data(b"still here").unwrap();
+        world.run(&mut client);
+        assert_eq!(world.received, [b"still here".to_vec()], "{version:?}");
     }
 }
 

@@ -83,6 +83,8 @@ fn client(family: u8, body: &[u8]) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn header(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
@@ -166,5 +168,44 @@ mod tests {
             parse(&header(0x21, 0x11, &[0; MAX_BODY + 1])[..FIXED]),
             Err(Broken)
         );
+    }
+
+    /// Headers with a few bytes changed, and anything else.
+    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+        let changed = (
+            prop::sample::select(vec![0x11, 0x21, 0x31, 0]),
+            prop::collection::vec(any::<u8>(), 0..80),
+            prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        );
+        let changed = changed.prop_map(|(family, body, changes)| {
+            let mut bytes = header(0x21, family, &body);
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes
+        });
+        prop_oneof![3 => changed, 1 => prop::collection::vec(any::<u8>(), 0..100)]
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_judged_once_and_what_follows_changes_nothing(
+            bytes in hostile(),
+            more in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let verdict = parse(&bytes);
+            let longer = [&bytes[..], &more].concat();
+            match verdict {
+                Ok(Header::Complete { consumed, .. }) => {
+                    prop_assert!(consumed <= bytes.len());
+                    prop_assert_eq!(parse(&longer), verdict);
+                    prop_assert_eq!(parse(&bytes[..consumed]), verdict);
+                    prop_assert_eq!(parse(&bytes[..consumed - 1]), Ok(Header::Incomplete));
+                }
+                Ok(Header::Incomplete) => prop_assert!(bytes.len() < FIXED + MAX_BODY),
+                Err(Broken) => prop_assert_eq!(parse(&longer), Err(Broken)),
+            }
+        }
     }
 }
