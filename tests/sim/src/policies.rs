@@ -116,7 +116,10 @@ fn restrict(kind: u8, realm: &mut RealmPolicy, settings: &mut NodeSettings) {
             settings.mobility = false;
             settings.tcp_relay.enabled = false;
         }
-        12 => settings.max_sessions_per_source = Some(1),
+        12 => {
+            settings.max_sessions_per_source = Some(1);
+            realm.tcp_relay = Some(false);
+        }
         // Whatever is embedded in an address is judged for itself.
         18 => realm.allowed_peers = vec!["::/0".parse().expect("a range")],
         _ => {}
