@@ -62,5 +62,26 @@ pub(super) const FROM_COTURN: &[(&str, &str)] = &[
         "no_tcp_relay",
         "TCP is relayed only with tcp_relay = true: remove the line",
     ),
+    (
+        "no_udp_relay",
+        "UDP is what is relayed; roles = [\"gateway\"] relays nothing",
+    ),
+    (
+        "alternate_server",
+        "redirects are kept in the store: relayctl redirect add --transport udp ADDRESS",
+    ),
+    (
+        "tls_alternate_server",
+        "redirects are kept in the store: relayctl redirect add --transport tls ADDRESS",
+    ),
+    ("rest_api_separator", "use rest_separator of a [[realm]]"),
+    (
+        "allow_loopback_peers",
+        "use peers.allowed = [\"127.0.0.0/8\", \"::1\"]",
+    ),
+    (
+        "no_multicast_peers",
+        "they are denied anyway: remove the line",
+    ),
     ("no_auth", "there is no anonymous mode: remove the line"),
 ];
