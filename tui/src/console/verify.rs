@@ -403,6 +403,9 @@ mod tests {
         assert_eq!(dialog.state, RunState::Stopped);
         let states: Vec<_> = dialog.rows.iter().map(|row| &row.state).collect();
         assert_eq!(states, [&CheckState::Stopped, &CheckState::Stopped]);
+        // It did not wait for the answer that never comes.
+        let asked = |step: &Step| step.step >= Stage::Binding;
+        assert!(!dialog.rows[0].steps.iter().any(asked));
     }
 
     #[test]
