@@ -10,7 +10,7 @@ use kit::node::{Node, NodeOptions, stored_login};
 use kit::wait::wait_until;
 
 use crate::datagrams::Datagrams;
-use crate::{assert_flat, settled_memory};
+use crate::{Over, assert_flat, settled_memory};
 
 const FIRST: u64 = 20_000;
 const ALL: u64 = 200_000;
@@ -36,9 +36,8 @@ fn a_flood_of_dtls_hellos_leaves_no_state_draws_no_more_than_it_sends_and_keeps_
     let done = AtomicBool::new(false);
     let genuine = std::thread::scope(|scope| {
         let genuine = scope.spawn(|| {
-            let totals = genuine_client(&node);
-            done.store(true, Ordering::Relaxed);
-            totals
+            let _over = Over(&done);
+            genuine_client(&node)
         });
         flood.run_until(ALL);
         while !done.load(Ordering::Relaxed) {

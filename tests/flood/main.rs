@@ -9,6 +9,7 @@ mod frames;
 mod streams;
 mod udp;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kit::node::Node;
@@ -18,6 +19,15 @@ use kit::wait::wait_until;
 /// bytes for each input. What is kept of an input by mistake is more: the smallest block that the
 /// allocator gives out has 24 bytes.
 const MAX_GROWTH: u64 = 2 * 1024 * 1024;
+
+/// Tells those beside a flood that it is over, also when it failed: nobody would end otherwise.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Resident memory once it stays the same, in bytes.
 fn settled_memory(node: &Node) -> u64 {

@@ -19,7 +19,7 @@ use rustls::{ClientConfig, ClientConnection};
 
 use crate::datagrams::Datagrams;
 use crate::frames::{Ending, push_ending, push_frame};
-use crate::{assert_flat, settled_memory};
+use crate::{Over, assert_flat, settled_memory};
 
 const FIRST: u64 = 100_000;
 const ALL: u64 = 1_000_000;
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[test]
 fn a_million_bad_inputs_over_tcp_cost_no_memory_and_no_descriptor() {
     let node = Node::start(NodeOptions::default());
-    flood(&node, &Over::Tcp);
+    flood(&node, &Carrier::Tcp);
 }
 
 #[test]
@@ -46,48 +46,49 @@ fn a_million_bad_inputs_over_tls_cost_no_memory_and_no_descriptor() {
         end: certificate.section(),
         ..NodeOptions::default()
     });
-    flood(&node, &Over::Tls(tls_config(rustls::ALL_VERSIONS, &[])));
+    flood(&node, &Carrier::Tls(tls_config(rustls::ALL_VERSIONS, &[])));
 }
 
 /// What the streams are carried by.
-enum Over {
+enum Carrier {
     Tcp,
     Tls(Arc<ClientConfig>),
 }
 
-fn flood(node: &Node, over: &Over) {
+fn flood(node: &Node, carrier: &Carrier) {
     let descriptors = settled_descriptors(node);
-    genuine_session(node, over);
-    let (first, mut sessions) = run(node, over, FIRST);
+    genuine_session(node, carrier);
+    let (first, mut sessions) = run(node, carrier, FIRST);
     let before = at_rest(node, &descriptors);
-    let (second, more) = run(node, over, ALL - FIRST);
+    let (second, more) = run(node, carrier, ALL - FIRST);
     let after = at_rest(node, &descriptors);
     sessions += more;
-    let (counted, sent) = (counted(node, over), first + second);
+    let (counted, sent) = (counted(node, carrier), first + second);
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let share = counted / sent as f64;
     assert!(share >= 0.9, "{counted} of {sent} counted");
     assert_flat(before, after);
     assert!(sessions > 10, "only {sessions} sessions meanwhile");
-    genuine_session(node, over);
+    genuine_session(node, carrier);
 }
 
 /// Sends at least so many inputs, beside genuine sessions; how many there were of either.
-fn run(node: &Node, over: &Over, inputs: u64) -> (u64, u32) {
+fn run(node: &Node, carrier: &Carrier, inputs: u64) -> (u64, u32) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let genuine = scope.spawn(|| {
             let mut sessions = 0;
             while !done.load(Ordering::Relaxed) {
-                genuine_session(node, over);
+                genuine_session(node, carrier);
                 sessions += 1;
             }
             sessions
         });
-        let flood = || break_connections(node, over, inputs / THREADS);
+        let over = Over(&done);
+        let flood = || break_connections(node, carrier, inputs / THREADS);
         let floods: Vec<_> = (0..THREADS).map(|_| scope.spawn(flood)).collect();
         let sent = floods.into_iter().map(|flood| flood.join().unwrap()).sum();
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         (sent, genuine.join().unwrap())
     })
 }
@@ -118,10 +119,10 @@ fn at_rest(node: &Node, descriptors: &[String]) -> u64 {
 
 /// Inputs that the node says it received: broken messages, and connections that it closed for what
 /// came over them.
-fn counted(node: &Node, over: &Over) -> f64 {
-    let transport = match over {
-        Over::Tcp => "tcp",
-        Over::Tls(_) => "tls",
+fn counted(node: &Node, carrier: &Carrier) -> f64 {
+    let transport = match carrier {
+        Carrier::Tcp => "tcp",
+        Carrier::Tls(_) => "tls",
     };
     let messages = format!("relayd_messages_received_total{{transport=\"{transport}\"}}");
     let closed = ["garbage", "truncated", "tls"]
@@ -134,11 +135,13 @@ fn counted(node: &Node, over: &Over) -> f64 {
 }
 
 /// Allocates, relays a message each way, and ends: all of it has to work.
-fn genuine_session(node: &Node, over: &Over) {
+fn genuine_session(node: &Node, carrier: &Carrier) {
     let socket = connect_from(fresh_ip(), node.turn).unwrap();
-    let mut client = match over {
-        Over::Tcp => StreamClient::over(socket, stored_login()).unwrap(),
-        Over::Tls(config) => StreamClient::tls_over(socket, stored_login(), config, HOST).unwrap(),
+    let mut client = match carrier {
+        Carrier::Tcp => StreamClient::over(socket, stored_login()).unwrap(),
+        Carrier::Tls(config) => {
+            StreamClient::tls_over(socket, stored_login(), config, HOST).unwrap()
+        }
     };
     let relayed = client.allocate().unwrap();
     let peer = UdpSocket::bind((node.ip, 0)).unwrap();
@@ -159,12 +162,12 @@ fn genuine_session(node: &Node, over: &Over) {
 }
 
 /// Makes connections and breaks them until so many inputs were sent; how many there were.
-fn break_connections(node: &Node, over: &Over, inputs: u64) -> u64 {
+fn break_connections(node: &Node, carrier: &Carrier, inputs: u64) -> u64 {
     let (from, mut datagrams, mut sent) = (fresh_ip(), Datagrams::seeded(), 0);
     while sent < inputs {
-        let broken = match over {
-            Over::Tcp => break_tcp(node, from, &mut datagrams),
-            Over::Tls(config) => {
+        let broken = match carrier {
+            Carrier::Tcp => break_tcp(node, from, &mut datagrams),
+            Carrier::Tls(config) => {
                 for _ in 0..BROKEN_HANDSHAKES {
                     break_handshake(node, from, &mut datagrams).unwrap();
                     sent += 1;

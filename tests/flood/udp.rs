@@ -10,7 +10,7 @@ use kit::node::{Node, NodeOptions, stored_login};
 use kit::wait::wait_until;
 
 use crate::datagrams::Datagrams;
-use crate::{assert_flat, settled_memory};
+use crate::{Over, assert_flat, settled_memory};
 
 /// The counter of datagrams that came to listeners.
 const RECEIVED: &str = "relayd_messages_received_total{transport=\"udp\"}";
@@ -27,12 +27,13 @@ fn a_million_bad_datagrams_cost_no_memory_and_keep_nobody_out() {
     let done = AtomicBool::new(false);
     let (after_first, after_all, sessions) = std::thread::scope(|scope| {
         let genuine = scope.spawn(|| genuine_sessions(&node, &done));
+        let over = Over(&done);
         let mut flood = Flood::new(&node);
         flood.run_until(FIRST);
         let after_first = settled_memory(&node);
         flood.run_until(ALL);
         let after_all = settled_memory(&node);
-        done.store(true, Ordering::Relaxed);
+        drop(over);
         (after_first, after_all, genuine.join().unwrap())
     });
     let received = node.sample(RECEIVED).unwrap();
