@@ -5,12 +5,13 @@ use std::process::Command;
 use kit::address::free_port;
 use kit::certificate::{HOST, TestCertificate};
 use kit::client::fresh_id;
-use kit::node::{Node, NodeOptions, REALM, stored_login};
+use kit::node::{Node, NodeOptions, REALM, USER, stored_login};
 use kit::program::{Sinks, finish, ours, spawn, text};
 use kit::s_client::{DtlsTunnel, handshake};
 use kit::stream::{StreamClient, tls_config};
 use kit::wait::wait_until;
-use turn_proto::stun::{AttributeType, Message, MessageBuilder, Method};
+use turn_proto::auth::credential::LongTermKey;
+use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method};
 
 use crate::{SOON, wait_closed};
 
@@ -81,6 +82,52 @@ fn the_bound_of_connections_holds_for_tcp_tls_and_dtls_together() {
     let mut late = DtlsTunnel::start(node.turn, HOST);
     assert!(ask(&mut late, &binding()).is_some());
     over_tls.binding().unwrap();
+}
+
+#[test]
+fn a_source_has_so_many_clients_without_a_session_over_tcp_and_dtls_together() {
+    let certificate = TestCertificate::ecdsa();
+    let node = start(&certificate, "max_per_source = 2");
+    let mut over_tcp = StreamClient::tcp(node.turn, stored_login()).unwrap();
+    over_tcp.binding().unwrap();
+    let mut over_dtls = DtlsTunnel::start(node.turn, HOST);
+    assert!(ask(&mut over_dtls, &binding()).is_some());
+    let mut surplus = DtlsTunnel::start(node.turn, HOST);
+    wait_until("the surplus to be dropped", SOON, || {
+        node.sample("relayd_dtls_dropped_total{reason=\"source_limit\"}") >= Some(1.0)
+    });
+    let refused = StreamClient::tcp(node.turn, stored_login())
+        .and_then(|mut client| client.binding().map_err(std::io::Error::other));
+    assert!(refused.is_err());
+    wait_closed(&node, "source_limit", 1.0);
+    // With a session it counts no more, and the next one gets in.
+    allocate(&mut over_dtls);
+    assert!(ask(&mut surplus, &binding()).is_some());
+    assert_eq!(
+        node.sample("relayd_dtls_associations{stage=\"open\"}"),
+        Some(2.0)
+    );
+}
+
+/// Makes an allocation for the kit's user.
+fn allocate(tunnel: &mut DtlsTunnel) {
+    let request = || {
+        MessageBuilder::request(Method::Allocate, fresh_id())
+            .number(AttributeType::REQUESTED_TRANSPORT, 17 << 24)
+    };
+    let challenge = ask(tunnel, &request().finish()).unwrap();
+    let challenge = Message::parse(&challenge).unwrap();
+    let key = LongTermKey::derive(USER.0, REALM, USER.1);
+    let signed = request()
+        .attribute(AttributeType::USERNAME, USER.0.as_bytes())
+        .attribute(AttributeType::REALM, REALM.as_bytes())
+        .attribute(
+            AttributeType::NONCE,
+            challenge.attribute(AttributeType::NONCE).unwrap(),
+        )
+        .integrity(key.as_bytes());
+    let answer = ask(tunnel, &signed.finish()).unwrap();
+    assert_eq!(Message::parse(&answer).unwrap().class(), Class::Success);
 }
 
 #[test]

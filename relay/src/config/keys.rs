@@ -160,7 +160,7 @@ pub(super) const KEYS: &[Key] = &[
     live(
         "connections.max_per_source",
         Kind::Integer,
-        "TCP connections without a session per source address (IPv6: /64); default 512",
+        "Connections over TCP, TLS and DTLS without a session per source address (IPv6: /64); default 512",
     ),
     live(
         "connections.max",

@@ -9,6 +9,7 @@ use super::cookie::{Version, with_cookie};
 use super::hello::ClientHello;
 use super::outbox::{EventKind, Outbox};
 use super::{Key, Settings};
+use crate::room::ClientSource;
 
 /// Where an association stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(super) struct Association {
     pub(super) timer: Instant,
     /// When [`super::Associations`] will wake it.
     pub(super) scheduled: Instant,
+    /// The source that counts it, while it has no session, as far as was looked.
+    pub(super) counted: Option<ClientSource>,
 }
 
 impl Association {
@@ -69,6 +72,7 @@ impl Association {
             heard: now,
             timer: now,
             scheduled: now,
+            counted: None,
         })
     }
 

@@ -31,6 +31,8 @@ pub use outbox::{Event, EventKind, Outbox};
 use tally::Dropped;
 pub use tally::{Tally, Totals};
 
+use crate::room::ClientSource;
+
 /// The longest handshake datagram made, in bytes: fits IPv6's smallest link with room for tunnels.
 const MTU: usize = 1200;
 /// How often an open association is looked at, whether it has a session.
@@ -48,6 +50,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Connections and associations of the whole node.
     pub max: usize,
+    /// Those of one source that have no session, over all transports.
+    pub max_per_source: usize,
     /// Handshakes under way on one worker; the oldest makes room for the next.
     pub max_half_open: usize,
     /// Handshakes under way of one source address (IPv6: /64) on one worker.
@@ -193,6 +197,21 @@ impl Associations {
         }
     }
 
+    /// Whether a client is not known to have a session.
+    #[must_use]
+    pub fn lacks_session(&self, key: &Key) -> bool {
+        let counted = |association: &Association| association.counted.is_some();
+        self.map.get(key).is_some_and(counted)
+    }
+
+    /// The client has a session: it counts for its source no more.
+    pub fn note_session(&mut self, key: &Key) {
+        let association = self.map.get_mut(key);
+        if let Some(source) = association.and_then(|association| association.counted.take()) {
+            self.tally.session_began(source);
+        }
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -213,10 +232,19 @@ impl Associations {
             let Limits {
                 handshake, idle, ..
             } = self.settings.load().limits;
+            let lives = association.stage == Stage::Open && has_session(&key);
             let over = match association.stage {
                 Stage::HalfOpen => now >= association.since + handshake,
-                Stage::Open => now >= association.heard + idle && !has_session(&key),
+                Stage::Open => now >= association.heard + idle && !lives,
             };
+            if lives {
+                if let Some(source) = association.counted.take() {
+                    self.tally.session_began(source);
+                }
+            } else if association.counted.is_none() {
+                let source = ClientSource::of(client);
+                association.counted = self.tally.session_ended(source);
+            }
             if over {
                 if association.stage == Stage::HalfOpen {
                     self.tally.dropped(Dropped::HandshakeTimeout);
@@ -304,14 +332,15 @@ impl Associations {
         // A client that begins anew has forgotten what was before (RFC 6347 §4.2.8).
         self.remove(key);
         self.make_room(key, settings.limits);
-        if !self.tally.begin(settings.limits.max) {
+        let source = ClientSource::of(key.client);
+        if !self.tally.begin(source, settings.limits) {
             return;
         }
         let certificate = certificate.clone();
         let made = Association::accept(now, settings, certificate, accepted);
         let Some(mut association) = made else {
             self.tally.dropped(Dropped::Failed);
-            self.tally.end_half_open();
+            self.tally.end_half_open(Some(source));
             self.scratch.clear();
             write_alert(Alert::HandshakeFailure, &mut self.scratch);
             self.outbox.transmit(key, &self.scratch);
@@ -320,6 +349,7 @@ impl Associations {
         let fate = association.drain(now, key, &mut self.outbox);
         self.half_open.insert((now, key.client, key.server));
         association.scheduled = now;
+        association.counted = Some(source);
         self.timers.insert((now, key.client, key.server));
         self.map.insert(key, association);
         self.wake_again(now, key);
@@ -328,8 +358,8 @@ impl Associations {
 
     /// Room for one more handshake: the oldest one goes, of the same source where that has its share.
     fn make_room(&mut self, newcomer: Key, limits: Limits) {
-        let source = source(newcomer.client);
-        let of_source = |order: &&Order| self::source(order.1) == source;
+        let source = ClientSource::of(newcomer.client);
+        let of_source = |order: &&Order| ClientSource::of(order.1) == source;
         let share = limits.max_half_open_per_source;
         let oldest = if self.half_open.iter().filter(of_source).count() >= share {
             self.half_open.iter().find(of_source)
@@ -392,9 +422,9 @@ impl Associations {
         self.timers.remove(&(association.scheduled, client, server));
         // Open for the engine and not for the books: that is settled after it said so.
         if self.half_open.remove(&(association.since, client, server)) {
-            self.tally.end_half_open();
+            self.tally.end_half_open(association.counted);
         } else {
-            self.tally.end_open();
+            self.tally.end_open(association.counted);
         }
         if association.stage == Stage::Open {
             self.outbox.push(key, EventKind::Disconnected, 0);
@@ -407,13 +437,5 @@ fn key(client: SocketAddr, server: SocketAddr) -> Key {
         client,
         server,
         transport: shared::Transport::Dtls,
-    }
-}
-
-/// Whom a handshake is counted for: an address, or the network that one subscriber of IPv6 has.
-fn source(client: SocketAddr) -> u128 {
-    match client.ip() {
-        std::net::IpAddr::V4(ip) => u128::from(ip.to_ipv6_mapped()),
-        std::net::IpAddr::V6(ip) => u128::from(ip) & (u128::MAX << 64),
     }
 }

@@ -52,6 +52,6 @@ impl Associations {
         } = moved;
         let now = association.heard;
         association.close(now, key, &mut self.outbox);
-        self.tally.end_open();
+        self.tally.end_open(association.counted);
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::room::Room;
+use super::Limits;
+use crate::room::{ClientSource, Room};
 
 /// Why a datagram, a hello or a handshake was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum Dropped {
     CrowdedOut,
     /// The node has as many connections as it may.
     NodeLimit,
+    /// The source has as many connections without a session as it may.
+    SourceLimit,
     /// A handshake that failed.
     Failed,
     /// A handshake that took too long.
@@ -25,12 +28,13 @@ pub(super) enum Dropped {
 }
 
 impl Dropped {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Stray,
         Self::Unreadable,
         Self::TooShort,
         Self::CrowdedOut,
         Self::NodeLimit,
+        Self::SourceLimit,
         Self::Failed,
         Self::HandshakeTimeout,
     ];
@@ -43,6 +47,7 @@ impl Dropped {
             Self::TooShort => "too_short",
             Self::CrowdedOut => "crowded_out",
             Self::NodeLimit => "node_limit",
+            Self::SourceLimit => "source_limit",
             Self::Failed => "failed",
             Self::HandshakeTimeout => "handshake_timeout",
         }
@@ -121,9 +126,15 @@ impl Tally {
         add(&self.dropped[why as usize]);
     }
 
-    /// Takes a place among at most `most` for a handshake that begins; `false`: there is none.
-    pub(super) fn begin(&self, most: usize) -> bool {
-        if !self.room.enter(most) {
+    /// Takes a place for a handshake of this source that begins, and counts it for the source;
+    /// `false`: there is none.
+    pub(super) fn begin(&self, source: ClientSource, limits: Limits) -> bool {
+        if !self.room.count(source, limits.max_per_source) {
+            self.dropped(Dropped::SourceLimit);
+            return false;
+        }
+        if !self.room.enter(limits.max) {
+            self.room.discount(source);
             self.dropped(Dropped::NodeLimit);
             return false;
         }
@@ -139,14 +150,31 @@ impl Tally {
     }
 
     /// A handshake that had begun came to nothing.
-    pub(super) fn end_half_open(&self) {
+    pub(super) fn end_half_open(&self, counted: Option<ClientSource>) {
         self.half_open.fetch_sub(1, Ordering::Relaxed);
-        self.room.leave();
+        self.end(counted);
     }
 
-    pub(super) fn end_open(&self) {
+    pub(super) fn end_open(&self, counted: Option<ClientSource>) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+        self.end(counted);
+    }
+
+    fn end(&self, counted: Option<ClientSource>) {
         self.room.leave();
+        if let Some(source) = counted {
+            self.room.discount(source);
+        }
+    }
+
+    /// An association got a session: it counts for its source no more.
+    pub(super) fn session_began(&self, source: ClientSource) {
+        self.room.discount(source);
+    }
+
+    /// Its session ended: it counts again, however many there are.
+    pub(super) fn session_ended(&self, source: ClientSource) -> Option<ClientSource> {
+        self.room.count(source, usize::MAX).then_some(source)
     }
 
     /// The counters as they are.

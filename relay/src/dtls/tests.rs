@@ -16,6 +16,7 @@ const LIMITS: Limits = Limits {
     handshake: Duration::from_secs(10),
     idle: Duration::from_secs(30),
     max: 10_000,
+    max_per_source: 10_000,
     max_half_open: 256,
     max_half_open_per_source: 8,
 };

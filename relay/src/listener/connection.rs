@@ -11,12 +11,12 @@ use turn_proto::Arrival;
 use turn_proto::five_tuple::{FiveTuple, LinkId};
 use turn_proto::framing::{MAX_FRAME, Partial};
 
-use super::gate::ClientSource;
 use super::outbound::Outbound;
 use super::proxy::{self, Header};
 use super::tally::Closing;
 use super::tls::Session;
 use super::{Listening, READ, StreamBuffers};
+use crate::room::ClientSource;
 
 /// The longest message of a client without a session, in bytes: what an unknown sender may make us
 /// keep. The longest request that makes sense (USERNAME, REALM, NONCE, a token) is a third of it.
@@ -303,13 +303,13 @@ impl Connection {
         self.claimed = true;
         let source = ClientSource::of(client);
         if !shared
-            .gate
-            .enter(source, shared.limits.load().max_per_source)
+            .room
+            .count(source, shared.limits.load().max_per_source)
         {
             return Err(Closing::SourceLimit);
         }
         if let Some(proxy) = self.counted.replace(source) {
-            shared.gate.leave(proxy);
+            shared.room.discount(proxy);
         }
         Ok(())
     }

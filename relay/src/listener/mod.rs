@@ -122,6 +122,7 @@ fn dtls_settings(tls: &TlsContext, limits: &ConnectionLimits) -> dtls::Settings 
         handshake: limits.handshake_timeout,
         idle: limits.max_allocate_timeout,
         max: limits.max,
+        max_per_source: limits.max_per_source,
         max_half_open: limits.dtls_handshakes,
         max_half_open_per_source: limits.dtls_handshakes_per_source.min(limits.max_per_source),
     };

@@ -15,11 +15,11 @@ use turn_proto::expiry::ExpiryQueue;
 use turn_proto::five_tuple::FiveTuple;
 
 use super::connection::{Brought, Connection, Terms};
-use super::gate::ClientSource;
 use super::outbound::Kind;
 use super::tally::Closing;
 use super::{Listening, StreamBuffers};
 use crate::config::ConnectionLimits;
+use crate::room::ClientSource;
 
 /// How long a listener rests when the system is out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -231,7 +231,7 @@ impl Streams {
         }
         let source = ClientSource::of(client);
         let most = self.shared.limits.load().max_per_source;
-        if self.shared.gate.enter(source, most) {
+        if self.shared.room.count(source, most) {
             Ok(Some(source))
         } else {
             Err(Closing::SourceLimit)
@@ -359,7 +359,7 @@ impl Streams {
         };
         connection.session = true;
         if let Some(source) = connection.counted.take() {
-            self.shared.gate.leave(source);
+            self.shared.room.discount(source);
         }
     }
 
@@ -448,7 +448,7 @@ impl Streams {
     /// Gives back what a connection took of bounds that all workers share.
     pub(super) fn settle(&self, connection: &mut Connection, why: Closing) {
         if let Some(source) = connection.counted.take() {
-            self.shared.gate.leave(source);
+            self.shared.room.discount(source);
         }
         if connection.claimed {
             let FiveTuple { client, server, .. } = connection.tuple;
@@ -499,7 +499,7 @@ impl Streams {
                 // It ended: the connection may serve for another one, for a while.
                 connection.since = now;
                 let source = ClientSource::of(connection.tuple.client);
-                if self.shared.gate.enter(source, usize::MAX) {
+                if self.shared.room.count(source, usize::MAX) {
                     connection.counted = Some(source);
                 }
             }

@@ -50,6 +50,9 @@ impl Core {
                     EventKind::Data => {
                         let forward = self.server.handle_client(now, tuple, bytes);
                         self.dispatch(now, forward, &mut batch);
+                        if self.dtls.lacks_session(&tuple) && self.server.has_session(&tuple) {
+                            self.dtls.note_session(&tuple);
+                        }
                     }
                     EventKind::Disconnected => {
                         // What was let through before must leave before its socket closes.
