@@ -24,9 +24,7 @@ for target in "${targets[@]}"; do
   cargo fuzz run "$target" "$found" "$corpus" -- \
     -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
   small=$(mktemp -d)
-  find "$corpus" -type f -printf '%f\n' | grep -vE '^[0-9a-f]{40}$' | while read -r name; do
-    cp "$corpus/$name" "$small/"
-  done
+  find "$corpus" -type f -regextype posix-extended -not -regex '.*/[0-9a-f]{40}' -exec cp -t "$small" {} +
   cargo fuzz run "$target" "$small" "$found" "$corpus" -- -merge=1 -max_len=4096
   rm -rf "$corpus" "$found"
   mkdir "$corpus"
