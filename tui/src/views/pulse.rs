@@ -271,7 +271,7 @@ fn transport_shares(model: &Model, canvas: &mut Canvas<'_>, inner: Rect, overvie
     let cursor = cursor(model, Panel::Transports);
     let mut x = inner.x;
     for (i, (name, n)) in rows.into_iter().enumerate() {
-        let text = format!("{name} {:.1}%", n as f64 * 100.0 / total as f64);
+        let text = format!("{name} {}", share(n, total));
         let used = canvas.text(
             x,
             inner.y,
@@ -297,12 +297,19 @@ fn transports(overview: &Overview) -> String {
     if total == 0 {
         return "no sessions".to_owned();
     }
-    let share = |n: u64| n as f64 * 100.0 / total as f64;
     let rows: Vec<String> = rows
         .into_iter()
-        .map(|(name, n)| format!("{name} {:.1}%", share(n)))
+        .map(|(name, n)| format!("{name} {}", share(n, total)))
         .collect();
     rows.join("  ")
+}
+
+/// A share in whole percent, so that all four transports fit half of a narrow screen.
+fn share(n: u64, total: u64) -> String {
+    match n as f64 * 100.0 / total as f64 {
+        some if n > 0 && some < 1.0 => "<1%".to_owned(),
+        percent => format!("{percent:.0}%"),
+    }
 }
 
 /// The figures on low screens: one line each.

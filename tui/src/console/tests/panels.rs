@@ -268,3 +268,17 @@ fn a_node_tells_its_certificates_and_the_alert_leads_to_it() {
     let told = "certs    admin ECDSA 2d00 left, new one REFUSED   tls ECDSA 61d00 left";
     assert!(screen.contains(told), "{screen}");
 }
+
+#[test]
+fn the_shares_of_all_four_transports_fit_a_narrow_screen() {
+    let mut rig = Rig::new(12, (80, 24));
+    let mut overview = rig.model.overview.clone().unwrap();
+    overview.transports = [("udp", 7_055), ("tls", 1_480), ("tcp", 1_450), ("dtls", 15)]
+        .map(|(name, count)| (name.to_owned(), count))
+        .into();
+    rig.model.overview = Some(overview);
+    let screen = rig.screen();
+    for share in ["udp 71%", "tls 15%", "tcp 14%", "dtls <1%"] {
+        assert!(screen.contains(share), "{share}\n{screen}");
+    }
+}
