@@ -144,7 +144,8 @@ fn genuine_session(node: &Node, carrier: &Carrier) {
         }
     };
     let relayed = client.allocate().unwrap();
-    let peer = UdpSocket::bind((node.ip, 0)).unwrap();
+    // Not on the node's address, whose own services are nobody's peers.
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     client
         .bind_channel(0x4000, peer.local_addr().unwrap())
