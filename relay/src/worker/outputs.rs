@@ -18,8 +18,9 @@ use crate::udp::datagram::{ErrorOrigin, QueuedError};
 use crate::udp::grouping::{Device, Outlet};
 use crate::udp::sys;
 
-/// Errors taken from the queue of one relay socket per turn.
-const ERROR_BUDGET: usize = 16;
+/// Errors taken from the queue of one relay socket per turn: half of what a client can cause in one,
+/// because what waits takes room from peers.
+const ERROR_BUDGET: usize = 64;
 
 /// The relay sockets of a worker, by the names that the core gave them.
 #[derive(Debug)]
