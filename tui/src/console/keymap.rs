@@ -310,7 +310,7 @@ static BINDINGS: &[Binding] = &[
         "show only what is not at its default, or all",
     ),
     bind(
-        &[key('x')],
+        &[key('m')],
         I::Explain,
         Views::REFUSALS.and(Views::REFUSAL_COUNTS),
         "explain",

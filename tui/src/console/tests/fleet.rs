@@ -310,7 +310,7 @@ fn who_was_refused_is_one_key_away() {
 fn a_reason_is_explained_from_its_row() {
     let mut rig = Rig::new(12, (80, 24));
     rig.line(":refusals reason=user_quota");
-    rig.keys("x");
+    rig.keys("m");
     let screen = rig.screen();
     assert!(screen.contains("answered with 486"), "{screen}");
     assert!(screen.contains("what to do:"), "{screen}");
@@ -322,7 +322,7 @@ fn a_reason_is_explained_from_its_row() {
         screen.contains("means  ") && screen.contains("do     "),
         "{screen}"
     );
-    rig.keys("x");
+    rig.keys("m");
     assert!(rig.screen().contains("what to do:"), "{}", rig.screen());
 }
 

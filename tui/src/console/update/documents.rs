@@ -71,7 +71,7 @@ pub(super) fn row_json(model: &Model) -> Option<String> {
     }
 }
 
-/// `x` in the lists of refusals: what the reason under the cursor means.
+/// `m` in the lists of refusals: what the reason under the cursor means.
 pub(super) fn explain(model: &mut Model) {
     let lists = &model.lists;
     let row = match model.place() {
