@@ -29,6 +29,17 @@ fn list(rows: &[u32]) -> ListState<u32> {
     list
 }
 
+/// A list that holds the first page of two, twenty rows of it visible, and the rows of the second.
+fn first_of_two_pages() -> (ListState<u32>, Vec<u32>) {
+    let rows = PAGE_ROWS as u32;
+    let mut list = ListState {
+        height: 20,
+        ..ListState::default()
+    };
+    list.take(0, page(&(0..rows).collect::<Vec<_>>(), Some("b")));
+    (list, (rows..2 * rows).collect())
+}
+
 #[test]
 fn the_cursor_stays_on_its_id_when_rows_are_sorted_anew() {
     let mut list = list(&[1, 2, 3, 4]);
@@ -48,13 +59,7 @@ fn the_cursor_takes_the_place_of_a_row_that_vanished() {
 
 #[test]
 fn the_next_page_is_asked_for_before_the_end_is_reached() {
-    let first: Vec<u32> = (0..PAGE_ROWS as u32).collect();
-    let second: Vec<u32> = (PAGE_ROWS as u32..2 * PAGE_ROWS as u32).collect();
-    let mut list = ListState {
-        height: 20,
-        ..ListState::default()
-    };
-    list.take(0, page(&first, Some("b")));
+    let (mut list, second) = first_of_two_pages();
     assert_eq!(list.wanted_page(), None);
     list.move_by(170);
     assert_eq!(list.wanted_page(), Some(1));
@@ -67,13 +72,7 @@ fn the_next_page_is_asked_for_before_the_end_is_reached() {
 
 #[test]
 fn a_movement_goes_on_when_the_rows_behind_the_loaded_ones_come() {
-    let first: Vec<u32> = (0..PAGE_ROWS as u32).collect();
-    let second: Vec<u32> = (PAGE_ROWS as u32..2 * PAGE_ROWS as u32).collect();
-    let mut list = ListState {
-        height: 20,
-        ..ListState::default()
-    };
-    list.take(0, page(&first, Some("b")));
+    let (mut list, second) = first_of_two_pages();
     for _ in 0..11 {
         list.move_by(20);
     }
@@ -90,13 +89,7 @@ fn a_movement_goes_on_when_the_rows_behind_the_loaded_ones_come() {
 
 #[test]
 fn a_movement_back_takes_back_what_was_owed() {
-    let first: Vec<u32> = (0..PAGE_ROWS as u32).collect();
-    let second: Vec<u32> = (PAGE_ROWS as u32..2 * PAGE_ROWS as u32).collect();
-    let mut list = ListState {
-        height: 20,
-        ..ListState::default()
-    };
-    list.take(0, page(&first, Some("b")));
+    let (mut list, second) = first_of_two_pages();
     list.move_by(190);
     list.move_by(20);
     list.move_by(-1);
