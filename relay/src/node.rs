@@ -23,10 +23,11 @@ use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::log::{Log, LogLevel};
-use crate::udp::{interfaces, sys};
+use crate::udp::interfaces;
 use crate::worker::ports::{self, PortPool, Reserving};
 use crate::worker::{WorkerPool, WorkerSetup, WorkerThreads};
 use crate::{admin, telemetry};
+use turn_udp::sys;
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;

@@ -7,7 +7,7 @@ use toml::Table;
 use crate::source::root;
 
 /// Per package folder: the only dependencies it may have (`None`: anything not denied).
-const ALLOWED: [(&str, &[&str]); 2] = [
+const ALLOWED: [(&str, &[&str]); 3] = [
     (
         "shared",
         &[
@@ -38,6 +38,7 @@ const ALLOWED: [(&str, &[&str]); 2] = [
             "zeroize",
         ],
     ),
+    ("relay/udp", &["libc"]),
 ];
 /// Per package folder: dependencies it must not have.
 const DENIED: [(&str, &[&str]); 2] = [
@@ -51,7 +52,14 @@ const DENIED: [(&str, &[&str]); 2] = [
     ),
 ];
 /// All packages.
-const PACKAGES: [&str; 5] = ["shared", "relay", "relay/proto", "tui", "tests"];
+const PACKAGES: [&str; 6] = [
+    "shared",
+    "relay",
+    "relay/proto",
+    "relay/udp",
+    "tui",
+    "tests",
+];
 
 fn read(path: &str) -> Table {
     let text = std::fs::read_to_string(root().join(path)).expect("the manifest is readable");

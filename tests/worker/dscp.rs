@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use kit::wait::wait_for;
-use relay::udp::batch::SendQueue;
-use relay::udp::grouping::{Device, Outlet};
-use relay::udp::receive::RecvBuffers;
-use relay::udp::sys::set_receive_class;
 use turn_proto::channel_data::{ChannelData, ChannelNumber};
+use turn_udp::batch::SendQueue;
+use turn_udp::grouping::{Device, Outlet};
+use turn_udp::receive::RecvBuffers;
+use turn_udp::sys::set_receive_class;
 
 use super::Rig;
 use super::icmp::allocated;

@@ -25,7 +25,6 @@ use crate::certificate::CertificateError;
 use crate::config::{Config, ConnectionLimits};
 use crate::dtls::{self, SharedSettings};
 use crate::room::Room;
-use crate::udp::sys;
 use certificate::TlsContext;
 pub use connection::{Arrived, Brought};
 use gate::Gate;
@@ -34,6 +33,7 @@ pub use outbound::Kind;
 pub use splice::{Attached, Moved};
 pub use streams::{Accepted, Sent, StreamId, Streams};
 pub use tally::{Closing, ConnectionTotals, Tally};
+use turn_udp::sys;
 
 /// Bytes read from a connection at once.
 const READ: usize = 64 << 10;

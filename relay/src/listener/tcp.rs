@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::udp::{selector, sys};
+use turn_udp::sys;
+
+use crate::udp::selector;
 
 /// Connections that wait to be accepted, per worker; capped by net.core.somaxconn.
 const BACKLOG: i32 = 1024;

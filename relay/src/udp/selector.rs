@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use shared::WorkerId;
 
-use super::sys::Filter;
+use turn_udp::sys::Filter;
 
 /// Odd constant of the mixing step (the finaliser of MurmurHash3 uses it too).
 const MULTIPLIER: u32 = 0x85eb_ca6b;
@@ -46,7 +46,7 @@ fn mix(hash: u32, word: u32) -> u32 {
 /// The program that computes [`worker_of`] in the kernel, for a listener of one address family.
 #[must_use]
 pub fn program(ipv4: bool, workers: u16) -> Vec<Filter> {
-    use super::sys::opcode::{
+    use turn_udp::sys::opcode::{
         ALU_MOD_K, ALU_MUL_K, ALU_RSH_K, ALU_XOR_X, LD_H_ABS, LD_H_IND, LD_W_ABS, LDX_MSH, NET,
         RET_A, TAX,
     };

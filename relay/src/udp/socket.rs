@@ -6,7 +6,9 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{selector, sys};
+use turn_udp::sys;
+
+use super::selector;
 
 /// Asked of the kernel for each listener, in bytes (capped by net.core.rmem_max): a worker that is
 /// busy for 10 ms at 200,000 packets per second must find them all afterwards.

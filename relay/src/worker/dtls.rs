@@ -10,7 +10,7 @@ use turn_proto::server::Arrival;
 use super::run::Core;
 use crate::dtls::{Associations, EventKind};
 use crate::listener::Listening;
-use crate::udp::batch::SendBatch;
+use turn_udp::batch::SendBatch;
 
 /// The DTLS associations of a worker that starts, with a secret of its own: the selector brings a
 /// client to the same worker each time.

@@ -13,10 +13,10 @@ use turn_proto::server::{IcmpError, OpenError, Output, RelayOpened, RelayRequest
 use super::mailbox::WorkerNews;
 use super::run::{Core, prefer_segments};
 use super::token::Source;
-use crate::udp::batch::SendBatch;
-use crate::udp::datagram::{ErrorOrigin, QueuedError};
-use crate::udp::grouping::{Device, Outlet};
-use crate::udp::sys;
+use turn_udp::batch::SendBatch;
+use turn_udp::datagram::{ErrorOrigin, QueuedError};
+use turn_udp::grouping::{Device, Outlet};
+use turn_udp::sys;
 
 /// Errors taken from the queue of one relay socket per turn: half of what a client can cause in one,
 /// because what waits takes room from peers.

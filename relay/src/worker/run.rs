@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll};
 use shared::Transport;
 use turn_proto::demux::Protocol;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
-use turn_proto::server::{Errand, Forward};
+use turn_proto::server::{Errand, Forward, Output};
 use turn_proto::{Now, Server};
 
 use super::dtls;
@@ -25,10 +25,10 @@ use super::token::{self, Source};
 use crate::dtls::{Associations, Outbox};
 use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
 use crate::tcp::{Links, Tokens};
-use crate::udp::batch::{SendBatch, SendQueue};
-use crate::udp::grouping::{Device, Outlet};
-use crate::udp::receive::RecvBuffers;
-use crate::udp::sys;
+use turn_udp::batch::{SendBatch, SendQueue};
+use turn_udp::grouping::{Device, Outlet};
+use turn_udp::receive::RecvBuffers;
+use turn_udp::sys;
 
 /// Messages read from one listener per turn, before others get theirs.
 const LISTENER_BUDGET: usize = 128;
@@ -494,11 +494,20 @@ impl Core {
             }
             None => {}
         }
-        if let Some(output) = self.server.poll_output() {
-            // What was let through before must leave before its socket may close.
-            batch.flush();
-            self.perform(now, output);
-            self.drain_outputs(now);
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Transmit { tuple, message } if tuple.transport == Transport::Udp => {
+                    if let Some(listener) = self.listener(tuple.server) {
+                        batch.push_copy(listener.outlet(), tuple.client, &message);
+                    }
+                }
+                Output::Event(_) | Output::OpenRelay { .. } => self.perform(now, output),
+                output => {
+                    // What was let through before must leave before its socket may close.
+                    batch.flush();
+                    self.perform(now, output);
+                }
+            }
         }
     }
 

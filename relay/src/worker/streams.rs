@@ -6,7 +6,7 @@ use turn_proto::framing::{Front, front};
 
 use super::run::{Core, Drained};
 use crate::listener::{Accepted, Arrived, Closing, Kind, Sent, StreamBuffers, StreamId};
-use crate::udp::batch::SendBatch;
+use turn_udp::batch::SendBatch;
 
 /// Connections accepted from one listener per turn.
 const ACCEPT_BUDGET: usize = 32;

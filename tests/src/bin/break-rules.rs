@@ -146,6 +146,7 @@ fn selection(test: &str) -> anyhow::Result<(&str, Vec<String>, String)> {
     };
     let places = [
         ("relay/proto/src/", "turn-proto"),
+        ("relay/udp/src/", "turn-udp"),
         ("relay/src/", "relayd"),
         ("tui/src/", "relayctl"),
         ("shared/src/", "relayd-shared"),

@@ -3,19 +3,19 @@
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
 
 use super::{Control, read_address};
 
-/// Room for the control messages about a traffic class and about segments.
-const CONTROL: usize = 64;
+/// Room for the control messages about a traffic class, segments and a local address.
+const CONTROL: usize = 24 + 24 + 40;
 
 /// Buffers for datagrams, with the headers that lead the kernel to them.
 ///
 /// `used` parts those that hold something, which nobody writes until [`Self::give_back`], from those
 /// that the next receive may fill, to which nobody has a reference.
-pub(in crate::udp) struct Slots {
+pub(crate) struct Slots {
     messages: Box<[UnsafeCell<libc::mmsghdr>]>,
     names: Box<[UnsafeCell<libc::sockaddr_storage>]>,
     /// Pointed to by the messages.
@@ -28,7 +28,7 @@ pub(in crate::udp) struct Slots {
 
 impl Slots {
     /// `slots` buffers of `slot` bytes.
-    pub(in crate::udp) fn new(slots: usize, slot: usize) -> Self {
+    pub(crate) fn new(slots: usize, slot: usize) -> Self {
         // SAFETY: all-zero is a valid value of these plain C structs, and of bytes; the box of bytes
         // is made zeroed by the allocator, which touches none of its pages.
         let (mut messages, names, mut vectors, buffers) = unsafe {
@@ -64,12 +64,12 @@ impl Slots {
     }
 
     /// Slots that hold nothing.
-    pub(in crate::udp) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.messages.len() - self.used.get()
     }
 
     /// Receives what is there, at most `most` messages and at most [`Self::room`].
-    pub(in crate::udp) fn receive(&self, fd: RawFd, most: usize) -> io::Result<Filled<'_>> {
+    pub(crate) fn receive(&self, fd: RawFd, most: usize) -> io::Result<Filled<'_>> {
         let start = self.used.get();
         let count = most.min(self.room());
         if count == 0 {
@@ -99,7 +99,7 @@ impl Slots {
     }
 
     /// Takes all slots back: what was received is gone.
-    pub(in crate::udp) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         for message in &mut self.messages[..self.used.take()] {
             offer(&mut message.get_mut().msg_hdr);
         }
@@ -128,7 +128,7 @@ fn offer(header: &mut libc::msghdr) {
 
 /// What one receive brought.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::udp) struct Filled<'a> {
+pub(crate) struct Filled<'a> {
     slots: &'a Slots,
     start: usize,
     len: usize,
@@ -136,23 +136,25 @@ pub(in crate::udp) struct Filled<'a> {
 
 /// One message: a datagram, or several of one flow in a row.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::udp) struct Message<'a> {
-    pub(in crate::udp) from: SocketAddr,
-    pub(in crate::udp) bytes: &'a [u8],
+pub(crate) struct Message<'a> {
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: &'a [u8],
     /// Traffic class; 0 where the socket does not tell.
-    pub(in crate::udp) class: u8,
+    pub(crate) class: u8,
     /// The length of each datagram in it but the last, which may be shorter; `None`: it is one.
-    pub(in crate::udp) segment: Option<usize>,
+    pub(crate) segment: Option<usize>,
+    /// The local address it was sent to; `None` where the socket does not tell.
+    pub(crate) to: Option<IpAddr>,
 }
 
 impl<'a> Filled<'a> {
     /// How many messages there are.
-    pub(in crate::udp) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// The messages; `None` for one that did not fit its slot or came from no internet address.
-    pub(in crate::udp) fn messages(self) -> impl Iterator<Item = Option<Message<'a>>> {
+    pub(crate) fn messages(self) -> impl Iterator<Item = Option<Message<'a>>> {
         (self.start..self.start + self.len).map(move |i| self.slots.message(i))
     }
 }
@@ -176,6 +178,7 @@ impl Slots {
             bytes,
             class: 0,
             segment: None,
+            to: None,
         };
         if message.msg_hdr.msg_controllen > 0 {
             read_controls(&message.msg_hdr, &mut found);
@@ -188,7 +191,7 @@ impl Slots {
 fn read_controls(header: &libc::msghdr, message: &mut Message<'_>) {
     // SAFETY: the kernel wrote `msg_controllen` bytes of well-formed control messages into the
     // slot's buffer; data is read unaligned and as long as the kind says: a byte for the class of
-    // IPv4, an int for the others.
+    // IPv4, a struct about a local address, an int for the others.
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(header);
         while let Some(control) = next.as_ref() {
@@ -201,6 +204,14 @@ fn read_controls(header: &libc::msghdr, message: &mut Message<'_>) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let segment = usize::try_from(data.cast::<i32>().read_unaligned());
                     message.segment = segment.ok().filter(|segment| *segment > 0);
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                    message.to = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    message.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
                 }
                 _ => {}
             }

@@ -1,14 +1,16 @@
 //! What system calls take and tell of a datagram besides its bytes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// What the IP header of a datagram says beyond addresses.
+/// What the IP header of a datagram says beyond its destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// Traffic class (IPv6) or type of service (IPv4): six bits of DSCP, two of ECN.
     pub traffic_class: u8,
     /// Never fragment it here; IPv6 only, since IPv4 has no control message for it.
     pub dont_fragment: bool,
+    /// The local address it comes from, where the socket is bound to none.
+    pub source: Option<IpAddr>,
 }
 
 /// Who reported an error of [`receive_error`](super::sys::receive_error).

@@ -5,7 +5,7 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::RawFd;
 
 use super::{Control, read_address};
-use crate::udp::datagram::{ErrorOrigin, QueuedError};
+use crate::datagram::{ErrorOrigin, QueuedError};
 
 /// Room for the control messages of one error: its description and who sent it.
 const ERROR_CONTROL: usize = 128;

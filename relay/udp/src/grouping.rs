@@ -40,12 +40,12 @@ pub struct Device(pub u8);
 
 /// A message to be: datagrams of one flow, in order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    pub(super) outlet: Outlet,
-    pub(super) to: SocketAddr,
-    pub(super) marks: Marks,
+pub(crate) struct Run {
+    pub(crate) outlet: Outlet,
+    pub(crate) to: SocketAddr,
+    pub(crate) marks: Marks,
     /// How many datagrams it has.
-    pub(super) count: u16,
+    pub(crate) count: u16,
     /// The length of each but the last.
     segment: u16,
     first: u16,
@@ -57,12 +57,12 @@ pub(super) struct Run {
 
 impl Run {
     /// What the kernel is to be told of it; `None`: it is a single datagram.
-    pub(super) fn segment(&self) -> Option<u16> {
+    pub(crate) fn segment(&self) -> Option<u16> {
         (self.count > 1).then_some(self.segment)
     }
 
     /// A single datagram that goes the same way.
-    pub(super) fn of_one(self) -> Self {
+    pub(crate) fn of_one(self) -> Self {
         Self { count: 1, ..self }
     }
 }
@@ -76,7 +76,7 @@ struct Place {
 
 /// Sorts one batch of datagrams into runs.
 #[derive(Debug)]
-pub(super) struct Grouping {
+pub(crate) struct Grouping {
     runs: Vec<Run>,
     /// Runs, those of one socket next to each other.
     order: Vec<u16>,
@@ -92,7 +92,7 @@ pub(super) struct Grouping {
 
 impl Grouping {
     /// For batches of at most `datagrams`, which are not more than half of the table.
-    pub(super) fn new(datagrams: usize) -> Self {
+    pub(crate) fn new(datagrams: usize) -> Self {
         debug_assert!(datagrams <= PLACES / 2);
         Self {
             runs: Vec::with_capacity(datagrams),
@@ -108,7 +108,7 @@ impl Grouping {
 
     /// Adds the next datagram of the batch, `len` bytes long. With `alone`, it makes a message of its
     /// own.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         outlet: Outlet,
         to: SocketAddr,
@@ -132,7 +132,7 @@ impl Grouping {
         if self.pause > 0 {
             return self.begin(run);
         }
-        let place = self.place(outlet.socket, to);
+        let place = self.place(outlet.socket, to, marks.source);
         if self.table[place].stamp == self.stamp {
             let found = &mut self.runs[usize::from(self.table[place].run)];
             if found.takes(&run) {
@@ -160,15 +160,15 @@ impl Grouping {
     }
 
     /// The place of a flow, or the free one where it belongs.
-    fn place(&self, socket: RawFd, to: SocketAddr) -> usize {
-        let mut place = hash(socket, to) as usize % PLACES;
+    fn place(&self, socket: RawFd, to: SocketAddr, from: Option<IpAddr>) -> usize {
+        let mut place = hash(socket, to, from) as usize % PLACES;
         loop {
             let Place { stamp, run } = self.table[place];
             if stamp != self.stamp {
                 return place;
             }
             let run = &self.runs[usize::from(run)];
-            if run.outlet.socket == socket && run.to == to {
+            if run.outlet.socket == socket && run.to == to && run.marks.source == from {
                 return place;
             }
             place = (place + 1) % PLACES;
@@ -176,7 +176,7 @@ impl Grouping {
     }
 
     /// Puts the runs into the order in which they are sent, and answers how many there are.
-    pub(super) fn arrange(&mut self) -> usize {
+    pub(crate) fn arrange(&mut self) -> usize {
         let runs = &self.runs;
         self.order.clear();
         self.order.extend(0..runs.len() as u16);
@@ -188,12 +188,12 @@ impl Grouping {
     }
 
     /// Run number `place` of the order.
-    pub(super) fn run(&self, place: usize) -> &Run {
+    pub(crate) fn run(&self, place: usize) -> &Run {
         &self.runs[usize::from(self.order[place])]
     }
 
     /// The datagrams of a run.
-    pub(super) fn datagrams(&self, run: &Run) -> impl Iterator<Item = usize> {
+    pub(crate) fn datagrams(&self, run: &Run) -> impl Iterator<Item = usize> {
         let mut datagram = usize::from(run.first);
         (0..run.count).map(move |_| {
             let this = datagram;
@@ -203,7 +203,7 @@ impl Grouping {
     }
 
     /// Forgets the batch, and draws its lesson.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         let datagrams = self.next.len();
         if self.pause > 0 {
             self.pause -= 1;
@@ -242,14 +242,15 @@ impl Run {
 
 /// Spreads flows over the table. Whoever fills it on purpose gains a longer look at a few hundred
 /// places.
-fn hash(socket: RawFd, to: SocketAddr) -> u64 {
-    let ip = match to.ip() {
+fn hash(socket: RawFd, to: SocketAddr, from: Option<IpAddr>) -> u64 {
+    let fold = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => u64::from(u32::from(ip)),
         IpAddr::V6(ip) => {
             let bits = u128::from(ip);
             (bits >> 64) as u64 ^ bits as u64
         }
     };
+    let ip = fold(to.ip()) ^ from.map_or(0, fold).rotate_left(32);
     let flow = ip ^ (u64::from(to.port()) << 40) ^ ((socket as u64) << 20);
     flow.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
 }
@@ -342,7 +343,7 @@ mod tests {
         let mut grouping = Grouping::new(64);
         let marked = Marks {
             traffic_class: 8,
-            dont_fragment: false,
+            ..Marks::default()
         };
         add(&mut grouping, 3, 1, 160);
         grouping.add(outlet(3), to(1), marked, 160, false);

@@ -11,8 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 pub use errors::receive_error;
-pub(super) use receive::{Filled, Slots};
-pub(super) use send::SendHeaders;
+pub(crate) use receive::{Filled, Slots};
+pub(crate) use send::SendHeaders;
 
 /// One instruction of a classic BPF program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +194,19 @@ pub fn set_receive_class(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
     set_option(socket.as_raw_fd(), level, name, &1_i32)
 }
 
+/// Has the kernel tell which local address each datagram was sent to.
+///
+/// # Errors
+/// What setsockopt says.
+pub fn set_receive_destination(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
+    let (level, name) = if ipv4 {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    };
+    set_option(socket.as_raw_fd(), level, name, &1_i32)
+}
+
 /// Lets the kernel hand over datagrams of one flow that came together as one message
 /// (`UDP_GRO`, Linux 5.0). Whoever reads the socket has to take them apart.
 ///
@@ -209,7 +222,7 @@ pub fn set_receive_segments(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// What setsockopt says.
 #[cfg(test)]
-pub(super) fn set_no_checksums(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn set_no_checksums(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option(
         socket.as_raw_fd(),
         libc::SOL_SOCKET,

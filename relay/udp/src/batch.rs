@@ -3,7 +3,7 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::RETRIES;
@@ -39,11 +39,21 @@ impl SendQueue {
         }
     }
 
+    /// An empty queue that sends every datagram as a message of its own.
+    #[must_use]
+    pub fn without_runs() -> Self {
+        Self {
+            no_segments: [true; DEVICES],
+            ..Self::new()
+        }
+    }
+
     /// Starts a batch whose payloads live for `'p`.
     pub fn batch<'q, 'p>(&'q mut self) -> SendBatch<'q, 'p> {
         SendBatch {
             queue: self,
             class: 0,
+            source: None,
             payloads: PhantomData,
         }
     }
@@ -62,6 +72,8 @@ pub struct SendBatch<'q, 'p> {
     queue: &'q mut SendQueue,
     /// The traffic class of what is added.
     class: u8,
+    /// The local address of what is added.
+    source: Option<IpAddr>,
     payloads: PhantomData<&'p [u8]>,
 }
 
@@ -77,6 +89,12 @@ impl<'p> SendBatch<'_, 'p> {
         self.class = class;
     }
 
+    /// Has what is added from now on come from this local address, so that one socket, bound to none
+    /// (but to a port), can speak for many hosts; `None`: from the address that routing picks.
+    pub fn set_source(&mut self, source: Option<IpAddr>) {
+        self.source = source;
+    }
+
     /// Adds `header` (at most 48 bytes, copied), `payload` and `pad` zero bytes (at most 3).
     pub fn push(
         &mut self,
@@ -89,6 +107,7 @@ impl<'p> SendBatch<'_, 'p> {
         let marks = Marks {
             traffic_class: self.class,
             dont_fragment: false,
+            source: self.source,
         };
         let alone = self.queue.no_segments[place(outlet)];
         self.add(outlet, to, marks, (header, payload, pad), alone);
@@ -100,8 +119,26 @@ impl<'p> SendBatch<'_, 'p> {
         let marks = Marks {
             traffic_class: self.class,
             dont_fragment: true,
+            source: self.source,
         };
         self.add(outlet, to, marks, (&[], payload, 0), true);
+    }
+
+    /// Adds a copy of `datagram` (a UDP payload, so at most 65,507 bytes), of no traffic class: for
+    /// what does not live as long as the batch.
+    pub fn push_copy(&mut self, outlet: Outlet, to: SocketAddr, datagram: &[u8]) {
+        if !self.queue.headers.has_room(datagram.len()) {
+            self.flush();
+        }
+        let marks = Marks {
+            source: self.source,
+            ..Marks::default()
+        };
+        let alone = self.queue.no_segments[place(outlet)];
+        self.queue.headers.add_copy(datagram);
+        self.queue
+            .grouping
+            .add(outlet, to, marks, datagram.len(), alone);
     }
 
     fn add(
@@ -161,7 +198,7 @@ impl SendQueue {
             let run = self.grouping.run(place);
             let datagrams = self.grouping.datagrams(run);
             self.headers
-                .make(run.to, run.marks, run.segment(), datagrams);
+                .make(run.to, &run.marks, run.segment(), datagrams);
         }
         let (mut next, mut failed, mut retries) = (places.start, 0, 0);
         while next < places.end {
@@ -200,7 +237,7 @@ impl SendQueue {
         self.headers.clear_messages();
         for datagram in self.grouping.datagrams(run) {
             let only = std::iter::once(datagram);
-            self.headers.make(run.to, run.marks, None, only);
+            self.headers.make(run.to, &run.marks, None, only);
         }
         let single = run.of_one();
         let (mut next, mut failed, mut retries) = (0, 0, 0);
@@ -264,9 +301,9 @@ mod tests {
     use std::os::fd::{AsFd, AsRawFd};
 
     use super::*;
-    use crate::udp::grouping::Device;
-    use crate::udp::receive::RecvBuffers;
-    use crate::udp::sys;
+    use crate::grouping::Device;
+    use crate::receive::RecvBuffers;
+    use crate::sys;
 
     struct Ends {
         receiver: UdpSocket,
@@ -391,6 +428,100 @@ mod tests {
             assert_eq!(&buffer[..len], b"second");
         }
         assert_eq!(queue.failed, 0);
+    }
+
+    #[test]
+    fn one_socket_speaks_for_many_hosts_and_each_flow_is_a_run() {
+        for (any, hosts) in [
+            ("0.0.0.0:0", ["127.16.0.1", "127.16.0.2"]),
+            ("[::]:0", ["::1", "::1"]),
+        ] {
+            let hosts: [IpAddr; 2] = hosts.map(|host| host.parse().unwrap());
+            let ends = [any, any].map(|any| UdpSocket::bind(any).unwrap());
+            let ipv4 = hosts[0].is_ipv4();
+            for end in &ends {
+                sys::set_receive_destination(end.as_fd(), ipv4).unwrap();
+                sys::set_receive_segments(end.as_fd()).unwrap();
+                end.set_nonblocking(true).unwrap();
+            }
+            let to = SocketAddr::new(hosts[1], ends[1].local_addr().unwrap().port());
+            let outlet = Outlet {
+                socket: ends[0].as_raw_fd(),
+                device: Device(0),
+            };
+            let mut queue = SendQueue::new();
+            let mut batch = queue.batch();
+            for _ in 0..3 {
+                for host in hosts {
+                    batch.set_source(Some(host));
+                    batch.push(outlet, to, b"head", b"payload", 0);
+                }
+            }
+            drop(batch);
+            assert_eq!(queue.failed, 0);
+            let buffers = RecvBuffers::new();
+            let received = buffers.receive(ends[1].as_raw_fd(), 8).unwrap();
+            let port = ends[0].local_addr().unwrap().port();
+            let mut came: Vec<_> = received
+                .datagrams()
+                .map(|datagram| {
+                    let datagram = datagram.unwrap();
+                    assert_eq!(
+                        (datagram.bytes, datagram.from.port()),
+                        (&b"headpayload"[..], port)
+                    );
+                    assert_eq!(datagram.to, Some(hosts[1]));
+                    datagram.from.ip()
+                })
+                .collect();
+            came.sort_unstable();
+            let expected = [hosts[0], hosts[1]].map(|host| [host; 3]);
+            assert_eq!(came, expected.concat());
+        }
+    }
+
+    #[test]
+    fn copies_leave_in_turn_with_what_is_borrowed_and_any_number_fits() {
+        let ends = Ends::new();
+        let long = vec![7; 40_000];
+        let mut queue = SendQueue::new();
+        let mut batch = queue.batch();
+        batch.push(ends.outlet(), ends.to, b"he", b"ad", 0);
+        for round in 0..3_u8 {
+            let own = [round; 4];
+            batch.push_copy(ends.outlet(), ends.to, &own);
+        }
+        batch.push_copy(ends.outlet(), ends.to, &[]);
+        batch.push_copy(ends.outlet(), ends.to, &long[..1_000]);
+        batch.push(ends.outlet(), ends.to, &[], b"tail", 0);
+        drop(batch);
+        let expected = [
+            &b"head"[..],
+            &[0; 4],
+            &[1; 4],
+            &[2; 4],
+            &[],
+            &long[..1_000],
+            b"tail",
+        ];
+        assert_eq!(ends.arrived().0, expected);
+        let mut batch = queue.batch();
+        for _ in 0..5 {
+            batch.push_copy(ends.outlet(), ends.to, &long[..16_000]);
+        }
+        drop(batch);
+        assert_eq!(ends.arrived().0, vec![&long[..16_000]; 5]);
+        assert_eq!(queue.failed, 0);
+    }
+
+    #[test]
+    fn without_runs_each_datagram_is_a_message() {
+        let ends = Ends::new();
+        sys::set_receive_segments(ends.receiver.as_fd()).unwrap();
+        let payloads = vec![vec![7; 160]; 5];
+        let mut queue = SendQueue::without_runs();
+        ends.send(&mut queue, &payloads);
+        assert_eq!(ends.arrived(), (framed(&payloads), 5));
     }
 
     fn reaction(code: i32, count: u16, retries: u32) -> Reaction {

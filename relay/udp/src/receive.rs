@@ -1,7 +1,7 @@
 //! Receiving many datagrams per system call into slots that are lent out until the turn is over.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 
 use super::RETRIES;
@@ -88,6 +88,8 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// Its traffic class; 0 where the socket does not tell.
     pub class: u8,
+    /// The local address it was sent to; `None` where the socket does not tell.
+    pub to: Option<IpAddr>,
 }
 
 impl<'a> Received<'a> {
@@ -95,19 +97,19 @@ impl<'a> Received<'a> {
     /// than [`MAX_DATAGRAM`].
     pub fn datagrams(self) -> impl Iterator<Item = Option<Datagram<'a>>> {
         self.filled.messages().flat_map(|message| {
-            let (from, bytes, class, segment) = match message {
-                Some(message) => {
-                    let whole = message.bytes.len().max(1);
-                    let segment = message.segment.unwrap_or(whole);
-                    (Some(message.from), message.bytes, message.class, segment)
-                }
-                None => (None, &[][..], 0, 1),
-            };
+            let bytes = message.map_or(&[][..], |message| message.bytes);
+            let whole = bytes.len().max(1);
+            let segment = message.and_then(|message| message.segment).unwrap_or(whole);
             let count = bytes.len().div_ceil(segment).max(1);
             (0..count).map(move |i| {
                 let bytes = &bytes[i * segment..bytes.len().min((i + 1) * segment)];
-                let from = from.filter(|_| bytes.len() <= MAX_DATAGRAM)?;
-                Some(Datagram { from, bytes, class })
+                let message = message.filter(|_| bytes.len() <= MAX_DATAGRAM)?;
+                Some(Datagram {
+                    from: message.from,
+                    bytes,
+                    class: message.class,
+                    to: message.to,
+                })
             })
         })
     }
