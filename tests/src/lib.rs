@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admin;
 pub mod bench;
+pub mod broken_server;
 pub mod browser;
 pub mod certificate;
 pub mod client;

@@ -7,8 +7,9 @@ use crate::{fails, hold, passes};
 const MAX_FILE_LINES: usize = 600;
 /// The only folder with `unsafe`.
 const UNSAFE_HOME: &str = "relay/udp/src/sys/";
-/// The only part of the console's package that knows `turn-proto`: the client of `turn check`.
-const TURN_CLIENT: &str = "tui/src/turn/";
+/// The only parts of the console's package that know `turn-proto`: the client of `turn check`, and the
+/// clients of `bench`.
+const TURN_CLIENTS: [&str; 2] = ["tui/src/turn/", "tui/src/bench/"];
 /// The modules of `turn-proto` that are codec and keys, as against the server.
 const CODEC: [&str; 4] = ["stun::", "channel_data::", "auth::", "framing::"];
 /// The only file of the suites that may sleep: it polls on behalf of all others.
@@ -90,7 +91,7 @@ fn console_ignorance(file: &Source) -> Vec<String> {
         return Vec::new();
     }
     let words = ["relay::", "turn_proto", "redis::", "rusqlite"];
-    let at_the_client = file.path.starts_with(TURN_CLIENT);
+    let at_the_client = TURN_CLIENTS.iter().any(|home| file.path.starts_with(home));
     let words = words
         .into_iter()
         .filter(|word| !at_the_client || *word != "turn_proto");

@@ -1,5 +1,6 @@
 //! `relayctl`: the console and the command line of relayd clusters.
 
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod configuration;

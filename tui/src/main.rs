@@ -46,6 +46,9 @@ async fn run(cli: Cli) -> u8 {
     let Some(command) = cli.command else {
         return cli::console(&cli.global, &environment, terminal).await;
     };
+    if command.ends_itself() {
+        return cli::run(command, &cli.global, &environment, terminal).await;
+    }
     let command = cli::run(command, &cli.global, &environment, terminal);
     let interrupted = CancellationToken::new();
     tokio::spawn(watch_interrupt(interrupted.clone()));

@@ -9,8 +9,8 @@ use shared::filter::{AUDIT_COLUMNS, Column};
 
 use super::output::Format;
 use super::{
-    alert, config, context, credential, event, generate, history, info, job, node, oauth, realm,
-    redirect, refusals, secret, session, snapshot, token, turn, user,
+    alert, bench, config, context, credential, event, generate, history, info, job, node, oauth,
+    realm, redirect, refusals, secret, session, snapshot, token, turn, user,
 };
 
 /// Console and command line for clusters of relayd.
@@ -144,6 +144,9 @@ pub enum Command {
     /// Any TURN server from a client's side
     #[command(subcommand)]
     Turn(turn::TurnCommand),
+    /// Load for any TURN server, and what it costs it
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Jobs
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -182,6 +185,14 @@ pub enum Command {
     Completion(generate::CompletionArgs),
     /// The manual
     Man(generate::ManArgs),
+}
+
+impl Command {
+    /// Whether it ends by itself when it is interrupted, because it has something to put in order.
+    #[must_use]
+    pub fn ends_itself(&self) -> bool {
+        matches!(self, Self::Bench(_))
+    }
 }
 
 /// What a list can be filtered and sorted by, for its help.

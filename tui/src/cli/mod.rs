@@ -7,6 +7,7 @@ pub mod alert;
 pub mod app;
 pub mod args;
 mod audit;
+pub mod bench;
 pub mod config;
 pub mod context;
 pub mod credential;
@@ -116,6 +117,9 @@ async fn dispatch(
         Command::Turn(command) if !command.needs_node() => {
             return Box::pin(turn::run_alone(command, global, terminal)).await;
         }
+        Command::Bench(command) if !command.needs_node() => {
+            return Box::pin(bench::run_alone(command, global, terminal)).await;
+        }
         _ => {}
     }
     let mut resolved = resolve(global, env)?;
@@ -212,6 +216,7 @@ async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure
         Command::Token(command) => Box::pin(token::run(app, &command)).await,
         Command::Credential(command) => Box::pin(credential::run(app, &command)).await,
         Command::Turn(command) => Box::pin(turn::run(app, &command)).await,
+        Command::Bench(command) => Box::pin(bench::run(app, &command)).await,
         Command::Job(command) => Box::pin(job::run(app, &command)).await,
         Command::Config(command) => Box::pin(config::run(app, &command)).await,
         Command::Alert(command) => Box::pin(alert::run(app, &command)).await,

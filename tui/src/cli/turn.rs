@@ -166,15 +166,7 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &TurnCommand) -> Result<
     };
     let deed = Deed::of_realm("credential.mint", realm);
     app.permit(&deed, "A credential is minted.", Ask::Nothing)?;
-    let request = MintRequest {
-        user: args.login.user.clone().unwrap_or(CHECK_USER.to_owned()),
-        ttl_secs: Some(CHECK_TTL_SECS),
-    };
-    let credential = app.api.mint(realm, &request).await?;
-    let login = Login {
-        username: credential.username,
-        password: Secret::new(credential.credential),
-    };
+    let login = args.login.minted(app, realm, CHECK_TTL_SECS).await?;
     check(args, Some(login), app.global, app.terminal).await
 }
 
@@ -189,19 +181,72 @@ pub(super) async fn run_alone(
     check(args, login, global, terminal).await
 }
 
+impl LoginArgs {
+    /// The realm in which a node is to mint a credential.
+    pub(super) fn realm(&self) -> Option<&Realm> {
+        self.realm.as_ref()
+    }
+
+    /// The user, where one was named.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// A credential of `realm` that the node of `app` mints.
+    pub(super) async fn minted(
+        &self,
+        app: &App<'_, '_>,
+        realm: &Realm,
+        ttl_secs: u64,
+    ) -> Result<Login, Failure> {
+        let request = MintRequest {
+            user: self.user.clone().unwrap_or(CHECK_USER.to_owned()),
+            ttl_secs: Some(ttl_secs),
+        };
+        let credential = app.api.mint(realm, &request).await?;
+        Ok(Login {
+            username: credential.username,
+            password: Secret::new(credential.credential),
+        })
+    }
+
+    /// The shared secret that the command line gives.
+    pub(super) fn secret(
+        &self,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Option<Secret<String>>, Failure> {
+        Ok(match (&self.secret, self.secret_stdin) {
+            (_, true) => Some(terminal.asked.piped_secret()?),
+            (Some(secret), _) => Some(Secret::new(secret.clone())),
+            _ => None,
+        })
+    }
+}
+
+/// When a credential ends that begins now, in seconds since 1970.
+pub(super) fn expiry(ttl_secs: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs() + ttl_secs
+}
+
 /// The credentials that the command line gives.
 fn login(args: &LoginArgs, terminal: &mut Terminal<'_>) -> Result<Option<Login>, Failure> {
-    let secret = match (&args.secret, args.secret_stdin) {
-        (_, true) => Some(terminal.asked.piped_secret()?),
-        (Some(secret), _) => Some(Secret::new(secret.clone())),
-        _ => None,
-    };
-    if let Some(secret) = secret {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let expiry = now.unwrap_or_default().as_secs() + CHECK_TTL_SECS;
-        let user = args.user.as_deref().unwrap_or(CHECK_USER);
-        return Ok(Some(Login::from_secret(&secret, expiry, user)));
+    if let Some(secret) = args.secret(terminal)? {
+        let user = args.user().unwrap_or(CHECK_USER);
+        return Ok(Some(Login::from_secret(
+            &secret,
+            expiry(CHECK_TTL_SECS),
+            user,
+        )));
     }
+    password_login(args, terminal)
+}
+
+/// The user and the password that the command line gives.
+pub(super) fn password_login(
+    args: &LoginArgs,
+    terminal: &mut Terminal<'_>,
+) -> Result<Option<Login>, Failure> {
     let Some(user) = &args.user else {
         return Ok(None);
     };
@@ -344,7 +389,7 @@ fn verdict(report: &Report) -> Result<(), Failure> {
     })
 }
 
-fn name_server(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
     let alone = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
     text.parse()
         .or_else(|_| alone())

@@ -47,7 +47,7 @@ impl Algorithm {
 
 /// What the server told us to authenticate with.
 #[derive(Clone, Debug)]
-pub(super) struct Authentication {
+pub(crate) struct Authentication {
     realm: String,
     nonce: Vec<u8>,
     key: Secret<Vec<u8>>,
@@ -63,7 +63,7 @@ impl Authentication {
     ///
     /// # Errors
     /// They are missing, name no algorithm that we know, or were tampered with (RFC 8489 §9.2.5).
-    pub(super) fn answer(challenge: &Message<'_>, login: &Login) -> Result<Self, TurnError> {
+    pub(crate) fn answer(challenge: &Message<'_>, login: &Login) -> Result<Self, TurnError> {
         let realm = realm_of(challenge).ok_or(TurnError::Challenge("it has no REALM"))?;
         let nonce = challenge
             .attribute(AttributeType::NONCE)
@@ -92,12 +92,12 @@ impl Authentication {
     }
 
     /// The realm.
-    pub(super) fn realm(&self) -> &str {
+    pub(crate) fn realm(&self) -> &str {
         &self.realm
     }
 
     /// Appends everything that authenticates a request.
-    pub(super) fn sign(&self, request: MessageBuilder, login: &Login) -> MessageBuilder {
+    pub(crate) fn sign(&self, request: MessageBuilder, login: &Login) -> MessageBuilder {
         let request = if self.anonymous {
             let hash = Sha256::digest(format!("{}:{}", login.username, self.realm));
             request.attribute(AttributeType::USERHASH, &hash)
@@ -117,7 +117,7 @@ impl Authentication {
     }
 
     /// Whether the answer is signed with our key.
-    pub(super) fn is_signed(&self, answer: &Message<'_>) -> bool {
+    pub(crate) fn is_signed(&self, answer: &Message<'_>) -> bool {
         answer.verify_integrity(self.key.expose())
     }
 }
@@ -157,7 +157,7 @@ fn first_known(list: &[u8]) -> Option<Algorithm> {
 }
 
 /// REALM.
-pub(super) fn realm_of(message: &Message<'_>) -> Option<String> {
+pub(crate) fn realm_of(message: &Message<'_>) -> Option<String> {
     let realm = message.attribute(AttributeType::REALM)?;
     String::from_utf8(realm.to_vec()).ok()
 }

@@ -319,7 +319,7 @@ fn incoming(packet: &[u8]) -> Option<Incoming> {
 }
 
 /// Where a 300 sends us (RFC 8489 §10).
-fn alternate(message: &Message<'_>, signed: bool) -> TurnError {
+pub(crate) fn alternate(message: &Message<'_>, signed: bool) -> TurnError {
     let domain = message.attribute(AttributeType::ALTERNATE_DOMAIN);
     match message.plain_address(AttributeType::ALTERNATE_SERVER) {
         Ok(Some(to)) => TurnError::Alternate {

@@ -10,7 +10,7 @@ use super::client::Client;
 use super::error::TurnError;
 
 /// REQUESTED-TRANSPORT: UDP (RFC 8656 §18.7).
-const TRANSPORT_UDP: u32 = 17 << 24;
+pub(crate) const TRANSPORT_UDP: u32 = 17 << 24;
 
 /// The address families that an allocation is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -162,14 +162,14 @@ impl Client {
 }
 
 /// XOR-MAPPED-ADDRESS, or MAPPED-ADDRESS of a server older than RFC 5389.
-fn mapped(message: &Message<'_>) -> Result<SocketAddr, TurnError> {
+pub(crate) fn mapped(message: &Message<'_>) -> Result<SocketAddr, TurnError> {
     let xor = message.xor_address(AttributeType::XOR_MAPPED_ADDRESS);
     let plain = || message.plain_address(AttributeType::MAPPED_ADDRESS);
     let address = xor.ok().flatten().or_else(|| plain().ok().flatten());
     address.ok_or(TurnError::Incomplete("XOR-MAPPED-ADDRESS"))
 }
 
-fn lifetime(message: &Message<'_>) -> Result<Duration, TurnError> {
+pub(crate) fn lifetime(message: &Message<'_>) -> Result<Duration, TurnError> {
     let seconds = message.number(AttributeType::LIFETIME).ok().flatten();
     let seconds = seconds.ok_or(TurnError::Incomplete("LIFETIME"))?;
     Ok(Duration::from_secs(seconds.into()))

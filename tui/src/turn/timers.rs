@@ -24,6 +24,13 @@ impl Timers {
     pub fn new(reliable: bool) -> Self {
         Self { reliable, sent: 0 }
     }
+
+    /// Those of another request over the same transport, the first wait taken out.
+    pub(crate) fn anew(&self) -> (Self, Duration) {
+        let mut timers = Self::new(self.reliable);
+        let wait = timers.next().unwrap_or_default();
+        (timers, wait)
+    }
 }
 
 impl Iterator for Timers {

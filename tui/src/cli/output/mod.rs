@@ -1,5 +1,6 @@
 //! Rows out: table, wide, json, jsonl, csv, id.
 
+mod bench;
 mod checks;
 mod csv;
 mod fields;

@@ -9,7 +9,7 @@ use crate::turn::TurnError;
 use crate::turn::error::Refusal;
 
 /// What to do about `error`; `None`: the error says it all.
-pub(super) fn remedy(stage: Stage, transport: Transport, error: &TurnError) -> Option<String> {
+pub(crate) fn remedy(stage: Stage, transport: Transport, error: &TurnError) -> Option<String> {
     let text = match error {
         TurnError::Refused(refusal) => return refused(stage, refusal),
         TurnError::Io(error) => return broken(transport, error),

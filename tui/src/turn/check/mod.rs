@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
 pub use echo::Figures;
+pub(crate) use explain::remedy;
 pub use report::{Candidate, Report, Stage, Status, Step, Verdict};
 pub use run::run;
 
