@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 mod faults;
+mod kinds;
 mod relay;
 
 use std::path::Path;

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use shared::Transport;
 use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method, TransactionId};
 
+use super::carrier::Carrier;
 use super::clock::Clock;
-use super::datagrams::{Batches, Datagrams};
+use super::datagrams::Batches;
 use super::error::BenchError;
 use super::fleet::wait;
 use super::frames::BATCH;
@@ -92,7 +94,8 @@ pub fn binding(
 
 /// Requests and their answers.
 struct Asking<'b> {
-    carrier: Datagrams,
+    carrier: Carrier,
+    transport: Transport,
     batches: &'b mut Batches,
     /// By client, its own address.
     addresses: Vec<SocketAddr>,
@@ -114,9 +117,11 @@ impl<'b> Asking<'b> {
         plan: &BindingPlan,
         batches: &'b mut Batches,
     ) -> Result<Self, BenchError> {
-        let carrier = Datagrams::new(place, plan.clients)?;
+        let mut carrier = Carrier::new(place, plan.clients)?;
         let addresses = (0..plan.clients).map(|client| carrier.address(client));
-        let addresses = addresses.collect::<std::io::Result<_>>()?;
+        let addresses: Result<_, _> = addresses.collect();
+        let failed = |error| BenchError::connection(place.transport, error);
+        let addresses = addresses.map_err(failed)?;
         let request = MessageBuilder::request(Method::Binding, TransactionId([0; 12])).finish();
         let mut room = vec![0; STRIDE * BATCH].into_boxed_slice();
         for slot in room.chunks_exact_mut(STRIDE) {
@@ -124,6 +129,7 @@ impl<'b> Asking<'b> {
         }
         Ok(Self {
             carrier,
+            transport: place.transport,
             batches,
             addresses,
             next: 0,
@@ -181,6 +187,7 @@ impl Load for Asking<'_> {
     fn receive(&mut self) -> Result<(), BenchError> {
         let Self {
             carrier,
+            transport,
             batches,
             addresses,
             clock,
@@ -202,7 +209,10 @@ impl Load for Asking<'_> {
             }
             None => *wrong += 1,
         })?;
-        Ok(())
+        match carrier.take_ended() {
+            Some((_, error)) => Err(BenchError::connection(*transport, error)),
+            None => Ok(()),
+        }
     }
 
     fn wait(&self, most: Duration) -> Result<(), BenchError> {

@@ -51,6 +51,16 @@ impl Control {
         self.members[client] = Negotiation::new(logins.of(number));
     }
 
+    /// Gives up what is waited for, but allocations: they may stand already.
+    pub(super) fn forget_all_but_allocations(&mut self) {
+        for member in &mut self.members {
+            member.renew_at = None;
+            if !matches!(member.step(), Some(Step::Allocate { .. })) {
+                member.forget();
+            }
+        }
+    }
+
     fn is_reliable(&self) -> bool {
         matches!(self.transport, Transport::Tcp | Transport::Tls)
     }
@@ -91,6 +101,11 @@ impl Control {
             Err(error) => {
                 let asked = member.step();
                 member.forget();
+                if asked == Some(Step::Release) && error.code() == Some(437) {
+                    // It was gone already.
+                    member.relayed = None;
+                    return Ok(asked);
+                }
                 let method = asked.map_or(turn_proto::stun::Method::Binding, Step::method);
                 Err(BenchError::of(method, self.transport, error))
             }

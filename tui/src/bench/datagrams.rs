@@ -1,12 +1,10 @@
 //! Clients over UDP: many 5-tuples from one socket, or a socket each; everything in batches.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use rustix::event::epoll;
 use socket2::{Domain, Protocol, Socket, Type};
 use turn_udp::batch::SendQueue;
 use turn_udp::grouping::{Device, Outlet};
@@ -14,13 +12,12 @@ use turn_udp::receive::{RECV_SLOTS, RecvBuffers};
 use turn_udp::sys;
 
 use super::plan::{Place, Source};
+use super::poll::Poll;
 
 /// Asked of the kernel for each socket that many clients share, in bytes.
 const SHARED_BUFFER: usize = 8 << 20;
 /// Asked for a client's own socket.
 const OWN_BUFFER: usize = 1 << 20;
-/// Sockets told of at once that have something.
-const EVENTS: usize = 256;
 
 /// Storage of batches, shared by all sockets of the run.
 #[derive(Debug)]
@@ -202,11 +199,6 @@ impl Datagrams {
         }
     }
 
-    /// Whether messages follow each other in a stream.
-    pub(super) fn is_stream(&self) -> bool {
-        false
-    }
-
     /// What to wait for.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         match &self.clients {
@@ -271,7 +263,7 @@ impl Datagrams {
             }),
             Clients::Own { sockets, poll, .. } => {
                 while poll.look()? {
-                    for client in poll.ready() {
+                    for client in (0..poll.count()).map(|index| poll.number(index)) {
                         batches.drain(sockets[client].as_fd(), &mut |datagram, now| {
                             if datagram.from == server {
                                 each(client, datagram.bytes, now);
@@ -302,57 +294,4 @@ pub(super) fn local_towards(to: SocketAddr) -> io::Result<SocketAddr> {
     let probe = UdpSocket::bind((any, 0))?;
     probe.connect(to)?;
     Ok(SocketAddr::new(probe.local_addr()?.ip(), 0))
-}
-
-/// Tells which of many sockets have something.
-pub(super) struct Poll {
-    fd: OwnedFd,
-    events: Vec<epoll::Event>,
-}
-
-impl fmt::Debug for Poll {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poll")
-            .field("fd", &self.fd)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Poll {
-    /// Of no socket.
-    pub(super) fn new() -> io::Result<Self> {
-        let fd = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let events = Vec::with_capacity(EVENTS);
-        Ok(Self { fd, events })
-    }
-
-    /// Watches one more; it is forgotten when it is closed.
-    pub(super) fn add(&self, socket: BorrowedFd<'_>, number: usize) -> io::Result<()> {
-        let data = epoll::EventData::new_u64(number as u64);
-        Ok(epoll::add(&self.fd, socket, data, epoll::EventFlags::IN)?)
-    }
-
-    /// Looks without waiting; answers whether there is something.
-    pub(super) fn look(&mut self) -> io::Result<bool> {
-        self.events.clear();
-        let now = rustix::event::Timespec::default();
-        let room = rustix::buffer::spare_capacity(&mut self.events);
-        epoll::wait(&self.fd, room, Some(&now))?;
-        Ok(!self.events.is_empty())
-    }
-
-    /// Those that have something.
-    pub(super) fn ready(&self) -> impl Iterator<Item = usize> {
-        self.events.iter().map(|event| event.data.u64() as usize)
-    }
-
-    /// Whether there may be more than were told.
-    pub(super) fn is_full(&self) -> bool {
-        self.events.len() == self.events.capacity()
-    }
-
-    /// What to wait for.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
 }

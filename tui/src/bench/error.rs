@@ -62,6 +62,17 @@ impl BenchError {
             verdict,
         }
     }
+
+    /// A connection that was not made, or broke.
+    pub(super) fn connection(transport: Transport, error: TurnError) -> Self {
+        let remedy = remedy(Stage::Connect, transport, &error);
+        Self::Server {
+            doing: "connection",
+            error: Box::new(error),
+            remedy,
+            verdict: Verdict::Connect,
+        }
+    }
 }
 
 /// What is said otherwise to whoever measures than to whoever checks.

@@ -5,9 +5,11 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use shared::Transport;
 
+use super::carrier::Carrier;
 use super::control::Control;
-use super::datagrams::{Batches, Datagrams};
+use super::datagrams::Batches;
 use super::error::BenchError;
 use super::negotiation::Step;
 use super::plan::{Method, Place, Stop};
@@ -23,10 +25,11 @@ const RELEASE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Fleet {
     /// What carries messages.
-    pub(super) carrier: Datagrams,
+    pub(super) carrier: Carrier,
     /// Requests and answers.
     pub(super) control: Control,
     stop: Stop,
+    transport: Transport,
     looked_after: Instant,
 }
 
@@ -37,28 +40,31 @@ impl Fleet {
     /// There are not enough sockets or addresses.
     pub(super) fn new(place: &Place, sessions: usize, method: Method) -> Result<Self, BenchError> {
         Ok(Self {
-            carrier: Datagrams::new(place, sessions)?,
+            carrier: Carrier::new(place, sessions)?,
             control: Control::new(place, sessions, method)?,
             stop: place.stop.clone(),
+            transport: place.transport,
             looked_after: Instant::now(),
         })
     }
 
     /// Has each client begin with what `first` says, and go on with what `next` says behind each step
-    /// that succeeded, until all are through.
+    /// that succeeded, until all are through; those that wait for something already go on from there.
     ///
     /// # Errors
     /// The first refusal, or silence.
     pub(super) fn run_all(
         &mut self,
         batches: &mut Batches,
-        first: impl Fn(&Control, usize) -> Option<Step>,
+        mut first: impl FnMut(&Control, usize) -> Option<Step>,
         next: impl Fn(&Control, usize, Step) -> Option<Step>,
     ) -> Result<(), BenchError> {
-        let (mut cursor, mut waiting) = (0, 0_usize);
+        let members = self.control.members.iter();
+        let (mut cursor, mut waiting) = (0, members.filter(|member| member.is_waiting()).count());
         loop {
             while waiting < AT_ONCE && cursor < self.control.members.len() {
-                if let Some(step) = first(&self.control, cursor) {
+                let busy = self.control.members[cursor].is_waiting();
+                if !busy && let Some(step) = first(&self.control, cursor) {
                     self.control.begin(cursor, step, Instant::now());
                     waiting += 1;
                 }
@@ -99,6 +105,15 @@ impl Fleet {
     /// # Errors
     /// As [`Control::look_after`].
     pub(super) fn look_after(&mut self, now: Instant) -> Result<(), (usize, BenchError)> {
+        while let Some((client, error)) = self.carrier.take_ended() {
+            let member = &mut self.control.members[client];
+            if member.is_waiting() || member.relayed.is_some() {
+                member.forget();
+                // The server ends what the connection carried.
+                member.relayed = None;
+                return Err((client, BenchError::connection(self.transport, error)));
+            }
+        }
         if now.saturating_duration_since(self.looked_after) < TICK {
             return Ok(());
         }
@@ -113,9 +128,10 @@ impl Fleet {
         }
         let to_send = std::mem::take(&mut self.control.to_send);
         let members = &self.control.members;
-        let messages = to_send
+        let asking = to_send
             .iter()
-            .map(|&client| (client, members[client].request()));
+            .filter(|&&client| members[client].is_waiting());
+        let messages = asking.map(|&client| (client, members[client].request()));
         self.carrier.send(batches, false, messages);
         self.control.to_send = to_send;
         self.control.to_send.clear();
@@ -165,19 +181,21 @@ impl Fleet {
     pub(super) fn release(&mut self, batches: &mut Batches) -> usize {
         let end = Instant::now() + RELEASE;
         let control = &mut self.control;
-        control.to_send.clear();
-        control
-            .members
-            .iter_mut()
-            .for_each(|member| member.forget());
+        control.forget_all_but_allocations();
         self.stop = Stop::default();
+        let mut tried = vec![false; control.members.len()];
         // One that fails is as good as gone; the others have to go all the same.
         while Instant::now() < end {
             let first = |control: &Control, client: usize| {
-                let member = &control.members[client];
-                member.relayed.map(|_| Step::Release)
+                let stands = control.members[client].relayed.is_some();
+                let again = std::mem::replace(&mut tried[client], stands);
+                (stands && !again).then_some(Step::Release)
             };
-            match self.run_all(batches, first, |_, _, _| None) {
+            // An allocation that was asked for may come yet.
+            let next = |_: &Control, _: usize, step: Step| {
+                matches!(step, Step::Allocate { .. }).then_some(Step::Release)
+            };
+            match self.run_all(batches, first, next) {
                 Ok(()) => break,
                 Err(BenchError::Server { .. }) => {}
                 Err(_) => break,

@@ -5,6 +5,7 @@
 //! checked against a pattern. Codec and authentication are those of [`crate::turn`].
 
 mod binding;
+mod carrier;
 mod churn;
 mod clock;
 mod control;
@@ -19,10 +20,12 @@ mod negotiation;
 mod pacing;
 mod peer;
 pub mod plan;
+mod poll;
 mod process;
 mod relaying;
 pub mod report;
 mod stamp;
+mod streams;
 mod traffic;
 
 use std::num::NonZeroU64;

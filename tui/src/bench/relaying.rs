@@ -1,11 +1,11 @@
 //! `bench relay`: sessions that relay as fast as they can, or at a rate.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::datagrams::Batches;
 use super::error::BenchError;
 use super::fleet::Fleet;
-use super::pacing::Pacing;
+use super::pacing::{Load as _, Pacing};
 use super::peer::Peer;
 use super::plan::{Direction, End, Pace, Place, RelayPlan};
 use super::process::{self, CpuTime, ProcessReport, per};
@@ -13,6 +13,9 @@ use super::report::{BenchCost, RelayReport, SetUp};
 use super::stamp::Way;
 use super::traffic::Traffic;
 use super::{GIVE_BACK, Observer, Progress};
+
+/// How long copies of packets that came are waited for at the end.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// Runs it.
 ///
@@ -93,6 +96,9 @@ fn measure(
     let last = traffic.last_arrival.unwrap_or_else(Instant::now);
     let after = place.pid.map(CpuTime::of).transpose()?;
     let own = process::own_cpu_ns()?.saturating_sub(own);
+    // What comes twice may come last.
+    std::thread::sleep(LINGER);
+    traffic.receive()?;
     let mut report = empty(place, plan);
     report.setup = setup;
     report.duration_ms = last.saturating_duration_since(first).as_secs_f64() * 1e3;

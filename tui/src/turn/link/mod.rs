@@ -17,6 +17,7 @@ use super::error::TurnError;
 use super::resolve::Target;
 
 pub use tls::Secured;
+pub(crate) use tls::client_config;
 pub(super) use udp::bound_towards;
 
 /// How a server's certificate is believed.

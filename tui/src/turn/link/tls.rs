@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -109,12 +109,19 @@ impl ServerCertVerifier for Judge {
     }
 }
 
-/// Connects and shakes hands.
-pub(super) async fn connect(
-    server: SocketAddr,
-    name: &str,
-    options: &TlsOptions,
-) -> Result<(StreamLink, Secured), TurnError> {
+/// How clients shake hands whom nobody tells what they saw: benchmarks. No session is resumed, since
+/// clients are strangers to each other.
+///
+/// # Errors
+/// The certificates to check with cannot be used.
+pub(crate) fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TurnError> {
+    let (mut config, _) = configured(options)?;
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The configuration of a client, and what will have seen the server.
+fn configured(options: &TlsOptions) -> Result<(ClientConfig, Arc<Judge>), TurnError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let judge = Arc::new(Judge {
         inner: verifier(options, &provider)?,
@@ -130,6 +137,16 @@ pub(super) async fn connect(
         .with_custom_certificate_verifier(judge.clone())
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok((config, judge))
+}
+
+/// Connects and shakes hands.
+pub(super) async fn connect(
+    server: SocketAddr,
+    name: &str,
+    options: &TlsOptions,
+) -> Result<(StreamLink, Secured), TurnError> {
+    let (config, judge) = configured(options)?;
     let name = options.name_for(name)?;
     let stream = StreamLink::connect(server).await?;
     let local = stream.local_addr()?;
@@ -177,7 +194,7 @@ fn unusable(why: &str) -> TurnError {
 
 impl TlsOptions {
     /// Whom the certificate must name.
-    pub(super) fn name_for(&self, host: &str) -> Result<ServerName<'static>, TurnError> {
+    pub(crate) fn name_for(&self, host: &str) -> Result<ServerName<'static>, TurnError> {
         let name = self.server_name.as_deref().unwrap_or(host);
         // A URI has brackets around IPv6, and DNS a dot behind a whole name: a certificate neither.
         let name = name.trim_start_matches('[').trim_end_matches([']', '.']);
