@@ -9,7 +9,7 @@ needed=(
   ssh=openssh-client ssh-keygen=openssh-client /usr/sbin/sshd=openssh-server pgrep=procps
   chromium=chromium chromedriver=chromium-driver python3=python3
   sqlite3=sqlite3 tmux=tmux script=bsdutils openssl=openssl ps=procps kill=procps cc=gcc prlimit=util-linux
-  ip=iproute2 unshare=util-linux sysctl=procps
+  ip=iproute2 unshare=util-linux sysctl=procps valgrind=valgrind
 )
 missing=()
 for pair in "${needed[@]}"; do

@@ -1,6 +1,9 @@
-//! The benchmark of the console, small and without judgement: it works, whatever the machine.
+//! What things cost: instructions of the data plane, held against a record; and the benchmark of the
+//! console, small and without judgement: it works, whatever the machine.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
+
+mod instructions;
 
 use std::process::Command;
 use std::time::Duration;

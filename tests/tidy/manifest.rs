@@ -52,13 +52,15 @@ const DENIED: [(&str, &[&str]); 2] = [
     ),
 ];
 /// All packages.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 8] = [
     "shared",
     "relay",
     "relay/proto",
     "relay/udp",
     "tui",
     "tests",
+    "tests/sim",
+    "tests/steps",
 ];
 
 fn read(path: &str) -> Table {

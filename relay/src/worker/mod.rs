@@ -3,6 +3,7 @@
 //! Nobody else touches a worker's state: control talks to it through [`WorkerPool`] and hears from it
 //! as [`WorkerNews`], both bounded.
 
+mod by_hand;
 mod dtls;
 mod handover;
 mod links;
@@ -14,5 +15,6 @@ mod run;
 mod streams;
 mod token;
 
+pub use by_hand::WorkerByHand;
 pub use mailbox::{MailboxFull, WorkerNews};
 pub use pool::{News, WorkerPool, WorkerSetup, WorkerThreads};

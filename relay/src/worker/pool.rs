@@ -23,6 +23,9 @@ const NEWS: usize = 65_536;
 /// The news of all workers, each with its sender.
 pub type News = mpsc::Receiver<(WorkerId, WorkerNews)>;
 
+/// Workers that do not run yet.
+type Workers = Vec<(WorkerId, Worker)>;
+
 /// What all workers of a node have in common.
 #[derive(Debug)]
 pub struct WorkerSetup {
@@ -63,9 +66,23 @@ impl WorkerPool {
         workers: u16,
         setup: WorkerSetup,
     ) -> std::io::Result<(Arc<Self>, WorkerThreads, News)> {
+        let (pool, workers, news) = Self::prepare(workers, setup)?;
+        let spawned = workers.into_iter().map(|(id, worker)| spawn(id, worker));
+        let threads = WorkerThreads {
+            pool: Arc::clone(&pool),
+            threads: spawned.collect::<std::io::Result<_>>()?,
+        };
+        Ok((pool, threads, news))
+    }
+
+    /// The workers and their queues, before any thread runs.
+    pub(super) fn prepare(
+        workers: u16,
+        setup: WorkerSetup,
+    ) -> std::io::Result<(Arc<Self>, Workers, News)> {
         let (news, receiver) = mpsc::channel(NEWS);
         let overflows = Arc::new(AtomicU64::new(0));
-        let (mut mailboxes, mut threads) = (Vec::new(), Vec::new());
+        let (mut mailboxes, mut prepared) = (Vec::new(), Vec::new());
         let shares = setup.listeners.into_iter().map(|g| g.shares(workers));
         let mut groups: Vec<_> = shares.map(Vec::into_iter).collect();
         let mut ends = Vec::new();
@@ -105,13 +122,13 @@ impl WorkerPool {
                 Arc::clone(&setup.listening),
                 listeners,
             )?;
-            threads.push(spawn(id, worker)?);
+            prepared.push((id, worker));
         }
         let pool = Arc::new(Self {
             mailboxes,
             overflows,
         });
-        Ok((Arc::clone(&pool), WorkerThreads { pool, threads }, receiver))
+        Ok((pool, prepared, receiver))
     }
 
     /// How many workers there are.

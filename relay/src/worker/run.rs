@@ -172,23 +172,27 @@ impl Worker {
 
     /// Runs until told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
-        let mut buffers = Buffers::default();
-        loop {
-            self.wait(&mut events)?;
-            let now = read_clocks();
-            if self.take_mail(now, &mut buffers) {
-                return Ok(());
-            }
-            self.read_sockets(now, &mut buffers);
-            self.timers(now);
-            self.core.pump_dtls(now, &mut buffers.send.batch());
-            self.tend_streams(now);
-            if self.next_sweep <= now.mono {
-                self.core.ports.sweep(now.mono);
-                self.next_sweep = now.mono + SWEEP;
-            }
+        let (mut events, mut buffers) = (events(), Buffers::default());
+        while self.turn(&mut events, &mut buffers)? {}
+        Ok(())
+    }
+
+    /// Waits until there is something to do, and does it; `false` when told to stop.
+    pub(super) fn turn(&mut self, events: &mut Events, buffers: &mut Buffers) -> io::Result<bool> {
+        self.wait(events)?;
+        let now = read_clocks();
+        if self.take_mail(now, buffers) {
+            return Ok(false);
         }
+        self.read_sockets(now, buffers);
+        self.timers(now);
+        self.core.pump_dtls(now, &mut buffers.send.batch());
+        self.tend_streams(now);
+        if self.next_sweep <= now.mono {
+            self.core.ports.sweep(now.mono);
+            self.next_sweep = now.mono + SWEEP;
+        }
+        Ok(true)
     }
 
     fn timers(&mut self, now: Now) {
@@ -524,6 +528,11 @@ impl Listener {
             device: self.device,
         }
     }
+}
+
+/// Room for what one poll tells.
+pub(super) fn events() -> Events {
+    Events::with_capacity(EVENTS)
 }
 
 /// Has the kernel hand over what came together together. One that does not know how still works.

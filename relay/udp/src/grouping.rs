@@ -76,7 +76,7 @@ struct Place {
 
 /// Sorts one batch of datagrams into runs.
 #[derive(Debug)]
-pub(crate) struct Grouping {
+pub struct Grouping {
     runs: Vec<Run>,
     /// Runs, those of one socket next to each other.
     order: Vec<u16>,
@@ -92,7 +92,7 @@ pub(crate) struct Grouping {
 
 impl Grouping {
     /// For batches of at most `datagrams`, which are not more than half of the table.
-    pub(crate) fn new(datagrams: usize) -> Self {
+    pub fn new(datagrams: usize) -> Self {
         debug_assert!(datagrams <= PLACES / 2);
         Self {
             runs: Vec::with_capacity(datagrams),
@@ -108,14 +108,7 @@ impl Grouping {
 
     /// Adds the next datagram of the batch, `len` bytes long. With `alone`, it makes a message of its
     /// own.
-    pub(crate) fn add(
-        &mut self,
-        outlet: Outlet,
-        to: SocketAddr,
-        marks: Marks,
-        len: usize,
-        alone: bool,
-    ) {
+    pub fn add(&mut self, outlet: Outlet, to: SocketAddr, marks: Marks, len: usize, alone: bool) {
         let datagram = self.next.len() as u16;
         self.next.push(datagram);
         let run = Run {
@@ -176,7 +169,7 @@ impl Grouping {
     }
 
     /// Puts the runs into the order in which they are sent, and answers how many there are.
-    pub(crate) fn arrange(&mut self) -> usize {
+    pub fn arrange(&mut self) -> usize {
         let runs = &self.runs;
         self.order.clear();
         self.order.extend(0..runs.len() as u16);
@@ -203,7 +196,7 @@ impl Grouping {
     }
 
     /// Forgets the batch, and draws its lesson.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         let datagrams = self.next.len();
         if self.pause > 0 {
             self.pause -= 1;
