@@ -26,6 +26,7 @@ const ALLOWED: [(&str, &[&str]); 3] = [
             "relayd-shared",
             "aws-lc-rs",
             "base64",
+            "foldhash",
             "hmac",
             "ipnet",
             "md-5",

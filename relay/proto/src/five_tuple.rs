@@ -1,11 +1,13 @@
 //! Transport addresses and what they identify.
 
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use shared::Transport;
 
 /// The 5-tuple that names an allocation (RFC 8656 §3.1): client address, server address, transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FiveTuple {
     /// Where the client's packets come from.
     pub client: SocketAddr,
@@ -13,6 +15,27 @@ pub struct FiveTuple {
     pub server: SocketAddr,
     /// How.
     pub transport: Transport,
+}
+
+/// A map from 5-tuples, which is asked for each packet: its hash is a few multiplications under a
+/// seed of the process. Strangers get nothing into such maps, so nobody can try out collisions.
+pub type FiveTupleMap<V> = HashMap<FiveTuple, V, foldhash::fast::RandomState>;
+
+impl Hash for FiveTuple {
+    /// In two words for IPv4; the derived way would feed byte after byte.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let transport = self.transport as u64;
+        for (address, more) in [(self.client, transport), (self.server, 0)] {
+            let port = u64::from(address.port()) << 8 | more;
+            match address.ip() {
+                IpAddr::V4(ip) => state.write_u64(u64::from(u32::from(ip)) << 32 | port),
+                IpAddr::V6(ip) => {
+                    state.write_u128(ip.into());
+                    state.write_u64(port);
+                }
+            }
+        }
+    }
 }
 
 /// Names a relayed transport address between the core and its driver. Reused after

@@ -8,7 +8,7 @@ use turn_proto::five_tuple::{FiveTuple, LinkId};
 
 use super::connection::{Arrived, Connection};
 use super::outbound::Kind;
-use super::streams::{Accepted, StreamId, Streams};
+use super::streams::{Accepted, StreamId, Streams, key};
 use super::tally::Closing;
 
 /// A connection on its way to another worker: socket, TLS, and what was read and not used yet.
@@ -36,7 +36,7 @@ impl Moved {
 impl Streams {
     /// Joins a client's connection with a peer's; answers what was read of it and not used yet.
     pub fn splice(&mut self, tuple: &FiveTuple, link: LinkId) -> Option<(StreamId, Vec<u8>)> {
-        let id = self.by_tuple.remove(&(tuple.client, tuple.server))?;
+        let id = self.by_tuple.remove(&key(tuple))?;
         self.note_session(id);
         let connection = self.get_mut(id)?;
         connection.link = Some(link);
@@ -87,7 +87,7 @@ impl Streams {
 
     /// Lets go of a client's connection, as it is.
     pub fn detach(&mut self, tuple: &FiveTuple) -> Option<Moved> {
-        let id = self.by_tuple.remove(&(tuple.client, tuple.server))?;
+        let id = self.by_tuple.remove(&key(tuple))?;
         let mut connection = self.connections.try_remove(id.0 as usize)?;
         if let Err(error) = self.registry.deregister(&mut connection.socket) {
             tracing::debug!(%error, "A connection was not registered.");
@@ -106,10 +106,9 @@ impl Streams {
         if self.insert(connection) != Accepted::Yes {
             return None;
         }
-        let key = (arrived.tuple.client, arrived.tuple.server);
         Some(Attached {
             id,
-            displaced: self.by_tuple.insert(key, id),
+            displaced: self.by_tuple.insert(key(&arrived.tuple), id),
             arrived,
         })
     }

@@ -1,6 +1,5 @@
 //! The connections of one worker: a slab of them, their deadlines, and who has something to write.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use shared::{IpRange, Transport};
 use slab::Slab;
 use socket2::SockRef;
 use turn_proto::expiry::ExpiryQueue;
-use turn_proto::five_tuple::FiveTuple;
+use turn_proto::five_tuple::{FiveTuple, FiveTupleMap};
 
 use super::connection::{Brought, Connection, Terms};
 use super::outbound::Kind;
@@ -73,8 +72,8 @@ pub struct Streams {
     token_of: fn(StreamId) -> Token,
     acceptors: Vec<Acceptor>,
     pub(super) connections: Slab<Connection>,
-    /// Those that the core knows of, by client and server address.
-    pub(super) by_tuple: HashMap<(SocketAddr, SocketAddr), StreamId>,
+    /// Those that the core knows of, by their [`key`].
+    pub(super) by_tuple: FiveTupleMap<StreamId>,
     /// One live entry per connection.
     deadlines: ExpiryQueue<(u32, u64)>,
     /// Connections with something to write; may name some that are gone.
@@ -85,6 +84,14 @@ pub struct Streams {
     steps_left: u32,
     /// When paused listeners try again.
     resume_at: Option<Instant>,
+}
+
+/// What a connection is found by: TLS or not, there is one of its addresses.
+pub(super) fn key(tuple: &FiveTuple) -> FiveTuple {
+    FiveTuple {
+        transport: Transport::Tcp,
+        ..*tuple
+    }
 }
 
 impl Streams {
@@ -101,7 +108,7 @@ impl Streams {
             token_of,
             acceptors: Vec::new(),
             connections: Slab::new(),
-            by_tuple: HashMap::new(),
+            by_tuple: FiveTupleMap::default(),
             deadlines: ExpiryQueue::default(),
             dirty: Vec::new(),
             serial: 0,
@@ -318,7 +325,7 @@ impl Streams {
         {
             self.shared.tally.opened(transport);
         }
-        self.by_tuple.insert((tuple.client, tuple.server), id)
+        self.by_tuple.insert(key(tuple), id)
     }
 
     /// Who the connection is, and the longest message it may send; `None`: it is closed.
@@ -366,7 +373,7 @@ impl Streams {
     /// The connection of a client.
     #[must_use]
     pub fn find(&self, tuple: &FiveTuple) -> Option<StreamId> {
-        self.by_tuple.get(&(tuple.client, tuple.server)).copied()
+        self.by_tuple.get(&key(tuple)).copied()
     }
 
     /// Queues the parts of one message for a client.
@@ -429,7 +436,7 @@ impl Streams {
             self.handshakes -= 1;
         }
         let tuple = connection.tuple;
-        let key = (tuple.client, tuple.server);
+        let key = key(&tuple);
         let known = connection.is_open();
         // Another one may have taken its place already.
         if known && self.by_tuple.get(&key) == Some(&id) {

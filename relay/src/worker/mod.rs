@@ -3,6 +3,7 @@
 //! Nobody else touches a worker's state: control talks to it through [`WorkerPool`] and hears from it
 //! as [`WorkerNews`], both bounded.
 
+mod alarm;
 mod by_hand;
 mod dtls;
 mod handover;

@@ -16,6 +16,7 @@ use turn_proto::five_tuple::{FiveTuple, RelayId};
 use turn_proto::server::{Errand, Forward, Output};
 use turn_proto::{Now, Server};
 
+use super::alarm::Alarm;
 use super::dtls;
 use super::handover::Leaving;
 use super::mailbox::{Mail, MailSender, NewsSender, Post};
@@ -45,6 +46,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Worker {
     poll: Poll,
+    alarm: Alarm,
     core: Core,
     inbox: Receiver<Mail>,
     /// Sockets that may have more to read: mio tells only once (edge-triggered).
@@ -148,6 +150,7 @@ impl Worker {
         };
         let links = Links::new(poll.registry().try_clone()?, tokens);
         Ok(Self {
+            alarm: Alarm::new(poll.registry(), token::ALARM)?,
             poll,
             core: Core {
                 server,
@@ -209,21 +212,19 @@ impl Worker {
     /// Waits for sockets, mail or the next timer; not at all while something is left to read.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let busy = self.mail_waiting || !self.ready.is_empty();
-        let timeout = if busy {
-            Duration::ZERO
-        } else {
+        if !busy {
             let timers = [
                 self.core.server.poll_timeout(),
                 self.core.streams.poll_timeout(),
                 self.core.dtls.poll_timeout(),
                 self.core.links.poll_timeout(),
+                Some(self.next_sweep),
             ];
             let next = timers.into_iter().flatten().min();
-            next.unwrap_or(self.next_sweep)
-                .min(self.next_sweep)
-                .saturating_duration_since(read_clocks().mono)
-        };
-        match self.poll.poll(events, Some(timeout)) {
+            let next = next.unwrap_or(self.next_sweep);
+            self.alarm.set(next, || read_clocks().mono)?;
+        }
+        match self.poll.poll(events, busy.then_some(Duration::ZERO)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
@@ -232,6 +233,9 @@ impl Worker {
             if event.token() == token::MAILBOX {
                 self.mail_waiting = true;
                 continue;
+            }
+            if event.token() == token::ALARM {
+                self.alarm.gone_off();
             }
             let Some(source) = Source::of(event.token()) else {
                 continue;

@@ -7,6 +7,8 @@ use crate::listener::StreamId;
 
 /// Wakes the worker for its mailbox.
 pub(super) const MAILBOX: Token = Token(usize::MAX);
+/// Wakes the worker for its deadlines.
+pub(super) const ALARM: Token = Token(usize::MAX - 1);
 /// Kinds above, numbers of that kind below. Relay and stream numbers have 32 bits.
 const KIND: u32 = 32;
 
@@ -75,5 +77,6 @@ mod tests {
             assert_eq!(Source::of(source.token()), Some(source));
         }
         assert_eq!(Source::of(MAILBOX), None);
+        assert_eq!(Source::of(ALARM), None);
     }
 }

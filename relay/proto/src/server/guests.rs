@@ -6,7 +6,6 @@
 //! passed on. A guest that leaves for a third worker goes by way of its home, which alone can lead
 //! its datagrams elsewhere: so nothing is ever passed in a circle.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use shared::{SessionId, Transport, WorkerId};
@@ -14,7 +13,7 @@ use shared::{SessionId, Transport, WorkerId};
 use super::exchange::Exchange;
 use super::{Errand, Forward, Output, RefusalReason, Server};
 use crate::auth::ticket::Ticket;
-use crate::five_tuple::FiveTuple;
+use crate::five_tuple::{FiveTuple, FiveTupleMap};
 use crate::policy::source_of;
 use crate::stun::{AttributeType, Class, Message, Method};
 use crate::time::Now;
@@ -27,7 +26,7 @@ const ALIKE: usize = 2;
 
 /// Clients at home here whose datagrams another worker gets.
 #[derive(Debug, Default)]
-pub(crate) struct Guests(HashMap<FiveTuple, Guest>);
+pub(crate) struct Guests(FiveTupleMap<Guest>);
 
 #[derive(Clone, Copy, Debug)]
 struct Guest {

@@ -31,7 +31,7 @@ mod send;
 mod source_limit;
 mod timeout;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ use crate::auth::nonce::NonceMint;
 use crate::auth::parking::{ParkingLot, Userhash};
 use crate::demux::Protocol;
 use crate::expiry::ExpiryQueue;
-use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
+use crate::five_tuple::{AddressFamily, FiveTuple, FiveTupleMap, RelayId};
 use crate::policy::{Claimant, Policy, Quota};
 use crate::stun::{AttributeType, Class, Message, Method};
 use crate::time::Now;
@@ -90,7 +90,7 @@ pub struct Server {
     /// How much unproven sources drew lately.
     sources: SourceLimiter,
     /// TCP, TLS and DTLS clients that are connected.
-    connections: HashMap<FiveTuple, Connection>,
+    connections: FiveTupleMap<Connection>,
     /// Clients that moved to addresses of this worker and belong to other workers.
     guests: Guests,
     /// Connections with peers, of all sessions.
@@ -119,7 +119,7 @@ impl Server {
             table: AllocationTable::default(),
             shares: Shares::new(config.session_step),
             sources: SourceLimiter::new(&policy.nonce_key, config.session_step),
-            connections: HashMap::new(),
+            connections: FiveTupleMap::default(),
             guests: Guests::default(),
             links: Links::default(),
             expiry: ExpiryQueue::default(),
