@@ -15,6 +15,7 @@ pub mod demo;
 pub mod dns;
 pub mod dtls_client;
 pub mod fake;
+pub mod flow;
 pub mod foreign_server;
 pub mod http;
 pub mod login;

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod by_hand;
+mod cuts;
 mod dscp;
+mod fairness;
 mod icmp;
+mod mixes;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -58,42 +62,7 @@ impl Rig {
     }
 
     fn with(ip: &str, workers: u16, copy_dscp: bool) -> Self {
-        let address = SocketAddr::new(ip.parse().unwrap(), 0);
-        let listener = ListenerConfig {
-            address,
-            realm: None,
-            transports: vec![Transport::Udp, Transport::Tcp],
-            proxy_from: Vec::new(),
-        };
-        let group = ListenerGroup::bind(&listener, address, workers).unwrap();
-        let server = group.address;
-        let local = server.ip();
-        let ports = PortPool::new(
-            vec![RelayAddress {
-                local,
-                external: local,
-            }],
-            &(20_000..=30_000),
-            Reserving {
-                lifetime: Duration::from_secs(30),
-                most: 16,
-            },
-        );
-        let ports = Arc::new(ports);
-        let mut config = Config::load(&Args::default()).unwrap();
-        config.copy_dscp = copy_dscp;
-        let listening = Listening::new(&config).unwrap();
-        let setup = WorkerSetup {
-            server: ServerConfig {
-                session_base: 7,
-                ..ServerConfig::default()
-            },
-            policy: Arc::new(policy()),
-            quota: Arc::new(NoQuota),
-            ports: Arc::clone(&ports),
-            listeners: vec![group],
-            listening: Arc::new(listening),
-        };
+        let (setup, server, ports) = setup(ip, workers, copy_dscp);
         let (pool, threads, news) = WorkerPool::start(workers, setup).unwrap();
         Self {
             pool,
@@ -130,6 +99,47 @@ impl Drop for Rig {
             threads.stop();
         }
     }
+}
+
+/// What workers need, where they listen, and their ports.
+fn setup(ip: &str, workers: u16, copy_dscp: bool) -> (WorkerSetup, SocketAddr, Arc<PortPool>) {
+    let address = SocketAddr::new(ip.parse().unwrap(), 0);
+    let listener = ListenerConfig {
+        address,
+        realm: None,
+        transports: vec![Transport::Udp, Transport::Tcp],
+        proxy_from: Vec::new(),
+    };
+    let group = ListenerGroup::bind(&listener, address, workers).unwrap();
+    let server = group.address;
+    let local = server.ip();
+    let ports = PortPool::new(
+        vec![RelayAddress {
+            local,
+            external: local,
+        }],
+        &(20_000..=30_000),
+        Reserving {
+            lifetime: Duration::from_secs(30),
+            most: 16,
+        },
+    );
+    let ports = Arc::new(ports);
+    let mut config = Config::load(&Args::default()).unwrap();
+    config.copy_dscp = copy_dscp;
+    let listening = Listening::new(&config).unwrap();
+    let setup = WorkerSetup {
+        server: ServerConfig {
+            session_base: 7,
+            ..ServerConfig::default()
+        },
+        policy: Arc::new(policy()),
+        quota: Arc::new(NoQuota),
+        ports: Arc::clone(&ports),
+        listeners: vec![group],
+        listening: Arc::new(listening),
+    };
+    (setup, server, ports)
 }
 
 fn policy() -> Policy {
