@@ -15,3 +15,4 @@ mod refusals;
 mod selector;
 mod tcp_relaying;
 mod turnadmin;
+mod under_load;

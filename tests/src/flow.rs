@@ -112,7 +112,8 @@ impl Flow {
         };
         let allocated = client.allocate_with(options).expect("an allocation");
         let relay = allocated.relay;
-        let peer = UdpSocket::bind((relay.ip(), 0)).expect("a socket");
+        // Not on the relay's address, whose ports are no peers.
+        let peer = UdpSocket::bind((client.local().ip(), 0)).expect("a socket");
         let address = peer.local_addr().expect("a bound socket");
         if manner.channel {
             client.bind_channel(CHANNEL, address).expect("a channel");

@@ -21,6 +21,7 @@ pub mod http;
 pub mod login;
 pub mod netns;
 pub mod node;
+pub mod operator;
 pub mod program;
 pub mod pty;
 pub mod redis;

@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use kit::certificate::{HOST, TestCertificate};
 use kit::client::fresh_id;
 use kit::node::{Node, NodeOptions, stored_login};
-use kit::stream::{StreamClient, closes};
+use kit::stream::{StreamClient, closes, tls_config};
 use turn_proto::stun::{Message, MessageBuilder, Method};
 
 use crate::{Echo, SOON, wait_closed, wait_none_left};
@@ -74,4 +75,63 @@ fn garbage_closes_the_connection_and_is_counted() {
     wait_none_left(&node);
     let mut client = StreamClient::tcp(node.turn, stored_login()).unwrap();
     client.binding().unwrap();
+}
+
+/// Cuts bytes into pieces of odd lengths, the same in each run.
+fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lengths = [1, 2, 3, 5, 7, 11, 160, 163, 1_401, 16_384, 4, 9_999];
+    let mut rest = bytes;
+    let mut lengths = lengths.into_iter().cycle();
+    std::iter::from_fn(move || {
+        let len = lengths.next()?.min(rest.len());
+        let (piece, behind) = rest.split_at(len);
+        rest = behind;
+        (len > 0).then_some(piece)
+    })
+}
+
+/// Frames of all kinds of lengths go out in odd pieces and come back, each whole and in order.
+fn in_odd_pieces(mut client: StreamClient) {
+    let echo = Echo::start();
+    client.allocate().unwrap();
+    client.bind_channel(0x4001, echo.address).unwrap();
+    let lengths = [
+        0, 1, 2, 3, 4, 5, 0, 0, 159, 160, 1_200, 0, 1_472, 9_000, 16_380, 1,
+    ];
+    let payloads: Vec<Vec<u8>> = (0..3 * lengths.len())
+        .map(|i| vec![i as u8; lengths[i % lengths.len()]])
+        .collect();
+    // An echo's buffer does not hold everything: one third at a time.
+    for payloads in payloads.chunks(lengths.len()) {
+        let mut bytes = Vec::new();
+        for payload in payloads {
+            bytes.extend([0x40, 1]);
+            bytes.extend((payload.len() as u16).to_be_bytes());
+            bytes.extend(payload);
+            bytes.resize(bytes.len().next_multiple_of(4), 0xee);
+        }
+        for piece in pieces(&bytes) {
+            client.write(piece).unwrap();
+        }
+        for payload in payloads {
+            let (channel, back) = client.recv_channel(SOON).unwrap().unwrap();
+            assert_eq!((channel, back.len()), (0x4001, payload.len()));
+            assert!(back == *payload);
+        }
+    }
+}
+
+#[test]
+fn frames_in_odd_pieces_arrive_over_tcp_and_over_both_versions_of_tls() {
+    let certificate = TestCertificate::ecdsa();
+    let node = Node::start(NodeOptions {
+        end: certificate.section(),
+        ..NodeOptions::default()
+    });
+    in_odd_pieces(StreamClient::tcp(node.turn, stored_login()).unwrap());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = tls_config(&[version], &[]);
+        let client = StreamClient::tls(node.turn, stored_login(), &config, HOST);
+        in_odd_pieces(client.unwrap());
+    }
 }

@@ -1,9 +1,9 @@
-//! What lists cost the calls that go on meanwhile: packets that a real node relays, with and without
-//! somebody who asks for filtered pages all the time.
+//! What administration costs the calls that go on meanwhile: packets that a real node relays, with and
+//! without somebody who asks for filtered pages all the time, or ends sessions, edits realms and sets limits.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -13,6 +13,7 @@ use shared::api::ListQuery;
 use super::{Effort, Figure};
 use crate::client::TurnClient;
 use crate::node::{Node, NodeOptions, rest_login};
+use crate::operator::Operator;
 
 /// Sessions of the node: each takes a descriptor there and one here, and 20,000 are usual.
 const SESSIONS: usize = 8_000;
@@ -64,6 +65,59 @@ pub async fn beside_lists(effort: Effort) -> anyhow::Result<Vec<Figure>> {
             unit: "%",
         },
     ])
+}
+
+/// Relays as fast as one worker can, in turns with and without an operator who never rests.
+///
+/// # Errors
+/// The node refuses a session or does not answer.
+pub async fn beside_changes(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    let node = tokio::task::spawn_blocking(|| {
+        Node::start(NodeOptions {
+            workers: 1,
+            ..NodeOptions::default()
+        })
+    })
+    .await?;
+    let (turn, operator) = (node.turn, Operator::new(&node));
+    let clients = tokio::task::spawn_blocking(move || open(turn, 1)).await??;
+    let load = Load::start(clients)?;
+    let operator = Arc::new(Mutex::new(operator));
+    let (mut quiet, mut changing) = (Vec::new(), Vec::new());
+    let mut rounds = 0;
+    for _ in 0..if effort.judge { ROUNDS } else { 1 } {
+        quiet.push(load.count(crate::wait::window(WINDOW)).await);
+        let operator = Arc::clone(&operator);
+        let work = tokio::task::spawn_blocking(move || work(&operator));
+        let mut done = Ok(Ok(0));
+        let rate = load.count(async { done = work.await }).await;
+        rounds += done??;
+        changing.push(rate);
+    }
+    load.stop();
+    // It has a runtime of its own, which may not end on a thread of this one.
+    tokio::task::spawn_blocking(move || drop((operator, node))).await?;
+    let (quiet, changing) = (median(quiet), median(changing));
+    Ok(vec![Figure {
+        what: format!(
+            "fewer packets while sessions end, realms and limits change ({rounds} times)"
+        ),
+        value: 100.0 * (1.0 - changing / quiet),
+        target: effort.target(5.0),
+        unit: "%",
+    }])
+}
+
+/// Rounds of an operator for a window, and how many.
+fn work(operator: &Mutex<Operator>) -> anyhow::Result<u32> {
+    let mut operator = operator.lock().unwrap_or_else(PoisonError::into_inner);
+    let end = Instant::now() + WINDOW;
+    let mut rounds = 0;
+    while Instant::now() < end {
+        operator.round()?;
+        rounds += 1;
+    }
+    Ok(rounds)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -80,5 +80,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Figure>> {
     cluster.stop().await;
     let traffic = traffic::beside_lists(effort).await?;
     tell(&mut figures, traffic);
+    let traffic = traffic::beside_changes(effort).await?;
+    tell(&mut figures, traffic);
     Ok(figures)
 }
