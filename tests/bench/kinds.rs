@@ -168,7 +168,16 @@ fn figures_of_the_process_are_those_of_the_kind() {
         "{churn:#}"
     );
     assert!(churn["process"]["rss_bytes_growth_per_cycle"].is_number());
-    let idle = ["idle", &uri, "--sessions", "100", "--hold", "20ms"];
+    let idle = [
+        "idle",
+        &uri,
+        "--sessions",
+        "100",
+        "--hold",
+        "20ms",
+        "--rest",
+        "100ms",
+    ];
     let idle = good(&[&idle[..], &with].concat());
     let round = &idle["rounds"][0];
     for figure in [

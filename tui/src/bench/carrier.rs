@@ -27,6 +27,8 @@ impl Carrier {
     /// # Errors
     /// There are no more sockets, or fewer addresses than clients.
     pub(super) fn new(place: &Place, clients: usize) -> Result<Self, BenchError> {
+        // A socket each may be more than a shell allows; where it stays so, bind or connect says it.
+        let _ = turn_udp::sys::raise_descriptor_limit();
         match place.transport {
             Transport::Udp => Ok(Self::Datagrams(Datagrams::new(place, clients)?)),
             Transport::Tcp | Transport::Tls => {

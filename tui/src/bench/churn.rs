@@ -134,7 +134,10 @@ impl Cycles<'_> {
             if idle.len() == self.plan.concurrency {
                 return Ok(());
             }
-            wait(&[self.fleet.carrier.fd()], TICK)?;
+            match self.plan.settle.is_zero() {
+                true => wait(&[self.fleet.carrier.fd()], TICK)?,
+                false => std::thread::sleep(self.plan.settle),
+            }
             self.receive(batches, &mut idle)?;
             self.give_up(&mut idle)?;
             if now.saturating_duration_since(told) >= TELL {

@@ -78,6 +78,7 @@ impl BenchError {
 /// What is said otherwise to whoever measures than to whoever checks.
 fn own_remedy(error: &TurnError, method: Method) -> Option<String> {
     let text = match (error.code()?, method) {
+        (300, _) => "name that server in the URI: a benchmark stays with the one that it was given",
         (486, _) => {
             "more sessions than one user or the realm may have: raise max_sessions_per_user or \
              max_sessions (coturn: user-quota, total-quota), or use --secret, with which each \

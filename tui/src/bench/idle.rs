@@ -10,7 +10,7 @@ use super::peer::Peer;
 use super::plan::{IdlePlan, Method, Place};
 use super::process::{self, CpuTime, per};
 use super::report::{IdleReport, IdleRound, SetUp};
-use super::{GIVE_BACK, Observer, Progress, TELL};
+use super::{Observer, Progress, TELL};
 
 /// Runs it.
 ///
@@ -39,7 +39,7 @@ pub fn idle(
         round.not_released = not_released;
         round.rss_bytes_before = before;
         if let Some(pid) = place.pid {
-            std::thread::sleep(GIVE_BACK);
+            std::thread::sleep(plan.rest);
             round.rss_bytes_after = Some(process::resident_bytes(pid)?);
             let with = round.rss_bytes_with_sessions.zip(before);
             let grown = with.map(|(with, before)| with as f64 - before as f64);

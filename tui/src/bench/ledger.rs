@@ -141,6 +141,10 @@ impl Ledger {
     /// Counts a packet, and answers whether it was a good one. `now` is in tenths of a microsecond;
     /// `None` leaves its time out.
     pub(super) fn arrived(&mut self, at: Arrival, payload: &[u8], now: Option<u32>) -> bool {
+        if at.flow.is_none() && !self.pattern.is_ours(payload, self.size) {
+            // Somebody else's, who found the port.
+            return false;
+        }
         let tally = &mut self.tallies[at.way.index()];
         if self.size < LEAST {
             // Nothing but length and place can be told.
@@ -240,6 +244,7 @@ mod tests {
         for place in [Some(0), None] {
             assert!(!ledger.arrived(at(place), &payload, None));
         }
+        assert!(!ledger.arrived(at(None), b"a stranger's", None));
         let down = packet(&ledger, 1, Way::Down, 1);
         assert!(!ledger.arrived(at(Some(1)), &down, None));
         assert!(ledger.arrived(at(Some(1)), &payload, None));
@@ -286,6 +291,8 @@ mod tests {
         let mut ledger = Ledger::new(1, 4, 10);
         assert!(ledger.arrived(at(Some(0)), &[1; 4], None));
         assert!(!ledger.arrived(at(Some(0)), &[1; 3], None));
+        let ours = packet(&ledger, 0, Way::Up, 1);
+        assert!(!ledger.arrived(at(None), &ours, None));
         assert!(!ledger.arrived(at(None), &[1; 4], None));
         let tally = ledger.tally(Way::Up);
         assert_eq!(

@@ -336,3 +336,156 @@ impl Negotiation {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::Secret;
+    use turn_proto::auth::credential::LongTermKey;
+    use turn_proto::stun::ErrorCode;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const ALLOCATE: Step = Step::Allocate { ipv6: false };
+
+    fn client() -> (Negotiation, Ids, Instant) {
+        let login = Login {
+            username: "alice".to_owned(),
+            password: Secret::new("wonderland".to_owned()),
+        };
+        let client = Negotiation::new(Some(Arc::new(login)));
+        (client, Ids::new().unwrap(), Instant::now())
+    }
+
+    fn key() -> LongTermKey {
+        LongTermKey::derive("alice", "realm", "wonderland")
+    }
+
+    /// A refusal with a fresh nonce.
+    fn challenge(request: &[u8], code: u16, nonce: &[u8]) -> Vec<u8> {
+        MessageBuilder::answer(Class::Error, &Message::parse(request).unwrap())
+            .error_code(ErrorCode::new(code).unwrap())
+            .attribute(AttributeType::REALM, b"realm")
+            .attribute(AttributeType::NONCE, nonce)
+            .finish()
+    }
+
+    fn allocated(request: &[u8], key: &[u8]) -> Vec<u8> {
+        MessageBuilder::answer(Class::Success, &Message::parse(request).unwrap())
+            .xor_address(AttributeType::XOR_RELAYED_ADDRESS, relay())
+            .number(AttributeType::LIFETIME, 600)
+            .integrity(key)
+            .finish()
+    }
+
+    fn relay() -> SocketAddr {
+        "192.0.2.1:50000".parse().unwrap()
+    }
+
+    #[test]
+    fn a_challenge_is_answered_with_its_nonce_and_our_key() {
+        let (mut client, mut ids, now) = client();
+        client.begin(ALLOCATE, false, &mut ids, now);
+        let first = client.request().to_vec();
+        assert!(Message::parse(&first).unwrap().integrity_kind().is_none());
+        let refusal = challenge(&first, 401, b"one");
+        assert_eq!(
+            client.answer(&refusal, &mut ids, now).unwrap(),
+            Outcome::Send
+        );
+        let second = client.request().to_vec();
+        let message = Message::parse(&second).unwrap();
+        assert!(message.verify_integrity(key().as_bytes()));
+        assert_eq!(message.attribute(AttributeType::NONCE), Some(&b"one"[..]));
+        assert_ne!(
+            message.transaction(),
+            Message::parse(&first).unwrap().transaction()
+        );
+        // The answer to the first comes again, late: it answers nothing any more.
+        assert_eq!(
+            client.answer(&refusal, &mut ids, now).unwrap(),
+            Outcome::Nothing
+        );
+        let stale = challenge(&second, 438, b"two");
+        assert_eq!(client.answer(&stale, &mut ids, now).unwrap(), Outcome::Send);
+        let answer = allocated(client.request(), key().as_bytes());
+        assert_eq!(
+            client.answer(&answer, &mut ids, now).unwrap(),
+            Outcome::Done(ALLOCATE)
+        );
+        assert_eq!(client.relayed, Some(relay()));
+        assert_eq!(client.renew_at, Some(now + Duration::from_secs(150)));
+        assert!(!client.is_waiting());
+    }
+
+    #[test]
+    fn nonces_that_are_always_stale_and_wrong_passwords_are_refusals() {
+        let (mut client, mut ids, now) = client();
+        client.begin(ALLOCATE, false, &mut ids, now);
+        let mut refusal = challenge(client.request(), 401, b"n");
+        client.answer(&refusal, &mut ids, now).unwrap();
+        for _ in 0..MAX_STALE {
+            refusal = challenge(client.request(), 438, b"n");
+            assert_eq!(
+                client.answer(&refusal, &mut ids, now).unwrap(),
+                Outcome::Send
+            );
+        }
+        refusal = challenge(client.request(), 438, b"n");
+        let error = client.answer(&refusal, &mut ids, now).unwrap_err();
+        assert_eq!(error.code(), Some(438));
+        refusal = challenge(client.request(), 401, b"n");
+        let error = client.answer(&refusal, &mut ids, now).unwrap_err();
+        assert_eq!(error.code(), Some(401));
+    }
+
+    #[test]
+    fn a_success_that_is_not_signed_with_our_key_is_none() {
+        let (mut client, mut ids, now) = client();
+        client.begin(ALLOCATE, false, &mut ids, now);
+        let refusal = challenge(client.request(), 401, b"n");
+        client.answer(&refusal, &mut ids, now).unwrap();
+        let forged = allocated(client.request(), b"another key");
+        let error = client.answer(&forged, &mut ids, now).unwrap_err();
+        assert!(matches!(error, TurnError::Integrity));
+        assert_eq!(client.relayed, None);
+    }
+
+    #[test]
+    fn a_request_is_sent_seven_times_over_udp_and_once_over_tcp() {
+        let (mut client, mut ids, start) = client();
+        for (reliable, sendings) in [(false, 7), (true, 1)] {
+            client.begin(ALLOCATE, reliable, &mut ids, start);
+            let (mut sent, mut now) = (1, start);
+            let error = loop {
+                now += Duration::from_millis(100);
+                match client.again(now, PATIENCE) {
+                    Ok(again) => sent += u32::from(again),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(sent, sendings);
+            let waited = now - start;
+            assert!(waited.abs_diff(Duration::from_millis(39_500)) < Duration::from_secs(1));
+            assert!(matches!(error, TurnError::NoAnswer { sendings: s, .. } if s == sendings));
+        }
+        client.begin(ALLOCATE, false, &mut ids, start);
+        let patience = Duration::from_millis(600);
+        assert!(
+            client
+                .again(start + patience / 2, patience)
+                .is_ok_and(|again| !again)
+        );
+        assert!(client.again(start + patience, patience).is_err());
+    }
+
+    #[test]
+    fn a_server_that_wants_credentials_is_told_of_by_its_realm() {
+        let (_, mut ids, now) = client();
+        let mut nobody = Negotiation::new(None);
+        nobody.begin(ALLOCATE, false, &mut ids, now);
+        let refusal = challenge(nobody.request(), 401, b"n");
+        let error = nobody.answer(&refusal, &mut ids, now).unwrap_err();
+        assert!(matches!(error, TurnError::LoginNeeded { realm } if realm == "realm"));
+    }
+}

@@ -273,6 +273,8 @@ pub struct ChurnPlan {
     pub concurrency: usize,
     /// When it ends.
     pub end: End,
+    /// How long to sleep between sending and looking; zero waits for what comes.
+    pub settle: Duration,
 }
 
 /// A run of `bench idle`.
@@ -284,6 +286,8 @@ pub struct IdlePlan {
     pub hold: Duration,
     /// How often they are made.
     pub rounds: usize,
+    /// How long the server has to give memory back before it is looked at.
+    pub rest: Duration,
     /// Where their peer is said to be.
     pub peer: Option<SocketAddr>,
 }

@@ -135,6 +135,15 @@ impl Pattern {
         Read::Whole(stamp)
     }
 
+    /// Whether a payload is as we send them, wherever it came from.
+    pub(super) fn is_ours(&self, payload: &[u8], size: usize) -> bool {
+        match size {
+            0 => false,
+            1..LEAST => payload.len() == size && payload.iter().all(|byte| *byte == MAGIC),
+            _ => self.read(payload, size) != Read::Broken,
+        }
+    }
+
     /// The flow that a payload names, unproven.
     pub(super) fn flow_of(payload: &[u8]) -> Option<u16> {
         let head = payload.first_chunk::<LEAST>()?;

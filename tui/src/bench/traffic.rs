@@ -175,7 +175,7 @@ impl<'a> Traffic<'a> {
         Ok(())
     }
 
-    /// Sends back what came, whatever it is.
+    /// Sends back what came from relays, whatever it is.
     fn echo_at_peer(&mut self, peer: &Peer) -> Result<(), BenchError> {
         let Batches {
             receive,
@@ -195,8 +195,10 @@ impl<'a> Traffic<'a> {
             for datagram in received.datagrams().flatten() {
                 let arrival = at_peer(peer, datagram.from, datagram.bytes);
                 self.ledger.arrived(arrival, datagram.bytes, None);
-                batch.push(peer.outlet(), datagram.from, &[], datagram.bytes, 0);
-                count += 1;
+                if arrival.flow.is_some() {
+                    batch.push(peer.outlet(), datagram.from, &[], datagram.bytes, 0);
+                    count += 1;
+                }
             }
             drop(batch);
             self.ledger.sent(Way::Down, count - (queue.failed - before));

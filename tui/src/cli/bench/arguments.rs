@@ -1,34 +1,19 @@
-//! `relayctl bench`: load for any TURN server, and what it costs it.
+//! The command line of `bench`, and the plans that it means.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use shared::Transport;
-use shared::units::{grouped, parse_number};
+use shared::units::parse_number;
 
-use super::App;
-use super::args::{Global, duration};
-use super::exit::Failure;
-use super::output::{Selection, Shows};
-use super::permit::Ask;
-use super::terminal::Terminal;
-use super::turn::{LoginArgs, TlsArgs, expiry, name_server, password_login};
 use crate::bench::plan::{
-    BindingPlan, ChurnPlan, Direction, End, IdlePlan, Logins, Method, Pace, Place, RelayPlan,
-    Source, Stop,
+    BindingPlan, ChurnPlan, Direction, End, IdlePlan, Method, Pace, RelayPlan, Source,
 };
-use crate::bench::{self, BenchError, MAX_SESSIONS, MAX_SIZE, Progress};
-use crate::guardrails::Deed;
-use crate::turn::check::{CheckOptions, Stage, Verdict};
-use crate::turn::resolve::{Dns, resolve};
-use crate::turn::{Login, TurnUri};
+use crate::bench::{MAX_SESSIONS, MAX_SIZE};
+use crate::cli::args::duration;
+use crate::cli::turn::{LoginArgs, TlsArgs, name_server};
+use crate::turn::TurnUri;
 
-/// The user of sessions whose user is not named.
-const USER: &str = "relayctl-bench";
-/// How long credentials are good that are made for a run.
-const TTL_SECS: u64 = 24 * 60 * 60;
 /// Packets on their way where neither window nor rate is given.
 const WINDOW: usize = 128;
 
@@ -80,30 +65,30 @@ Examples:
 
 /// The server, and how clients come to it.
 #[derive(Args, Debug)]
-pub struct PlaceArgs {
+pub(super) struct PlaceArgs {
     /// As in turn:turn.example.org or turns:192.0.2.1:443?transport=tcp
     #[arg(value_name = "URI")]
-    uri: TurnUri,
+    pub(super) uri: TurnUri,
     /// Who sessions log in as.
     #[command(flatten)]
-    login: LoginArgs,
+    pub(super) login: LoginArgs,
     /// Have clients come from the addresses of this network of ours, all from one socket (UDP over
     /// IPv4), or `none`: a socket each [default: 127.16.0.0/12 if the server is on the loopback, else
     /// none]
     #[arg(long, value_parser = sources, value_name = "NETWORK")]
-    source: Option<Sources>,
+    pub(super) source: Option<Sources>,
     /// Take packets that came together apart in the server's time: no UDP_GRO on our sockets
     #[arg(long)]
-    no_receive_segments: bool,
+    pub(super) no_receive_segments: bool,
     /// The server's process on this machine, whose CPU time and memory are told
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Option<u32>,
+    pub(super) pid: Option<u32>,
     /// Ask this name server, as in 192.0.2.53 or 192.0.2.53:5353
     #[arg(long, value_parser = name_server, value_name = "ADDRESS")]
-    dns: Option<SocketAddr>,
+    pub(super) dns: Option<SocketAddr>,
     /// Certificates.
     #[command(flatten)]
-    tls: TlsArgs,
+    pub(super) tls: TlsArgs,
 }
 
 /// Options of `relay`.
@@ -178,6 +163,9 @@ pub struct ChurnArgs {
     #[arg(long, value_name = "N", conflicts_with = "duration",
           value_parser = clap::value_parser!(u64).range(1..))]
     cycles: Option<u64>,
+    /// Sleep so long between asking and looking, instead of waiting for what comes
+    #[arg(long, default_value = "0", value_parser = span, value_name = "TIME")]
+    settle: Duration,
 }
 
 /// Options of `idle`.
@@ -197,6 +185,9 @@ pub struct IdleArgs {
     #[arg(long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// With --pid: how long the server has to give memory back before it is looked at
+    #[arg(long, default_value = "1s", value_parser = span, value_name = "TIME")]
+    rest: Duration,
     /// The peer that they name [default: 127.0.0.1, or our address towards the server]
     #[arg(long, value_parser = peer, value_name = "ADDRESS")]
     peer: Option<SocketAddr>,
@@ -232,7 +223,7 @@ pub struct BindingArgs {
 
 /// Where clients come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sources {
+pub(super) enum Sources {
     /// A socket each.
     Sockets,
     /// A network.
@@ -270,7 +261,7 @@ impl BenchCommand {
         self.place().login.realm().is_some()
     }
 
-    fn place(&self) -> &PlaceArgs {
+    pub(super) fn place(&self) -> &PlaceArgs {
         match self {
             Self::Relay(args) => &args.place,
             Self::Churn(args) => &args.place,
@@ -281,7 +272,7 @@ impl BenchCommand {
 }
 
 impl RelayArgs {
-    fn plan(&self) -> RelayPlan {
+    pub(super) fn plan(&self) -> RelayPlan {
         let window = self.window.map_or(WINDOW, |window| window as usize);
         RelayPlan {
             sessions: self.sessions as usize,
@@ -309,27 +300,29 @@ impl RelayArgs {
 }
 
 impl ChurnArgs {
-    fn plan(&self) -> ChurnPlan {
+    pub(super) fn plan(&self) -> ChurnPlan {
         ChurnPlan {
             concurrency: self.concurrency as usize,
             end: self.cycles.map_or(End::After(self.duration), End::Count),
+            settle: self.settle,
         }
     }
 }
 
 impl IdleArgs {
-    fn plan(&self) -> IdlePlan {
+    pub(super) fn plan(&self) -> IdlePlan {
         IdlePlan {
             sessions: self.sessions as usize,
             hold: self.hold,
             rounds: self.rounds as usize,
+            rest: self.rest,
             peer: self.peer,
         }
     }
 }
 
 impl BindingArgs {
-    fn plan(&self) -> BindingPlan {
+    pub(super) fn plan(&self) -> BindingPlan {
         let window = self.window.map_or(WINDOW, |window| window as usize);
         BindingPlan {
             pace: pace(self.rate, window),
@@ -344,186 +337,6 @@ fn pace(rate: Option<f64>, window: usize) -> Pace {
     match rate {
         Some(per_sec) => Pace::Open { per_sec },
         None => Pace::Closed { window },
-    }
-}
-
-/// Runs it with the node of `app`, which mints the credential.
-pub(super) async fn run(app: &mut App<'_, '_>, command: &BenchCommand) -> Result<(), Failure> {
-    let args = command.place();
-    let Some(realm) = args.login.realm() else {
-        return run_alone(command, app.global, app.terminal).await;
-    };
-    let deed = Deed::of_realm("credential.mint", realm);
-    app.permit(&deed, "A credential is minted.", Ask::Nothing)?;
-    let login = args.login.minted(app, realm, TTL_SECS).await?;
-    let logins = Logins::One(Arc::new(login));
-    measure(command, logins, app.global, app.terminal).await
-}
-
-/// Runs it without a node.
-pub(super) async fn run_alone(
-    command: &BenchCommand,
-    global: &Global,
-    terminal: &mut Terminal<'_>,
-) -> Result<(), Failure> {
-    let logins = logins(&command.place().login, terminal)?;
-    measure(command, logins, global, terminal).await
-}
-
-/// What the command line gives sessions to log in with.
-fn logins(args: &LoginArgs, terminal: &mut Terminal<'_>) -> Result<Logins, Failure> {
-    if let Some(secret) = args.secret(terminal)? {
-        return Ok(Logins::Each {
-            secret,
-            expiry: expiry(TTL_SECS),
-            user: args.user().unwrap_or(USER).to_owned(),
-        });
-    }
-    let login: Option<Login> = password_login(args, terminal)?;
-    Ok(login.map_or(Logins::None, |login| Logins::One(Arc::new(login))))
-}
-
-async fn measure(
-    command: &BenchCommand,
-    logins: Logins,
-    global: &Global,
-    terminal: &mut Terminal<'_>,
-) -> Result<(), Failure> {
-    let place = place(command.place(), logins, global).await?;
-    end_on_signals(place.stop.clone());
-    // From here on this thread measures; the runtime only listens for signals.
-    match command {
-        BenchCommand::Relay(args) => {
-            let plan = args.plan();
-            let report = watched(terminal, |observer| bench::relay(&place, &plan, observer))?;
-            show(&report, global, terminal)?;
-            report
-                .fault()
-                .map_or(Ok(()), |fault| Err(Failure::Other(fault)))
-        }
-        BenchCommand::Churn(args) => {
-            let plan = args.plan();
-            let report = watched(terminal, |observer| bench::churn(&place, &plan, observer))?;
-            show(&report, global, terminal)
-        }
-        BenchCommand::Idle(args) => {
-            let plan = args.plan();
-            let report = watched(terminal, |observer| bench::idle(&place, &plan, observer))?;
-            show(&report, global, terminal)
-        }
-        BenchCommand::Binding(args) => {
-            let plan = args.plan();
-            let report = watched(terminal, |observer| bench::binding(&place, &plan, observer))?;
-            show(&report, global, terminal)
-        }
-    }
-}
-
-/// Runs `bench` with a line of progress for a person.
-fn watched<T>(
-    terminal: &mut Terminal<'_>,
-    bench: impl FnOnce(&mut dyn FnMut(&Progress)) -> Result<T, BenchError>,
-) -> Result<T, Failure> {
-    let (err, live) = (&mut *terminal.err, terminal.err_is_terminal);
-    let mut shown = false;
-    let result = bench(&mut |progress| {
-        if live {
-            shown = true;
-            let _ = write!(err, "\r\u{1b}[K{}", describe(progress));
-            let _ = err.flush();
-        }
-    });
-    if shown {
-        let _ = write!(err, "\r\u{1b}[K");
-    }
-    Ok(result?)
-}
-
-fn describe(progress: &Progress) -> String {
-    match *progress {
-        Progress::SettingUp { sessions } => format!("making {} sessions", grouped(sessions as u64)),
-        Progress::Relaying { up, down, missing } => {
-            let (up, down, missing) = (grouped(up), grouped(down), grouped(missing));
-            format!("{up} up, {down} down, {missing} on their way or lost")
-        }
-        Progress::Cycling { cycles, failed } => {
-            format!("{} cycles, {} failed", grouped(cycles), grouped(failed))
-        }
-        Progress::Holding { sessions } => format!("holding {} sessions", grouped(sessions as u64)),
-        Progress::Asking { answers, missing } => {
-            let (answers, missing) = (grouped(answers), grouped(missing));
-            format!("{answers} answers, {missing} on their way or lost")
-        }
-    }
-}
-
-fn show<T: Shows>(report: &T, global: &Global, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let selection = Selection::new(global.output, &global.fields, global.ascii)?;
-    Ok(selection.write_one(terminal.out, super::app::now_ms(), report)?)
-}
-
-/// Finds the server.
-async fn place(args: &PlaceArgs, logins: Logins, global: &Global) -> Result<Place, Failure> {
-    let names = args.dns.map_or_else(Dns::system, Dns::server);
-    let found = resolve(&args.uri, &names).await;
-    let Some(target) = found.targets.into_iter().next() else {
-        return Err(Failure::Check {
-            code: Verdict::Resolve.exit_code(),
-            text: format!("{}: {}", Stage::Resolve.as_str(), found.notes.join("; ")),
-        });
-    };
-    let server = target.address;
-    let local = server.is_ipv4() && server.ip().is_loopback();
-    let shareable = target.transport == Transport::Udp && server.is_ipv4();
-    let source = match args.source {
-        Some(Sources::Network(_)) if !shareable => {
-            let what = "--source is for UDP over IPv4: one socket speaks for all its addresses";
-            return Err(Failure::Usage(what.to_owned()));
-        }
-        Some(Sources::Network(source)) => Some(source),
-        Some(Sources::Sockets) => None,
-        None => (local && shareable).then_some(Source::LOOPBACK),
-    };
-    Ok(Place {
-        server,
-        transport: target.transport,
-        host: args.uri.host.to_string(),
-        tls: args.tls.options()?,
-        logins,
-        source,
-        receive_segments: !args.no_receive_segments,
-        pid: args.pid,
-        patience: global.timeout.unwrap_or(CheckOptions::default().patience),
-        stop: Stop::default(),
-    })
-}
-
-/// Lets the first signal end the run: sessions are released.
-fn end_on_signals(stop: Stop) {
-    use tokio::signal::unix::{SignalKind, signal};
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-        let stop = stop.clone();
-        if let Ok(mut signals) = signal(kind) {
-            tokio::spawn(async move {
-                while signals.recv().await.is_some() {
-                    stop.stop();
-                }
-            });
-        }
-    }
-}
-
-impl From<BenchError> for Failure {
-    fn from(error: BenchError) -> Self {
-        match error {
-            BenchError::Plan(text) => Self::Usage(text),
-            BenchError::Io(error) => Self::Io(error),
-            BenchError::Interrupted => Self::Io(std::io::ErrorKind::Interrupted.into()),
-            BenchError::Server { verdict, .. } => Self::Check {
-                code: verdict.exit_code(),
-                text: error.to_string(),
-            },
-        }
     }
 }
 
