@@ -44,8 +44,8 @@ pub enum BenchCommand {
 
 const AFTER_RELAY: &str = "\
 The peer of all sessions is a socket here: the server must be allowed to relay to it (relayd:
-[peers] allowed; coturn: --allow-loopback-peers, --allowed-peer-ip). A server that relays between its
-own clients only is measured with --pair.
+[peers] allowed; coturn: --allow-loopback-peers, --allowed-peer-ip). A server that relays between
+its own clients only is measured with --pair.
 
 To measure what a server costs when it is the bottleneck, give it and the bench one core, and have
 the bench send whole windows and sleep while the server works:
@@ -54,8 +54,9 @@ the bench send whole windows and sleep while the server works:
   chrt -f 1 taskset -c 1 relayctl bench relay turn:127.0.0.1 --secret-stdin --sessions 50 \\
       --window 128 --settle 1ms --pid $! -o json < secret
 
-The exit code is 0 unless packets were misrouted, corrupted or duplicated (1), the command line makes
-no sense (2), or the server failed as in `relayctl turn check` (10 to 17). Lost packets are counted.
+The exit code is 0 unless packets were misrouted, corrupted or duplicated (1), the command line
+makes no sense (2), or the server failed as in `relayctl turn check` (10 to 17). Lost packets are
+counted.
 
 Examples:
 
