@@ -1,8 +1,9 @@
-//! What things cost: instructions of the data plane, held against a record; and the benchmark of the
-//! console, small and without judgement: it works, whatever the machine.
+//! What things cost: instructions of the data plane, held against a record; and benchmarks, small and
+//! without judgement: they work, whatever the machine.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod compare;
 mod instructions;
 
 use std::process::Command;

@@ -56,6 +56,8 @@ pub(crate) struct Authentication {
     algorithms: Option<(Vec<u8>, Algorithm)>,
     /// Whether the name must not be seen: USERHASH goes instead.
     anonymous: bool,
+    /// What requests with an algorithm are signed with.
+    integrity: IntegrityKind,
 }
 
 impl Authentication {
@@ -88,6 +90,12 @@ impl Authentication {
             nonce: nonce.to_vec(),
             algorithms,
             anonymous: features & USERNAME_ANONYMITY != 0,
+            // A list without the bit of its nonce is not RFC 8489's (§9.2.1), and servers that send one
+            // (turn-server) know no MESSAGE-INTEGRITY-SHA256 with it. §9.2.5 leaves the choice to us.
+            integrity: match features & PASSWORD_ALGORITHMS {
+                0 => IntegrityKind::Sha1,
+                _ => IntegrityKind::Sha256,
+            },
         })
     }
 
@@ -113,7 +121,7 @@ impl Authentication {
         request
             .attribute(AttributeType::PASSWORD_ALGORITHMS, list)
             .attribute(AttributeType::PASSWORD_ALGORITHM, &algorithm.to_value())
-            .integrity_of(IntegrityKind::Sha256, self.key.expose())
+            .integrity_of(self.integrity, self.key.expose())
     }
 
     /// Whether the answer is signed with our key.
@@ -229,6 +237,23 @@ mod tests {
         assert!(kinds.contains(&(AttributeType::USERNAME, 4)));
         let unknown = challenge(b"obMatJos2gAAAtail", Some(&[0, 9, 0, 0]));
         assert!(matches!(unknown, Err(TurnError::Challenge(_))));
+    }
+
+    #[test]
+    fn a_list_that_the_nonce_does_not_announce_goes_back_under_the_older_integrity() {
+        let list = [0, 1, 0, 0, 0, 2, 0, 0];
+        let integrity = |nonce: &[u8]| {
+            let kinds = signed(&challenge(nonce, Some(&list)).unwrap());
+            assert!(kinds.contains(&(AttributeType::PASSWORD_ALGORITHMS, list.len())));
+            assert!(kinds.contains(&(AttributeType::PASSWORD_ALGORITHM, 4)));
+            kinds.last().unwrap().0
+        };
+        assert_eq!(
+            integrity(b"of another making"),
+            AttributeType::MESSAGE_INTEGRITY
+        );
+        let announced = AttributeType::MESSAGE_INTEGRITY_SHA256;
+        assert_eq!(integrity(b"obMatJos2gAAAtail"), announced);
     }
 
     #[test]
