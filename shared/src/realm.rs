@@ -42,10 +42,11 @@ impl FromStr for Realm {
 /// A STUN username (RFC 8489 §14.3): 1 to 508 bytes of UTF-8 as it came from the network.
 ///
 /// It can hold anything else, control characters included: show it through
-/// [`display_safe`](crate::display_safe) only.
+/// [`display_safe`](crate::display_safe) only. Copies share the text: a session's name is kept by its
+/// worker and in the books.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Username(Box<str>);
+pub struct Username(Arc<str>);
 
 impl Username {
     /// The longest accepted username, in bytes (RFC 8489 §14.3).
@@ -55,6 +56,12 @@ impl Username {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same text, which copies share.
+    #[must_use]
+    pub fn share(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 

@@ -27,6 +27,7 @@ const ALLOWED: [(&str, &[&str]); 3] = [
             "aws-lc-rs",
             "base64",
             "foldhash",
+            "hashbrown",
             "hmac",
             "ipnet",
             "md-5",

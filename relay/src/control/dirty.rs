@@ -1,8 +1,10 @@
 //! Which sessions the store does not know as they are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use shared::SessionId;
+
+use super::directory::IdHash;
 
 /// Removals remembered one by one; beyond that the store's list is compared with ours.
 const MAX_DELETES: usize = 100_000;
@@ -10,8 +12,9 @@ const MAX_DELETES: usize = 100_000;
 /// The difference between the books and the store.
 #[derive(Debug)]
 pub(super) struct Dirty {
-    upserts: HashSet<SessionId>,
-    deletes: HashSet<SessionId>,
+    /// With whether the store has never heard of it.
+    upserts: HashMap<SessionId, bool, IdHash>,
+    deletes: HashSet<SessionId, IdHash>,
     /// Records of the store that are not in the books are to be removed: at the start those of
     /// the incarnation before, later those whose removal was not remembered.
     sweep: bool,
@@ -31,20 +34,27 @@ impl Dirty {
     #[must_use]
     pub(super) fn new() -> Self {
         Self {
-            upserts: HashSet::new(),
-            deletes: HashSet::new(),
+            upserts: HashMap::default(),
+            deletes: HashSet::default(),
             sweep: true,
         }
     }
 
-    /// A session was created or changed.
-    pub(super) fn changed(&mut self, id: SessionId) {
-        self.upserts.insert(id);
+    /// A session was created that the store has never heard of.
+    pub(super) fn created(&mut self, id: SessionId) {
+        self.upserts.entry(id).or_insert(true);
     }
 
-    /// A session ended.
+    /// A session changed.
+    pub(super) fn changed(&mut self, id: SessionId) {
+        self.upserts.entry(id).or_insert(false);
+    }
+
+    /// A session ended. One that was never offered to the store costs it nothing.
     pub(super) fn ended(&mut self, id: SessionId) {
-        self.upserts.remove(&id);
+        if self.upserts.remove(&id) == Some(true) {
+            return;
+        }
         if self.deletes.len() < MAX_DELETES {
             self.deletes.insert(id);
         } else {
@@ -54,13 +64,13 @@ impl Dirty {
 
     /// The store may have lost anything.
     pub(super) fn everything(&mut self, ids: impl Iterator<Item = SessionId>) {
-        self.upserts.extend(ids);
+        ids.for_each(|id| self.changed(id));
         self.sweep = true;
     }
 
     /// Takes at most `limit` changes and removals each.
     pub(super) fn take(&mut self, limit: usize) -> Batch {
-        let upserts: Vec<_> = self.upserts.iter().take(limit).copied().collect();
+        let upserts: Vec<_> = self.upserts.keys().take(limit).copied().collect();
         let deletes: Vec<_> = self.deletes.iter().take(limit).copied().collect();
         upserts.iter().for_each(|id| {
             self.upserts.remove(id);
@@ -68,12 +78,18 @@ impl Dirty {
         deletes.iter().for_each(|id| {
             self.deletes.remove(id);
         });
+        if self.upserts.is_empty() {
+            self.upserts.shrink_to_fit();
+        }
+        if self.deletes.is_empty() {
+            self.deletes.shrink_to_fit();
+        }
         Batch { upserts, deletes }
     }
 
     /// Puts a batch back that could not be written.
     pub(super) fn put_back(&mut self, batch: Batch) {
-        self.upserts.extend(batch.upserts);
+        batch.upserts.into_iter().for_each(|id| self.changed(id));
         self.deletes.extend(batch.deletes);
     }
 
@@ -102,5 +118,37 @@ mod tests {
         assert_eq!(batch.upserts, [SessionId(2)]);
         assert_eq!(batch.deletes, [SessionId(1)]);
         assert_eq!(dirty.take(10), Batch::default());
+    }
+
+    #[test]
+    fn a_session_that_the_store_never_heard_of_leaves_nothing_to_remove() {
+        let mut dirty = Dirty::new();
+        dirty.created(SessionId(1));
+        dirty.changed(SessionId(1));
+        dirty.ended(SessionId(1));
+        assert_eq!(dirty.take(10), Batch::default());
+        // Offered once, it may be there, whether or not the store answered.
+        dirty.created(SessionId(2));
+        let batch = dirty.take(10);
+        assert_eq!(batch.upserts, [SessionId(2)]);
+        dirty.put_back(batch);
+        dirty.ended(SessionId(2));
+        assert_eq!(dirty.take(10).deletes, [SessionId(2)]);
+        dirty.created(SessionId(3));
+        let _ = dirty.take(10);
+        dirty.changed(SessionId(3));
+        dirty.ended(SessionId(3));
+        assert_eq!(dirty.take(10).deletes, [SessionId(3)]);
+    }
+
+    #[test]
+    fn memory_comes_back_when_all_is_written() {
+        let mut dirty = Dirty::new();
+        for id in (0..10_000).map(SessionId) {
+            dirty.created(id);
+            dirty.ended(SessionId(id.0 + 20_000));
+        }
+        while dirty.take(500) != Batch::default() {}
+        assert_eq!((dirty.upserts.capacity(), dirty.deletes.capacity()), (0, 0));
     }
 }

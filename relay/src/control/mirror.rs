@@ -101,26 +101,26 @@ fn records(hub: &Hub, ids: &[SessionId]) -> Vec<SessionRecord> {
 }
 
 fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
-    let snapshot = row.snapshot();
-    let counters = &snapshot.counters;
-    let permissions = snapshot.permissions.iter();
-    let channels = snapshot.channels.iter();
+    let kept = row.kept();
+    let tally = &kept.tally;
+    let permissions = kept.permissions.iter();
+    let channels = kept.channels.iter();
     SessionRecord {
         v: SessionRecord::VERSION,
-        id: snapshot.id,
+        id: row.id(),
         epoch,
-        client: snapshot.tuple.client,
-        server: snapshot.tuple.server,
-        transport: snapshot.tuple.transport,
-        realm: snapshot.realm.clone(),
-        username: snapshot.username.clone(),
-        secret_id: snapshot.secret_id.as_deref().map(str::to_owned),
-        credential_expiry: snapshot.credential_expiry,
-        relay_local: snapshot.relay_local,
-        relay_external: snapshot.relay_external,
-        created_at_ms: snapshot.created_unix.saturating_mul(1000),
-        expires_at_ms: now.wall_ms(snapshot.expires),
-        lifetime_secs: u32::try_from(snapshot.lifetime.as_secs()).unwrap_or(u32::MAX),
+        client: row.client(),
+        server: kept.server(),
+        transport: kept.transport,
+        realm: row.realm().clone(),
+        username: kept.username.clone(),
+        secret_id: kept.secret_id().map(str::to_owned),
+        credential_expiry: kept.credential_expiry(),
+        relay_local: kept.relay_local(),
+        relay_external: kept.relay_external(),
+        created_at_ms: row.created_unix().saturating_mul(1000),
+        expires_at_ms: now.wall_ms(kept.expires),
+        lifetime_secs: kept.lifetime_secs,
         permissions: permissions
             .map(|p| (p.peer, now.wall_ms(p.expires)))
             .collect(),
@@ -128,14 +128,13 @@ fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
             .map(|c| (c.number, c.peer, now.wall_ms(c.expires)))
             .collect(),
         totals: [
-            counters.in_packets,
-            counters.in_bytes,
-            counters.out_packets,
-            counters.out_bytes,
+            tally.in_packets,
+            tally.in_bytes,
+            tally.out_packets,
+            tally.out_bytes,
         ],
-        second_relay: snapshot
-            .second_relay
-            .as_ref()
+        second_relay: kept
+            .second_relay()
             .map(|relay| (relay.local, relay.external, now.wall_ms(relay.expires))),
     }
 }

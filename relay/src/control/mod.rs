@@ -19,6 +19,7 @@ mod health;
 mod history;
 mod hub;
 mod keys;
+mod memory;
 mod mirror;
 mod parts;
 mod policy;

@@ -20,7 +20,7 @@ use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
 use crate::control::{
-    alerts, certificates, cluster, credentials, documents, history, mirror, pump, recorder,
+    alerts, certificates, cluster, credentials, documents, history, memory, mirror, pump, recorder,
     redirects, service, settings, tokens, user_limits,
 };
 use crate::store::Store;
@@ -146,6 +146,7 @@ impl Prepared {
         tasks.spawn(history::watch(Arc::clone(&hub)));
         tasks.spawn(recorder::run(Arc::clone(&hub)));
         tasks.spawn(mirror::run(Arc::clone(&hub)));
+        tasks.spawn(memory::run(Arc::clone(&hub)));
         tasks.spawn(documents::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::run_probes(Arc::clone(&hub)));

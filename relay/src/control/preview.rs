@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use shared::api::{NodeRole, RealmDocument};
 use shared::{Realm, SessionId};
 use turn_proto::policy::{AddressVerdict, PeerRules, RealmPolicy};
-use turn_proto::server::SessionSnapshot;
 
 use super::clock::Moment;
+use super::directory::Kept;
 use super::hub::Hub;
 
 /// Sessions looked at before the books are let go.
@@ -90,22 +90,22 @@ fn look(hub: &Hub, name: &Realm, ids: &[SessionId]) -> Vec<Seen> {
     let now = Moment::now();
     let books = hub.books();
     let rows = ids.iter().filter_map(|id| books.row(*id, now));
-    let of_realm = rows.filter(|row| row.snapshot().realm == *name);
+    let of_realm = rows.filter(|row| row.realm() == name);
     let seen = of_realm.map(|row| {
         let (rate_in, rate_out) = row.rates();
         Seen {
             rate: rate_in.max(rate_out),
-            user: row.snapshot().user.clone(),
-            peers: peers(row.snapshot()),
+            user: Arc::clone(row.user()),
+            peers: peers(row.kept()),
         }
     });
     seen.collect()
 }
 
-fn peers(snapshot: &SessionSnapshot) -> Vec<(IpAddr, Option<u16>)> {
-    let permitted = snapshot.permissions.iter();
+fn peers(kept: &Kept) -> Vec<(IpAddr, Option<u16>)> {
+    let permitted = kept.permissions.iter();
     let permitted = permitted.map(|permission| (permission.peer, permission.last_port));
-    let bound = snapshot.channels.iter();
+    let bound = kept.channels.iter();
     let bound = bound.map(|channel| (channel.peer.ip(), Some(channel.peer.port())));
     permitted.chain(bound).collect()
 }

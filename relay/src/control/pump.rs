@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::api::{EventKind, EventView, SessionView, Severity};
-use shared::{WorkerId, display_safe};
+use shared::api::{EventKind, EventView, Severity};
+use shared::{Realm, Username, WorkerId, display_safe};
 use tokio::sync::mpsc;
 use turn_proto::server::{Command, Event, Refused, SessionSnapshot, UsageReport};
 
 use super::clock::Moment;
+use super::directory::{Ended, Row};
 use super::hub::Hub;
 use super::waiters::News;
 use super::{credentials, userhash};
@@ -16,6 +17,10 @@ use crate::worker::WorkerNews;
 
 /// News taken at once before the books are let go.
 const BATCH: usize = 256;
+/// How long news are left to gather after some were taken: to be woken for each one would cost more
+/// than all that is done with it, here and in the worker. A request that waits for a key waits that
+/// much longer at most.
+const GATHER: Duration = Duration::from_millis(2);
 /// Refusals of one report that become events; all of them are in the list of refusals.
 const MAX_REFUSAL_EVENTS: usize = 10;
 /// How long to wait before a snapshot is asked for again.
@@ -31,18 +36,26 @@ pub(super) async fn run(hub: Arc<Hub>, mut news: mpsc::Receiver<(WorkerId, Worke
                 if count == 0 {
                     return;
                 }
+                let now = Moment::now();
                 for (worker, one) in batch.drain(..) {
-                    take(&hub, worker, one);
+                    take(&hub, worker, one, now);
+                }
+                if count == BATCH {
+                    continue;
                 }
             }
             () = hub.cancel.cancelled() => return,
         }
+        tokio::select! {
+            () = tokio::time::sleep(GATHER) => {}
+            () = hub.cancel.cancelled() => {}
+        }
     }
 }
 
-fn take(hub: &Arc<Hub>, worker: WorkerId, news: WorkerNews) {
+fn take(hub: &Arc<Hub>, worker: WorkerId, news: WorkerNews, now: Moment) {
     match news {
-        WorkerNews::Event(event) => apply(hub, worker, event, Moment::now()),
+        WorkerNews::Event(event) => apply(hub, worker, event, now),
         WorkerNews::Lookup { realm, username } => {
             credentials::look_up(hub, worker, realm, username);
         }
@@ -76,19 +89,18 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
         Event::SessionCreated(snapshot) => {
             let id = snapshot.id;
             let mut books = hub.books();
-            books.upsert(*snapshot, now);
-            let view = books.row(id, now).map(|row| row.view());
+            let is_new = books.upsert(*snapshot, now);
+            let told = hub.recorder.admits(EventKind::SessionCreated, now);
+            let row = books.row(id, now).filter(|_| told);
+            let event = row.map(|row| created(hub, &row));
             drop(books);
-            hub.dirty().changed(id);
-            if let Some(view) = view {
-                let text = format!(
-                    "{} from {} over {}",
-                    who(&view),
-                    view.client,
-                    view.transport
-                );
-                let event = session_event(hub, EventKind::SessionCreated, &view, text);
-                hub.recorder.session_event(event, now);
+            if is_new {
+                hub.dirty().created(id);
+            } else {
+                hub.dirty().changed(id);
+            }
+            if let Some(event) = event {
+                hub.recorder.event(event);
             }
         }
         Event::SessionChanged(snapshot) => {
@@ -102,11 +114,11 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             cause,
             counters,
         } => {
-            let view = hub.books().remove(session, &counters, now);
+            let known = hub.books().remove(session, &counters, now);
             hub.dirty().ended(session);
             hub.waiters.tell(session, News::Ended);
-            if let Some(view) = view {
-                ended(hub, &view, cause.as_str(), now);
+            if let Some(session) = known {
+                ended(hub, &session, cause.as_str(), now);
             }
         }
         Event::Usage(usage) => {
@@ -115,7 +127,9 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             hub.books().report(worker, usage, now);
             hub.refusals().add(&refused, now);
             for one in refused.iter().take(MAX_REFUSAL_EVENTS) {
-                hub.recorder.session_event(refusal_event(hub, one), now);
+                if hub.recorder.admits(EventKind::Refused, now) {
+                    hub.recorder.event(refusal_event(hub, one));
+                }
             }
         }
         Event::Snapshot(sessions) => heal(hub, worker, sessions, now),
@@ -158,35 +172,44 @@ fn heal(hub: &Hub, worker: WorkerId, sessions: Vec<SessionSnapshot>, now: Moment
     {
         let mut dirty = hub.dirty();
         ids.into_iter().for_each(|id| dirty.changed(id));
-        lost.iter().for_each(|view| dirty.ended(view.id));
+        lost.iter().for_each(|session| dirty.ended(session.id));
     }
-    for view in &lost {
-        hub.waiters.tell(view.id, News::Ended);
-        ended(hub, view, "unknown", now);
+    for session in &lost {
+        hub.waiters.tell(session.id, News::Ended);
+        ended(hub, session, "unknown", now);
     }
 }
 
-fn ended(hub: &Hub, view: &SessionView, cause: &str, now: Moment) {
-    let bytes = view.in_bytes + view.out_bytes;
-    let total = shared::units::byte_count(bytes);
-    let text = format!("{} {cause}, {total} relayed", who(view));
-    hub.recorder
-        .session_event(session_event(hub, EventKind::SessionEnded, view, text), now);
-}
-
-fn who(view: &SessionView) -> String {
-    let user = if view.user.is_empty() {
-        &view.username
-    } else {
-        &view.user
-    };
-    format!("{}/{}", view.realm, display_safe(user))
-}
-
-fn session_event(hub: &Hub, kind: EventKind, view: &SessionView, text: String) -> EventView {
-    let mut event = hub.new_event(kind, Severity::Info, text);
-    event.session = Some(view.id);
-    event.user = Some(view.user.clone());
-    event.realm = Some(view.realm.clone());
+fn created(hub: &Hub, row: &Row<'_>) -> EventView {
+    let kept = row.kept();
+    let who = who(row.realm(), row.user(), &kept.username);
+    let text = format!("{who} from {} over {}", row.client(), kept.transport);
+    let mut event = hub.new_event(EventKind::SessionCreated, Severity::Info, text);
+    event.session = Some(row.id());
+    event.user = Some(row.user().as_ref().to_owned());
+    event.realm = Some(row.realm().clone());
     event
+}
+
+fn ended(hub: &Hub, session: &Ended, cause: &str, now: Moment) {
+    if !hub.recorder.admits(EventKind::SessionEnded, now) {
+        return;
+    }
+    let total = shared::units::byte_count(session.bytes);
+    let who = who(&session.realm, &session.user, &session.username);
+    let text = format!("{who} {cause}, {total} relayed");
+    let mut event = hub.new_event(EventKind::SessionEnded, Severity::Info, text);
+    event.session = Some(session.id);
+    event.user = Some(session.user.as_ref().to_owned());
+    event.realm = Some(session.realm.clone());
+    hub.recorder.event(event);
+}
+
+fn who(realm: &Realm, user: &str, username: &Username) -> String {
+    let name = if user.is_empty() {
+        username.as_str()
+    } else {
+        user
+    };
+    format!("{realm}/{}", display_safe(name))
 }

@@ -12,6 +12,8 @@ use turn_proto::policy::{Budget, Budgets, Claimant, Quota, QuotaExceeded, QuotaL
 
 /// Locks that realms, and sources, are spread over.
 const SHARDS: usize = 64;
+/// Places kept in each table however few are in use.
+const LEAST_PLACES: usize = 16;
 
 /// Counts sessions per node, source, realm and user. Touched on Allocate and at the end of a
 /// session, by all workers; an entry lives as long as it counts something.
@@ -119,6 +121,7 @@ impl NodeQuota {
             *of_source -= 1;
             if *of_source == 0 {
                 shard.remove(&source);
+                give_back(&mut shard);
             }
         }
     }
@@ -161,6 +164,13 @@ impl NodeQuota {
     }
 }
 
+/// Gives memory back when little is used of it.
+fn give_back<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > 8 * map.len().max(LEAST_PLACES) {
+        map.shrink_to(2 * map.len());
+    }
+}
+
 impl Quota for NodeQuota {
     fn try_reserve(
         &self,
@@ -191,6 +201,7 @@ impl Quota for NodeQuota {
             of_user.sessions = of_user.sessions.saturating_sub(1);
             if of_user.sessions == 0 {
                 of_realm.users.remove(user);
+                give_back(&mut of_realm.users);
             }
         }
         if of_realm.count.sessions == 0 {
@@ -228,6 +239,13 @@ mod tests {
             realm,
             user,
             source: [192, 0, 2, 1].into(),
+        }
+    }
+
+    fn claim_of<'a>(realm: &'a Realm, (n, user): &'a (u32, String)) -> Claimant<'a> {
+        Claimant {
+            source: IpAddr::V4((*n).into()),
+            ..claim(realm, user)
         }
     }
 
@@ -277,6 +295,33 @@ mod tests {
         }
         let one_more = quota.try_reserve(claim(&realm, ""), limits(1, 100));
         assert_eq!(outcome(one_more), Err(QuotaExceeded::Realm));
+    }
+
+    #[test]
+    fn memory_comes_back_as_sessions_end() {
+        let (quota, realm) = (quota(), acme());
+        let users: Vec<_> = (0..20_000_u32).map(|n| (n, format!("user {n}"))).collect();
+        for user in &users {
+            let taken = quota.try_reserve(claim_of(&realm, user), limits(9, 99_999));
+            assert_eq!(outcome(taken), Ok(()));
+        }
+        let places = || {
+            let of_users = quota.realm(&realm).get(&realm).map(|r| r.users.capacity());
+            let sources = quota.sources.iter().map(|s| s.lock().unwrap().capacity());
+            (of_users.unwrap_or_default(), sources.sum::<usize>())
+        };
+        let (of_users, sources) = places();
+        assert!(of_users >= 20_000 && sources >= 20_000);
+        for user in &users[10..] {
+            quota.release(claim_of(&realm, user));
+        }
+        let (of_users, sources) = places();
+        assert!(of_users <= 8 * LEAST_PLACES, "{of_users} users");
+        assert!(sources <= 8 * LEAST_PLACES * SHARDS, "{sources} sources");
+        users[..10]
+            .iter()
+            .for_each(|user| quota.release(claim_of(&realm, user)));
+        assert!(is_empty(&quota));
     }
 
     #[test]

@@ -65,8 +65,9 @@ impl Recorder {
         self.queues().push(event);
     }
 
-    /// Queues an event of which there may be thousands a second: the surplus is only counted.
-    pub(super) fn session_event(&self, event: EventView, now: Moment) {
+    /// Whether an event of which there may be thousands a second is to be queued: the surplus is
+    /// only counted, and need not be made at all.
+    pub(super) fn admits(&self, kind: EventKind, now: Moment) -> bool {
         let mut queues = self.queues();
         self.roll(&mut queues, now);
         let window = queues.window.get_or_insert(Window {
@@ -78,14 +79,14 @@ impl Recorder {
         });
         if window.written < SESSION_EVENTS_PER_SECOND {
             window.written += 1;
-            queues.push(event);
-            return;
+            return true;
         }
-        match event.kind {
+        match kind {
             EventKind::SessionCreated => window.created += 1,
             EventKind::SessionEnded => window.ended += 1,
             _ => window.refused += 1,
         }
+        false
     }
 
     /// Queues an audit record.
@@ -232,7 +233,9 @@ mod tests {
         let recorder = Recorder::new("a".parse().unwrap());
         let start = Moment::now();
         for _ in 0..10_000 {
-            recorder.session_event(event(EventKind::SessionCreated), start);
+            if recorder.admits(EventKind::SessionCreated, start) {
+                recorder.event(event(EventKind::SessionCreated));
+            }
         }
         assert_eq!(recorder.take_events(start).len(), 50);
         let later = Moment {

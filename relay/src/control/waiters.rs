@@ -45,6 +45,9 @@ impl Waiters {
     /// Wakes whoever waits for this.
     pub(super) fn tell(&self, id: SessionId, news: News) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_empty() {
+            return;
+        }
         for sender in waiting.remove(&(id, news)).into_iter().flatten() {
             // A caller that gave up needs no news.
             let _ = sender.send(());

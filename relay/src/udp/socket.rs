@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use turn_udp::sys;
 
@@ -29,7 +29,8 @@ pub fn bind_listener_group(address: SocketAddr, workers: u16) -> io::Result<Vec<
     drop(UdpSocket::bind(address)?);
     let mut group = Vec::with_capacity(usize::from(workers));
     for _ in 0..workers {
-        let socket = new_socket(address, LISTENER_BUFFER)?;
+        let socket = new_socket(address)?;
+        set_buffers(&socket, LISTENER_BUFFER)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
         let socket = UdpSocket::from(socket);
@@ -43,29 +44,39 @@ pub fn bind_listener_group(address: SocketAddr, workers: u16) -> io::Result<Vec<
     Ok(group)
 }
 
-/// Binds a relay socket: alone on its port (never SO_REUSEPORT, or a stranger could share it), DF
-/// off unless a datagram asks for it (RFC 8656 §14), ICMP errors kept (§11.5).
+/// Binds a relay socket: alone on its port (never SO_REUSEPORT, or a stranger could share it).
 ///
 /// # Errors
 /// `AddrInUse` when something else has the port; whatever else the system says.
 pub fn bind_relay(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = new_socket(address, RELAY_BUFFER)?;
+    let socket = new_socket(address)?;
     socket.bind(&address.into())?;
-    sys::set_relay_options(socket.as_fd(), address.is_ipv4())?;
     Ok(socket.into())
 }
 
-fn new_socket(address: SocketAddr, buffer: usize) -> io::Result<Socket> {
+/// Makes a relay socket ready for datagrams: room for bursts, DF off unless a datagram asks for it
+/// (RFC 8656 §14), ICMP errors kept (§11.5).
+///
+/// # Errors
+/// What the system says.
+pub fn prepare_relay(socket: BorrowedFd<'_>, ipv4: bool) -> io::Result<()> {
+    set_buffers(&SockRef::from(&socket), RELAY_BUFFER)?;
+    sys::set_relay_options(socket, ipv4)
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
-        Type::DGRAM,
+        Type::DGRAM.nonblocking(),
         Some(Protocol::UDP),
     )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(buffer)?;
-    socket.set_send_buffer_size(buffer)?;
     Ok(socket)
+}
+
+fn set_buffers(socket: &Socket, bytes: usize) -> io::Result<()> {
+    socket.set_recv_buffer_size(bytes)?;
+    socket.set_send_buffer_size(bytes)
 }

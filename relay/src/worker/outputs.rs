@@ -18,9 +18,13 @@ use turn_udp::datagram::{ErrorOrigin, QueuedError};
 use turn_udp::grouping::{Device, Outlet};
 use turn_udp::sys;
 
+use crate::udp::socket::prepare_relay;
+
 /// Errors taken from the queue of one relay socket per turn: half of what a client can cause in one,
 /// because what waits takes room from peers.
 const ERROR_BUDGET: usize = 64;
+/// Places kept for relay sockets however few there are.
+const LEAST_PLACES: usize = 64;
 
 /// The relay sockets of a worker, by the names that the core gave them.
 #[derive(Debug)]
@@ -35,8 +39,9 @@ pub(super) struct Relays {
 #[derive(Debug)]
 struct RelaySocket {
     socket: UdpSocket,
-    local: SocketAddr,
-    device: Device,
+    /// Where its local address is among those of the node.
+    place: u32,
+    port: u16,
     ready: bool,
     /// The error queue holds something.
     errors: bool,
@@ -52,14 +57,19 @@ impl Relays {
         }
     }
 
-    /// What stands for the device of a local address. A node has a handful of them.
+    /// What stands for the device of a local address.
     pub(super) fn device(&mut self, local: IpAddr) -> Device {
+        device_of(self.place(local))
+    }
+
+    /// Where a local address is among those of the node, which are a handful.
+    fn place(&mut self, local: IpAddr) -> u32 {
         let known = self.devices.iter().position(|known| *known == local);
         let place = known.unwrap_or_else(|| {
             self.devices.push(local);
             self.devices.len() - 1
         });
-        Device(u8::try_from(place).unwrap_or(u8::MAX))
+        place as u32
     }
 
     /// Where datagrams of a relay leave.
@@ -67,7 +77,7 @@ impl Relays {
         let relay = self.get(relay)?;
         Some(Outlet {
             socket: relay.socket.as_raw_fd(),
-            device: relay.device,
+            device: device_of(relay.place),
         })
     }
 
@@ -132,13 +142,13 @@ impl Relays {
         self.sockets.get(relay.0 as usize)?.as_ref()
     }
 
-    fn insert(&mut self, relay: RelayId, socket: std::net::UdpSocket) -> std::io::Result<()> {
-        let local = socket.local_addr()?;
-        if self.copy_dscp {
-            sys::set_receive_class(socket.as_fd(), local.is_ipv4())?;
-        }
-        prefer_segments(socket.as_fd());
-        let device = self.device(local.ip());
+    fn insert(
+        &mut self,
+        relay: RelayId,
+        socket: std::net::UdpSocket,
+        local: SocketAddr,
+    ) -> std::io::Result<()> {
+        let place = self.place(local.ip());
         let mut socket = UdpSocket::from_std(socket);
         self.registry.register(
             &mut socket,
@@ -151,22 +161,44 @@ impl Relays {
         }
         self.sockets[index] = Some(RelaySocket {
             socket,
-            local,
-            device,
+            place,
+            port: local.port(),
             ready: false,
             errors: false,
         });
         Ok(())
     }
 
-    /// Closes a socket and answers its local address.
-    fn remove(&mut self, relay: RelayId) -> Option<SocketAddr> {
-        let mut closed = self.sockets.get_mut(relay.0 as usize)?.take()?;
-        if let Err(error) = self.registry.deregister(&mut closed.socket) {
-            tracing::debug!(%error, "A relay socket was not registered.");
+    /// Makes a socket ready for datagrams.
+    fn prepare(&self, relay: RelayId) -> std::io::Result<()> {
+        let Some(relay) = self.get(relay) else {
+            return Ok(());
+        };
+        let device = self.devices.get(relay.place as usize);
+        let ipv4 = device.is_some_and(IpAddr::is_ipv4);
+        if self.copy_dscp {
+            sys::set_receive_class(relay.socket.as_fd(), ipv4)?;
         }
-        Some(closed.local)
+        prefer_segments(relay.socket.as_fd());
+        prepare_relay(relay.socket.as_fd(), ipv4)
     }
+
+    /// Closes a socket, which takes it out of the poll, and answers its local address.
+    fn remove(&mut self, relay: RelayId) -> Option<SocketAddr> {
+        let closed = self.sockets.get_mut(relay.0 as usize)?.take()?;
+        let ip = *self.devices.get(closed.place as usize)?;
+        while let Some(None) = self.sockets.last() {
+            self.sockets.pop();
+        }
+        if self.sockets.capacity() > 8 * self.sockets.len().max(LEAST_PLACES) {
+            self.sockets.shrink_to(2 * self.sockets.len());
+        }
+        Some(SocketAddr::new(ip, closed.port))
+    }
+}
+
+fn device_of(place: u32) -> Device {
+    Device(u8::try_from(place).unwrap_or(u8::MAX))
 }
 
 /// Whether messages of that client go over a connection of [`Streams`](crate::listener::Streams).
@@ -248,6 +280,11 @@ impl Core {
                 let opened = self.open_relay(now, relay, request);
                 self.server.handle_relay_opened(now, relay, opened);
             }
+            Output::PrepareRelay { relay } => {
+                if let Err(error) = self.relays.prepare(relay) {
+                    tracing::warn!(%error, "A relay socket has not all of its options.");
+                }
+            }
             Output::CloseRelay { relay } => {
                 let closed = self.relays.remove(relay);
                 if let Some(local) = closed.or_else(|| self.links.close_relay(relay)) {
@@ -292,9 +329,11 @@ impl Core {
             return self.open_tcp_relay(relay, request);
         }
         let found = self.ports.open(request, now.mono)?;
-        self.relays.insert(relay, found.socket).map_err(|error| {
+        let local = found.opened.local;
+        let polled = self.relays.insert(relay, found.socket, local);
+        polled.map_err(|error| {
             tracing::warn!(%error, "A relay socket cannot be polled.");
-            self.ports.close(found.opened.local);
+            self.ports.close(local);
             OpenError::Failed
         })?;
         Ok(found.opened)
@@ -323,4 +362,14 @@ fn icmp_error(error: QueuedError) -> Option<IcmpError> {
         code,
         mtu,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_socket_takes_little_memory_besides_the_kernels() {
+        assert!(size_of::<Option<RelaySocket>>() <= size_of::<UdpSocket>() + 8);
+    }
 }

@@ -509,9 +509,19 @@ impl Core {
                         batch.push_copy(listener.outlet(), tuple.client, &message);
                     }
                 }
-                Output::Event(_) | Output::OpenRelay { .. } => self.perform(now, output),
+                Output::Event(_) | Output::OpenRelay { .. } | Output::PrepareRelay { .. } => {
+                    self.perform(now, output);
+                }
+                Output::CloseRelay { relay } => {
+                    // At once, so that its port is free when the client hears of it.
+                    let outlet = self.relays.outlet(relay);
+                    if outlet.is_some_and(|outlet| batch.holds(outlet.socket)) {
+                        batch.flush();
+                    }
+                    self.perform(now, output);
+                }
                 output => {
-                    // What was let through before must leave before its socket may close.
+                    // What was let through before leaves before whatever this is.
                     batch.flush();
                     self.perform(now, output);
                 }

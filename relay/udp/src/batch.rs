@@ -5,6 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::os::fd::RawFd;
 
 use super::RETRIES;
 use super::datagram::Marks;
@@ -155,6 +156,12 @@ impl<'p> SendBatch<'_, 'p> {
         let len = header.len() + payload.len() + usize::from(pad);
         self.queue.headers.add(header, payload, usize::from(pad));
         self.queue.grouping.add(outlet, to, marks, len, alone);
+    }
+
+    /// Whether something was added that leaves from this socket and is not sent yet.
+    #[must_use]
+    pub fn holds(&self, socket: RawFd) -> bool {
+        self.queue.grouping.holds(socket)
     }
 
     /// Sends what was added, one call per socket, and answers how many datagrams were given up.

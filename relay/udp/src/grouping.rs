@@ -91,6 +91,11 @@ pub struct Grouping {
 }
 
 impl Grouping {
+    /// Whether something leaves from this socket.
+    pub(crate) fn holds(&self, socket: RawFd) -> bool {
+        self.runs.iter().any(|run| run.outlet.socket == socket)
+    }
+
     /// For batches of at most `datagrams`, which are not more than half of the table.
     pub fn new(datagrams: usize) -> Self {
         debug_assert!(datagrams <= PLACES / 2);

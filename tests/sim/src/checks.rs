@@ -1,6 +1,6 @@
 //! What the core promises, held against what it did.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use shared::Transport;
@@ -70,6 +70,7 @@ pub fn answers(tuple: FiveTuple, bytes: &[u8], sent: &[(FiveTuple, Vec<u8>)]) {
 #[must_use]
 pub fn passed(
     relays: &HashMap<RelayId, SocketAddr>,
+    prepared: &HashSet<RelayId>,
     policy: &Policy,
     forward: Forward<'_>,
 ) -> Passed {
@@ -83,6 +84,7 @@ pub fn passed(
             let from = *relays
                 .get(&relay)
                 .expect("a packet leaves from an open relay");
+            assert!(prepared.contains(&relay), "{relay:?} is not ready");
             assert_eq!(peer.is_ipv4(), from.is_ipv4(), "of the relay's family");
             peer_is_allowed(policy, peer);
             Passed::ToPeer {

@@ -98,6 +98,8 @@ pub struct World {
     pub sessions: Vec<SessionId>,
     /// Open relay sockets.
     pub relays: HashMap<RelayId, SocketAddr>,
+    /// Those that are ready for datagrams.
+    pub prepared: HashSet<RelayId>,
     /// Connections with peers.
     pub links: Vec<LinkId>,
     /// Errands for the other worker.
@@ -155,6 +157,7 @@ impl World {
             disconnected: VecDeque::new(),
             sessions: Vec::new(),
             relays: HashMap::new(),
+            prepared: HashSet::new(),
             links: Vec::new(),
             passed_on: VecDeque::new(),
             handed_over: VecDeque::new(),
@@ -233,7 +236,7 @@ impl World {
             }
         };
         if let Some(forward) = forward {
-            let _ = checks::passed(&self.relays, &self.policy, forward);
+            let _ = checks::passed(&self.relays, &self.prepared, &self.policy, forward);
         }
         self.settle();
         checks::answers(tuple, message, &self.sent.make_contiguous()[before..]);
@@ -246,7 +249,8 @@ impl World {
         self.advance(Duration::ZERO);
         let before = self.sent.len();
         let forward = self.server.handle_client(self.now, tuple, bytes);
-        let passed = forward.map(|forward| checks::passed(&self.relays, &self.policy, forward));
+        let passed = forward
+            .map(|forward| checks::passed(&self.relays, &self.prepared, &self.policy, forward));
         self.settle();
         checks::answers(tuple, bytes, &self.sent.make_contiguous()[before..]);
         passed
@@ -255,7 +259,8 @@ impl World {
     /// A datagram from a peer.
     pub fn peer(&mut self, relay: RelayId, from: SocketAddr, bytes: &[u8]) -> Option<Passed> {
         let forward = self.server.handle_peer(self.now, relay, from, bytes);
-        let passed = forward.map(|forward| checks::passed(&self.relays, &self.policy, forward));
+        let passed = forward
+            .map(|forward| checks::passed(&self.relays, &self.prepared, &self.policy, forward));
         self.settle();
         passed
     }
@@ -421,7 +426,12 @@ impl World {
                     self.open(relay, request, None);
                 }
             }
+            Output::PrepareRelay { relay } => {
+                assert!(self.relays.contains_key(&relay), "{relay:?} is not open");
+                assert!(self.prepared.insert(relay), "{relay:?} is ready already");
+            }
             Output::CloseRelay { relay } => {
+                self.prepared.remove(&relay);
                 assert!(
                     self.relays.remove(&relay).is_some(),
                     "{relay:?} is not open"

@@ -8,7 +8,7 @@ use crate::five_tuple::AddressFamily;
 use crate::server::{ChannelSnapshot, RefusalReason};
 
 #[derive(Debug)]
-struct Channel {
+pub(super) struct Channel {
     number: ChannelNumber,
     peer: SocketAddr,
     expires: Instant,
@@ -67,6 +67,10 @@ impl Channels {
         guard: Duration,
     ) {
         self.0.retain(|c| c.number != number && c.peer != peer);
+        if self.0.is_empty() {
+            // Most have one, and a vector would make room for four.
+            self.0.reserve_exact(1);
+        }
         self.0.push(Channel {
             number,
             peer,
@@ -78,12 +82,18 @@ impl Channels {
     /// Drops bindings whose guard has ended.
     pub(crate) fn purge(&mut self, now: Instant) {
         self.0.retain(|channel| now < channel.free);
+        self.0.shrink_to(2 * self.0.len());
     }
 
     /// Drops those of a family.
     pub(crate) fn forget_family(&mut self, family: AddressFamily) {
         self.0
             .retain(|channel| AddressFamily::of(channel.peer) != family);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.0.capacity()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

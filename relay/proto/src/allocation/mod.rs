@@ -1,6 +1,7 @@
 //! Allocations (RFC 8656 §3.2): one client's relayed transport address and all that hangs on it.
 
 mod channel;
+mod index;
 mod link;
 mod meter;
 mod permission;
@@ -21,11 +22,11 @@ pub(crate) use permission::Permissions;
 pub(crate) use shares::Shares;
 pub(crate) use table::{AllocationTable, Slot};
 
-use crate::auth::credential::IntegrityKey;
+use crate::auth::credential::SigningKey;
 use crate::auth::token::TokenSpan;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId};
 use crate::policy::{Lane, Policy, RealmPolicy};
-use crate::server::{IcmpBudget, Mobility, SecondRelay, SessionCounters, SessionSnapshot};
+use crate::server::{IcmpBudget, Mobility, SecondRelay, SessionSnapshot, SessionTally};
 use crate::stun::TransactionId;
 use shared::Username;
 
@@ -38,7 +39,7 @@ pub(crate) struct Identity {
     pub(crate) user: Arc<str>,
     pub(crate) credential_expiry: Option<u64>,
     pub(crate) secret_id: Option<Arc<str>>,
-    pub(crate) key: IntegrityKey,
+    pub(crate) key: Arc<SigningKey>,
     /// When the access token is good that it came with (RFC 7635).
     pub(crate) token: Option<TokenSpan>,
     /// The user's own session limit.
@@ -88,13 +89,13 @@ impl Identity {
     /// Whether the other one knows the session's key. Asked where being of the same realm is too
     /// little, because somebody else's secret may have been read on its way.
     pub(crate) fn has_key_of(&self, other: &Self) -> bool {
-        self.token.is_none() || self.key == other.key
+        self.token.is_none() || self.key.key() == other.key.key()
     }
 
     /// Goes on with the access token of a later request of the same owner.
     pub(crate) fn renew(&mut self, later: &Self) {
         self.username = later.username.clone();
-        self.key = later.key.clone();
+        self.key = Arc::clone(&later.key);
         self.token = later.token;
         self.credential_expiry = later.credential_expiry;
         self.secret_id = later.secret_id.clone();
@@ -107,7 +108,8 @@ pub(crate) struct Allocation {
     pub(crate) id: SessionId,
     pub(crate) tuple: FiveTuple,
     pub(crate) identity: Identity,
-    /// The Allocate that made it, and its answer: sent again to a retransmission.
+    /// The Allocate that made it, and its answer: sent again to a retransmission, and empty when the
+    /// client has shown that it got it.
     pub(crate) transaction: TransactionId,
     pub(crate) success: Box<[u8]>,
     /// What its relayed transport address is for.
@@ -127,7 +129,9 @@ pub(crate) struct Allocation {
     pub(crate) channels: Channels,
     /// Its connections with peers; none but where it relays TCP.
     pub(crate) links: Vec<LinkId>,
-    pub(crate) counters: SessionCounters,
+    pub(crate) counters: SessionTally,
+    /// Its sockets are ready for datagrams.
+    pub(crate) is_prepared: bool,
     /// Listed in the next usage report already.
     pub(crate) changed: bool,
     /// The deadline whose queue entry is the live one.
@@ -152,6 +156,12 @@ impl Allocation {
     /// The 5-tuple that its client moves to.
     pub(crate) fn pending(&self) -> Option<FiveTuple> {
         self.mobility.as_ref()?.pending
+    }
+
+    /// Whether that is this one.
+    pub(crate) fn pending_is(&self, tuple: &FiveTuple) -> bool {
+        let mobility = self.mobility.as_deref();
+        mobility.is_some_and(|mobility| mobility.pending.as_ref() == Some(tuple))
     }
 
     /// The relayed address that speaks to peers of this family.
@@ -216,7 +226,9 @@ impl Allocation {
         let meter = &mut self.meter;
         let count = count as u64;
         let admitted = count == 0 || meter.admit(shares, Lane::NewPeers, count, now).is_ok();
-        self.counters.refused_new_peers += u64::from(!admitted);
+        if !admitted {
+            self.counters.rare().refused_new_peers += 1;
+        }
         admitted
     }
 
@@ -261,7 +273,46 @@ impl Allocation {
             permissions: self.permissions.snapshot(),
             channels: self.channels.snapshot(),
             links: self.links.iter().filter_map(link).collect(),
-            counters: self.counters,
+            counters: self.counters.counters(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel_data::ChannelNumber;
+
+    /// What a session with one permission and one channel takes in its worker, besides what it
+    /// shares with others: a thousand more sessions should not be a surprise on anybody's bill.
+    #[test]
+    fn a_session_takes_little_memory() {
+        let parts = [
+            ("allocation", size_of::<Allocation>(), 624),
+            ("slot", size_of::<Slot>(), 16),
+            ("permission", size_of::<permission::Permission>(), 96),
+            ("channel", size_of::<channel::Channel>(), 72),
+        ];
+        for (what, is, most) in parts {
+            assert!(is <= most, "{what}: {is} bytes");
+        }
+    }
+
+    #[test]
+    fn the_first_permission_and_channel_make_room_for_no_more() {
+        let realm = || RealmPolicy::new("example.org".parse().unwrap());
+        let policy = Policy::new(vec![realm()], shared::Secret::new([0; 32]));
+        #[allow(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        let now = Instant::now();
+        let peer: SocketAddr = "192.0.2.1:7".parse().unwrap();
+        let mut permissions = Permissions::default();
+        let mut channels = Channels::default();
+        permissions.install(peer.ip(), now, &policy, &realm());
+        let number = ChannelNumber::new(0x4000).unwrap();
+        channels.bind(number, peer, now, Duration::ZERO);
+        assert_eq!((permissions.room(), channels.room()), (1, 1));
+        permissions.purge(now);
+        channels.purge(now);
+        assert_eq!((permissions.room(), channels.room()), (0, 0), "given back");
     }
 }

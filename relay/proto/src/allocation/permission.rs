@@ -99,6 +99,10 @@ impl Permissions {
             permission.expires = expires;
             return false;
         }
+        if self.0.is_empty() {
+            // Most have one, and a vector would make room for four.
+            self.0.reserve_exact(1);
+        }
         self.0.push(Permission::new(peer, expires, policy, realm));
         true
     }
@@ -119,12 +123,18 @@ impl Permissions {
     /// Drops what has expired.
     pub(crate) fn purge(&mut self, now: Instant) {
         self.0.retain(|permission| now < permission.expires);
+        self.0.shrink_to(2 * self.0.len());
     }
 
     /// Drops those of a family.
     pub(crate) fn forget_family(&mut self, family: AddressFamily) {
         self.0
             .retain(|permission| AddressFamily::of_ip(permission.peer) != family);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.0.capacity()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

@@ -5,6 +5,7 @@
 //! itself comes in when a slice is used up, and never twice before it has something again.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const LONGEST_SLICE: Duration = Duration::from_millis(10);
 /// two clients whose packets come in step would not share: the first one would have it all.
 const PRECEDENCE: Duration = Duration::from_millis(50);
 
+/// Budgets that memory is kept for however few are in use.
+const LEAST_KEPT: usize = 64;
+
 /// Whose limit bites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -35,12 +39,17 @@ pub(crate) enum Scope {
 pub(crate) struct ShareIds {
     /// Tells the sessions of a worker apart.
     session: u32,
-    user: Option<usize>,
-    realm: usize,
-    node: usize,
+    /// One more than its place.
+    user: Option<NonZeroU32>,
+    realm: u32,
+    node: u32,
 }
 
 impl ShareIds {
+    fn user(&self) -> Option<u32> {
+        self.user.map(|user| user.get() - 1)
+    }
+
     /// Whether there is a user to share with; the empty one is nobody.
     pub(crate) fn has_user(&self) -> bool {
         self.user.is_some()
@@ -55,12 +64,19 @@ pub(crate) struct SharedLimits {
     pub(crate) node: Option<RateLimit>,
 }
 
+impl SharedLimits {
+    /// Whether nobody is limited.
+    pub(crate) fn is_none(&self) -> bool {
+        self.user.is_none() && self.realm.is_none() && self.node.is_none()
+    }
+}
+
 /// All slices of a worker.
 #[derive(Debug)]
 pub(crate) struct Shares {
     shares: Slab<Share>,
     /// By the address of the budget, which the share keeps alive.
-    by_budget: HashMap<usize, usize>,
+    by_budget: HashMap<usize, u32>,
     slice: Duration,
     joined: u32,
 }
@@ -69,7 +85,8 @@ pub(crate) struct Shares {
 struct Share {
     budget: Arc<Budget>,
     sessions: u32,
-    slices: [Slice; 3],
+    /// Made when a limit is met first.
+    slices: Option<Box<[Slice; 3]>>,
 }
 
 /// What is held of one lane.
@@ -107,36 +124,43 @@ impl Shares {
         self.joined = self.joined.wrapping_add(1);
         ShareIds {
             session: self.joined,
-            user: budgets.user.as_ref().map(|budget| self.join_one(budget)),
+            user: budgets.user.as_ref().and_then(|budget| {
+                let place = self.join_one(budget);
+                NonZeroU32::new(place + 1)
+            }),
             realm: self.join_one(&budgets.realm),
             node: self.join_one(&budgets.node),
         }
     }
 
-    fn join_one(&mut self, budget: &Arc<Budget>) -> usize {
+    fn join_one(&mut self, budget: &Arc<Budget>) -> u32 {
         let address = Arc::as_ptr(budget) as usize;
         let shares = &mut self.shares;
         let id = *self.by_budget.entry(address).or_insert_with(|| {
             shares.insert(Share {
                 budget: Arc::clone(budget),
                 sessions: 0,
-                slices: Default::default(),
-            })
+                slices: None,
+            }) as u32
         });
-        self.shares[id].sessions += 1;
+        self.shares[id as usize].sessions += 1;
         id
     }
 
     /// Gives up the part of a session that ended.
     pub(crate) fn leave(&mut self, ids: ShareIds) {
-        for id in ids.user.into_iter().chain([ids.realm, ids.node]) {
-            let share = &mut self.shares[id];
+        for id in ids.user().into_iter().chain([ids.realm, ids.node]) {
+            let share = &mut self.shares[id as usize];
             share.sessions -= 1;
             if share.sessions == 0 {
                 let address = Arc::as_ptr(&share.budget) as usize;
                 self.by_budget.remove(&address);
-                self.shares.remove(id);
+                self.shares.remove(id as usize);
             }
+        }
+        if self.by_budget.capacity() > 8 * self.by_budget.len().max(LEAST_KEPT) {
+            self.by_budget.shrink_to(2 * self.by_budget.len());
+            self.shares.shrink_to_fit();
         }
     }
 
@@ -149,7 +173,7 @@ impl Shares {
         amount: u64,
         now: Instant,
     ) -> Result<(), Scope> {
-        let of_user = ids.user.zip(limits.user);
+        let of_user = ids.user().zip(limits.user);
         let of_realm = limits.realm.map(|limit| (ids.realm, limit));
         let of_node = limits.node.map(|limit| (ids.node, limit));
         let all = [
@@ -159,14 +183,21 @@ impl Shares {
         ];
         for (scope, limited) in all {
             if let Some((id, limit)) = limited
-                && !self.shares[id].ready(ids.session, lane, limit, self.slice, amount, now)
+                && !self.shares[id as usize].ready(
+                    ids.session,
+                    lane,
+                    limit,
+                    self.slice,
+                    amount,
+                    now,
+                )
             {
                 return Err(scope);
             }
         }
         for (_, limited) in all {
             if let Some((id, _)) = limited {
-                self.shares[id].slices[lane as usize].held -= amount;
+                self.shares[id as usize].slices()[lane as usize].held -= amount;
             }
         }
         Ok(())
@@ -174,6 +205,10 @@ impl Shares {
 }
 
 impl Share {
+    fn slices(&mut self) -> &mut [Slice; 3] {
+        self.slices.get_or_insert_default()
+    }
+
     /// Makes sure that the slice holds the amount.
     fn ready(
         &mut self,
@@ -184,7 +219,7 @@ impl Share {
         amount: u64,
         now: Instant,
     ) -> bool {
-        let held = &mut self.slices[lane as usize];
+        let held = &mut self.slices.get_or_insert_default()[lane as usize];
         if held.per_second != limit.per_second {
             // What is held was taken under another limit: at once means at once.
             *held = Slice {
@@ -319,7 +354,7 @@ mod tests {
             let ids = shares.join(&budgets);
             // One small packet each, long before the rest: all else of the slices is put by.
             let taken = shares.take(ids, &limits, Lane::ToPeer, 8, begin);
-            held += u64::from(taken.is_ok()) * shares.shares[0].slices[0].held;
+            held += u64::from(taken.is_ok()) * shares.shares[0].slices()[0].held;
         }
         assert!(held <= RATE / 10, "{held}");
     }

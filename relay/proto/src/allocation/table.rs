@@ -1,11 +1,12 @@
 //! All allocations of a worker and their indices, kept in step in one place.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use shared::SessionId;
 use slab::Slab;
 
 use super::Allocation;
+use super::index::Index;
 use crate::five_tuple::{FiveTuple, RelayId};
 use crate::server::Opening;
 
@@ -29,6 +30,21 @@ impl Slot {
         tuples.into_iter().flatten()
     }
 
+    fn is_led_to_by(&self, tuple: &FiveTuple) -> bool {
+        match self {
+            Self::Opening(opening) => opening.exchange.tuple == *tuple,
+            Self::Open(allocation) => allocation.tuple == *tuple || allocation.pending_is(tuple),
+            Self::Second(_) => false,
+        }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Open(allocation) => Some(allocation.id),
+            Self::Opening(_) | Self::Second(_) => None,
+        }
+    }
+
     fn second(&self) -> Option<RelayId> {
         match self {
             Self::Opening(opening) => opening.second(),
@@ -43,8 +59,9 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(crate) struct AllocationTable {
     slots: Slab<Slot>,
-    by_tuple: HashMap<FiveTuple, RelayId>,
-    by_session: HashMap<SessionId, RelayId>,
+    by_tuple: Index,
+    by_session: Index,
+    hasher: foldhash::fast::RandomState,
 }
 
 impl AllocationTable {
@@ -52,7 +69,7 @@ impl AllocationTable {
     pub(crate) fn insert_opening(&mut self, opening: Opening) -> RelayId {
         let tuple = opening.exchange.tuple;
         let relay = RelayId(self.slots.insert(Slot::Opening(Box::new(opening))) as u32);
-        self.by_tuple.insert(tuple, relay);
+        self.link(tuple, relay);
         relay
     }
 
@@ -63,21 +80,19 @@ impl AllocationTable {
 
     /// Puts an allocation in the place of its opening.
     pub(crate) fn open(&mut self, relay: RelayId, allocation: Allocation) {
-        self.by_session.insert(allocation.id, relay);
+        self.by_session.insert(hash_of(allocation.id), relay);
         self.slots[relay.0 as usize] = Slot::Open(Box::new(allocation));
     }
 
     /// Takes out what is in the slot of a first relay, with the slot of its second.
     pub(crate) fn remove(&mut self, relay: RelayId) -> Option<Slot> {
         let slot = self.slots.try_remove(relay.0 as usize)?;
-        for tuple in slot.tuples() {
-            self.by_tuple.remove(&tuple);
-        }
-        if let Slot::Open(allocation) = &slot {
-            self.by_session.remove(&allocation.id);
-        }
+        self.forget(&slot, relay);
         if let Some(second) = slot.second() {
             self.remove_second(second);
+        }
+        if self.slots.is_empty() {
+            self.slots.shrink_to_fit();
         }
         Some(slot)
     }
@@ -94,13 +109,24 @@ impl AllocationTable {
         let Some(slot) = self.slots.try_remove(first.0 as usize) else {
             return;
         };
+        self.forget(&slot, first);
         for tuple in slot.tuples() {
-            self.by_tuple.insert(tuple, second);
+            self.link(tuple, second);
         }
-        if let Slot::Open(allocation) = &slot {
-            self.by_session.insert(allocation.id, second);
+        if let Some(session) = slot.session() {
+            self.by_session.insert(hash_of(session), second);
         }
         self.slots[second.0 as usize] = slot;
+    }
+
+    /// Takes what led to a slot out of the indices.
+    fn forget(&mut self, slot: &Slot, relay: RelayId) {
+        for tuple in slot.tuples() {
+            self.by_tuple.remove(self.hasher.hash_one(tuple), relay);
+        }
+        if let Some(session) = slot.session() {
+            self.by_session.remove(hash_of(session), relay);
+        }
     }
 
     /// Takes an opening out; an open allocation stays.
@@ -124,22 +150,26 @@ impl AllocationTable {
     }
 
     pub(crate) fn slot(&self, tuple: &FiveTuple) -> Option<&Slot> {
-        self.slots.get(self.by_tuple.get(tuple)?.0 as usize)
+        self.slots.get(self.relay_of(tuple)?.0 as usize)
     }
 
     /// What a 5-tuple leads to.
     pub(crate) fn relay_of(&self, tuple: &FiveTuple) -> Option<RelayId> {
-        self.by_tuple.get(tuple).copied()
+        let leads_here = |relay: RelayId| {
+            let slot = self.slots.get(relay.0 as usize);
+            slot.is_some_and(|slot| slot.is_led_to_by(tuple))
+        };
+        self.by_tuple.find(self.hasher.hash_one(tuple), leads_here)
     }
 
     /// Lets another 5-tuple, which is free, lead to an allocation that knows of it.
     pub(crate) fn link(&mut self, tuple: FiveTuple, relay: RelayId) {
-        self.by_tuple.insert(tuple, relay);
+        self.by_tuple.insert(self.hasher.hash_one(tuple), relay);
     }
 
-    /// Lets a 5-tuple lead nowhere, of which no allocation knows any more.
-    pub(crate) fn unlink(&mut self, tuple: &FiveTuple) {
-        self.by_tuple.remove(tuple);
+    /// Lets a 5-tuple lead nowhere, of which its allocation knows no more.
+    pub(crate) fn unlink(&mut self, tuple: &FiveTuple, relay: RelayId) {
+        self.by_tuple.remove(self.hasher.hash_one(tuple), relay);
     }
 
     /// The relay under which an allocation is filed, given either of its two.
@@ -169,12 +199,16 @@ impl AllocationTable {
 
     /// The open allocation of a 5-tuple.
     pub(crate) fn by_tuple(&mut self, tuple: &FiveTuple) -> Option<(RelayId, &mut Allocation)> {
-        let relay = *self.by_tuple.get(tuple)?;
+        let relay = self.relay_of(tuple)?;
         self.get_mut(relay).map(|allocation| (relay, allocation))
     }
 
     pub(crate) fn by_session(&self, id: SessionId) -> Option<RelayId> {
-        self.by_session.get(&id).copied()
+        let is_it = |relay: RelayId| {
+            let slot = self.slots.get(relay.0 as usize);
+            slot.and_then(Slot::session) == Some(id)
+        };
+        self.by_session.find(hash_of(id), is_it)
     }
 
     /// Open allocations.
@@ -198,12 +232,14 @@ impl AllocationTable {
 
     /// Checks the indices against the slab.
     pub(crate) fn check(&self) {
+        self.by_tuple.check();
+        self.by_session.check();
         let mut tuples = 0;
         for (key, slot) in &self.slots {
             let relay = RelayId(key as u32);
             for tuple in slot.tuples() {
                 tuples += 1;
-                assert_eq!(self.by_tuple.get(&tuple), Some(&relay));
+                assert_eq!(self.relay_of(&tuple), Some(relay));
             }
             if let Slot::Second(first) = slot {
                 let of_first = self.slots.get(first.0 as usize).and_then(Slot::second);
@@ -221,7 +257,12 @@ impl AllocationTable {
             "one session per allocation"
         );
         for (relay, allocation) in self.iter() {
-            assert_eq!(self.by_session.get(&allocation.id), Some(&relay));
+            assert_eq!(self.by_session(allocation.id), Some(relay));
         }
     }
+}
+
+/// Of a number that a server counts up itself.
+fn hash_of(session: SessionId) -> u64 {
+    session.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16
 }

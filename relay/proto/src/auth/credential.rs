@@ -2,9 +2,15 @@
 
 use md5::{Digest, Md5};
 use sha2::Sha256;
-use shared::{PasswordAlgorithm, Secret};
+use shared::{PasswordAlgorithm, Secret, Username};
+
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
 
 use super::token::MacKey;
+use crate::stun::integrity::{self, IntegrityKind, PreparedSha1};
+use crate::stun::{Message, MessageBuilder};
 
 /// The MD5 key of a long-term credential: `MD5(username ":" realm ":" password)`.
 ///
@@ -79,7 +85,7 @@ pub enum IntegrityKey {
     /// The key of PASSWORD-ALGORITHM SHA-256.
     Sha256(Sha256Key),
     /// The session key of an access token (RFC 7635).
-    Token(MacKey),
+    Token(Box<MacKey>),
 }
 
 impl IntegrityKey {
@@ -104,6 +110,82 @@ impl IntegrityKey {
             Self::Md5(key) => key.as_bytes(),
             Self::Sha256(key) => key.as_bytes(),
             Self::Token(key) => key.as_bytes(),
+        }
+    }
+}
+
+/// A key that is used again and again: requests are checked and answers are signed with it.
+#[derive(Debug)]
+pub(crate) struct SigningKey {
+    key: IntegrityKey,
+    sha1: PreparedSha1,
+}
+
+impl SigningKey {
+    pub(crate) fn new(key: IntegrityKey) -> Self {
+        Self {
+            sha1: PreparedSha1::new(key.as_bytes()),
+            key,
+        }
+    }
+
+    /// The key itself.
+    pub(crate) fn key(&self) -> &IntegrityKey {
+        &self.key
+    }
+
+    fn compute(&self, kind: IntegrityKind, covered: &[u8]) -> ([u8; 32], usize) {
+        match kind {
+            IntegrityKind::Sha1 => self.sha1.compute(covered),
+            IntegrityKind::Sha256 => integrity::compute(kind, self.key.as_bytes(), covered),
+        }
+    }
+
+    /// Whether the integrity attribute of a message fits; `false` without one.
+    pub(crate) fn verifies(&self, message: &Message<'_>) -> bool {
+        message
+            .integrity_parts()
+            .is_some_and(|(kind, covered, value)| {
+                let (digest, len) = self.compute(kind, covered);
+                digest[..len].ct_eq(value).into()
+            })
+    }
+
+    /// Appends an integrity attribute to an answer.
+    pub(crate) fn sign(&self, kind: IntegrityKind, answer: MessageBuilder) -> MessageBuilder {
+        answer.integrity_by(kind, |covered| self.compute(kind, covered))
+    }
+}
+
+/// What a worker keeps of a user whom the store knows. All sessions of the user share it.
+#[derive(Debug)]
+pub(crate) struct KnownUser {
+    /// The name, as the store wrote it.
+    pub(crate) username: Username,
+    pub(crate) max_sessions: Option<u32>,
+    pub(crate) max_rate_bps: Option<u64>,
+    md5: Arc<SigningKey>,
+    sha256: Option<Arc<SigningKey>>,
+}
+
+impl KnownUser {
+    pub(crate) fn new(username: Username, credential: &UserCredential) -> Self {
+        let signing = |key| Arc::new(SigningKey::new(key));
+        let sha256 = credential.key_for(PasswordAlgorithm::Sha256);
+        Self {
+            username,
+            max_sessions: credential.max_sessions,
+            max_rate_bps: credential.max_rate_bps,
+            md5: signing(IntegrityKey::Md5(credential.key.clone())),
+            sha256: sha256.map(signing),
+        }
+    }
+
+    /// The user's key for an algorithm.
+    pub(crate) fn key_for(&self, algorithm: PasswordAlgorithm) -> Option<&Arc<SigningKey>> {
+        match algorithm {
+            PasswordAlgorithm::Md5 => Some(&self.md5),
+            PasswordAlgorithm::Sha256 => self.sha256.as_ref(),
         }
     }
 }
@@ -148,7 +230,7 @@ pub enum CredentialAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserhashAnswer {
     /// This one has, or had a moment ago.
-    Known(shared::Username),
+    Known(Username),
     /// Nobody.
     Unknown,
     /// The store does not answer: 500, and nothing is remembered.

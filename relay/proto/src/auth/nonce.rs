@@ -57,8 +57,8 @@ impl Offer<'_> {
 pub struct NonceMint {
     master: Secret<[u8; 32]>,
     lifetime: u64,
-    /// The keys of the two periods used last.
-    keys: [Option<(u64, Secret<[u8; 32]>)>; 2],
+    /// The keys of the two periods used last, worked out as far as HMAC can be without a message.
+    keys: [Option<(u64, Hmac<Sha256>)>; 2],
 }
 
 impl NonceMint {
@@ -137,19 +137,19 @@ impl NonceMint {
             &offer.features(),
             &list.to_be_bytes(),
         ];
-        let full = hmac(key.expose(), &parts);
+        let full = finish(key, &parts);
         let mut mac = [0; MAC_LEN];
         mac.copy_from_slice(&full[..MAC_LEN]);
         mac
     }
 
-    fn key(&mut self, period: u64) -> Secret<[u8; 32]> {
+    fn key(&mut self, period: u64) -> Hmac<Sha256> {
         let cached = self.keys.iter().flatten().find(|(of, _)| *of == period);
         if let Some((_, key)) = cached {
             return key.clone();
         }
         let parts = [&b"turn nonce"[..], &period.to_be_bytes()];
-        let key = Secret::new(hmac(self.master.expose(), &parts));
+        let key = begin(&hmac(self.master.expose(), &parts));
         // The newest period stays; older ones share the other place.
         let place = usize::from(self.keys[0].as_ref().is_some_and(|(of, _)| *of > period));
         if place == 0 {
@@ -171,7 +171,14 @@ pub(crate) fn address_bytes(ip: IpAddr) -> [u8; 16] {
 
 /// HMAC-SHA256 over the parts, one after the other.
 pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    finish(begin(key), parts)
+}
+
+fn begin(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }

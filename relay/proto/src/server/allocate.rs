@@ -33,15 +33,15 @@ struct Wish {
 }
 
 impl Server {
-    /// Answers a retransmission: with the same bytes once there is an answer, with silence before.
-    /// Says whether it was one.
+    /// Answers a retransmission: with the same bytes once there is an answer, with silence before,
+    /// and with silence when the client has shown that it got the answer. Says whether it was one.
     pub(super) fn replay_allocate(&mut self, exchange: &Exchange, message: &Message<'_>) -> bool {
         match self.table.slot(&exchange.tuple) {
             Some(Slot::Opening(opening)) => opening.exchange.transaction == exchange.transaction,
             Some(Slot::Open(allocation)) => {
                 let same = allocation.transaction == exchange.transaction
-                    && message.verify_integrity(allocation.identity.key.as_bytes());
-                if same {
+                    && allocation.identity.key.verifies(message);
+                if same && !allocation.success.is_empty() {
                     let message = allocation.success.to_vec();
                     self.outputs.push_back(Output::Transmit {
                         tuple: exchange.tuple,

@@ -11,7 +11,7 @@ use super::rejection::Rejection;
 use super::{Output, RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::auth::cache::Cached;
-use crate::auth::credential::{IntegrityKey, UserCredential, userhash};
+use crate::auth::credential::{IntegrityKey, KnownUser, SigningKey, userhash};
 use crate::auth::nonce::Offer;
 use crate::auth::parking::{Parking, Userhash, Wanted};
 use crate::auth::rest::{self, RestUsername};
@@ -142,7 +142,7 @@ impl Server {
         // A session outlives its credential: its own key is good for it.
         if let Some(identity) = self.session_identity(exchange, message)
             && identity.username == username
-            && message.verify_integrity(identity.key.as_bytes())
+            && identity.key.verifies(message)
         {
             // But not an access token.
             if identity
@@ -193,7 +193,7 @@ impl Server {
             secret_id: Some(format!("oauth:{}", kid.as_str()).into()),
             username: kid,
             credential_expiry: Some(span.end()),
-            key: IntegrityKey::Token(mac_key),
+            key: Arc::new(SigningKey::new(IntegrityKey::Token(Box::new(mac_key)))),
             token: Some(span),
             max_rate_bps: None,
             max_sessions: None,
@@ -290,7 +290,7 @@ impl Server {
         }
         let name = (exchange.realm.clone(), username);
         match self.credentials.get(&name, now.mono) {
-            Cached::Known(user) => verify_user(realm, name.1, &user, message, algorithm),
+            Cached::Known(user) => verify_user(realm, &user, message, algorithm),
             Cached::Unknown => {
                 let _ = message.verify_integrity(&NOBODY);
                 Err(nobody.into())
@@ -326,8 +326,7 @@ impl Server {
 
 fn verify_user(
     realm: Arc<RealmPolicy>,
-    username: Username,
-    user: &UserCredential,
+    user: &KnownUser,
     message: &Message<'_>,
     algorithm: PasswordAlgorithm,
 ) -> Result<Identity, Halt> {
@@ -335,16 +334,16 @@ fn verify_user(
         let _ = message.verify_integrity(&NOBODY);
         return Err(RefusalReason::NoSuchKey.into());
     };
-    if !message.verify_integrity(key.as_bytes()) {
+    if !key.verifies(message) {
         return Err(RefusalReason::WrongPassword.into());
     }
     Ok(Identity {
         realm,
-        user: username.as_str().into(),
-        username,
+        user: user.username.share(),
+        username: user.username.clone(),
         credential_expiry: None,
         secret_id: None,
-        key,
+        key: Arc::clone(key),
         token: None,
         max_sessions: user.max_sessions,
         max_rate_bps: user.max_rate_bps,
@@ -369,13 +368,14 @@ fn verify_rest(
         let password = rest::password(secret.value.expose(), username.as_str());
         let name: &Realm = &realm.name;
         let key = IntegrityKey::derive(algorithm, username.as_str(), name.as_str(), &password);
-        message.verify_integrity(key.as_bytes()).then(|| Identity {
+        let key = SigningKey::new(key);
+        key.verifies(message).then(|| Identity {
             realm: Arc::clone(realm),
             username: username.clone(),
             user: rest.user.into(),
             credential_expiry: Some(rest.expiry),
             secret_id: Some(Arc::clone(&secret.id)),
-            key,
+            key: Arc::new(key),
             token: None,
             max_sessions: None,
             max_rate_bps: None,
@@ -388,7 +388,7 @@ mod tests {
     use shared::{Secret, Transport};
 
     use super::*;
-    use crate::auth::credential::{CredentialAnswer, LongTermKey};
+    use crate::auth::credential::{CredentialAnswer, LongTermKey, UserCredential};
     use crate::five_tuple::FiveTuple;
     use crate::policy::{Budgets, Claimant, Policy, Quota, QuotaExceeded, QuotaLimits};
     use crate::server::{Command, ServerConfig};

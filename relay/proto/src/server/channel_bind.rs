@@ -67,6 +67,7 @@ impl Server {
         let expires = now.mono + settings.channel_lifetime;
         let guard = settings.channel_rebind_guard;
         allocation.channels.bind(number, peer, expires, guard);
+        self.prepare_relays(relay);
         self.reschedule(relay);
         self.respond(exchange, exchange.success());
         self.describe(relay);

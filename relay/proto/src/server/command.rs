@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shared::{Realm, Transport, Username};
 
 use super::{Command, Event, Output, RefusalReason, Server};
-use crate::auth::credential::{CredentialAnswer, UserhashAnswer};
+use crate::auth::credential::{CredentialAnswer, KnownUser, UserhashAnswer};
 use crate::auth::parking::{Parked, Userhash, Wanted};
 use crate::policy::Policy;
 use crate::stun::{AttributeType, Message};
@@ -98,7 +98,10 @@ impl Server {
             .take(&Wanted::Credential(name.0.clone(), name.1.clone()));
         let away = answer == CredentialAnswer::Unavailable;
         match answer {
-            CredentialAnswer::Known(user) => self.credentials.put(name, Some(user), now.mono),
+            CredentialAnswer::Known(user) => {
+                let user = Arc::new(KnownUser::new(name.1.clone(), &user));
+                self.credentials.put(name, Some(user), now.mono);
+            }
             CredentialAnswer::Unknown => self.credentials.put(name, None, now.mono),
             CredentialAnswer::Unavailable => {}
         }

@@ -60,6 +60,7 @@ impl Server {
                 .install(peer, expires, &self.policy, realm);
             allocation.counters.new_peers += u64::from(new);
         }
+        self.prepare_relays(relay);
         self.reschedule(relay);
         self.respond(exchange, exchange.success());
         self.describe(relay);

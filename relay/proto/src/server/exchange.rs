@@ -8,7 +8,7 @@ use shared::{Realm, Username};
 use super::refusals::Occurrence;
 use super::rejection::Rejection;
 use super::{Output, RefusalReason, Server};
-use crate::auth::credential::IntegrityKey;
+use crate::auth::credential::SigningKey;
 use crate::auth::rest::split_username;
 use crate::five_tuple::FiveTuple;
 use crate::policy::RealmPolicy;
@@ -30,7 +30,7 @@ pub(crate) struct Exchange {
     /// Which attribute signs the answer (RFC 8489 §9.2.4).
     pub(crate) kind: IntegrityKind,
     /// The key that verified the request: the answer is signed with it.
-    pub(crate) key: Option<IntegrityKey>,
+    pub(crate) key: Option<Arc<SigningKey>>,
     /// The realm of the listener.
     pub(crate) realm: Realm,
     /// As the client wrote it.
@@ -61,7 +61,7 @@ impl Exchange {
     /// Signs an answer as its request was signed.
     pub(crate) fn seal(&self, mut answer: MessageBuilder) -> Vec<u8> {
         if let Some(key) = &self.key {
-            answer = answer.integrity_of(self.kind, key.as_bytes());
+            answer = key.sign(self.kind, answer);
         }
         if self.fingerprint {
             answer = answer.fingerprint();

@@ -86,13 +86,15 @@ pub(super) fn report_over_rate(
     now: Instant,
 ) -> u64 {
     count_over_rate(refusals, allocation);
-    let meter = &mut allocation.meter;
+    let Some(drops) = allocation.meter.drops() else {
+        return 0;
+    };
     let is_recent = |at: Instant| now.saturating_duration_since(at) < TELL_EVERY;
-    if meter.untold == [0; 4] || meter.told.is_some_and(is_recent) {
+    if drops.untold == [0; 4] || drops.told.is_some_and(is_recent) {
         return 0;
     }
-    meter.told = Some(now);
-    let dropped = std::mem::take(&mut meter.untold);
+    drops.told = Some(now);
+    let dropped = std::mem::take(&mut drops.untold);
     let identity = &allocation.identity;
     let mut untold = 0;
     for (scope, reason) in RATES {
@@ -118,12 +120,14 @@ pub(super) fn report_over_rate(
 
 /// Adds a session's drops to the counters by realm and reason.
 pub(super) fn count_over_rate(refusals: &mut Refusals, allocation: &mut Allocation) {
-    let meter = &mut allocation.meter;
-    let dropped = std::mem::take(&mut meter.dropped);
+    let Some(drops) = allocation.meter.drops() else {
+        return;
+    };
+    let dropped = std::mem::take(&mut drops.dropped);
     for (scope, reason) in RATES {
         let times = dropped[scope as usize];
         if times > 0 {
-            let untold = &mut meter.untold[scope as usize];
+            let untold = &mut drops.untold[scope as usize];
             *untold = untold.saturating_add(times);
             let realm = &allocation.identity.realm.name;
             refusals.count_many(Some(realm), reason, times.into());

@@ -129,7 +129,7 @@ impl Server {
         let before = mobility.pending.replace(tuple);
         let old = allocation.tuple;
         if let Some(before) = before {
-            self.table.unlink(&before);
+            self.table.unlink(&before, relay);
         }
         self.table.link(tuple, relay);
         // Where the old connection is gone, nothing is to be waited for.
@@ -148,7 +148,7 @@ impl Server {
         let new = allocation.mobility.as_mut().and_then(|m| m.pending.take());
         let Some(new) = new else { return };
         let old = std::mem::replace(&mut allocation.tuple, new);
-        self.table.unlink(&old);
+        self.table.unlink(&old, relay);
         self.describe(relay);
     }
 
@@ -170,7 +170,7 @@ impl Server {
         };
         if mobility.pending == Some(*tuple) {
             mobility.pending = None;
-            self.table.unlink(tuple);
+            self.table.unlink(tuple, relay);
         } else {
             self.moved(relay);
         }

@@ -29,13 +29,14 @@ mod refusals;
 pub mod rejection;
 mod send;
 mod source_limit;
+mod tally;
 mod timeout;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::{Realm, SessionId, Transport, Username};
+use shared::{Realm, Transport, Username};
 
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
@@ -48,10 +49,11 @@ pub(crate) use mobility::Mobility;
 pub(crate) use opening::Opening;
 pub use output::*;
 pub use rejection::RefusalReason;
+pub use tally::SessionTally;
 
 use crate::allocation::{AllocationTable, Identity, Links, Shares, Slot};
 use crate::auth::cache::LookupCache;
-use crate::auth::credential::UserCredential;
+use crate::auth::credential::KnownUser;
 use crate::auth::nonce::NonceMint;
 use crate::auth::parking::{ParkingLot, Userhash};
 use crate::demux::Protocol;
@@ -66,7 +68,7 @@ use guests::Guests;
 use refusals::Refusals;
 use rejection::Rejection;
 use source_limit::SourceLimiter;
-use timeout::REPORT_INTERVAL;
+use timeout::{Due, REPORT_INTERVAL, due};
 
 /// A TURN server without sockets, clock or threads.
 ///
@@ -80,7 +82,7 @@ pub struct Server {
     policy: Arc<Policy>,
     quota: Arc<dyn Quota>,
     nonces: NonceMint,
-    credentials: LookupCache<(Realm, Username), UserCredential>,
+    credentials: LookupCache<(Realm, Username), Arc<KnownUser>>,
     /// Whose a USERHASH is.
     usernames: LookupCache<(Realm, Userhash), Username>,
     parking: ParkingLot,
@@ -96,7 +98,7 @@ pub struct Server {
     /// Connections with peers, of all sessions.
     links: Links,
     /// One live entry per session: its nearest deadline.
-    expiry: ExpiryQueue<(RelayId, SessionId)>,
+    expiry: ExpiryQueue<Due>,
     outputs: VecDeque<Output>,
     counters: ServerCounters,
     refusals: Refusals,
@@ -304,7 +306,7 @@ impl Server {
             Err(Halt::Waiting) => return,
             Err(Halt::Refused(rejection)) => return self.refuse(now, &exchange, rejection),
         };
-        exchange.key = Some(identity.key.clone());
+        exchange.key = Some(Arc::clone(&identity.key));
         let oauth = self.policy.oauth.as_ref();
         let expected = [oauth.map(|_| AttributeType::ACCESS_TOKEN)];
         let done = Rejection::unknown_attributes_but(message, &expected).and_then(|()| {
@@ -339,10 +341,25 @@ impl Server {
             return Err(RefusalReason::NoAllocation);
         };
         if allocation.identity.is_same_owner(identity) {
+            // Whoever asks for more knows what the first answer said.
+            allocation.success = Box::default();
             Ok(relay)
         } else {
             Err(RefusalReason::WrongUser)
         }
+    }
+
+    /// Has the sockets of a session made ready, before it gets its first permission.
+    fn prepare_relays(&mut self, relay: RelayId) {
+        let Some(allocation) = self.table.get_mut(relay) else {
+            return;
+        };
+        if allocation.is_tcp() || std::mem::replace(&mut allocation.is_prepared, true) {
+            return;
+        }
+        let halves = allocation.halves().map(|half| half.relay);
+        self.outputs
+            .extend(halves.map(|relay| Output::PrepareRelay { relay }));
     }
 
     /// Ends a session: port, quota and indices come back at once.
@@ -366,7 +383,7 @@ impl Server {
         self.outputs.push_back(Output::Event(Event::SessionEnded {
             session: allocation.id,
             cause,
-            counters: allocation.counters,
+            counters: allocation.counters.counters(),
         }));
         // Over UDP a client finds out at its next Refresh; here it can be told at once.
         if cause == EndCause::Killed && allocation.tuple.transport != Transport::Udp {
@@ -410,7 +427,7 @@ impl Server {
         }
         allocation.scheduled = allocation.next_deadline();
         let (when, id) = (allocation.scheduled, allocation.id);
-        self.expiry.push(when, (kept, id));
+        self.expiry.push(when, due(kept, id));
         self.sweep_expiry();
         self.describe(kept);
     }
@@ -434,7 +451,7 @@ impl Server {
     fn drop_packet(&mut self, relay: RelayId, which: impl Fn(&mut SessionCounters) -> &mut u64) {
         self.counters.dropped_packets += 1;
         if let Some(allocation) = self.table.get_mut(relay) {
-            *which(&mut allocation.counters) += 1;
+            *which(allocation.counters.rare()) += 1;
         }
         self.mark_changed(relay);
     }

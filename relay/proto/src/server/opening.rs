@@ -8,7 +8,8 @@ use shared::{RelayTransport, SessionId};
 use super::allocate::seconds;
 use super::exchange::Exchange;
 use super::output::*;
-use super::{IcmpBudget, Mobility, RefusalReason, Server};
+use super::timeout::due;
+use super::{IcmpBudget, Mobility, RefusalReason, Server, SessionTally};
 use crate::allocation::{Allocation, Channels, Half, Identity, Meter, Permissions};
 use crate::five_tuple::{AddressFamily, RelayId};
 use crate::policy::{Budgets, Claimant, source_of};
@@ -263,7 +264,8 @@ impl Server {
             permissions: Permissions::default(),
             channels: Channels::default(),
             links: Vec::new(),
-            counters: SessionCounters::default(),
+            counters: SessionTally::default(),
+            is_prepared: false,
             changed: false,
             scheduled: expires,
             meter,
@@ -277,7 +279,7 @@ impl Server {
         ));
         let tuple = allocation.tuple;
         self.table.open(relay, allocation);
-        self.expiry.push(expires, (relay, id));
+        self.expiry.push(expires, due(relay, id));
         self.counters.allocations += 1;
         self.outputs.push_back(Output::Transmit {
             tuple,

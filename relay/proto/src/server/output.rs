@@ -109,6 +109,14 @@ pub enum Output {
         /// What is wanted.
         request: RelayRequest,
     },
+    /// Make a relay socket ready for datagrams: its session is about to get its first permission.
+    /// Until then nothing is sent from there and whatever comes is dropped, which is all that most
+    /// relayed addresses ever see: clients ask for one that they rarely need. Never for one that
+    /// relays TCP.
+    PrepareRelay {
+        /// Its name.
+        relay: RelayId,
+    },
     /// Close a relay socket and give its port back.
     CloseRelay {
         /// Its name, free for reuse from here on.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use shared::SessionId;
+
 use super::{EndCause, Event, Output, RefusalReason, Server, UsageReport, limits};
 use crate::allocation::Half;
 use crate::five_tuple::RelayId;
@@ -9,6 +11,15 @@ use crate::time::Now;
 
 /// Between usage reports.
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whose deadline it is: the half of a session's id that its server counts is enough beside the
+/// slot, because ids come round after 2^32 sessions.
+pub(super) type Due = (RelayId, u32);
+
+/// The name of a session in the queue of deadlines.
+pub(super) fn due(relay: RelayId, session: SessionId) -> Due {
+    (relay, session.0 as u32)
+}
 
 impl Server {
     /// Does what is due.
@@ -41,11 +52,13 @@ impl Server {
 
     /// Expires what is due, so that no packet meets a session, permission or channel that is over.
     pub(super) fn catch_up(&mut self, now: Now) {
-        while let Some((when, (relay, id))) = self.expiry.pop_due(now.mono) {
+        while let Some((when, key)) = self.expiry.pop_due(now.mono) {
+            let (relay, _) = key;
             let Some(allocation) = self.table.get_mut(relay) else {
                 continue;
             };
-            if allocation.id != id || allocation.scheduled != when {
+            let id = allocation.id;
+            if due(relay, id) != key || allocation.scheduled != when {
                 continue;
             }
             if allocation.expires() <= now.mono {
@@ -62,7 +75,7 @@ impl Server {
             allocation.channels.purge(now.mono);
             let next = allocation.next_deadline();
             allocation.scheduled = next;
-            self.expiry.push(next, (relay, id));
+            self.expiry.push(next, due(relay, id));
         }
         self.expire_links(now);
     }
@@ -76,17 +89,17 @@ impl Server {
         let next = allocation.next_deadline();
         if next < allocation.scheduled {
             allocation.scheduled = next;
-            self.expiry.push(next, (relay, allocation.id));
+            self.expiry.push(next, due(relay, allocation.id));
         }
         self.sweep_expiry();
     }
 
     pub(super) fn sweep_expiry(&mut self) {
         let table = &self.table;
-        self.expiry.sweep(table.len(), |when, (relay, id)| {
+        self.expiry.sweep(table.len(), |when, key| {
             table
-                .get(*relay)
-                .is_some_and(|a| a.id == *id && a.scheduled == when)
+                .get(key.0)
+                .is_some_and(|a| due(key.0, a.id) == *key && a.scheduled == when)
         });
     }
 
@@ -97,7 +110,7 @@ impl Server {
                 continue;
             };
             if std::mem::take(&mut allocation.changed) {
-                sessions.push((allocation.id, allocation.counters));
+                sessions.push((allocation.id, allocation.counters.counters()));
                 let untold = limits::report_over_rate(&mut self.refusals, allocation, now);
                 self.counters.untold_refusals += untold;
             }

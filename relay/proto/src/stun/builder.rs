@@ -112,7 +112,17 @@ impl MessageBuilder {
     /// Appends the integrity attribute of that kind.
     #[must_use]
     pub fn integrity_of(self, kind: IntegrityKind, key: &[u8]) -> Self {
-        let (value, len) = integrity::compute(kind, key, &self.bytes);
+        self.integrity_by(kind, |covered| integrity::compute(kind, key, covered))
+    }
+
+    /// Appends the integrity attribute of that kind as `compute` works it out: the value is the
+    /// first bytes of the array, as many as it says.
+    pub(crate) fn integrity_by(
+        self,
+        kind: IntegrityKind,
+        compute: impl FnOnce(&[u8]) -> ([u8; 32], usize),
+    ) -> Self {
+        let (value, len) = compute(&self.bytes);
         let attribute = match kind {
             IntegrityKind::Sha1 => AttributeType::MESSAGE_INTEGRITY,
             IntegrityKind::Sha256 => AttributeType::MESSAGE_INTEGRITY_SHA256,

@@ -164,6 +164,12 @@ impl<'b> Message<'b> {
         })
     }
 
+    /// The integrity attribute that decides: its kind, what it covers, its value.
+    pub(crate) fn integrity_parts(&self) -> Option<(IntegrityKind, &'b [u8], &'b [u8])> {
+        let (kind, start, value) = self.integrity?;
+        Some((kind, &self.bytes[..start], value))
+    }
+
     /// The attributes that count, in order.
     #[must_use]
     pub fn attributes(&self) -> Attributes<'b> {

@@ -139,6 +139,7 @@ pub(crate) struct Net {
     /// Leave `OpenRelay` to the test.
     pub(crate) hold_opening: bool,
     pub(crate) requests: Vec<(RelayId, RelayRequest)>,
+    pub(crate) prepared: Vec<RelayId>,
     pub(crate) closed: Vec<RelayId>,
     /// Connections that the core wants closed.
     pub(crate) disconnected: Vec<FiveTuple>,
@@ -180,6 +181,7 @@ impl Net {
             open_with: None,
             hold_opening: false,
             requests: Vec::new(),
+            prepared: Vec::new(),
             closed: Vec::new(),
             disconnected: Vec::new(),
             connects: Vec::new(),
@@ -238,6 +240,7 @@ impl Net {
                         self.open(relay, request);
                     }
                 }
+                Output::PrepareRelay { relay } => self.prepared.push(relay),
                 Output::CloseRelay { relay } => self.closed.push(relay),
                 Output::Disconnect { tuple } => self.disconnected.push(tuple),
                 Output::PassOn {

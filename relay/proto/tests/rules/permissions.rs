@@ -121,3 +121,23 @@ fn a_peer_counts_as_new_when_it_had_no_permission() {
     assert_eq!(alice.code(&mut net, refused), 403);
     assert_eq!(new_peers(&mut net), 3);
 }
+
+#[test]
+fn a_relay_socket_is_made_ready_once_and_before_the_client_may_use_it() {
+    let mut net = Net::new();
+    let (alice, relay) = Client::allocated(&mut net);
+    assert_eq!(alice.permit(&mut net, "127.0.0.1:9"), 403);
+    assert_eq!(net.prepared, [], "most are never used");
+    assert_eq!(alice.permit(&mut net, PEER), 0);
+    assert_eq!(net.prepared, [relay]);
+    assert_eq!(alice.permit(&mut net, "8.8.8.8:0"), 0);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
+    assert_eq!(net.prepared, [relay]);
+    let (bob, relay) = {
+        let bob = Client::at("192.0.2.9:5000", "alice", "secret").greet(&mut net);
+        assert_eq!(bob.code(&mut net, allocate()), 0);
+        (bob, net.requests[1].0)
+    };
+    assert_eq!(bob.bind(&mut net, 0x4000, PEER), 0);
+    assert_eq!(net.prepared[1..], [relay]);
+}

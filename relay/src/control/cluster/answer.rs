@@ -8,10 +8,11 @@ use shared::api::{
     SessionDetail, SessionView,
 };
 use shared::{Realm, SessionId, SessionIdPrefix, WorkerId};
-use turn_proto::server::{Command, EndCause, SessionSnapshot};
+use turn_proto::server::{Command, EndCause};
 
 use super::message::{History, Killed, MAX_KILLS, NodeAnswer, NodeQuestion};
 use crate::control::clock::Moment;
+use crate::control::directory::Row;
 use crate::control::directory::aggregate::Load;
 use crate::control::directory::query::QueryError;
 use crate::control::history::{HistoryOf, MAX_REALMS, MAX_USERS as MAX_USER_HISTORIES};
@@ -135,7 +136,7 @@ fn history(hub: &Hub, caller: &Caller, of: HistoryOf, now: Moment) -> History {
             let load = {
                 let books = hub.books();
                 let row = books.row(id, now);
-                let seen = row.filter(|row| caller.sees(&row.snapshot().realm));
+                let seen = row.filter(|row| caller.sees(row.realm()));
                 seen.map(|row| Load::of(&row))
             };
             load.map_or(History::None, |load| {
@@ -183,9 +184,8 @@ async fn describe(hub: &Hub, prefix: &str, realms: &[Realm], rates: bool) -> Nod
         let books = hub.books();
         let (ids, count) = books.by_prefix(prefix);
         let row = ids.first().and_then(|id| books.row(*id, Moment::now()));
-        row.map(|row| row.snapshot())
-            .filter(|session| in_scope(realms, &session.realm))
-            .map(|session| (session.id, session.worker, count))
+        row.filter(|row| in_scope(realms, row.realm()))
+            .map(|row| (row.id(), row.worker(), count))
     };
     let Some((id, worker, matches)) = found else {
         return NodeAnswer::Session {
@@ -231,7 +231,7 @@ fn measure(hub: &Hub, id: SessionId) -> bool {
     let said = {
         let books = hub.books();
         let row = books.row(id, now);
-        row.map(|row| row.snapshot().permissions.clone())
+        row.map(|row| row.kept().permissions.clone())
     };
     let Some(said) = said else {
         return true;
@@ -244,8 +244,8 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
     let now = Moment::now();
     let books = hub.books();
     let row = books.row(id, now)?;
-    let snapshot = row.snapshot();
-    let counters = &snapshot.counters;
+    let kept = row.kept();
+    let counters = kept.tally.counters();
     let drops = [
         ("no_permission", counters.drop_no_permission),
         ("unknown_peer", counters.drop_unknown_peer),
@@ -267,10 +267,8 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
     Some(SessionDetail {
         schema: "session/1".to_owned(),
         as_of_ms: now.unix_ms,
-        lifetime_secs: snapshot.lifetime.as_secs(),
-        credential_expires_at_ms: snapshot
-            .credential_expiry
-            .map(|end| end.saturating_mul(1000)),
+        lifetime_secs: kept.lifetime_secs.into(),
+        credential_expires_at_ms: kept.credential_expiry().map(|end| end.saturating_mul(1000)),
         permissions,
         permission_rates_ms: over.map(|over| over.as_millis() as u64),
         channels: row.channels(),
@@ -282,19 +280,19 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
         refusals: hub.refusals().of_session(id, MAX_SESSION_REFUSALS),
         user_sessions: hub.quota.user_sessions(&view.realm, &view.user),
         user_limit,
-        rate_limits: rate_limits(hub, snapshot),
+        rate_limits: rate_limits(hub, &row),
         refused_new_peers: counters.refused_new_peers,
         session: view,
     })
 }
 
 /// What limits the rate of a session on this node.
-fn rate_limits(hub: &Hub, snapshot: &SessionSnapshot) -> RateLimits {
+fn rate_limits(hub: &Hub, row: &Row<'_>) -> RateLimits {
     let policy = hub.keeper.current();
-    let realm = policy.realms.get(&snapshot.realm);
+    let realm = policy.realms.get(row.realm());
     RateLimits {
-        session_bps: snapshot.max_rate_bps,
-        user_bps: snapshot.max_user_rate_bps,
+        session_bps: row.kept().max_rate_bps(),
+        user_bps: row.kept().max_user_rate_bps(),
         realm_bps: realm.and_then(|realm| realm.max_realm_rate_bps),
         node_bps: policy.settings.max_rate_bps,
     }
@@ -332,9 +330,8 @@ type Ended = tokio::sync::oneshot::Receiver<()>;
 /// Sends the command; the outcome is set for those that need no waiting.
 fn start_kill(hub: &Hub, id: SessionId, realms: &[Realm]) -> (Killed, Option<Ended>) {
     let found = hub.books().row(id, Moment::now()).map(|row| {
-        let session = row.snapshot();
-        let user = session.user.as_ref().to_owned();
-        (session.worker, user, session.realm.clone())
+        let user = row.user().as_ref().to_owned();
+        (row.worker(), user, row.realm().clone())
     });
     let found = found.filter(|(_, _, realm)| in_scope(realms, realm));
     let Some((worker, user, realm)) = found else {

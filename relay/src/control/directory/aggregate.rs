@@ -158,14 +158,12 @@ impl Directory {
     #[must_use]
     pub(crate) fn secret_use(&self, realm: &Realm) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
-        for session in self.entries.iter().map(|entry| &entry.snapshot) {
-            if let Some(id) = &session.secret_id
-                && session.realm == *realm
-            {
-                match sums.get_mut(id.as_ref()) {
+        for entry in self.entries.iter().filter(|entry| entry.realm == *realm) {
+            if let Some(id) = entry.kept.secret_id() {
+                match sums.get_mut(id) {
                     Some(count) => *count += 1,
                     None => {
-                        sums.insert(id.as_ref().to_owned(), 1);
+                        sums.insert(id.to_owned(), 1);
                     }
                 }
             }

@@ -8,8 +8,9 @@ use shared::api::{
     ChannelView, PeerConnectionState, PeerConnectionView, PermissionView, SessionView,
 };
 use shared::{NodeId, Realm, SessionId, WorkerId};
-use turn_proto::server::{LinkState, SessionCounters, SessionSnapshot};
+use turn_proto::server::{LinkState, SessionCounters, SessionSnapshot, SessionTally};
 
+use super::kept::{Homes, Kept};
 use super::new_peers::NewPeers;
 use crate::control::clock::Moment;
 
@@ -35,7 +36,7 @@ pub(super) struct Entry {
     /// The realm.
     pub realm: Realm,
     /// What the worker said last, with the totals of its last report.
-    pub snapshot: Box<SessionSnapshot>,
+    pub kept: Box<Kept>,
     /// Bytes in and out at the last report, where rates are measured from.
     measured: (u64, u64),
     /// Bits per second in and out as of `report`.
@@ -47,7 +48,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(snapshot: SessionSnapshot) -> Self {
+    pub(super) fn new(snapshot: SessionSnapshot, homes: &mut Homes) -> Self {
         let counters = &snapshot.counters;
         Self {
             // One that is learnt from a snapshot has a past that is no part of the last second.
@@ -59,14 +60,14 @@ impl Entry {
             client: snapshot.tuple.client,
             created_unix: snapshot.created_unix,
             realm: snapshot.realm.clone(),
-            snapshot: Box::new(snapshot),
+            kept: Box::new(Kept::new(snapshot, homes)),
             rates: (0, 0),
             report: 0,
             new_peers: None,
         }
     }
 
-    pub(super) fn update(&mut self, snapshot: SessionSnapshot, now: Moment) {
+    pub(super) fn update(&mut self, snapshot: SessionSnapshot, homes: &mut Homes, now: Moment) {
         let counters = snapshot.counters;
         self.worker = snapshot.worker;
         self.user = Arc::clone(&snapshot.user);
@@ -74,21 +75,29 @@ impl Entry {
         self.client = snapshot.tuple.client;
         self.created_unix = snapshot.created_unix;
         self.realm = snapshot.realm.clone();
-        let before = std::mem::replace(&mut *self.snapshot, snapshot).counters;
-        self.snapshot.counters = before;
+        let before = std::mem::take(&mut self.kept.tally);
+        *self.kept = Kept::new(snapshot, homes);
+        self.kept.tally = before;
         self.count(&counters, now);
     }
 
     /// Takes totals over.
     pub(super) fn count(&mut self, counters: &SessionCounters, now: Moment) {
-        let before = self.snapshot.counters.new_peers;
+        let before = self.kept.tally.new_peers;
         let new = counters.new_peers.saturating_sub(before);
         if new > 0 {
             self.new_peers.get_or_insert_default().add(new, now);
-        } else if self.new_peers_per_sec(now) == 0.0 {
+        } else {
+            self.forget_new_peers(now);
+        }
+        self.kept.tally = SessionTally::from(counters);
+    }
+
+    /// Lets the counts of new peers go when there were none lately.
+    pub(super) fn forget_new_peers(&mut self, now: Moment) {
+        if self.new_peers_per_sec(now) == 0.0 {
             self.new_peers = None;
         }
-        self.snapshot.counters = *counters;
     }
 
     /// Takes totals over and measures rates from the report before.
@@ -145,23 +154,44 @@ pub(crate) struct Row<'a> {
 impl<'a> Row<'a> {
     /// What the worker said last, with the totals of its last report.
     #[must_use]
-    pub(crate) fn snapshot(&self) -> &'a SessionSnapshot {
-        &self.entry.snapshot
+    pub(crate) fn kept(&self) -> &'a Kept {
+        &self.entry.kept
     }
 
     /// The id.
-    pub(super) fn id(&self) -> SessionId {
+    #[must_use]
+    pub(crate) fn id(&self) -> SessionId {
         self.entry.id
     }
 
+    /// The worker that owns it.
+    #[must_use]
+    pub(crate) fn worker(&self) -> WorkerId {
+        self.entry.worker
+    }
+
     /// The realm.
-    pub(super) fn realm(&self) -> &'a Realm {
+    #[must_use]
+    pub(crate) fn realm(&self) -> &'a Realm {
         &self.entry.realm
     }
 
     /// The user.
-    pub(super) fn user(&self) -> &'a str {
+    #[must_use]
+    pub(crate) fn user(&self) -> &'a Arc<str> {
         &self.entry.user
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.entry.client
+    }
+
+    /// When it was created, in Unix seconds.
+    #[must_use]
+    pub(crate) fn created_unix(&self) -> u64 {
+        self.entry.created_unix
     }
 
     /// Bits per second in and out.
@@ -179,57 +209,54 @@ impl<'a> Row<'a> {
     /// Whole seconds since it was created.
     #[must_use]
     pub(crate) fn age_secs(&self) -> u64 {
-        let age = self
-            .now
-            .mono
-            .saturating_duration_since(self.snapshot().created);
+        let age = self.now.mono.saturating_duration_since(self.kept().created);
         age.as_secs()
     }
 
     /// Whole seconds until it expires.
     #[must_use]
     pub(crate) fn ttl_secs(&self) -> u64 {
-        ttl(self.snapshot().expires, self.now)
+        ttl(self.kept().expires, self.now)
     }
 
     /// The row as lists show it.
     #[must_use]
     pub(crate) fn view(&self) -> SessionView {
-        let snapshot = self.snapshot();
-        let counters = &snapshot.counters;
-        let local = snapshot.relay_local;
+        let kept = self.kept();
+        let tally = &kept.tally;
+        let (local, external) = (kept.relay_local(), kept.relay_external());
         let (rate_in_bps, rate_out_bps) = self.rates();
         SessionView {
-            id: snapshot.id,
+            id: self.id(),
             node: self.node.clone(),
-            worker: snapshot.worker,
-            user: snapshot.user.as_ref().to_owned(),
-            username: snapshot.username.as_str().to_owned(),
-            realm: snapshot.realm.clone(),
-            transport: snapshot.tuple.transport,
-            relay_transport: snapshot.relay_transport,
-            mobile: snapshot.is_mobile,
-            client: snapshot.tuple.client,
-            server: snapshot.tuple.server,
-            relay: snapshot.relay_external,
-            relay_local: (local != snapshot.relay_external).then_some(local),
-            second_relay: snapshot.second_relay.as_ref().map(|relay| relay.external),
-            started_at_ms: snapshot.created_unix.saturating_mul(1000),
+            worker: self.worker(),
+            user: self.user().as_ref().to_owned(),
+            username: kept.username.as_str().to_owned(),
+            realm: self.realm().clone(),
+            transport: kept.transport,
+            relay_transport: kept.relay_transport,
+            mobile: kept.is_mobile,
+            client: self.client(),
+            server: kept.server(),
+            relay: external,
+            relay_local: (local != external).then_some(local),
+            second_relay: kept.second_relay().map(|relay| relay.external),
+            started_at_ms: self.created_unix().saturating_mul(1000),
             age_secs: self.age_secs(),
             ttl_secs: self.ttl_secs(),
-            peers: peers(snapshot, LISTED_PEERS),
-            peer_count: snapshot.permissions.len() as u32,
+            peers: peers(kept, LISTED_PEERS),
+            peer_count: kept.permissions.len() as u32,
             rate_in_bps,
             rate_out_bps,
-            in_packets: counters.in_packets,
-            in_bytes: counters.in_bytes,
-            out_packets: counters.out_packets,
-            out_bytes: counters.out_bytes,
-            drops: counters.drops(),
-            throttled: counters.throttled(),
+            in_packets: tally.in_packets,
+            in_bytes: tally.in_bytes,
+            out_packets: tally.out_packets,
+            out_bytes: tally.out_bytes,
+            drops: tally.drops(),
+            throttled: tally.throttled(),
             new_peers_per_sec: self.new_peers_per_sec(),
-            max_rate_bps: snapshot.max_rate_bps,
-            secret_id: snapshot.secret_id.as_deref().map(str::to_owned),
+            max_rate_bps: kept.max_rate_bps(),
+            secret_id: kept.secret_id().map(str::to_owned),
             stale: false,
         }
     }
@@ -237,13 +264,13 @@ impl<'a> Row<'a> {
     /// All peers, in the form of the row.
     #[must_use]
     pub(crate) fn all_peers(&self) -> Vec<String> {
-        peers(self.snapshot(), usize::MAX)
+        peers(self.kept(), usize::MAX)
     }
 
     /// Permissions as the API shows them.
     #[must_use]
     pub(crate) fn permissions(&self) -> Vec<PermissionView> {
-        let permissions = self.snapshot().permissions.iter();
+        let permissions = self.kept().permissions.iter();
         permissions
             .map(|permission| PermissionView {
                 peer: permission.peer,
@@ -260,7 +287,7 @@ impl<'a> Row<'a> {
     /// Channels as the API shows them.
     #[must_use]
     pub(crate) fn channels(&self) -> Vec<ChannelView> {
-        let channels = self.snapshot().channels.iter();
+        let channels = self.kept().channels.iter();
         channels
             .map(|channel| ChannelView {
                 number: channel.number,
@@ -273,7 +300,7 @@ impl<'a> Row<'a> {
     /// Connections with peers as the API shows them.
     #[must_use]
     pub(crate) fn peer_connections(&self) -> Vec<PeerConnectionView> {
-        let links = self.snapshot().links.iter();
+        let links = self.kept().links().iter();
         links
             .map(|link| PeerConnectionView {
                 peer: link.peer,
@@ -309,13 +336,10 @@ fn ttl(expires: Instant, now: Moment) -> u64 {
 }
 
 /// Bound channels first, then permissions without one.
-fn peers(snapshot: &SessionSnapshot, limit: usize) -> Vec<String> {
-    let bound = snapshot
-        .channels
-        .iter()
-        .map(|channel| channel.peer.to_string());
-    let others = snapshot.permissions.iter().filter(|permission| {
-        !snapshot
+fn peers(kept: &Kept, limit: usize) -> Vec<String> {
+    let bound = kept.channels.iter().map(|channel| channel.peer.to_string());
+    let others = kept.permissions.iter().filter(|permission| {
+        !kept
             .channels
             .iter()
             .any(|channel| channel.peer.ip() == permission.peer)

@@ -116,17 +116,17 @@ impl<'a> Row<'a> {
             ));
         }
         if field == Field::Peer {
-            let snapshot = self.snapshot();
-            let bound = snapshot.channels.iter();
+            let kept = self.kept();
+            let bound = kept.channels.iter();
             bound.for_each(|channel| visit(address(channel.peer)));
-            let permitted = snapshot.permissions.iter();
+            let permitted = kept.permissions.iter();
             return permitted.for_each(|p| visit(Value::Address(p.peer, p.last_port)));
         }
         if let Some(value) = self.value(field) {
             visit(value);
         }
         if field == Field::Relay
-            && let Some(second) = &self.snapshot().second_relay
+            && let Some(second) = self.kept().second_relay()
         {
             visit(address(second.external));
         }
@@ -138,25 +138,25 @@ impl<'a> Row<'a> {
         'a: 'v,
     {
         // Looked at only where needed: each is elsewhere in memory.
-        let snapshot = self.snapshot();
-        let counters = &snapshot.counters;
+        let kept = self.kept();
+        let tally = &kept.tally;
         let number = match field {
             Field::Constant(value) => return value,
             Field::User => return Some(Value::Text(self.user())),
-            Field::Username => return Some(Value::Text(snapshot.username.as_str())),
+            Field::Username => return Some(Value::Text(kept.username.as_str())),
             Field::Realm => return Some(Value::Text(self.realm().as_str())),
-            Field::Transport => return Some(Value::Text(snapshot.tuple.transport.as_str())),
-            Field::RelayTransport => return Some(Value::Text(snapshot.relay_transport.as_str())),
-            Field::Mobile => return Some(Value::Flag(snapshot.is_mobile)),
+            Field::Transport => return Some(Value::Text(kept.transport.as_str())),
+            Field::RelayTransport => return Some(Value::Text(kept.relay_transport.as_str())),
+            Field::Mobile => return Some(Value::Flag(kept.is_mobile)),
             Field::Client => return Some(address(self.entry.client)),
-            Field::Server => return Some(address(snapshot.tuple.server)),
-            Field::Relay => return Some(address(snapshot.relay_external)),
-            Field::Secret => return snapshot.secret_id.as_deref().map(Value::Text),
+            Field::Server => return Some(address(kept.server())),
+            Field::Relay => return Some(address(kept.relay_external())),
+            Field::Secret => return kept.secret_id().map(Value::Text),
             Field::NewPeers => return Some(Value::Number(self.new_peers_per_sec())),
             Field::Id | Field::Peer => return None,
-            Field::MaxRate => snapshot.max_rate_bps?,
+            Field::MaxRate => kept.max_rate_bps()?,
             Field::Worker => self.entry.worker.0.into(),
-            Field::Peers => snapshot.permissions.len() as u64,
+            Field::Peers => kept.permissions.len() as u64,
             Field::Rate => {
                 let (inward, outward) = self.rates();
                 inward.saturating_add(outward)
@@ -165,14 +165,14 @@ impl<'a> Row<'a> {
             Field::Out => self.rates().1,
             Field::Age => self.age_secs(),
             Field::Ttl => self.ttl_secs(),
-            Field::InPackets => counters.in_packets,
-            Field::OutPackets => counters.out_packets,
-            Field::InBytes => counters.in_bytes,
-            Field::OutBytes => counters.out_bytes,
-            Field::Packets => counters.in_packets.saturating_add(counters.out_packets),
-            Field::Bytes => counters.in_bytes.saturating_add(counters.out_bytes),
-            Field::Drops => counters.drops(),
-            Field::Throttled => counters.throttled(),
+            Field::InPackets => tally.in_packets,
+            Field::OutPackets => tally.out_packets,
+            Field::InBytes => tally.in_bytes,
+            Field::OutBytes => tally.out_bytes,
+            Field::Packets => tally.in_packets.saturating_add(tally.out_packets),
+            Field::Bytes => tally.in_bytes.saturating_add(tally.out_bytes),
+            Field::Drops => tally.drops(),
+            Field::Throttled => tally.throttled(),
         };
         Some(Value::Number(number as f64))
     }
@@ -182,7 +182,6 @@ impl<'a> Row<'a> {
     where
         'a: 'v,
     {
-        let snapshot = self.snapshot();
         let value = match field {
             Field::Id => return Key::Id(self.id()),
             Field::User => return Key::Headed(self.entry.user_head, self.user()),
@@ -191,8 +190,9 @@ impl<'a> Row<'a> {
                 return Key::Number(-(started as f64));
             }
             Field::Peer => {
-                let bound = snapshot.channels.first().map(|c| address(c.peer));
-                let permitted = snapshot.permissions.first();
+                let kept = self.kept();
+                let bound = kept.channels.first().map(|c| address(c.peer));
+                let permitted = kept.permissions.first();
                 bound.or_else(|| permitted.map(|p| Value::Address(p.peer, p.last_port)))
             }
             field => self.value(field),

@@ -111,22 +111,22 @@ impl Directory {
 }
 
 fn add_session<'a>(by: GroupBy, row: &Row<'a>, sums: &mut HashMap<Group<'a>, Sums>) {
-    let session = row.snapshot();
-    let counters = &session.counters;
+    let session = row.kept();
+    let tally = &session.tally;
     let (rate_in_bps, rate_out_bps) = row.rates();
     let mut add = |group| {
         let sum = sums.entry(group).or_default();
         sum.sessions += 1;
         sum.rate_in_bps += rate_in_bps;
         sum.rate_out_bps += rate_out_bps;
-        sum.in_bytes += counters.in_bytes;
-        sum.out_bytes += counters.out_bytes;
-        sum.drops += counters.drops();
+        sum.in_bytes += tally.in_bytes;
+        sum.out_bytes += tally.out_bytes;
+        sum.drops += tally.drops();
     };
     match by {
         GroupBy::User => add(Group::User(row.realm(), row.user())),
         GroupBy::Realm => add(Group::Realm(row.realm())),
-        GroupBy::Client => add(Group::Net(net_of(session.tuple.client.ip()))),
+        GroupBy::Client => add(Group::Net(net_of(row.client().ip()))),
         GroupBy::Node => add(Group::Node),
         GroupBy::Peer => {
             let bound = session.channels.iter().map(|channel| channel.peer.ip());

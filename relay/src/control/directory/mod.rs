@@ -9,6 +9,7 @@ pub(super) mod distinct;
 mod entry;
 mod field;
 pub(super) mod groups;
+mod kept;
 mod new_peers;
 pub(super) mod query;
 mod ranking;
@@ -21,17 +22,20 @@ mod top;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::api::SessionView;
-use shared::{NodeId, Realm, SessionId, SessionIdPrefix, Transport, WorkerId};
+use shared::{NodeId, Realm, SessionId, SessionIdPrefix, Transport, Username, WorkerId};
 use turn_proto::server::{
     RefusalReason, ServerCounters, SessionCounters, SessionSnapshot, UsageReport,
 };
 
 use entry::Entry;
 pub(super) use entry::Row;
+use kept::Homes;
+pub(super) use kept::Kept;
 use ranking::Rankings;
+pub(super) use slots::IdHash;
 use slots::Slots;
 
 use super::clock::Moment;
@@ -52,10 +56,26 @@ pub(super) struct Directory {
     entries: Slots,
     /// Realms of sessions: equal ones share their text.
     realms: HashSet<Realm>,
+    homes: Homes,
     /// How many sessions there are of each transport.
     transports: [u64; Transport::ALL.len()],
     workers: BTreeMap<WorkerId, WorkerBooks>,
     rankings: Rankings,
+}
+
+/// A session that is over.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Its id.
+    pub id: SessionId,
+    /// Its realm.
+    pub realm: Realm,
+    /// Its user; may be empty.
+    pub user: Arc<str>,
+    /// The full STUN USERNAME.
+    pub username: Username,
+    /// Bytes relayed in both directions.
+    pub bytes: u64,
 }
 
 /// What one worker reported last.
@@ -79,6 +99,7 @@ impl Directory {
             labels,
             entries: Slots::default(),
             realms: HashSet::new(),
+            homes: Homes::default(),
             transports: Default::default(),
             workers: BTreeMap::new(),
             rankings: Rankings::default(),
@@ -118,6 +139,12 @@ impl Directory {
         })
     }
 
+    /// How many there are.
+    #[must_use]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// All ids.
     pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> {
         self.entries.ids()
@@ -150,44 +177,49 @@ impl Directory {
             }
         }
         if let Some(entry) = self.entries.get_mut(snapshot.id) {
-            entry.update(snapshot, now);
+            entry.update(snapshot, &mut self.homes, now);
             return false;
         }
         self.transports[place_of(snapshot.tuple.transport)] += 1;
-        self.entries.insert(Entry::new(snapshot));
+        self.entries.insert(Entry::new(snapshot, &mut self.homes));
         true
     }
 
-    /// A session ended. Answers its last row, or `None` when it was not known.
+    /// A session ended. Answers what it was, or `None` when it was not known.
     pub(super) fn remove(
         &mut self,
         id: SessionId,
         counters: &SessionCounters,
         now: Moment,
-    ) -> Option<SessionView> {
+    ) -> Option<Ended> {
         self.entries.get_mut(id)?.count(counters, now);
-        self.take_out(id, now)
+        self.take_out(id)
     }
 
-    fn take_out(&mut self, id: SessionId, now: Moment) -> Option<SessionView> {
-        let view = self.row(id, now)?.view();
+    fn take_out(&mut self, id: SessionId) -> Option<Ended> {
         let entry = self.entries.remove(id)?;
-        self.transports[place_of(entry.snapshot.tuple.transport)] -= 1;
+        self.transports[place_of(entry.kept.transport)] -= 1;
         if let Some(books) = self.workers.get_mut(&entry.worker) {
             let (rate_in, rate_out) = entry.rates(Some(books.report));
             books.rates.0 = books.rates.0.saturating_sub(rate_in);
             books.rates.1 = books.rates.1.saturating_sub(rate_out);
         }
-        Some(view)
+        Some(Ended {
+            id,
+            bytes: entry.kept.tally.in_bytes + entry.kept.tally.out_bytes,
+            username: entry.kept.username,
+            user: entry.user,
+            realm: entry.realm,
+        })
     }
 
-    /// All that a worker has: sessions it does not name are gone. Answers their rows.
+    /// All that a worker has: sessions it does not name are gone. Answers what they were.
     pub(super) fn replace_worker(
         &mut self,
         worker: WorkerId,
         sessions: Vec<SessionSnapshot>,
         now: Moment,
-    ) -> Vec<SessionView> {
+    ) -> Vec<Ended> {
         let named: HashSet<_> = sessions.iter().map(|session| session.id).collect();
         for session in sessions {
             self.upsert(session, now);
@@ -197,8 +229,8 @@ impl Directory {
             .map(|entry| entry.id)
             .filter(|id| !named.contains(id))
             .collect();
-        let views = lost.into_iter().filter_map(|id| self.take_out(id, now));
-        views.collect()
+        let lost = lost.into_iter().filter_map(|id| self.take_out(id));
+        lost.collect()
     }
 
     /// A worker's report of the last second.

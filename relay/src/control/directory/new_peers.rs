@@ -8,31 +8,36 @@ const SECONDS: u64 = 10;
 /// Counts by second of the wall clock, in a ring. A clock that is set back or forth loses counts,
 /// never makes any.
 #[derive(Debug, Default)]
-pub(super) struct NewPeers([(u64, u32); SECONDS as usize]);
+pub(super) struct NewPeers {
+    /// The second counted last; the ring holds it and those before it.
+    last: u64,
+    counts: [u32; SECONDS as usize],
+}
 
 impl NewPeers {
     /// Counts peers as permitted now.
     pub(super) fn add(&mut self, count: u64, now: Moment) {
         let second = now.unix_secs();
-        let slot = &mut self.0[(second % SECONDS) as usize];
-        if slot.0 != second {
-            *slot = (second, 0);
+        if second < self.last || second - self.last >= SECONDS {
+            self.counts = Default::default();
+        } else {
+            for skipped in self.last + 1..=second {
+                self.counts[(skipped % SECONDS) as usize] = 0;
+            }
         }
-        slot.1 = slot
-            .1
-            .saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.last = second;
+        let slot = &mut self.counts[(second % SECONDS) as usize];
+        *slot = slot.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     /// Per second, over the last ten seconds.
     #[must_use]
     pub(super) fn per_sec(&self, now: Moment) -> f64 {
         let second = now.unix_secs();
-        let recent = |(at, _): &&(u64, u32)| *at <= second && second - *at < SECONDS;
-        let count: u64 = self
-            .0
-            .iter()
-            .filter(recent)
-            .map(|(_, count)| u64::from(*count))
+        let first = (second + 1).saturating_sub(SECONDS);
+        let count: u64 = (first.max((self.last + 1).saturating_sub(SECONDS))..=self.last)
+            .filter(|at| *at <= second)
+            .map(|at| u64::from(self.counts[(at % SECONDS) as usize]))
             .sum();
         count as f64 / SECONDS as f64
     }

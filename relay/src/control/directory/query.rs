@@ -222,8 +222,7 @@ impl Directory {
                     continue;
                 };
                 // A cursor is text: it may name a ranking that was made for somebody who sees more.
-                let realm = &row.snapshot().realm;
-                if !question.realms.is_empty() && !question.realms.contains(realm) {
+                if !question.realms.is_empty() && !question.realms.contains(row.realm()) {
                     continue;
                 }
                 if answer.rows.len() == limit {

@@ -68,6 +68,9 @@ impl Slots {
     /// Takes one out; the last one takes its place.
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Entry> {
         let place = self.places.remove(&id)? as usize;
+        if self.places.capacity() > 8 * self.places.len().max(CHUNK) {
+            self.places.shrink_to(2 * self.places.len());
+        }
         let chunk = self.chunks.last_mut()?;
         let last = chunk.pop()?;
         if chunk.is_empty() {
@@ -84,7 +87,7 @@ impl Slots {
 
 /// Hashes session ids, which this node made itself: nobody can aim at a bucket.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct IdHash;
+pub(in crate::control) struct IdHash;
 
 impl BuildHasher for IdHash {
     type Hasher = IdHasher;
@@ -95,7 +98,7 @@ impl BuildHasher for IdHash {
 }
 
 #[derive(Debug)]
-pub(super) struct IdHasher(u64);
+pub(in crate::control) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
@@ -112,5 +115,38 @@ impl Hasher for IdHasher {
         // A product is well mixed in its high half; the table looks at both ends.
         let product = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = product ^ product >> 32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kept::{Homes, Kept};
+    use super::*;
+    use crate::control::testing::snapshot;
+
+    /// A node may have a million of each.
+    #[test]
+    fn a_session_takes_little_memory_in_the_books() {
+        let (entry, kept) = (size_of::<Entry>(), size_of::<Kept>());
+        assert!(entry <= 152 && kept <= 168, "{entry} and {kept} bytes");
+    }
+
+    #[test]
+    fn memory_comes_back_as_sessions_end() {
+        let (mut slots, mut homes) = (Slots::default(), Homes::default());
+        let ids = || (0..20_000).map(SessionId);
+        for id in ids() {
+            slots.insert(Entry::new(snapshot(id, "alice", "acme"), &mut homes));
+        }
+        assert!(slots.places.capacity() >= 20_000);
+        for id in ids().filter(|id| id.0 % 100 != 0) {
+            assert_eq!(slots.remove(id).map(|entry| entry.id), Some(id));
+        }
+        assert_eq!((slots.len(), slots.chunks.len()), (200, 1));
+        assert!(slots.places.capacity() <= 8 * CHUNK);
+        for id in ids() {
+            slots.remove(id);
+        }
+        assert_eq!((slots.len(), slots.chunks.len()), (0, 0));
     }
 }

@@ -41,8 +41,17 @@ impl Names {
 
 impl Directory {
     /// Adds these sessions to the sums, as of now; those that have ended are left out.
-    pub(crate) fn tally(&self, ids: &[SessionId], names: &Names, sums: &mut Tally, now: Moment) {
+    pub(crate) fn tally(
+        &mut self,
+        ids: &[SessionId],
+        names: &Names,
+        sums: &mut Tally,
+        now: Moment,
+    ) {
         for id in ids {
+            if let Some(entry) = self.entries.get_mut(*id) {
+                entry.forget_new_peers(now);
+            }
             let Some(row) = self.row(*id, now) else {
                 continue;
             };

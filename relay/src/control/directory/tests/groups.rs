@@ -96,7 +96,7 @@ fn groups_add_up_what_their_filters_select() {
                 let (selected, _) = expected(&books, &of_group, start);
                 assert_eq!(selected.len() as u64, group.sessions, "{}", of_group.filter);
                 let rows = selected.iter().map(|id| books.row(SessionId(*id), start));
-                let bytes = rows.map(|row| row.unwrap().snapshot().counters.out_bytes);
+                let bytes = rows.map(|row| row.unwrap().kept().tally.out_bytes);
                 assert_eq!(bytes.sum::<u64>(), group.out_bytes);
             }
             let refusals: u64 = answer.groups.iter().map(|g| g.refusals).sum();

@@ -3,7 +3,7 @@
 mod groups;
 mod pages;
 
-use shared::api::{GroupBy, GroupQuery};
+use shared::api::{GroupBy, GroupQuery, SessionView};
 use shared::filter::{
     Filter, LabelledSession, Row as _, SESSION_COLUMNS, SortKey, SortSpec, equals,
 };
@@ -103,8 +103,7 @@ fn varied_directory(count: u64, start: Moment) -> Directory {
         books.upsert(varied(number, start), start);
     }
     for worker in (0..3).map(WorkerId) {
-        let own = books.entries.iter().map(|entry| &entry.snapshot);
-        let own = own.filter(|session| session.worker == worker);
+        let own = books.entries.iter().filter(|entry| entry.worker == worker);
         let relayed: Vec<_> = own.map(|s| (s.id.0, s.id.0 % 7 * 1000)).collect();
         books.report(worker, usage(&relayed), start);
     }
@@ -229,7 +228,7 @@ fn the_nodes_load_is_the_sum_of_its_sessions() {
         let mut by_transport: BTreeMap<String, u64> = BTreeMap::new();
         for row in books.rows(now) {
             sum.add(aggregate::Load::of(&row));
-            let transport = row.snapshot().tuple.transport.as_str();
+            let transport = row.kept().transport.as_str();
             *by_transport.entry(transport.to_owned()).or_default() += 1;
         }
         assert_eq!((load, transports), (sum, by_transport));
@@ -241,10 +240,8 @@ fn the_nodes_load_is_the_sum_of_its_sessions() {
         books.remove(id, &SessionCounters::default(), start);
     }
     check(&books, start);
-    let some = books
-        .rows(start)
-        .find(|row| row.snapshot().worker == WorkerId(0));
-    let some = some.unwrap().snapshot().id;
+    let some = books.rows(start).find(|row| row.worker() == WorkerId(0));
+    let some = some.unwrap().id();
     // Named twice: counted once.
     let again = usage(&[(some.0, 900_000), (some.0, 950_000)]);
     books.report(WorkerId(0), again, at(start, 1000));
