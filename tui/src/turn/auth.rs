@@ -203,7 +203,10 @@ mod tests {
         Authentication::answer(&Message::parse(&bytes).unwrap(), &login())
     }
 
-    fn signed(authentication: &Authentication) -> Vec<(AttributeType, usize)> {
+    /// The attributes of a signed request, with their lengths, and what signs it.
+    fn signed(
+        authentication: &Authentication,
+    ) -> (Vec<(AttributeType, usize)>, Option<IntegrityKind>) {
         let request = MessageBuilder::request(Method::Allocate, TransactionId([0; 12]));
         let bytes = authentication.sign(request, &login()).finish();
         let message = Message::parse(&bytes).unwrap();
@@ -211,7 +214,7 @@ mod tests {
         let kinds = message
             .attributes()
             .map(|(kind, value)| (kind, value.len()));
-        kinds.collect()
+        (kinds.collect(), message.integrity_kind())
     }
 
     #[test]
@@ -231,10 +234,11 @@ mod tests {
         let list = [0, 9, 0, 1, 7, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0];
         let answered = challenge(b"obMatJos2gAAAtail", Some(&list)).unwrap();
         assert_eq!(answered.key.expose().len(), 32);
-        let kinds = signed(&answered);
+        let (kinds, integrity) = signed(&answered);
         assert!(kinds.contains(&(AttributeType::PASSWORD_ALGORITHMS, list.len())));
         assert!(kinds.contains(&(AttributeType::PASSWORD_ALGORITHM, 4)));
         assert!(kinds.contains(&(AttributeType::USERNAME, 4)));
+        assert_eq!(integrity, Some(IntegrityKind::Sha256));
         let unknown = challenge(b"obMatJos2gAAAtail", Some(&[0, 9, 0, 0]));
         assert!(matches!(unknown, Err(TurnError::Challenge(_))));
     }
@@ -243,17 +247,13 @@ mod tests {
     fn a_list_that_the_nonce_does_not_announce_goes_back_under_the_older_integrity() {
         let list = [0, 1, 0, 0, 0, 2, 0, 0];
         let integrity = |nonce: &[u8]| {
-            let kinds = signed(&challenge(nonce, Some(&list)).unwrap());
+            let (kinds, integrity) = signed(&challenge(nonce, Some(&list)).unwrap());
             assert!(kinds.contains(&(AttributeType::PASSWORD_ALGORITHMS, list.len())));
             assert!(kinds.contains(&(AttributeType::PASSWORD_ALGORITHM, 4)));
-            kinds.last().unwrap().0
+            integrity
         };
-        assert_eq!(
-            integrity(b"of another making"),
-            AttributeType::MESSAGE_INTEGRITY
-        );
-        let announced = AttributeType::MESSAGE_INTEGRITY_SHA256;
-        assert_eq!(integrity(b"obMatJos2gAAAtail"), announced);
+        assert_eq!(integrity(b"of another making"), Some(IntegrityKind::Sha1));
+        assert_eq!(integrity(b"obMatJos2gAAAtail"), Some(IntegrityKind::Sha256));
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_name_is_hashed_where_the_server_wants_it_hidden() {
-        let kinds = signed(&challenge(b"obMatJos2QAAAtail", None).unwrap());
+        let (kinds, _) = signed(&challenge(b"obMatJos2QAAAtail", None).unwrap());
         assert_eq!(kinds[0], (AttributeType::USERHASH, 32));
         assert!(
             kinds
