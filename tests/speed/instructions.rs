@@ -17,8 +17,8 @@ const RECORD: &str = "RECORD_INSTRUCTIONS";
 /// What is recorded.
 const RECORDED: &str = "speed/instructions.toml";
 /// By how much a count may differ, in percent. The seeds of hash tables make less than one; the rest is for
-/// other libraries of C.
-const TOLERANCE: u64 = 5;
+/// other libraries of C, and for what the compiler inlines in one folder and not in another (7 % were seen).
+const TOLERANCE: u64 = 8;
 /// How long all steps may take under a simulated processor.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -47,9 +47,9 @@ fn a_step_that_costs_more_or_less_or_is_missing_is_told() {
     };
     let recorded = counts(&[("read", 1_000), ("send", 500)]);
     assert_eq!(read(&written(&recorded)), recorded);
-    let about = counts(&[("read", 1_049), ("send", 476)]);
+    let about = counts(&[("read", 1_079), ("send", 461)]);
     assert!(differences(&recorded, &about).is_empty());
-    for (read, send, word) in [(1_070, 500, "regression"), (1_000, 470, "improvement")] {
+    for (read, send, word) in [(1_090, 500, "regression"), (1_000, 450, "improvement")] {
         let found = differences(&recorded, &counts(&[("read", read), ("send", send)]));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains(word) && found[0].contains(RECORD));
