@@ -18,7 +18,8 @@ pub struct FiveTuple {
 }
 
 /// A map from 5-tuples, which is asked for each packet: its hash is a few multiplications under a
-/// seed of the process. Strangers get nothing into such maps, so nobody can try out collisions.
+/// seed of the process. A forged address gets nothing into such maps: what is in them stands for a
+/// session, a connection or a proven guest, and those are bounded.
 pub type FiveTupleMap<V> = HashMap<FiveTuple, V, foldhash::fast::RandomState>;
 
 impl Hash for FiveTuple {
