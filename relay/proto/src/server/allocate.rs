@@ -62,6 +62,7 @@ impl Server {
         identity: Identity,
         message: &Message<'_>,
     ) -> Result<(), Rejection> {
+        self.vacate(&exchange.tuple);
         if self.table.slot(&exchange.tuple).is_some() {
             return Err(RefusalReason::AllocationExists.into());
         }

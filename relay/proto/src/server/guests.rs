@@ -119,7 +119,7 @@ impl Server {
         bytes: &'b [u8],
     ) -> Option<Forward<'b>> {
         self.touch(now);
-        let belongs_elsewhere = self.table.slot(&tuple).is_none()
+        let belongs_elsewhere = self.has_place(&tuple)
             && Message::parse(bytes).is_ok_and(|message| self.foreign_ticket(&message).is_some());
         if belongs_elsewhere {
             self.outputs.push_back(Output::PassOn {
@@ -132,7 +132,9 @@ impl Server {
         }
         let before = self.session_of(&tuple);
         let forward = self.take(now, tuple, bytes);
-        if let (None, Some(session)) = (before, self.session_of(&tuple)) {
+        if let Some(session) = self.session_of(&tuple)
+            && before != Some(session)
+        {
             self.outputs.push_back(Output::PassOn {
                 tuple,
                 worker: home,
@@ -141,6 +143,11 @@ impl Server {
             });
         }
         forward
+    }
+
+    /// Whether another worker's session may come from there.
+    fn has_place(&self, tuple: &FiveTuple) -> bool {
+        self.table.slot(tuple).is_none() || self.is_left(tuple)
     }
 
     fn session_of(&mut self, tuple: &FiveTuple) -> Option<SessionId> {
@@ -197,7 +204,7 @@ impl Server {
     ) -> bool {
         let tuple = exchange.tuple;
         let ticket = self.foreign_ticket(message);
-        let Some(ticket) = ticket.filter(|_| self.table.slot(&tuple).is_none()) else {
+        let Some(ticket) = ticket.filter(|_| self.has_place(&tuple)) else {
             return false;
         };
         let nonce = message.attribute(AttributeType::NONCE).unwrap_or_default();
@@ -209,6 +216,7 @@ impl Server {
         if !self.nonces.accepts(nonce, tuple.client, now.unix, offer) {
             return false;
         }
+        self.vacate(&tuple);
         let connection = self.connections.get(&tuple);
         if let Some(home) = connection.and_then(|connection| connection.home) {
             self.send_away(tuple, home, message);

@@ -80,7 +80,7 @@ impl Server {
         let ticket = Ticket::open(&self.policy.nonce_key, ticket);
         let ticket = ticket.ok_or(RefusalReason::InvalidTicket)?;
         let tuple = exchange.tuple;
-        let elsewhere = self.table.relay_of(&tuple);
+        let is_taken = self.table.relay_of(&tuple).is_some() && !self.is_left(&tuple);
         let relay = self.table.by_session(ticket.session);
         let relay = relay.ok_or(RefusalReason::NoAllocation)?;
         let Some(allocation) = self.table.get_mut(relay) else {
@@ -117,7 +117,7 @@ impl Server {
         if !fits {
             return Err(RefusalReason::FamilyMismatch.into());
         }
-        if elsewhere.is_some() {
+        if is_taken {
             return Err(RefusalReason::AllocationExists.into());
         }
         if of_streams && !is_stream(&tuple) {
@@ -131,6 +131,7 @@ impl Server {
         if let Some(before) = before {
             self.table.unlink(&before, relay);
         }
+        self.vacate(&tuple);
         self.table.link(tuple, relay);
         // Where the old connection is gone, nothing is to be waited for.
         if old.transport != Transport::Udp && !self.connections.contains_key(&old) {
@@ -150,6 +151,24 @@ impl Server {
         let old = std::mem::replace(&mut allocation.tuple, new);
         self.table.unlink(&old, relay);
         self.describe(relay);
+    }
+
+    /// Whether a session has moved away from this 5-tuple, and only the first data on its new one
+    /// is missing.
+    pub(super) fn is_left(&self, tuple: &FiveTuple) -> bool {
+        let relay = self.table.relay_of(tuple);
+        let allocation = relay.and_then(|relay| self.table.get(relay));
+        allocation.is_some_and(|a| a.tuple == *tuple && a.pending().is_some())
+    }
+
+    /// Frees a 5-tuple that a session has moved away from, for whoever asks for a session from there:
+    /// the client closed its socket, and the system or a NAT gave the port to somebody else.
+    pub(super) fn vacate(&mut self, tuple: &FiveTuple) {
+        if self.is_left(tuple)
+            && let Some(relay) = self.table.relay_of(tuple)
+        {
+            self.moved(relay);
+        }
     }
 
     /// Data came on this 5-tuple of a session.

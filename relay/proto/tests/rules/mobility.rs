@@ -184,6 +184,44 @@ fn an_address_with_a_session_of_its_own_takes_no_other_in() {
 }
 
 #[test]
+fn an_address_that_a_session_left_may_be_anothers() {
+    for by_ticket in [false, true] {
+        let mut net = mobile_net();
+        let (alice, relay, first) = allocated(&mut net);
+        let moved = at(&mut net, &alice, ELSEWHERE);
+        assert_eq!(moved.code(&mut net, refresh(&first)), 0);
+        // She closed her socket before she sent on the new one, and somebody else got its port.
+        let third = Client::at(THIRD, "bob", "hunter2").greet(&mut net);
+        let bobs = ticket(&third.ask(&mut net, allocate_mobile()).unwrap());
+        let bob = at(&mut net, &third, CLIENT);
+        let request = if by_ticket {
+            refresh(&bobs)
+        } else {
+            allocate()
+        };
+        assert_eq!(bob.code(&mut net, request), 0);
+        assert_eq!(reaches(&mut net, relay), ELSEWHERE);
+        assert_eq!(moved.refresh(&mut net, 600), 0);
+        assert_eq!(bob.refresh(&mut net, 600), 0);
+        let data = channel_data(0x4000, b"hers");
+        assert_eq!(net.client(bob.tuple, &data), None, "not his channel");
+        assert!(net.client(moved.tuple, &data).is_some());
+        net.server.check();
+    }
+}
+
+#[test]
+fn whoever_cannot_show_who_he_is_frees_no_address() {
+    let mut net = mobile_net();
+    let (alice, relay, first) = allocated(&mut net);
+    let moved = at(&mut net, &alice, ELSEWHERE);
+    assert_eq!(moved.code(&mut net, refresh(&first)), 0);
+    let stranger = Client::at(CLIENT, "bob", "wrong").greet(&mut net);
+    assert_eq!(stranger.code(&mut net, allocate()), 401);
+    assert_eq!(reaches(&mut net, relay), CLIENT, "the old path goes on");
+}
+
+#[test]
 fn endless_moves_without_data_keep_one_pending_path_and_one_quota() {
     let mut net = mobile_net();
     let (alice, relay, mut ticket_now) = allocated(&mut net);

@@ -277,6 +277,39 @@ fn an_address_with_a_session_takes_no_other_workers_in() {
 }
 
 #[test]
+fn an_address_that_a_session_left_takes_another_workers_in() {
+    for place in 0..WORKERS {
+        let mut node = Node::new();
+        let (alice, relay, first) = node.session(Transport::Udp, &address(0, 0));
+        let moved = node.client(Transport::Udp, &address(place, 1), "alice");
+        assert_eq!(node.ask(&moved, refresh(&first)).code(), 0);
+        let (_, others, other) = node.session(Transport::Udp, &address(2, 2));
+        let next = node.client(Transport::Udp, &alice.tuple.client.to_string(), "alice");
+        assert_eq!(node.ask(&next, refresh(&other)).code(), 0);
+        assert!(node.relays(&next, 2));
+        assert_eq!(node.reaches(2, others).0, next.tuple);
+        assert_eq!(node.reaches(0, relay).0, moved.tuple);
+        assert!(node.relays(&moved, 0));
+    }
+}
+
+#[test]
+fn a_guest_whose_path_was_left_gives_its_address_to_another_session() {
+    let mut node = Node::new();
+    let (_, relay, first) = node.session(Transport::Udp, &address(0, 0));
+    let guest = node.client(Transport::Udp, &address(1, 1), "alice");
+    let next = ticket(&node.ask(&guest, refresh(&first)));
+    assert!(node.relays(&guest, 0));
+    let moved = node.client(Transport::Udp, &address(2, 2), "alice");
+    assert_eq!(node.ask(&moved, refresh(&next)).code(), 0);
+    let newcomer = node.client(Transport::Udp, &address(1, 1), "bob");
+    assert_eq!(node.ask(&newcomer, allocate()).code(), 0);
+    assert_eq!(node.reaches(0, relay).0, moved.tuple);
+    assert_eq!(node.ask(&newcomer, ask_for(Method::Refresh)).code(), 0);
+    assert!(node.relays(&moved, 0));
+}
+
+#[test]
 fn hijackers_are_refused_on_every_worker_and_transport() {
     for transport in TRANSPORTS {
         for place in 0..WORKERS {
