@@ -1,12 +1,13 @@
 //! Session quotas of this node, counted over its workers, and the budgets that sessions share.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 use shared::Realm;
 use turn_proto::policy::{Budget, Budgets, Claimant, Quota, QuotaExceeded, QuotaLimits};
 
@@ -58,7 +59,7 @@ impl NodeQuota {
             sources: (0..SHARDS).map(|_| Mutex::default()).collect(),
             budget: Arc::new(Budget::new(now)),
             origin: now,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 
@@ -145,7 +146,7 @@ impl NodeQuota {
         }
         let new = || RealmCount {
             count: Count::new(self.origin),
-            users: HashMap::new(),
+            users: HashMap::default(),
         };
         let of_realm = shard.entry(realm.clone()).or_insert_with(new);
         of_realm.count.sessions += 1;

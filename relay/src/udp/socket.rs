@@ -44,12 +44,16 @@ pub fn bind_listener_group(address: SocketAddr, workers: u16) -> io::Result<Vec<
     Ok(group)
 }
 
-/// Binds a relay socket: alone on its port (never SO_REUSEPORT, or a stranger could share it).
+/// Binds a relay socket: alone on its port (never SO_REUSEPORT, or a stranger could share it). Nobody
+/// reads it until [`prepare_relay`], so it holds no more than a datagram or two: whoever floods the
+/// ports of sessions without permissions fills none of the kernel's memory.
 ///
 /// # Errors
 /// `AddrInUse` when something else has the port; whatever else the system says.
 pub fn bind_relay(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = new_socket(address)?;
+    // The kernel makes it the least that it allows.
+    socket.set_recv_buffer_size(0)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -25,6 +25,9 @@ use crate::udp::socket::prepare_relay;
 const ERROR_BUDGET: usize = 64;
 /// Places kept for relay sockets however few there are.
 const LEAST_PLACES: usize = 64;
+/// Datagrams that a relay socket without a permission may hold, and more: its buffer is of the
+/// smallest size.
+const MOST_EARLY: usize = 16;
 
 /// The relay sockets of a worker, by the names that the core gave them.
 #[derive(Debug)]
@@ -142,19 +145,10 @@ impl Relays {
         self.sockets.get(relay.0 as usize)?.as_ref()
     }
 
-    fn insert(
-        &mut self,
-        relay: RelayId,
-        socket: std::net::UdpSocket,
-        local: SocketAddr,
-    ) -> std::io::Result<()> {
+    /// Keeps a socket. What comes there is left to the kernel until [`Self::prepare`].
+    fn insert(&mut self, relay: RelayId, socket: std::net::UdpSocket, local: SocketAddr) {
         let place = self.place(local.ip());
-        let mut socket = UdpSocket::from_std(socket);
-        self.registry.register(
-            &mut socket,
-            Source::Relay(relay).token(),
-            Interest::READABLE,
-        )?;
+        let socket = UdpSocket::from_std(socket);
         let index = relay.0 as usize;
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
@@ -166,21 +160,27 @@ impl Relays {
             ready: false,
             errors: false,
         });
-        Ok(())
     }
 
-    /// Makes a socket ready for datagrams.
-    fn prepare(&self, relay: RelayId) -> std::io::Result<()> {
-        let Some(relay) = self.get(relay) else {
-            return Ok(());
+    /// Makes a socket ready for datagrams, and answers how many came too early: no permission could
+    /// have let them through.
+    fn prepare(&mut self, id: RelayId) -> std::io::Result<u64> {
+        let Some(Some(relay)) = self.sockets.get_mut(id.0 as usize) else {
+            return Ok(0);
         };
         let device = self.devices.get(relay.place as usize);
         let ipv4 = device.is_some_and(IpAddr::is_ipv4);
+        let early = (0..MOST_EARLY).take_while(|_| relay.socket.recv_from(&mut [0]).is_ok());
+        let early = early.count() as u64;
         if self.copy_dscp {
             sys::set_receive_class(relay.socket.as_fd(), ipv4)?;
         }
         prefer_segments(relay.socket.as_fd());
-        prepare_relay(relay.socket.as_fd(), ipv4)
+        prepare_relay(relay.socket.as_fd(), ipv4)?;
+        let token = Source::Relay(id).token();
+        self.registry
+            .register(&mut relay.socket, token, Interest::READABLE)?;
+        Ok(early)
     }
 
     /// Closes a socket, which takes it out of the poll, and answers its local address.
@@ -280,11 +280,12 @@ impl Core {
                 let opened = self.open_relay(now, relay, request);
                 self.server.handle_relay_opened(now, relay, opened);
             }
-            Output::PrepareRelay { relay } => {
-                if let Err(error) = self.relays.prepare(relay) {
-                    tracing::warn!(%error, "A relay socket has not all of its options.");
+            Output::PrepareRelay { relay } => match self.relays.prepare(relay) {
+                Ok(early) => self.server.handle_early(relay, early),
+                Err(error) => {
+                    tracing::error!(%error, "A relay socket cannot be made ready: its session is deaf.");
                 }
-            }
+            },
             Output::CloseRelay { relay } => {
                 let closed = self.relays.remove(relay);
                 if let Some(local) = closed.or_else(|| self.links.close_relay(relay)) {
@@ -329,13 +330,7 @@ impl Core {
             return self.open_tcp_relay(relay, request);
         }
         let found = self.ports.open(request, now.mono)?;
-        let local = found.opened.local;
-        let polled = self.relays.insert(relay, found.socket, local);
-        polled.map_err(|error| {
-            tracing::warn!(%error, "A relay socket cannot be polled.");
-            self.ports.close(local);
-            OpenError::Failed
-        })?;
+        self.relays.insert(relay, found.socket, found.opened.local);
         Ok(found.opened)
     }
 }

@@ -111,7 +111,8 @@ pub enum Output {
     },
     /// Make a relay socket ready for datagrams: its session is about to get its first permission.
     /// Until then nothing is sent from there and whatever comes is dropped, which is all that most
-    /// relayed addresses ever see: clients ask for one that they rarely need. Never for one that
+    /// relayed addresses ever see: clients ask for one that they rarely need. What came meanwhile is
+    /// counted with [`handle_early`](crate::Server::handle_early), not handed over. Never for one that
     /// relays TCP.
     PrepareRelay {
         /// Its name.

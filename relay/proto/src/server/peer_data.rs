@@ -17,6 +17,15 @@ use crate::time::Now;
 const MAX_PAYLOAD: usize = 65_507 - ForwardHeader::CAPACITY;
 
 impl Server {
+    /// Counts datagrams that came to a relay before it was made ready
+    /// ([`Output::PrepareRelay`](crate::server::Output::PrepareRelay)) and that nobody reads: there was
+    /// no permission that could have let them through.
+    pub fn handle_early(&mut self, relay: RelayId, datagrams: u64) {
+        for _ in 0..datagrams {
+            self.drop_packet(relay, |counters| &mut counters.drop_unknown_peer);
+        }
+    }
+
     pub(super) fn peer_data<'b>(
         &mut self,
         now: Now,

@@ -34,7 +34,8 @@ pub(super) enum Kind {
 pub(super) struct SourceLimiter {
     /// Made when the first source comes.
     sets: Vec<[Entry; WAYS]>,
-    seed: Secret<[u8; 32]>,
+    /// Nobody outside knows it.
+    key: u64,
     workers: u32,
     origin: Option<Instant>,
 }
@@ -51,9 +52,11 @@ impl SourceLimiter {
     /// Knows no source. A limit is that of all workers together: the clients of one source are
     /// spread over them by their ports.
     pub(super) fn new(seed: &Secret<[u8; 32]>, workers: u32) -> Self {
+        let mut hasher = DefaultHasher::new();
+        seed.expose().hash(&mut hasher);
         Self {
             sets: Vec::new(),
-            seed: seed.clone(),
+            key: hasher.finish(),
             workers: workers.max(1),
             origin: None,
         }
@@ -93,7 +96,7 @@ impl SourceLimiter {
 
     fn tag(&self, source: IpAddr, kind: Kind) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.seed.expose().hash(&mut hasher);
+        self.key.hash(&mut hasher);
         source_of(source).hash(&mut hasher);
         kind.hash(&mut hasher);
         hasher.finish()
