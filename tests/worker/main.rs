@@ -5,6 +5,7 @@
 mod by_hand;
 mod cuts;
 mod dscp;
+mod early;
 mod fairness;
 mod icmp;
 mod mixes;

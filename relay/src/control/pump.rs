@@ -90,8 +90,8 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             let id = snapshot.id;
             let mut books = hub.books();
             let is_new = books.upsert(*snapshot, now);
-            let told = hub.recorder.admits(EventKind::SessionCreated, now);
-            let row = books.row(id, now).filter(|_| told);
+            let is_told = hub.recorder.admits(EventKind::SessionCreated, now);
+            let row = is_told.then(|| books.row(id, now)).flatten();
             let event = row.map(|row| created(hub, &row));
             drop(books);
             if is_new {

@@ -99,8 +99,10 @@ fn measure(plan: &Plan, case: &Case, server: Server) -> anyhow::Result<Found> {
         core, other_core, ..
     } = plan.pinning;
     if let Work::Workers(load) = case.work {
-        let one = at_once(plan, case, Work::Relay(load), server, &[core])?;
-        let two = at_once(plan, case, Work::Relay(load), server, &[core, other_core])?;
+        // The same load on both: a half of its packets comes from the other core either way.
+        let (work, both) = (Work::Relay(load), [core, other_core]);
+        let one = at_once(plan, work, server, &[core], &both)?;
+        let two = at_once(plan, work, server, &both, &both)?;
         // By CPU time, since on a machine that does other things, too, a second of two cores need not be
         // two of one.
         return Ok(Found {
@@ -108,27 +110,24 @@ fn measure(plan: &Plan, case: &Case, server: Server) -> anyhow::Result<Found> {
             ..two
         });
     }
-    at_once(plan, case, case.work, server, &[core])
+    let from = if case.shares_core() { core } else { other_core };
+    at_once(plan, case.work, server, &[core], &[from])
 }
 
-/// Runs a server on these cores, with a load for each.
+/// Runs a server on some cores, with a worker for each, and a load on each of the cores `from`.
 fn at_once(
     plan: &Plan,
-    case: &Case,
     work: Work,
     server: Server,
     cores: &[usize],
+    from: &[usize],
 ) -> anyhow::Result<Found> {
     let running = Running::start(server, cores)?;
     let words = load(plan, work, server, &running)?;
     let runs: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = cores
+        let threads: Vec<_> = from
             .iter()
-            .map(|core| match case.shares_core() {
-                true => *core,
-                false => plan.pinning.other_core,
-            })
-            .map(|core| plan.pinning.load(core, &words))
+            .map(|core| plan.pinning.load(*core, &words))
             .map(|command| scope.spawn(|| run(command, plan.length)))
             .collect();
         let end = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join();

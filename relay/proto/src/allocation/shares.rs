@@ -4,11 +4,11 @@
 //! overshot by besides its burst. Per packet only the worker's own memory is touched: the budget
 //! itself comes in when a slice is used up, and never twice before it has something again.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use slab::Slab;
 
 use crate::policy::{Budget, Budgets, Lane, RateLimit};
@@ -108,7 +108,7 @@ impl Shares {
     pub(crate) fn new(workers: u32) -> Self {
         Self {
             shares: Slab::new(),
-            by_budget: HashMap::new(),
+            by_budget: HashMap::default(),
             slice: (SLICES / workers.max(1)).min(LONGEST_SLICE),
             joined: 0,
         }
