@@ -8,7 +8,7 @@ const SECTIONS: &[(&str, u32)] = &[
     ("RFC 8656", 23),
     ("RFC 6062", 14),
     ("RFC 5780", 6),
-    ("RFC 8016", 12),
+    ("RFC 8016", 13),
     ("RFC 7635", 7),
     ("Transports", 11),
     ("Published attacks", 18),
