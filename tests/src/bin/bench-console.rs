@@ -23,6 +23,9 @@ struct Arguments {
     /// Run everything briefly and judge nothing
     #[arg(long)]
     smoke: bool,
+    /// Only what administration costs the calls that go on meanwhile
+    #[arg(long)]
+    only_traffic: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -53,6 +56,10 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Figure>> {
         Effort::FULL
     };
     let mut figures = Vec::new();
+    if arguments.only_traffic {
+        beside_traffic(&mut figures, effort).await?;
+        return Ok(figures);
+    }
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("fake.sock");
     let mut options = FakeOptions {
@@ -78,9 +85,12 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Figure>> {
     let in_a_terminal = tokio::task::spawn_blocking(in_a_terminal).await??;
     tell(&mut figures, in_a_terminal);
     cluster.stop().await;
-    let traffic = traffic::beside_lists(effort).await?;
-    tell(&mut figures, traffic);
-    let traffic = traffic::beside_changes(effort).await?;
-    tell(&mut figures, traffic);
+    beside_traffic(&mut figures, effort).await?;
     Ok(figures)
+}
+
+async fn beside_traffic(figures: &mut Vec<Figure>, effort: Effort) -> anyhow::Result<()> {
+    tell(figures, traffic::beside_lists(effort).await?);
+    tell(figures, traffic::beside_changes(effort).await?);
+    Ok(())
 }
