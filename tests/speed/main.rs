@@ -29,7 +29,7 @@ fn the_benchmark_runs_to_its_end_against_a_small_cluster() {
         "key to screen, p95",
         "idle, rows changing",
         "resident memory",
-        "while sessions end",
+        "while a session ends",
     ] {
         assert!(wrote.contains(figure), "{figure}:\n{wrote}");
     }
