@@ -1,7 +1,7 @@
 //! What the core asks for besides packets: messages, relay sockets, news.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry};
@@ -168,15 +168,13 @@ impl Relays {
         let Some(Some(relay)) = self.sockets.get_mut(id.0 as usize) else {
             return Ok(0);
         };
-        let device = self.devices.get(relay.place as usize);
-        let ipv4 = device.is_some_and(IpAddr::is_ipv4);
         let early = (0..MOST_EARLY).take_while(|_| relay.socket.recv_from(&mut [0]).is_ok());
         let early = early.count() as u64;
-        if self.copy_dscp {
-            sys::set_receive_class(relay.socket.as_fd(), ipv4)?;
+        let device = self.devices.get(relay.place as usize);
+        let ipv4 = device.is_some_and(IpAddr::is_ipv4);
+        if let Err(error) = set_options(relay.socket.as_fd(), ipv4, self.copy_dscp) {
+            tracing::warn!(%error, "A relay socket has not all of its options.");
         }
-        prefer_segments(relay.socket.as_fd());
-        prepare_relay(relay.socket.as_fd(), ipv4)?;
         let token = Source::Relay(id).token();
         self.registry
             .register(&mut relay.socket, token, Interest::READABLE)?;
@@ -195,6 +193,16 @@ impl Relays {
         }
         Some(SocketAddr::new(ip, closed.port))
     }
+}
+
+/// What a relay socket needs besides being bound; it relays without, if less well.
+fn set_options(socket: BorrowedFd<'_>, ipv4: bool, copy_dscp: bool) -> std::io::Result<()> {
+    prefer_segments(socket);
+    let prepared = prepare_relay(socket, ipv4);
+    if copy_dscp {
+        sys::set_receive_class(socket, ipv4)?;
+    }
+    prepared
 }
 
 fn device_of(place: u32) -> Device {
@@ -283,7 +291,7 @@ impl Core {
             Output::PrepareRelay { relay } => match self.relays.prepare(relay) {
                 Ok(early) => self.server.handle_early(relay, early),
                 Err(error) => {
-                    tracing::error!(%error, "A relay socket cannot be made ready: its session is deaf.");
+                    tracing::error!(%error, "A relay socket cannot be polled: its session is deaf.");
                 }
             },
             Output::CloseRelay { relay } => {
