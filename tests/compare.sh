@@ -24,6 +24,6 @@ if ((${#missing[@]})); then
 fi
 [[ -x $peer ]] || cargo install --locked --version 4.1.5 turn-server --root "$target/peers"
 
-cargo build --release --workspace \
+cargo build --profile dist --workspace \
   --bin relayd --bin relayctl --bin plain-forwarder --bin compare-servers
-exec "$target/release/compare-servers" "$@"
+exec "$target/dist/compare-servers" "$@"
