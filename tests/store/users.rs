@@ -1,6 +1,10 @@
 //! Users and secrets.
 
-use relay::store::{Change, StoredSecret, UserRecord};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::wait::wait_for_async;
+use relay::store::{Change, Store, StoredSecret, UserRecord};
 use shared::Secret;
 
 use crate::for_both_stores;
@@ -14,6 +18,15 @@ for_both_stores!(
     secrets_are_a_set_with_labels,
     changes_are_told_to_this_node_and_the_others,
 );
+
+/// Waits until no user is counted. A pass over coturn's keys that saw a user just before it was
+/// deleted may put it back into the index; the look that follows takes it out again.
+async fn nobody_is_counted(store: &Arc<dyn Store>) {
+    wait_for_async("the count to be 0", Duration::from_secs(5), || async {
+        (store.user_count(None).await.unwrap() == 0).then_some(())
+    })
+    .await;
+}
 
 async fn a_user_is_created_changed_and_deleted(world: &World) {
     let (store, north) = (&world.store, realm("north.gov"));
@@ -33,7 +46,7 @@ async fn a_user_is_created_changed_and_deleted(world: &World) {
     assert_eq!(store.user_count(Some(&north)).await.unwrap(), 1);
     assert!(store.delete_user(&north, "gorst").await.unwrap());
     assert!(world.other.user(&north, "gorst").await.unwrap().is_none());
-    assert_eq!(store.user_count(None).await.unwrap(), 0);
+    nobody_is_counted(store).await;
 }
 
 async fn a_record_needs_a_user_and_survives_a_new_password(world: &World) {
@@ -160,7 +173,7 @@ async fn hostile_names_stay_one_user(world: &World) {
     for name in listed.drain(..) {
         assert!(store.delete_user(&north, name).await.unwrap(), "{name:?}");
     }
-    assert_eq!(store.user_count(None).await.unwrap(), 0);
+    nobody_is_counted(store).await;
 }
 
 async fn secrets_are_a_set_with_labels(world: &World) {

@@ -63,7 +63,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         after: Option<(&Realm, &str)>,
         limit: usize,
     ) -> Result<Vec<StoredUser>, StoreError>;
-    /// How many users there are, of one realm or all.
+    /// How many users there are, of one realm or all. One that was written while Redis' index was
+    /// being compared with coturn's keys may be counted wrongly for some tenths of a second.
     async fn user_count(&self, realm: Option<&Realm>) -> Result<u64, StoreError>;
 
     // --- secrets: coturn's set, our labels beside it ---
