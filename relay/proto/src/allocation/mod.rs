@@ -27,7 +27,7 @@ use crate::auth::token::TokenSpan;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId};
 use crate::policy::{Lane, Policy, RealmPolicy};
 use crate::server::{IcmpBudget, Mobility, SecondRelay, SessionSnapshot, SessionTally};
-use crate::stun::TransactionId;
+use crate::stun::{Message, TransactionId};
 use shared::Username;
 
 /// Who a client proved to be.
@@ -39,7 +39,9 @@ pub(crate) struct Identity {
     pub(crate) user: Arc<str>,
     pub(crate) credential_expiry: Option<u64>,
     pub(crate) secret_id: Option<Arc<str>>,
-    pub(crate) key: Arc<SigningKey>,
+    /// What requests are checked by; `None`: of a session that was restored, whose owner has not asked
+    /// for anything since.
+    pub(crate) key: Option<Arc<SigningKey>>,
     /// When the access token is good that it came with (RFC 7635).
     pub(crate) token: Option<TokenSpan>,
     /// The user's own session limit.
@@ -89,13 +91,28 @@ impl Identity {
     /// Whether the other one knows the session's key. Asked where being of the same realm is too
     /// little, because somebody else's secret may have been read on its way.
     pub(crate) fn has_key_of(&self, other: &Self) -> bool {
-        self.token.is_none() || self.key.key() == other.key.key()
+        let same = |key: &Arc<SigningKey>| other.key.as_ref().is_some_and(|o| o.key() == key.key());
+        self.token.is_none() || self.key.as_ref().is_some_and(same)
+    }
+
+    /// Whether the key of the session signed a message.
+    pub(crate) fn verifies(&self, message: &Message<'_>) -> bool {
+        let key = self.key.as_ref();
+        key.is_some_and(|key| key.verifies(message))
+    }
+
+    /// Takes what a restored session does not know of its owner from a request of theirs.
+    pub(crate) fn complete(&mut self, proven: &Self) {
+        if self.key.is_none() {
+            self.key.clone_from(&proven.key);
+            self.max_rate_bps = proven.max_rate_bps;
+        }
     }
 
     /// Goes on with the access token of a later request of the same owner.
     pub(crate) fn renew(&mut self, later: &Self) {
         self.username = later.username.clone();
-        self.key = Arc::clone(&later.key);
+        self.key.clone_from(&later.key);
         self.token = later.token;
         self.credential_expiry = later.credential_expiry;
         self.secret_id = later.secret_id.clone();

@@ -73,6 +73,19 @@ impl AllocationTable {
         relay
     }
 
+    /// Takes an allocation in that had no opening, of a 5-tuple that is free and with one relay, which
+    /// gets its name here.
+    pub(crate) fn insert(&mut self, mut allocation: Allocation) -> RelayId {
+        let entry = self.slots.vacant_entry();
+        let relay = RelayId(entry.key() as u32);
+        allocation.first.relay = relay;
+        let (tuple, id) = (allocation.tuple, allocation.id);
+        entry.insert(Slot::Open(Box::new(allocation)));
+        self.by_session.insert(hash_of(id), relay);
+        self.link(tuple, relay);
+        relay
+    }
+
     /// A name for the second relay of what is in slot `first`, which then has to know of it.
     pub(crate) fn insert_second(&mut self, first: RelayId) -> RelayId {
         RelayId(self.slots.insert(Slot::Second(first)) as u32)

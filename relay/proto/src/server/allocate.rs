@@ -40,7 +40,7 @@ impl Server {
             Some(Slot::Opening(opening)) => opening.exchange.transaction == exchange.transaction,
             Some(Slot::Open(allocation)) => {
                 let same = allocation.transaction == exchange.transaction
-                    && allocation.identity.key.verifies(message);
+                    && allocation.identity.verifies(message);
                 if same && !allocation.success.is_empty() {
                     let message = allocation.success.to_vec();
                     self.outputs.push_back(Output::Transmit {

@@ -142,7 +142,7 @@ impl Server {
         // A session outlives its credential: its own key is good for it.
         if let Some(identity) = self.session_identity(exchange, message)
             && identity.username == username
-            && identity.key.verifies(message)
+            && identity.verifies(message)
         {
             // But not an access token.
             if identity
@@ -193,7 +193,9 @@ impl Server {
             secret_id: Some(format!("oauth:{}", kid.as_str()).into()),
             username: kid,
             credential_expiry: Some(span.end()),
-            key: Arc::new(SigningKey::new(IntegrityKey::Token(Box::new(mac_key)))),
+            key: Some(Arc::new(SigningKey::new(IntegrityKey::Token(Box::new(
+                mac_key,
+            ))))),
             token: Some(span),
             max_rate_bps: None,
             max_sessions: None,
@@ -343,7 +345,7 @@ fn verify_user(
         username: user.username.clone(),
         credential_expiry: None,
         secret_id: None,
-        key: Arc::clone(key),
+        key: Some(Arc::clone(key)),
         token: None,
         max_sessions: user.max_sessions,
         max_rate_bps: user.max_rate_bps,
@@ -375,7 +377,7 @@ fn verify_rest(
             user: rest.user.into(),
             credential_expiry: Some(rest.expiry),
             secret_id: Some(Arc::clone(&secret.id)),
-            key: Arc::new(key),
+            key: Some(Arc::new(key)),
             token: None,
             max_sessions: None,
             max_rate_bps: None,

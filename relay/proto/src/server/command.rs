@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shared::{Realm, Transport, Username};
 
-use super::{Command, Event, Output, RefusalReason, Server};
+use super::{Command, Event, Output, RefusalReason, Server, SessionSnapshot};
 use crate::auth::credential::{CredentialAnswer, KnownUser, UserhashAnswer};
 use crate::auth::parking::{Parked, Userhash, Wanted};
 use crate::policy::Policy;
@@ -45,14 +45,19 @@ impl Server {
                 }
             }
             Command::Snapshot => {
-                let shot = |(_, allocation): (_, &crate::allocation::Allocation)| {
-                    allocation.snapshot(self.config.worker, &self.links)
-                };
-                let sessions = self.table.iter().map(shot).collect();
+                let sessions = self.snapshots();
                 self.outputs
                     .push_back(Output::Event(Event::Snapshot(sessions)));
             }
         }
+    }
+
+    /// All sessions as they are.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<SessionSnapshot> {
+        let allocations = self.table.iter();
+        let shot = allocations.map(|(_, a)| a.snapshot(self.config.worker, &self.links));
+        shot.collect()
     }
 
     fn set_policy(&mut self, now: Now, policy: Arc<Policy>) {

@@ -146,6 +146,8 @@ pub struct ServerCounters {
     pub redirects: u64,
     /// Allocations created.
     pub allocations: u64,
+    /// Allocations of an earlier start that were taken up again.
+    pub restored: u64,
     /// Allocations ended.
     pub ended: u64,
     /// Packets relayed in either direction.
@@ -174,6 +176,7 @@ impl AddAssign for ServerCounters {
             challenges,
             redirects,
             allocations,
+            restored,
             ended,
             relayed_packets,
             relayed_bytes,
@@ -190,6 +193,7 @@ impl AddAssign for ServerCounters {
         self.challenges += challenges;
         self.redirects += redirects;
         self.allocations += allocations;
+        self.restored += restored;
         self.ended += ended;
         self.relayed_packets += relayed_packets;
         self.relayed_bytes += relayed_bytes;

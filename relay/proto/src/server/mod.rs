@@ -27,6 +27,7 @@ mod redirect;
 mod refresh;
 mod refusals;
 pub mod rejection;
+mod restore;
 mod send;
 mod source_limit;
 mod tally;
@@ -49,6 +50,7 @@ pub(crate) use mobility::Mobility;
 pub(crate) use opening::Opening;
 pub use output::*;
 pub use rejection::RefusalReason;
+pub use restore::{RestoreRefusal, RestoredRelay, RestoredRelays, RestoredSession};
 pub use tally::SessionTally;
 
 use crate::allocation::{AllocationTable, Identity, Links, Shares, Slot};
@@ -212,11 +214,11 @@ impl Server {
     pub fn check(&self) {
         self.table.check();
         self.check_links();
-        let live = self.counters.allocations - self.counters.ended;
+        let begun = self.counters.allocations + self.counters.restored;
         assert_eq!(
-            live,
+            begun - self.counters.ended,
             self.table.len() as u64,
-            "allocations less ended is what exists"
+            "what began less what ended is what exists"
         );
         assert!(self.parking.len() <= self.config.limits.parked_requests);
         assert!(self.credentials.len() <= self.config.limits.cached_credentials.max(1));
@@ -306,7 +308,7 @@ impl Server {
             Err(Halt::Waiting) => return,
             Err(Halt::Refused(rejection)) => return self.refuse(now, &exchange, rejection),
         };
-        exchange.key = Some(Arc::clone(&identity.key));
+        exchange.key = identity.key.clone();
         let oauth = self.policy.oauth.as_ref();
         let expected = [oauth.map(|_| AttributeType::ACCESS_TOKEN)];
         let done = Rejection::unknown_attributes_but(message, &expected).and_then(|()| {
@@ -343,6 +345,7 @@ impl Server {
         if allocation.identity.is_same_owner(identity) {
             // Whoever asks for more knows what the first answer said.
             allocation.success = Box::default();
+            allocation.identity.complete(identity);
             Ok(relay)
         } else {
             Err(RefusalReason::WrongUser)

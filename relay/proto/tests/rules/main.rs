@@ -29,5 +29,6 @@ mod redirecting;
 mod refreshing;
 mod refusals;
 mod relaying;
+mod restoring;
 mod tcp_binding;
 mod tcp_relaying;
