@@ -139,6 +139,7 @@ fn setup(ip: &str, workers: u16, copy_dscp: bool) -> (WorkerSetup, SocketAddr, A
         ports: Arc::clone(&ports),
         listeners: vec![group],
         listening: Arc::new(listening),
+        restore: Vec::new(),
     };
     (setup, server, ports)
 }

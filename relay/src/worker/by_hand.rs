@@ -24,7 +24,9 @@ impl WorkerByHand {
     /// When the system gives no epoll instance.
     pub fn new(setup: WorkerSetup) -> io::Result<(Self, Arc<WorkerPool>, News)> {
         let (pool, workers, news) = WorkerPool::prepare(1, setup)?;
-        let (_, worker) = workers.into_iter().next().ok_or(io::ErrorKind::NotFound)?;
+        let first = workers.into_iter().next();
+        let (_, mut worker, sessions) = first.ok_or(io::ErrorKind::NotFound)?;
+        worker.restore(sessions);
         let by_hand = Self {
             worker,
             events: events(),

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use mio::Waker;
-use shared::{Realm, Username, WorkerId};
+use shared::{Realm, SessionId, Username, WorkerId};
 use tokio::sync::mpsc;
 use turn_proto::auth::parking::Userhash;
 use turn_proto::five_tuple::FiveTuple;
-use turn_proto::server::{Command, Errand, Event};
+use turn_proto::server::{Command, Errand, Event, SessionSnapshot};
 
+use super::restore::NotRestored;
 use crate::dtls;
 use crate::listener::Moved;
 
@@ -35,6 +36,13 @@ pub enum WorkerNews {
         realm: Realm,
         /// What is asked for.
         hash: Userhash,
+    },
+    /// What became of the sessions of an earlier start, before anything else is served.
+    Restored {
+        /// Those that go on.
+        sessions: Vec<SessionSnapshot>,
+        /// Those that do not.
+        refused: Vec<(SessionId, NotRestored)>,
     },
     /// News were lost because the queue was full; answer with [`Command::Snapshot`].
     Overflowed,

@@ -146,7 +146,12 @@ impl Relays {
     }
 
     /// Keeps a socket. What comes there is left to the kernel until [`Self::prepare`].
-    fn insert(&mut self, relay: RelayId, socket: std::net::UdpSocket, local: SocketAddr) {
+    pub(super) fn insert(
+        &mut self,
+        relay: RelayId,
+        socket: std::net::UdpSocket,
+        local: SocketAddr,
+    ) {
         let place = self.place(local.ip());
         let socket = UdpSocket::from_std(socket);
         let index = relay.0 as usize;

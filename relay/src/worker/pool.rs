@@ -1,14 +1,14 @@
 //! All workers of a node, as control sees them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
 use shared::WorkerId;
 use tokio::sync::mpsc;
 use turn_proto::policy::{Policy, Quota};
-use turn_proto::server::Command;
+use turn_proto::server::{Command, RestoredSession};
 use turn_proto::{Server, ServerConfig};
 
 use super::mailbox::{Mail, MailSender, MailboxFull, NewsSender, Post, WorkerNews, mailbox};
@@ -23,8 +23,8 @@ const NEWS: usize = 65_536;
 /// The news of all workers, each with its sender.
 pub type News = mpsc::Receiver<(WorkerId, WorkerNews)>;
 
-/// Workers that do not run yet.
-type Workers = Vec<(WorkerId, Worker)>;
+/// Workers that do not run yet, with what they have to restore before they do.
+type Workers = Vec<(WorkerId, Worker, Vec<RestoredSession>)>;
 
 /// What all workers of a node have in common.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct WorkerSetup {
     pub listeners: Vec<ListenerGroup>,
     /// What the workers' listeners have in common.
     pub listening: Arc<Listening>,
+    /// Sessions of an earlier start, by the worker that their clients' packets reach.
+    pub restore: Vec<Vec<RestoredSession>>,
 }
 
 /// The workers of a node. Cheap to share; both queues are bounded.
@@ -67,7 +69,16 @@ impl WorkerPool {
         setup: WorkerSetup,
     ) -> std::io::Result<(Arc<Self>, WorkerThreads, News)> {
         let (pool, workers, news) = Self::prepare(workers, setup)?;
-        let spawned = workers.into_iter().map(|(id, worker)| spawn(id, worker));
+        // A new session must not get the port, or a share of the quota, of one that comes back.
+        let all_restored = Arc::new(Barrier::new(workers.len()));
+        let spawned = workers.into_iter().map(|(id, mut worker, sessions)| {
+            let all_restored = Arc::clone(&all_restored);
+            spawn(id, move || {
+                worker.restore(sessions);
+                all_restored.wait();
+                worker.run()
+            })
+        });
         let threads = WorkerThreads {
             pool: Arc::clone(&pool),
             threads: spawned.collect::<std::io::Result<_>>()?,
@@ -85,6 +96,7 @@ impl WorkerPool {
         let (mut mailboxes, mut prepared) = (Vec::new(), Vec::new());
         let shares = setup.listeners.into_iter().map(|g| g.shares(workers));
         let mut groups: Vec<_> = shares.map(Vec::into_iter).collect();
+        let mut restore = setup.restore.into_iter();
         let mut ends = Vec::new();
         for _ in 0..workers {
             let poll = Poll::new()?;
@@ -122,7 +134,7 @@ impl WorkerPool {
                 Arc::clone(&setup.listening),
                 listeners,
             )?;
-            prepared.push((id, worker));
+            prepared.push((id, worker, restore.next().unwrap_or_default()));
         }
         let pool = Arc::new(Self {
             mailboxes,
@@ -183,13 +195,16 @@ impl WorkerThreads {
     }
 }
 
-fn spawn(id: WorkerId, worker: Worker) -> std::io::Result<JoinHandle<()>> {
+fn spawn(
+    id: WorkerId,
+    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name(format!("worker-{id}"))
         .spawn(move || {
             let span = tracing::info_span!("worker", %id);
             let _entered = span.enter();
-            let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run()));
+            let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
             if let Err(reason) = end.unwrap_or_else(|_| Err(std::io::Error::other("panic"))) {
                 // The listener group must not shrink while the node serves (clients of other workers
                 // would move): better to end and let the supervisor start the node again.

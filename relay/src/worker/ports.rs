@@ -206,6 +206,26 @@ impl PortPool {
         Err(OpenError::PortsExhausted)
     }
 
+    /// Binds the socket of a session of an earlier start again.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable`: none of the addresses and ports of this pool; `AddrInUse`: a session of this
+    /// start or something else on the host has it; whatever else the system says.
+    pub fn reopen(&self, local: SocketAddr) -> io::Result<UdpSocket> {
+        let address = self.addresses.iter().position(|a| a.local == local.ip());
+        let address = address.filter(|_| self.ports().contains(&local.port()));
+        let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let index = usize::from(local.port() - self.first);
+        {
+            let mut state = self.lock();
+            if state.is_taken(address, index) {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            state.take(address, index);
+        }
+        bind_relay(local).inspect_err(|_| self.give_back_port(address, local.port()))
+    }
+
     /// Gives the port of a closed relay socket back.
     pub fn close(&self, local: SocketAddr) {
         if let Some(address) = self.addresses.iter().position(|a| a.local == local.ip()) {

@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll};
 use shared::Transport;
 use turn_proto::demux::Protocol;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
-use turn_proto::server::{Errand, Forward, Output};
+use turn_proto::server::{Errand, Forward, Output, RestoredSession};
 use turn_proto::{Now, Server};
 
 use super::alarm::Alarm;
@@ -171,6 +171,11 @@ impl Worker {
             mail_waiting: false,
             next_sweep: read_clocks().mono,
         })
+    }
+
+    /// Takes up sessions of an earlier start, before anything is read.
+    pub(super) fn restore(&mut self, sessions: Vec<RestoredSession>) {
+        self.core.restore(read_clocks(), sessions);
     }
 
     /// Runs until told to stop.
@@ -535,6 +540,11 @@ impl Core {
 }
 
 impl Listener {
+    /// Whether clients may come to it by plain UDP.
+    pub(super) fn serves_udp(&self) -> bool {
+        self.serves_udp
+    }
+
     /// Where datagrams for its clients leave.
     pub(super) fn outlet(&self) -> Outlet {
         Outlet {

@@ -234,6 +234,7 @@ fn worker() -> io::Result<(WorkerByHand, News, SocketAddr)> {
         ports: Arc::new(ports),
         listeners: vec![group],
         listening: Arc::new(Listening::new(&config).map_err(|e| io::Error::other(e.to_string()))?),
+        restore: Vec::new(),
     };
     let (worker, _, news) = WorkerByHand::new(setup)?;
     Ok((worker, news, server))

@@ -1,0 +1,111 @@
+//! Sessions of an earlier start: their ports are bound again, and the core takes them up.
+
+use std::io;
+use std::net::SocketAddr;
+
+use shared::SessionId;
+use turn_proto::Now;
+use turn_proto::five_tuple::RelayId;
+use turn_proto::server::{RestoreRefusal, RestoredRelay, RestoredSession};
+
+use super::mailbox::WorkerNews;
+use super::run::Core;
+
+/// Why a session of an earlier start is not restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NotRestored {
+    /// The core says so.
+    Refused(RestoreRefusal),
+    /// No listener of the node has the address that the client came to.
+    UnknownListener,
+    /// No relay address of the node is that of the session, or the port is none of its ports.
+    UnknownRelayAddress,
+    /// Something else has the port now.
+    PortTaken,
+}
+
+/// A socket that is bound again.
+#[derive(Debug)]
+struct Reopened {
+    socket: std::net::UdpSocket,
+    local: SocketAddr,
+}
+
+impl Core {
+    /// Takes up sessions, and tells control what became of each.
+    pub(super) fn restore(&mut self, now: Now, sessions: Vec<RestoredSession>) {
+        let mut refused: Vec<(SessionId, NotRestored)> = Vec::new();
+        for session in sessions {
+            let id = session.id;
+            if let Err(why) = self.restore_one(now, session) {
+                refused.push((id, why));
+            }
+        }
+        let sessions = self.server.snapshots();
+        self.news.send(WorkerNews::Restored { sessions, refused });
+    }
+
+    fn restore_one(&mut self, now: Now, mut session: RestoredSession) -> Result<(), NotRestored> {
+        let listener = self.listener(session.tuple.server);
+        if !listener.is_some_and(|listener| listener.serves_udp()) {
+            return Err(NotRestored::UnknownListener);
+        }
+        let alive = |relay: &RestoredRelay| now.mono < relay.expires;
+        let mut first = Err(NotRestored::Refused(RestoreRefusal::Expired));
+        if alive(&session.first) {
+            first = self.reopen(session.first.local);
+        }
+        let mut second = None;
+        if let Some(relay) = session.second.filter(alive) {
+            match self.reopen(relay.local) {
+                Ok(socket) => second = Some(socket),
+                // One of two is better than none, as when they were asked for.
+                Err(_) => session.second = None,
+            }
+        }
+        let first = match (first, &second) {
+            (Ok(first), _) => Some(first),
+            (Err(why), None) => return Err(why),
+            (Err(_), Some(_)) => {
+                session.first.expires = now.mono;
+                None
+            }
+        };
+        match self.server.restore(now, session) {
+            Ok(names) => {
+                self.file(names.first, first);
+                self.file(names.second, second);
+                self.drain_outputs(now);
+                Ok(())
+            }
+            Err(why) => {
+                for socket in [first, second].into_iter().flatten() {
+                    drop(socket.socket);
+                    self.ports.close(socket.local);
+                }
+                Err(NotRestored::Refused(why))
+            }
+        }
+    }
+
+    fn reopen(&self, local: SocketAddr) -> Result<Reopened, NotRestored> {
+        match self.ports.reopen(local) {
+            Ok(socket) => Ok(Reopened { socket, local }),
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                Err(NotRestored::UnknownRelayAddress)
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::AddrInUse {
+                    tracing::warn!(%error, %local, "A relay port cannot be bound again.");
+                }
+                Err(NotRestored::PortTaken)
+            }
+        }
+    }
+
+    fn file(&mut self, name: Option<RelayId>, socket: Option<Reopened>) {
+        if let (Some(relay), Some(Reopened { socket, local })) = (name, socket) {
+            self.relays.insert(relay, socket, local);
+        }
+    }
+}
