@@ -1,7 +1,9 @@
 //! A node: builds everything in order, owns it, takes it down in order.
 
+mod addresses;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use turn_proto::ServerConfig;
 
 use crate::config::{Args, Config, ListenerConfig, RedisConfig, StoreConfig, cluster_key};
+use crate::control::restore::{self, Earlier};
 use crate::control::{
-    ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, RunningWorkers, Service,
-    WatchedCertificates, WorkerSide, at_start, prepare,
+    ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, Restoring, RunningWorkers,
+    Service, WatchedCertificates, WorkerSide, at_start, prepare,
 };
 use crate::listener::{ListenerGroup, Listening, nat_discovery};
 use crate::store::Store;
@@ -24,13 +27,16 @@ use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
 use crate::telemetry::log::{Log, LogLevel};
 use crate::udp::interfaces;
-use crate::worker::ports::{self, PortPool, Reserving};
+use crate::worker::ports::{PortPool, Reserving};
 use crate::worker::{WorkerPool, WorkerSetup, WorkerThreads};
 use crate::{admin, telemetry};
+use addresses::{relay_addresses, urls};
 use turn_udp::sys;
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
+/// How long the start waits for the sessions of an earlier one.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the start waits for the name of the store to be resolved.
 const STORE_LOOKUP: Duration = Duration::from_secs(2);
 /// Addresses of one name that are taken for the store's.
@@ -99,7 +105,11 @@ impl Node {
         );
         let pool = Arc::new(pool);
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();
-        let session_base = random_base()?;
+        let earlier = match config.is_relay() {
+            true => restore::read(&*store, &id, RESTORE_PATIENCE).await,
+            false => Earlier::default(),
+        };
+        let session_base = session_base(&earlier)?;
         let listening = Arc::new(Listening::new(&config).context("tls.certificate")?);
         let prepared = prepare(ControlParts {
             config: Arc::clone(&config),
@@ -116,8 +126,15 @@ impl Node {
             log,
         })
         .await;
-        let (side, threads) =
-            start_workers(&config, session_base, &prepared, groups, pool, listening)?;
+        let (side, threads) = start_workers(
+            &config,
+            session_base,
+            &prepared,
+            groups,
+            pool,
+            listening,
+            earlier,
+        )?;
         let cancel = CancellationToken::new();
         let control = prepared.run(side, cancel.clone());
         let metrics = servers.metrics_address();
@@ -260,10 +277,16 @@ fn node_id(config: &Config) -> anyhow::Result<NodeId> {
     Ok(id)
 }
 
-fn random_base() -> anyhow::Result<u32> {
-    let mut random = [0; 4];
-    getrandom::fill(&mut random).context("the operating system has no randomness")?;
-    Ok(u32::from_be_bytes(random))
+/// The upper half of this start's session ids: that of no session that comes back.
+fn session_base(earlier: &Earlier) -> anyhow::Result<u32> {
+    loop {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).context("the operating system has no randomness")?;
+        let base = u32::from_be_bytes(random);
+        if !earlier.has_base(base) {
+            return Ok(base);
+        }
+    }
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
@@ -387,57 +410,11 @@ fn offered(listener: &ListenerConfig, address: SocketAddr) -> Vec<Transport> {
     listener.transports.clone()
 }
 
-/// The listeners as URIs (RFC 7065), at the addresses that clients know.
-fn urls(groups: &[Group], relays: &[ports::RelayAddress]) -> Vec<String> {
-    let of_group = |group: &Group| {
-        let mapped = relays.iter().find(|r| r.local == group.address.ip());
-        let ip = mapped.map_or(group.address.ip(), |relay| relay.external);
-        let address = SocketAddr::new(ip, group.address.port());
-        let uri = move |transport: &Transport| match transport {
-            Transport::Udp => format!("turn:{address}?transport=udp"),
-            Transport::Tcp => format!("turn:{address}?transport=tcp"),
-            Transport::Tls => format!("turns:{address}?transport=tcp"),
-            Transport::Dtls => format!("turns:{address}?transport=udp"),
-        };
-        group.offered.iter().map(uri).collect::<Vec<_>>()
-    };
-    groups.iter().flat_map(of_group).collect()
-}
-
 fn listener_realms(groups: &[Group]) -> HashMap<SocketAddr, Realm> {
     groups
         .iter()
         .filter_map(|g| Some((g.address, g.realm.clone()?)))
         .collect()
-}
-
-/// The configured relay addresses, or those of the listeners, with what stands in front of them.
-fn relay_addresses(config: &Config, groups: &[Group]) -> Vec<ports::RelayAddress> {
-    let mut locals: Vec<IpAddr> = config.relay_addresses.clone();
-    if locals.is_empty() {
-        locals.extend(groups.iter().map(|g| g.address.ip()));
-    }
-    locals.sort_unstable();
-    locals.dedup();
-    let external = |local: IpAddr| {
-        let exact = config.external_ips.iter().find(|e| e.local == Some(local));
-        let family = || {
-            let fits = |e: &&_| is_family_wide(e, local);
-            config.external_ips.iter().find(fits)
-        };
-        exact.or_else(family).map_or(local, |e| e.public)
-    };
-    locals
-        .into_iter()
-        .map(|local| ports::RelayAddress {
-            local,
-            external: external(local),
-        })
-        .collect()
-}
-
-fn is_family_wide(entry: &crate::config::ExternalIp, local: IpAddr) -> bool {
-    entry.local.is_none() && entry.public.is_ipv4() == local.is_ipv4()
 }
 
 /// Endpoints of this node that no peer may be: admin, metrics, store.
@@ -483,6 +460,7 @@ fn start_workers(
     groups: Vec<Group>,
     ports: Arc<PortPool>,
     listening: Arc<Listening>,
+    earlier: Earlier,
 ) -> anyhow::Result<(WorkerSide, Option<WorkerThreads>)> {
     if !config.is_relay() {
         // Nothing ever sends: the channel is closed from the start.
@@ -491,10 +469,13 @@ fn start_workers(
             WorkerSide {
                 workers: Arc::new(NoWorkers),
                 news,
+                restoring: Restoring::default(),
             },
             None,
         ));
     }
+    let is_read = earlier.is_read;
+    let shared = restore::share_out(earlier.records, config.workers);
     let setup = WorkerSetup {
         server: config.limits.apply_at_start(ServerConfig {
             session_base,
@@ -505,6 +486,7 @@ fn start_workers(
         ports: Arc::clone(&ports),
         listeners: groups.into_iter().map(|g| g.sockets).collect(),
         listening: Arc::clone(&listening),
+        restore: shared.workers,
     };
     let (pool, threads, news) =
         WorkerPool::start(config.workers, setup).context("the workers cannot be started")?;
@@ -513,7 +495,16 @@ fn start_workers(
         ports,
         listening,
     });
-    Ok((WorkerSide { workers, news }, Some(threads)))
+    let side = WorkerSide {
+        workers,
+        news,
+        restoring: Restoring {
+            workers: config.workers,
+            is_unread: !is_read,
+            refused: shared.refused,
+        },
+    };
+    Ok((side, Some(threads)))
 }
 
 /// Runs the node of `config` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP loads

@@ -1,6 +1,6 @@
 //! What the tasks of the control plane share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared::api::{EventKind, EventView, NodeState, Severity, StoreState};
@@ -24,6 +24,7 @@ use super::quota::NodeQuota;
 use super::recorder::Recorder;
 use super::redirects::Redirects;
 use super::refusals::RecentRefusals;
+use super::restore::Restoring;
 use super::service::events::LiveTail;
 use super::service::jobs::Jobs;
 use super::service::users::UserIndex;
@@ -46,6 +47,8 @@ pub(super) struct HubParts {
     pub quota: Arc<NodeQuota>,
     /// The workers.
     pub workers: Arc<dyn Workers>,
+    /// What they take up.
+    pub restoring: Restoring,
     /// Whether the store answered when the first policy was built.
     pub store_answered: bool,
     /// Ends everything.
@@ -117,6 +120,9 @@ pub(super) struct Hub {
     refusals: Mutex<RecentRefusals>,
     serving: AtomicBool,
     fenced: AtomicBool,
+    /// Workers that have not told yet what became of the sessions of an earlier start.
+    restoring: AtomicU16,
+    is_unread: bool,
 }
 
 impl Hub {
@@ -128,9 +134,12 @@ impl Hub {
             keeper,
             quota,
             workers,
+            restoring,
             cancel,
             store_answered,
         } = made;
+        let mut dirty = Dirty::new();
+        restoring.refused.iter().for_each(|id| dirty.ended(*id));
         let started = Moment::now();
         Arc::new(Self {
             node: parts.node.clone(),
@@ -164,10 +173,12 @@ impl Hub {
                 parts.node.clone(),
                 parts.config.labels.clone(),
             )),
-            dirty: Mutex::new(Dirty::new()),
+            dirty: Mutex::new(dirty),
             refusals: Mutex::new(RecentRefusals::new(parts.node.clone(), started)),
             serving: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
+            restoring: AtomicU16::new(restoring.workers),
+            is_unread: restoring.is_unread,
             parts,
         })
     }
@@ -191,6 +202,20 @@ impl Hub {
     /// The latest refusals of this node; the place to count them by user, realm or network.
     pub(super) fn refusals(&self) -> MutexGuard<'_, RecentRefusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker's sessions of an earlier start are in the books.
+    pub(super) fn set_restored(&self) {
+        // More news than workers would be a bug, and harmless.
+        let less = |left: u16| left.checked_sub(1);
+        let _ = self
+            .restoring
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Whether a session that is not in the books is none of this node's.
+    pub(super) fn knows_all(&self) -> bool {
+        !self.is_unread && self.restoring.load(Ordering::Relaxed) == 0
     }
 
     /// The listeners are open.

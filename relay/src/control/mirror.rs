@@ -49,7 +49,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
 
 /// Writes what changed; `false` when the store did not take it all.
 async fn flush(hub: &Hub) -> bool {
-    if hub.dirty().take_sweep() && !sweep(hub).await {
+    if hub.knows_all() && hub.dirty().take_sweep() && !sweep(hub).await {
         hub.dirty().want_sweep();
         return false;
     }

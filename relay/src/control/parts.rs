@@ -18,6 +18,7 @@ use crate::control::hub::{Hub, HubParts};
 use crate::control::keys::ClusterKey;
 use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
+use crate::control::restore::Restoring;
 use crate::control::workers::Workers;
 use crate::control::{
     alerts, certificates, cluster, credentials, documents, history, memory, mirror, pump, recorder,
@@ -71,6 +72,8 @@ pub struct WorkerSide {
     pub workers: Arc<dyn Workers>,
     /// What the workers have to say.
     pub news: mpsc::Receiver<(WorkerId, WorkerNews)>,
+    /// Sessions of an earlier start that they take up.
+    pub restoring: Restoring,
 }
 
 /// A control plane whose first policy is ready.
@@ -131,6 +134,7 @@ impl Prepared {
             keeper: self.keeper,
             quota: self.quota,
             workers: side.workers,
+            restoring: side.restoring,
             store_answered: self.store_answered,
             cancel: cancel.clone(),
         });

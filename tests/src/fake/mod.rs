@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use relay::config::{Args, Config};
 use relay::control::{
-    Caller, ClusterKey, ControlHandle, ControlParts, Service, WorkerSide, prepare,
+    Caller, ClusterKey, ControlHandle, ControlParts, Restoring, Service, WorkerSide, prepare,
 };
 use relay::store::Store;
 use relay::store::sqlite::SqliteStore;
@@ -131,6 +131,7 @@ impl FakeCluster {
         let side = WorkerSide {
             workers: workers.clone(),
             news,
+            restoring: Restoring::default(),
         };
         let handle = prepared.run(side, self.cancel.clone());
         handle.serving();

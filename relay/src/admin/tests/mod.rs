@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{AdminConfig, Args, Config};
 use crate::control::{
-    ClusterKey, ControlHandle, ControlParts, NoWorkers, Service, WorkerSide, prepare,
+    ClusterKey, ControlHandle, ControlParts, NoWorkers, Restoring, Service, WorkerSide, prepare,
 };
 use crate::store::sqlite::SqliteStore;
 
@@ -73,6 +73,7 @@ impl Gateway {
             WorkerSide {
                 workers: Arc::new(NoWorkers),
                 news,
+                restoring: Restoring::default(),
             },
             cancel.clone(),
         );

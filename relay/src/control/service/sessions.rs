@@ -165,8 +165,11 @@ impl Service {
 
     /// The node that a full id names.
     pub(super) fn owner(&self, id: Option<SessionId>) -> Option<NodeId> {
-        let base = id?.base();
-        if base == self.hub.parts.session_base {
+        let id = id?;
+        let base = id.base();
+        // A session of an earlier start has kept its id.
+        let is_here = || self.hub.books().row(id, Moment::now()).is_some();
+        if base == self.hub.parts.session_base || is_here() {
             return Some(self.hub.node.clone());
         }
         self.hub

@@ -21,6 +21,7 @@ use turn_proto::server::{
 
 use super::keys::ClusterKey;
 use super::parts::{ControlHandle, ControlParts, WorkerSide, prepare};
+use super::restore::Restoring;
 use super::service::{Caller, Service};
 use super::workers::Workers;
 use crate::config::{Args, Config, ConnectionLimits};
@@ -383,6 +384,7 @@ impl TestNode {
         let side = WorkerSide {
             workers: workers.clone(),
             news,
+            restoring: Restoring::default(),
         };
         let handle = prepared.run(side, cancel.clone());
         handle.serving();
