@@ -474,7 +474,7 @@ fn start_workers(
             None,
         ));
     }
-    let is_read = earlier.is_read;
+    let (epoch, is_read) = (earlier.epoch, earlier.is_read);
     let shared = restore::share_out(earlier.records, config.workers);
     let setup = WorkerSetup {
         server: config.limits.apply_at_start(ServerConfig {
@@ -499,6 +499,7 @@ fn start_workers(
         workers,
         news,
         restoring: Restoring {
+            epoch,
             workers: config.workers,
             is_unread: !is_read,
             refused: shared.refused,

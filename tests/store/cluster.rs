@@ -43,6 +43,11 @@ pub(crate) fn node(id: &str, epoch: u64) -> NodeView {
 pub(crate) fn session(count: u32, expires_at_ms: u64) -> SessionRecord {
     SessionRecord {
         v: SessionRecord::VERSION,
+        first_expires_at_ms: None,
+        algorithm: 1,
+        user_rate_bps: Some(64_000),
+        token: None,
+        mobility: Some((7, "203.0.113.7".parse().unwrap())),
         id: SessionId::new(0xdead_beef, count),
         epoch: 3,
         client: "203.0.113.7:54321".parse().unwrap(),

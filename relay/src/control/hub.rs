@@ -1,6 +1,6 @@
 //! What the tasks of the control plane share.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shared::api::{EventKind, EventView, NodeState, Severity, StoreState};
@@ -24,7 +24,7 @@ use super::quota::NodeQuota;
 use super::recorder::Recorder;
 use super::redirects::Redirects;
 use super::refusals::RecentRefusals;
-use super::restore::Restoring;
+use super::restore::{Progress, Restoring};
 use super::service::events::LiveTail;
 use super::service::jobs::Jobs;
 use super::service::users::UserIndex;
@@ -120,9 +120,8 @@ pub(super) struct Hub {
     refusals: Mutex<RecentRefusals>,
     serving: AtomicBool,
     fenced: AtomicBool,
-    /// Workers that have not told yet what became of the sessions of an earlier start.
-    restoring: AtomicU16,
-    is_unread: bool,
+    /// Sessions of an earlier start.
+    pub restoring: Progress,
 }
 
 impl Hub {
@@ -167,7 +166,7 @@ impl Hub {
             health: StoreHealth::new(!store_answered, started.unix_ms),
             policy_stale: Notify::new(),
             reload_certificates: Notify::new(),
-            epoch: AtomicU64::new(0),
+            epoch: AtomicU64::new(restoring.epoch),
             cancel,
             books: Mutex::new(Directory::new(
                 parts.node.clone(),
@@ -177,8 +176,7 @@ impl Hub {
             refusals: Mutex::new(RecentRefusals::new(parts.node.clone(), started)),
             serving: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
-            restoring: AtomicU16::new(restoring.workers),
-            is_unread: restoring.is_unread,
+            restoring: Progress::new(&restoring, started),
             parts,
         })
     }
@@ -204,18 +202,10 @@ impl Hub {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker's sessions of an earlier start are in the books.
-    pub(super) fn set_restored(&self) {
-        // More news than workers would be a bug, and harmless.
-        let less = |left: u16| left.checked_sub(1);
-        let _ = self
-            .restoring
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-    }
-
-    /// Whether a session that is not in the books is none of this node's.
-    pub(super) fn knows_all(&self) -> bool {
-        !self.is_unread && self.restoring.load(Ordering::Relaxed) == 0
+    /// The number of this start; 0: the store has not told it yet.
+    #[must_use]
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// The listeners are open.

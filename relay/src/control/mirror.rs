@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared::SessionId;
+use shared::{SessionId, Transport};
 use tokio::time::MissedTickBehavior;
 
 use super::clock::Moment;
@@ -49,7 +49,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
 
 /// Writes what changed; `false` when the store did not take it all.
 async fn flush(hub: &Hub) -> bool {
-    if hub.knows_all() && hub.dirty().take_sweep() && !sweep(hub).await {
+    if hub.restoring.knows_all() && hub.dirty().take_sweep() && !sweep(hub).await {
         hub.dirty().want_sweep();
         return false;
     }
@@ -84,7 +84,10 @@ async fn sweep(hub: &Hub) -> bool {
     };
     let known: HashSet<SessionId> = hub.books().ids().collect();
     let mut dirty = hub.dirty();
-    for record in stored.iter().filter(|record| !known.contains(&record.id)) {
+    for record in stored
+        .iter()
+        .filter(|record| !known.contains(&record.id) && !hub.restoring.leaves_alone(record.id))
+    {
         dirty.ended(record.id);
     }
     true
@@ -105,13 +108,18 @@ fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
     let tally = &kept.tally;
     let permissions = kept.permissions.iter();
     let channels = kept.channels.iter();
+    let details = kept.details();
+    let mobility = details.mobility;
+    // Whoever comes back from a restart has one path: the one it was moving to.
+    let path = mobility.and_then(|mobility| mobility.pending);
+    let path = path.filter(|path| path.transport == Transport::Udp);
     SessionRecord {
         v: SessionRecord::VERSION,
         id: row.id(),
         epoch,
-        client: row.client(),
-        server: kept.server(),
-        transport: kept.transport,
+        client: path.map_or(row.client(), |path| path.client),
+        server: path.map_or(kept.server(), |path| path.server),
+        transport: path.map_or(kept.transport, |path| path.transport),
         realm: row.realm().clone(),
         username: kept.username.clone(),
         secret_id: kept.secret_id().map(str::to_owned),
@@ -136,6 +144,11 @@ fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
         second_relay: kept
             .second_relay()
             .map(|relay| (relay.local, relay.external, now.wall_ms(relay.expires))),
+        first_expires_at_ms: details.first_expires.map(|expires| now.wall_ms(expires)),
+        algorithm: details.algorithm.number(),
+        user_rate_bps: details.user_rate_bps,
+        token: details.token.map(|span| (span.made, span.lifetime)),
+        mobility: mobility.map(|mobility| (mobility.serial, mobility.source)),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::control::restore::Restoring;
 use crate::control::workers::Workers;
 use crate::control::{
     alerts, certificates, cluster, credentials, documents, history, memory, mirror, pump, recorder,
-    redirects, service, settings, tokens, user_limits,
+    redirects, restore, service, settings, tokens, user_limits,
 };
 use crate::store::Store;
 use crate::telemetry::log::LogLevel;
@@ -150,6 +150,7 @@ impl Prepared {
         tasks.spawn(history::watch(Arc::clone(&hub)));
         tasks.spawn(recorder::run(Arc::clone(&hub)));
         tasks.spawn(mirror::run(Arc::clone(&hub)));
+        tasks.spawn(restore::late(Arc::clone(&hub)));
         tasks.spawn(memory::run(Arc::clone(&hub)));
         tasks.spawn(documents::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::keep_current(Arc::clone(&hub)));

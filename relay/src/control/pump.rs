@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::api::{EventKind, EventView, Severity};
-use shared::{Realm, SessionId, Username, WorkerId, display_safe};
+use shared::{Realm, Username, WorkerId, display_safe};
 use tokio::sync::mpsc;
 use turn_proto::server::{Command, Event, Refused, SessionSnapshot, UsageReport};
 
@@ -12,8 +12,8 @@ use super::clock::Moment;
 use super::directory::{Ended, Row};
 use super::hub::Hub;
 use super::waiters::News;
-use super::{credentials, userhash};
-use crate::worker::{NotRestored, WorkerNews};
+use super::{credentials, restore, userhash};
+use crate::worker::WorkerNews;
 
 /// News taken at once before the books are let go.
 const BATCH: usize = 256;
@@ -60,29 +60,11 @@ fn take(hub: &Arc<Hub>, worker: WorkerId, news: WorkerNews, now: Moment) {
             credentials::look_up(hub, worker, realm, username);
         }
         WorkerNews::LookupHash { realm, hash } => userhash::look_up(hub, worker, realm, hash),
-        WorkerNews::Restored { sessions, refused } => restored(hub, sessions, &refused, now),
+        WorkerNews::Restored { sessions, refused } => {
+            restore::told(hub, worker, sessions, refused, now);
+        }
         WorkerNews::Overflowed => ask_for_snapshot(hub, worker),
     }
-}
-
-/// Sessions of an earlier start are in the books again, as they were: nobody hears of new ones.
-fn restored(
-    hub: &Hub,
-    sessions: Vec<SessionSnapshot>,
-    refused: &[(SessionId, NotRestored)],
-    now: Moment,
-) {
-    let mut books = hub.books();
-    for session in sessions {
-        books.upsert(session, now);
-    }
-    drop(books);
-    let mut dirty = hub.dirty();
-    for (session, _) in refused {
-        dirty.ended(*session);
-    }
-    drop(dirty);
-    hub.set_restored();
 }
 
 /// The books missed something: asks until the worker's queue takes the question.

@@ -8,8 +8,8 @@ use turn_proto::server::Command;
 
 use crate::config::ConnectionLimits;
 use crate::listener::{ConnectionTotals, Listening};
-use crate::worker::WorkerPool;
 use crate::worker::ports::PortPool;
+use crate::worker::{Restore, WorkerPool};
 
 /// Takes commands for workers and knows how many relay ports are in use.
 ///
@@ -21,6 +21,8 @@ pub trait Workers: Send + Sync + Debug {
     fn send(&self, worker: WorkerId, command: Command) -> bool;
     /// Queues a command for all workers; `false` when some queue was full.
     fn broadcast(&self, make: &dyn Fn() -> Command) -> bool;
+    /// Has a worker take up sessions of an earlier start; `false` when its queue is full.
+    fn restore(&self, worker: WorkerId, restore: Restore) -> bool;
     /// Relay ports in use, and in all.
     fn ports(&self) -> (u64, u64);
     /// News that were lost because the control plane was behind.
@@ -53,6 +55,10 @@ impl Workers for RunningWorkers {
 
     fn broadcast(&self, make: &dyn Fn() -> Command) -> bool {
         self.pool.broadcast(make) == self.pool.workers()
+    }
+
+    fn restore(&self, worker: WorkerId, restore: Restore) -> bool {
+        self.pool.restore(worker, restore).is_ok()
     }
 
     fn ports(&self) -> (u64, u64) {
@@ -88,6 +94,10 @@ impl Workers for NoWorkers {
 
     fn broadcast(&self, _: &dyn Fn() -> Command) -> bool {
         true
+    }
+
+    fn restore(&self, _: WorkerId, _: Restore) -> bool {
+        false
     }
 
     fn ports(&self) -> (u64, u64) {

@@ -381,11 +381,30 @@ pub struct SessionRecord {
     /// version 2.
     #[serde(default)]
     pub second_relay: Option<(std::net::SocketAddr, std::net::SocketAddr, u64)>,
+    /// When the first relayed address of a dual allocation expires, where that is before
+    /// `expires_at_ms`. Since version 3, as all that follows.
+    #[serde(default)]
+    pub first_expires_at_ms: Option<u64>,
+    /// What its key was made with: the number of a PASSWORD-ALGORITHM (RFC 8489 §18.5), 0 before
+    /// version 3.
+    #[serde(default)]
+    pub algorithm: u16,
+    /// The limit of the user that the realm's gives way to, in bits per second and direction.
+    #[serde(default)]
+    pub user_rate_bps: Option<u64>,
+    /// The access token that it came with (RFC 7635): when it was made, in Unix seconds, and for how
+    /// many seconds it is good.
+    #[serde(default)]
+    pub token: Option<(u64, u32)>,
+    /// Of a client that may move (RFC 8016): the number of its ticket, and the source address that
+    /// the session counts for.
+    #[serde(default)]
+    pub mobility: Option<(u16, std::net::IpAddr)>,
 }
 
 impl SessionRecord {
     /// The layout written now.
-    pub const VERSION: u8 = 2;
+    pub const VERSION: u8 = 3;
 }
 
 /// Why the store did not do it.

@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn records_of_the_version_before_are_read() {
         let record = SessionRecord {
-            v: 1,
+            v: 2,
             id: shared::SessionId::new(1, 2),
             epoch: 3,
             client: "203.0.113.7:54321".parse().unwrap(),
@@ -81,15 +81,21 @@ mod tests {
             channels: Vec::new(),
             totals: [0; 4],
             second_relay: None,
+            first_expires_at_ms: None,
+            algorithm: 0,
+            user_rate_bps: None,
+            token: None,
+            mobility: None,
         };
         let mut bytes = encode_session(&record).unwrap();
         assert_eq!(decode_session(&bytes).as_ref(), Some(&record));
-        // Without what version 2 added: the last of nineteen elements, which is nil.
+        // Without what version 3 added: the last five of 24 elements.
+        let added = bytes.split_off(bytes.len() - 5);
         assert_eq!(
-            (bytes[..3].to_vec(), bytes.pop()),
-            (vec![0xdc, 0, 19], Some(0xc0))
+            (bytes[..3].to_vec(), added),
+            (vec![0xdc, 0, 24], vec![0xc0, 0, 0xc0, 0xc0, 0xc0])
         );
-        bytes[2] = 18;
+        bytes[2] = 19;
         assert_eq!(decode_session(&bytes), Some(record));
     }
 }

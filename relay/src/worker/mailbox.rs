@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use mio::Waker;
-use shared::{Realm, SessionId, Username, WorkerId};
+use shared::{Realm, Username, WorkerId};
 use tokio::sync::mpsc;
 use turn_proto::auth::parking::Userhash;
 use turn_proto::five_tuple::FiveTuple;
-use turn_proto::server::{Command, Errand, Event, SessionSnapshot};
+use turn_proto::server::{Command, Errand, Event, RestoredSession, SessionSnapshot};
 
-use super::restore::NotRestored;
+use super::restore::{NotRestored, Restore};
 use crate::dtls;
 use crate::listener::Moved;
 
@@ -37,12 +37,13 @@ pub enum WorkerNews {
         /// What is asked for.
         hash: Userhash,
     },
-    /// What became of the sessions of an earlier start, before anything else is served.
+    /// What became of sessions of an earlier start: once before anything else is served, and once
+    /// for each [`WorkerPool::restore`](super::WorkerPool::restore).
     Restored {
         /// Those that go on.
         sessions: Vec<SessionSnapshot>,
         /// Those that do not.
-        refused: Vec<(SessionId, NotRestored)>,
+        refused: Vec<(RestoredSession, NotRestored)>,
     },
     /// News were lost because the queue was full; answer with [`Command::Snapshot`].
     Overflowed,
@@ -56,6 +57,8 @@ pub(super) enum Mail {
     PassedOn(PassedOn),
     /// A client's connection that another worker handed over.
     Adopt(Box<Adopted>),
+    /// Sessions of an earlier start that the store told late.
+    Restore(Box<Restore>),
     Stop,
 }
 

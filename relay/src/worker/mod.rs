@@ -20,4 +20,4 @@ mod token;
 pub use by_hand::WorkerByHand;
 pub use mailbox::{MailboxFull, WorkerNews};
 pub use pool::{News, WorkerPool, WorkerSetup, WorkerThreads};
-pub use restore::NotRestored;
+pub use restore::{NotRestored, Restore};

@@ -8,11 +8,12 @@ use mio::{Poll, Waker};
 use shared::WorkerId;
 use tokio::sync::mpsc;
 use turn_proto::policy::{Policy, Quota};
-use turn_proto::server::{Command, RestoredSession};
+use turn_proto::server::Command;
 use turn_proto::{Server, ServerConfig};
 
 use super::mailbox::{Mail, MailSender, MailboxFull, NewsSender, Post, WorkerNews, mailbox};
 use super::ports::PortPool;
+use super::restore::Restore;
 use super::run::Worker;
 use super::token;
 use crate::listener::{ListenerGroup, Listening};
@@ -24,7 +25,7 @@ const NEWS: usize = 65_536;
 pub type News = mpsc::Receiver<(WorkerId, WorkerNews)>;
 
 /// Workers that do not run yet, with what they have to restore before they do.
-type Workers = Vec<(WorkerId, Worker, Vec<RestoredSession>)>;
+type Workers = Vec<(WorkerId, Worker, Restore)>;
 
 /// What all workers of a node have in common.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub struct WorkerSetup {
     /// What the workers' listeners have in common.
     pub listening: Arc<Listening>,
     /// Sessions of an earlier start, by the worker that their clients' packets reach.
-    pub restore: Vec<Vec<RestoredSession>>,
+    pub restore: Vec<Restore>,
 }
 
 /// The workers of a node. Cheap to share; both queues are bounded.
@@ -167,6 +168,16 @@ impl WorkerPool {
             .iter()
             .filter(|m| m.send(Mail::Command(make())).is_ok())
             .count() as u16
+    }
+
+    /// Has a worker take up sessions of an earlier start while it serves.
+    ///
+    /// # Errors
+    /// When its queue is full.
+    pub fn restore(&self, worker: WorkerId, restore: Restore) -> Result<(), MailboxFull> {
+        let mailbox = self.mailboxes.get(usize::from(worker.0));
+        let mailbox = mailbox.ok_or(MailboxFull)?;
+        mailbox.send(Mail::Restore(Box::new(restore)))
     }
 
     /// News that were lost because control was behind; healed by snapshots.

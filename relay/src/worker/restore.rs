@@ -1,15 +1,26 @@
 //! Sessions of an earlier start: their ports are bound again, and the core takes them up.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use shared::SessionId;
+use shared::{SessionId, WorkerId};
 use turn_proto::Now;
 use turn_proto::five_tuple::RelayId;
 use turn_proto::server::{RestoreRefusal, RestoredRelay, RestoredSession};
 
 use super::mailbox::WorkerNews;
 use super::run::Core;
+
+/// Sessions of an earlier start that a worker takes up.
+#[derive(Clone, Debug, Default)]
+pub struct Restore {
+    /// Those whose clients' packets reach this worker.
+    pub sessions: Vec<RestoredSession>,
+    /// Sessions of all workers whose clients may move, and who has them now (RFC 8016).
+    pub relocated: Arc<HashMap<SessionId, WorkerId>>,
+}
 
 /// Why a session of an earlier start is not restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,19 +44,27 @@ struct Reopened {
 
 impl Core {
     /// Takes up sessions, and tells control what became of each.
-    pub(super) fn restore(&mut self, now: Now, sessions: Vec<RestoredSession>) {
-        let mut refused: Vec<(SessionId, NotRestored)> = Vec::new();
-        for session in sessions {
-            let id = session.id;
-            if let Err(why) = self.restore_one(now, session) {
-                refused.push((id, why));
+    pub(super) fn restore(&mut self, now: Now, restore: Restore) {
+        if !restore.relocated.is_empty() {
+            self.server.set_relocated(restore.relocated);
+        }
+        let mut refused = Vec::new();
+        let mut restored = HashSet::new();
+        for session in restore.sessions {
+            match self.restore_one(now, &session) {
+                Ok(()) => {
+                    restored.insert(session.id);
+                }
+                Err(why) => refused.push((session, why)),
             }
         }
-        let sessions = self.server.snapshots();
+        let mut sessions = self.server.snapshots();
+        sessions.retain(|session| restored.contains(&session.id));
         self.news.send(WorkerNews::Restored { sessions, refused });
     }
 
-    fn restore_one(&mut self, now: Now, mut session: RestoredSession) -> Result<(), NotRestored> {
+    fn restore_one(&mut self, now: Now, session: &RestoredSession) -> Result<(), NotRestored> {
+        let mut session = session.clone();
         let listener = self.listener(session.tuple.server);
         if !listener.is_some_and(|listener| listener.serves_udp()) {
             return Err(NotRestored::UnknownListener);

@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll};
 use shared::Transport;
 use turn_proto::demux::Protocol;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
-use turn_proto::server::{Errand, Forward, Output, RestoredSession};
+use turn_proto::server::{Errand, Forward, Output};
 use turn_proto::{Now, Server};
 
 use super::alarm::Alarm;
@@ -22,6 +22,7 @@ use super::handover::Leaving;
 use super::mailbox::{Mail, MailSender, NewsSender, Post};
 use super::outputs::{Relays, is_stream};
 use super::ports::PortPool;
+use super::restore::Restore;
 use super::token::{self, Source};
 use crate::dtls::{Associations, Outbox};
 use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
@@ -174,8 +175,8 @@ impl Worker {
     }
 
     /// Takes up sessions of an earlier start, before anything is read.
-    pub(super) fn restore(&mut self, sessions: Vec<RestoredSession>) {
-        self.core.restore(read_clocks(), sessions);
+    pub(super) fn restore(&mut self, restore: Restore) {
+        self.core.restore(read_clocks(), restore);
     }
 
     /// Runs until told to stop.
@@ -292,6 +293,7 @@ impl Worker {
                 }
                 Ok(Mail::PassedOn(passed)) => self.core.take_passed_on(now, &passed, buffers),
                 Ok(Mail::Adopt(adopted)) => self.core.adopt(now, *adopted, buffers),
+                Ok(Mail::Restore(restore)) => self.core.restore(now, *restore),
                 Ok(Mail::Stop) => return true,
                 Err(_) => return false,
             }

@@ -25,6 +25,10 @@ pub struct NodeView {
     pub state: NodeState,
     /// Upper half of its session ids, as eight hex digits.
     pub session_base: String,
+    /// Upper halves of the ids of sessions that an earlier start began and this one took up; at most
+    /// 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restored_bases: Vec<String>,
     /// TURN listeners.
     pub listeners: Vec<SocketAddr>,
     /// Where clients reach them, as URIs (RFC 7065), one for each transport of each listener;

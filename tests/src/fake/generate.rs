@@ -139,6 +139,7 @@ impl Generator {
             channels: self.channels(count, &permissions, now + left),
             permissions,
             counters: counters(totals),
+            details: None,
         }
     }
 

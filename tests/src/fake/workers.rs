@@ -257,6 +257,10 @@ impl Workers for PaperWorkers {
         (0..WORKERS).all(|worker| self.send(WorkerId(worker), make()))
     }
 
+    fn restore(&self, _: WorkerId, _: relay::worker::Restore) -> bool {
+        false
+    }
+
     fn ports(&self) -> (u64, u64) {
         let books = self.books();
         let alive = books.totals.len() - books.killed.len();

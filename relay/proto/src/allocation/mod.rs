@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::{RelayTransport, SessionId, WorkerId};
+use shared::{PasswordAlgorithm, RelayTransport, SessionId, WorkerId};
 
 pub(crate) use channel::Channels;
 pub(crate) use link::{Link, Links, Stage};
@@ -22,11 +22,13 @@ pub(crate) use permission::Permissions;
 pub(crate) use shares::Shares;
 pub(crate) use table::{AllocationTable, Slot};
 
-use crate::auth::credential::SigningKey;
+use crate::auth::credential::{IntegrityKey, SigningKey};
 use crate::auth::token::TokenSpan;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId};
 use crate::policy::{Lane, Policy, RealmPolicy};
-use crate::server::{IcmpBudget, Mobility, SecondRelay, SessionSnapshot, SessionTally};
+use crate::server::{
+    IcmpBudget, Mobility, RestoreDetails, SecondRelay, SessionSnapshot, SessionTally,
+};
 use crate::stun::{Message, TransactionId};
 use shared::Username;
 
@@ -291,7 +293,28 @@ impl Allocation {
             channels: self.channels.snapshot(),
             links: self.links.iter().filter_map(link).collect(),
             counters: self.counters.counters(),
+            details: self.details(),
         }
+    }
+
+    fn details(&self) -> Option<Box<RestoreDetails>> {
+        let key = self.identity.key.as_ref().map(|key| key.key());
+        let details = RestoreDetails {
+            algorithm: match key {
+                Some(IntegrityKey::Sha256(_)) => PasswordAlgorithm::Sha256,
+                Some(IntegrityKey::Md5(_) | IntegrityKey::Token(_)) | None => {
+                    PasswordAlgorithm::Md5
+                }
+            },
+            user_rate_bps: self.identity.max_rate_bps,
+            token: self.identity.token,
+            mobility: self
+                .mobility
+                .as_deref()
+                .map(|mobility| mobility.kept(self.meter.source)),
+            first_expires: Some(self.first.expires).filter(|first| *first < self.expires()),
+        };
+        (details != RestoreDetails::default()).then(|| Box::new(details))
     }
 }
 

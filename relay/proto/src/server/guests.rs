@@ -260,10 +260,18 @@ impl Server {
         }
         let value = message.attribute(AttributeType::MOBILITY_TICKET)?;
         let ticket = Ticket::open(&self.policy.nonce_key, value)?;
-        let is_foreign = ticket.worker != self.config.worker
-            && u32::from(ticket.worker.0) < self.config.session_step
-            && ticket.session.0 >> 32 == u64::from(self.config.session_base);
-        is_foreign.then_some(ticket)
+        let owner = match self.relocated.get(&ticket.session) {
+            // Of an earlier start, which may have had another number of workers.
+            Some(owner) => *owner,
+            None if ticket.session.base() == self.config.session_base => ticket.worker,
+            None => return None,
+        };
+        let is_foreign =
+            owner != self.config.worker && u32::from(owner.0) < self.config.session_step;
+        is_foreign.then_some(Ticket {
+            worker: owner,
+            ..ticket
+        })
     }
 
     /// How long a client of another worker may be silent.

@@ -4,6 +4,7 @@
 //! at most one move is under way per session, so that endless ones keep no memory. Quota belongs to
 //! the allocation, whatever becomes of its connection.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use shared::{SessionId, Transport};
@@ -11,7 +12,7 @@ use shared::{SessionId, Transport};
 use super::connection_bind::is_stream;
 use super::exchange::Exchange;
 use super::rejection::Rejection;
-use super::{RefusalReason, Server};
+use super::{RefusalReason, RestoredMobility, Server};
 use crate::allocation::Identity;
 use crate::auth::ticket::{TICKET_LEN, Ticket};
 use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
@@ -30,6 +31,25 @@ pub(crate) struct Mobility {
     last: Option<(TransactionId, Instant)>,
     /// The 5-tuple that the client moves to: from its first data there on the only one.
     pub(crate) pending: Option<FiveTuple>,
+}
+
+impl Mobility {
+    /// Of a session of an earlier start, whose client holds the ticket of that number.
+    pub(super) fn restored(serial: u16) -> Self {
+        Self {
+            serial,
+            ..Self::default()
+        }
+    }
+
+    /// What a later start needs.
+    pub(crate) fn kept(&self, source: IpAddr) -> RestoredMobility {
+        RestoredMobility {
+            serial: self.serial,
+            source,
+            pending: self.pending,
+        }
+    }
 }
 
 impl Server {
@@ -123,6 +143,7 @@ impl Server {
         if of_streams && !is_stream(&tuple) {
             return Err(RefusalReason::TcpOverDatagrams.into());
         }
+        allocation.identity.complete(identity);
         mobility.serial = mobility.serial.wrapping_add(1);
         mobility.last = Some((exchange.transaction, now.mono + RETRANSMISSION));
         let serial = mobility.serial;

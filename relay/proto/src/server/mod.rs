@@ -33,11 +33,11 @@ mod source_limit;
 mod tally;
 mod timeout;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::{Realm, Transport, Username};
+use shared::{Realm, SessionId, Transport, Username, WorkerId};
 
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
@@ -50,7 +50,10 @@ pub(crate) use mobility::Mobility;
 pub(crate) use opening::Opening;
 pub use output::*;
 pub use rejection::RefusalReason;
-pub use restore::{RestoreRefusal, RestoredRelay, RestoredRelays, RestoredSession};
+pub use restore::{
+    RestoreDetails, RestoreRefusal, RestoredMobility, RestoredRelay, RestoredRelays,
+    RestoredSession,
+};
 pub use tally::SessionTally;
 
 use crate::allocation::{AllocationTable, Identity, Links, Shares, Slot};
@@ -97,6 +100,8 @@ pub struct Server {
     connections: FiveTupleMap<Connection>,
     /// Clients that moved to addresses of this worker and belong to other workers.
     guests: Guests,
+    /// Mobile sessions of earlier starts, of all workers, and who has them now.
+    relocated: Arc<HashMap<SessionId, WorkerId>>,
     /// Connections with peers, of all sessions.
     links: Links,
     /// One live entry per session: its nearest deadline.
@@ -125,6 +130,7 @@ impl Server {
             sources: SourceLimiter::new(&policy.nonce_key, config.session_step),
             connections: FiveTupleMap::default(),
             guests: Guests::default(),
+            relocated: Arc::default(),
             links: Links::default(),
             expiry: ExpiryQueue::default(),
             outputs: VecDeque::new(),

@@ -11,8 +11,8 @@ use crate::auth::credential::{CredentialAnswer, UserhashAnswer};
 use crate::auth::parking::Userhash;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId, ReservationToken};
 use crate::policy::Policy;
-use crate::server::ServerCounters;
 use crate::server::rejection::RefusalReason;
+use crate::server::{RestoreDetails, ServerCounters};
 
 /// A packet to be relayed: the hot path's only result. It borrows the payload from the input.
 #[derive(Debug, PartialEq, Eq)]
@@ -420,6 +420,8 @@ pub struct SessionSnapshot {
     pub links: Vec<LinkSnapshot>,
     /// Totals so far.
     pub counters: SessionCounters,
+    /// What only a restore asks for; none of most sessions.
+    pub details: Option<Box<RestoreDetails>>,
 }
 
 /// The second relayed transport address of a dual allocation (RFC 8656 §7.2).

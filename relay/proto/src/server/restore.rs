@@ -4,17 +4,19 @@
 //! anew; anybody else's session relays what it is sent, and gets its key from the next request that
 //! proves to be its owner's.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::{PasswordAlgorithm, Realm, RelayTransport, SessionId, Transport, Username};
+use shared::{PasswordAlgorithm, Realm, RelayTransport, SessionId, Transport, Username, WorkerId};
 
 use super::timeout::due;
-use super::{IcmpBudget, Server, SessionCounters, SessionTally};
+use super::{IcmpBudget, Mobility, Server, SessionCounters, SessionSnapshot, SessionTally};
 use crate::allocation::{Allocation, Channels, Half, Identity, Meter, Permissions};
 use crate::auth::credential::{IntegrityKey, SigningKey};
 use crate::auth::rest;
+use crate::auth::token::TokenSpan;
 use crate::channel_data::ChannelNumber;
 use crate::five_tuple::{AddressFamily, FiveTuple, RelayId};
 use crate::policy::{Claimant, QuotaLimits, RealmPolicy, source_of};
@@ -35,6 +37,45 @@ pub struct RestoredRelay {
     pub expires: Instant,
 }
 
+/// What a restore needs of few sessions besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreDetails {
+    /// What its key was made with.
+    pub algorithm: PasswordAlgorithm,
+    /// The limit of the user that the realm's gives way to, in bits per second and direction.
+    pub user_rate_bps: Option<u64>,
+    /// When the access token is good that it came with (RFC 7635).
+    pub token: Option<TokenSpan>,
+    /// Of a client that may move (RFC 8016).
+    pub mobility: Option<RestoredMobility>,
+    /// When the first of two relayed addresses expires, where that is before the other.
+    pub first_expires: Option<Instant>,
+}
+
+impl Default for RestoreDetails {
+    fn default() -> Self {
+        Self {
+            algorithm: PasswordAlgorithm::Md5,
+            user_rate_bps: None,
+            token: None,
+            mobility: None,
+            first_expires: None,
+        }
+    }
+}
+
+/// How far a mobile client has come (RFC 8016).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoredMobility {
+    /// Of the ticket that it holds.
+    pub serial: u16,
+    /// The source address that its session counts for.
+    pub source: IpAddr,
+    /// The 5-tuple that it moves to and has not sent data on yet. A session that comes back has one
+    /// 5-tuple: this one.
+    pub pending: Option<FiveTuple>,
+}
+
 /// A session that is to be restored: what was known of it before the node stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoredSession {
@@ -50,8 +91,8 @@ pub struct RestoredSession {
     pub credential_expiry: Option<u64>,
     /// The shared secret that the credential was made of.
     pub secret_id: Option<Arc<str>>,
-    /// What its key was made with.
-    pub algorithm: PasswordAlgorithm,
+    /// What few sessions have.
+    pub details: RestoreDetails,
     /// Its relayed address.
     pub first: RestoredRelay,
     /// That of the other family, in a dual allocation.
@@ -98,6 +139,50 @@ pub enum RestoreRefusal {
     NoQuota,
 }
 
+impl From<&SessionSnapshot> for RestoredSession {
+    fn from(session: &SessionSnapshot) -> Self {
+        let details = session.details.as_deref().cloned().unwrap_or_default();
+        let pending = details.mobility.and_then(|mobility| mobility.pending);
+        let second = session.second_relay.as_deref();
+        Self {
+            id: session.id,
+            tuple: pending.unwrap_or(session.tuple),
+            realm: session.realm.clone(),
+            username: session.username.clone(),
+            credential_expiry: session.credential_expiry,
+            secret_id: session.secret_id.clone(),
+            first: RestoredRelay {
+                local: session.relay_local,
+                external: session.relay_external,
+                expires: details.first_expires.unwrap_or(session.expires),
+            },
+            second: second.map(|second| RestoredRelay {
+                local: second.local,
+                external: second.external,
+                expires: second.expires,
+            }),
+            created: session.created,
+            created_unix: session.created_unix,
+            lifetime: session.lifetime,
+            permissions: session
+                .permissions
+                .iter()
+                .map(|permission| (permission.peer, permission.expires))
+                .collect(),
+            channels: session
+                .channels
+                .iter()
+                .filter_map(|channel| {
+                    let number = ChannelNumber::new(channel.number)?;
+                    Some((number, channel.peer, channel.expires))
+                })
+                .collect(),
+            counters: session.counters,
+            details,
+        }
+    }
+}
+
 impl Server {
     /// Takes up a session of an earlier start. The driver has bound its sockets; it files them under
     /// the names answered, then drains [`poll_output`](Self::poll_output). Limits are not asked, since
@@ -133,7 +218,9 @@ impl Server {
             return Err(RestoreRefusal::TupleTaken);
         }
         let identity = identity(&session, realm);
-        let source = source_of(session.tuple.client.ip());
+        let mobility = session.details.mobility;
+        let client = source_of(session.tuple.client.ip());
+        let source = mobility.map_or(client, |mobility| mobility.source);
         let claimant = Claimant {
             realm: &identity.realm.name,
             user: &identity.user,
@@ -161,6 +248,12 @@ impl Server {
                 second: Some(relay),
             },
         })
+    }
+
+    /// Says where sessions of an earlier start are now whose clients may move: their tickets name
+    /// the worker of that start.
+    pub fn set_relocated(&mut self, relocated: Arc<HashMap<SessionId, WorkerId>>) {
+        self.relocated = relocated;
     }
 
     fn restored(
@@ -201,7 +294,10 @@ impl Server {
                 expires: first.expires,
             },
             second: None,
-            mobility: None,
+            mobility: session
+                .details
+                .mobility
+                .map(|mobility| Box::new(Mobility::restored(mobility.serial))),
             half_ended: None,
             created: session.created,
             created_unix: session.created_unix,
@@ -254,7 +350,10 @@ fn identity(session: &RestoredSession, realm: Arc<RealmPolicy>) -> Identity {
     let name = session.username.as_str();
     let rest = session.credential_expiry;
     let rest = rest.and_then(|_| rest::split_username(name, realm.rest_separator));
+    // An access token names nobody.
+    let by_token = session.details.token.is_some();
     let user = rest.map_or(name, |rest| rest.user);
+    let user = if by_token { "" } else { user };
     let secrets = realm.secrets.iter();
     let secret = secrets
         .filter(|_| rest.is_some())
@@ -262,7 +361,7 @@ fn identity(session: &RestoredSession, realm: Arc<RealmPolicy>) -> Identity {
     let key = secret.map(|secret| {
         let password = rest::password(secret.value.expose(), name);
         let realm = realm.name.as_str();
-        let key = IntegrityKey::derive(session.algorithm, name, realm, &password);
+        let key = IntegrityKey::derive(session.details.algorithm, name, realm, &password);
         Arc::new(SigningKey::new(key))
     });
     Identity {
@@ -271,9 +370,9 @@ fn identity(session: &RestoredSession, realm: Arc<RealmPolicy>) -> Identity {
         credential_expiry: session.credential_expiry,
         secret_id: session.secret_id.clone(),
         key,
-        token: None,
+        token: session.details.token,
         max_sessions: None,
-        max_rate_bps: None,
+        max_rate_bps: session.details.user_rate_bps,
         realm,
     }
 }

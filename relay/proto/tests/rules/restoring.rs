@@ -2,13 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use shared::{PasswordAlgorithm, Transport};
+use shared::Transport;
 use turn_proto::auth::rest;
-use turn_proto::channel_data::ChannelNumber;
 use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
 use turn_proto::{
-    Command, EndCause, Event, Forward, Policy, RelayId, RestoreRefusal, RestoredRelay,
-    RestoredRelays, RestoredSession, ServerConfig, SessionSnapshot,
+    Command, EndCause, Event, Forward, Policy, RelayId, RestoreRefusal, RestoredRelays,
+    RestoredSession, ServerConfig,
 };
 
 use crate::kit::*;
@@ -29,39 +28,7 @@ fn known(net: &mut Net) -> Vec<RestoredSession> {
         Event::Snapshot(sessions) => Some(sessions),
         _ => None,
     });
-    snapshot.unwrap().into_iter().map(restored).collect()
-}
-
-fn restored(session: SessionSnapshot) -> RestoredSession {
-    let second = session.second_relay.map(|second| RestoredRelay {
-        local: second.local,
-        external: second.external,
-        expires: second.expires,
-    });
-    let permissions = session.permissions.iter().map(|p| (p.peer, p.expires));
-    let channels = session.channels.iter();
-    let channels = channels.map(|c| (ChannelNumber::new(c.number).unwrap(), c.peer, c.expires));
-    RestoredSession {
-        id: session.id,
-        tuple: session.tuple,
-        realm: session.realm,
-        username: session.username,
-        credential_expiry: session.credential_expiry,
-        secret_id: session.secret_id,
-        algorithm: PasswordAlgorithm::Md5,
-        first: RestoredRelay {
-            local: session.relay_local,
-            external: session.relay_external,
-            expires: session.expires,
-        },
-        second,
-        created: session.created,
-        created_unix: session.created_unix,
-        lifetime: session.lifetime,
-        permissions: permissions.collect(),
-        channels: channels.collect(),
-        counters: session.counters,
-    }
+    snapshot.unwrap().iter().map(Into::into).collect()
 }
 
 /// The next start, under the same policy, that has restored nothing yet.

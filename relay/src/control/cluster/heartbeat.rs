@@ -232,6 +232,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         labels: config.labels.clone(),
         state: hub.state(),
         session_base: format!("{:08x}", hub.parts.session_base),
+        restored_bases: hub.restoring.bases(),
         listeners: hub.parts.listeners.clone(),
         urls: hub.parts.urls.clone(),
         relays: relays(hub),

@@ -134,7 +134,9 @@ impl Registry {
         let text = format!("{base:08x}");
         let mut nodes = self.nodes.values();
         nodes
-            .find(|known| known.view.session_base == text)
+            .find(|known| {
+                known.view.session_base == text || known.view.restored_bases.contains(&text)
+            })
             .map(|known| known.view.id.clone())
     }
 

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use shared::{RelayTransport, Transport, Username};
 use turn_proto::server::{
-    ChannelSnapshot, LinkSnapshot, PermissionSnapshot, SecondRelay, SessionSnapshot, SessionTally,
+    ChannelSnapshot, LinkSnapshot, PermissionSnapshot, RestoreDetails, SecondRelay,
+    SessionSnapshot, SessionTally,
 };
 
 /// The addresses of the node that sessions have in common.
@@ -77,6 +78,7 @@ struct Rare {
     max_rate_bps: Option<u64>,
     max_user_rate_bps: Option<u64>,
     links: Vec<LinkSnapshot>,
+    details: Option<Box<RestoreDetails>>,
 }
 
 impl Kept {
@@ -90,6 +92,7 @@ impl Kept {
             max_rate_bps: snapshot.max_rate_bps,
             max_user_rate_bps: snapshot.max_user_rate_bps,
             links: snapshot.links,
+            details: snapshot.details,
         };
         Self {
             username: snapshot.username,
@@ -147,6 +150,13 @@ impl Kept {
     /// The same of all sessions of its user.
     pub(crate) fn max_user_rate_bps(&self) -> Option<u64> {
         self.rare.as_ref()?.max_user_rate_bps
+    }
+
+    /// What only a restore asks for.
+    pub(crate) fn details(&self) -> RestoreDetails {
+        let rare = self.rare.as_ref();
+        let details = rare.and_then(|rare| rare.details.as_deref());
+        details.cloned().unwrap_or_default()
     }
 
     /// Connections with peers.

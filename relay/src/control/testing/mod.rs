@@ -28,8 +28,8 @@ use crate::config::{Args, Config, ConnectionLimits};
 use crate::listener::ConnectionTotals;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::worker::WorkerNews;
 use crate::worker::ports::RelayAddress;
+use crate::worker::{Restore, WorkerNews};
 
 pub(super) use flaky::FlakyStore;
 
@@ -102,6 +102,7 @@ pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnap
         links: Vec::new(),
         channels: Vec::new(),
         counters: SessionCounters::default(),
+        details: None,
     }
 }
 
@@ -267,6 +268,10 @@ impl Workers for PaperWorkers {
 
     fn broadcast(&self, make: &dyn Fn() -> Command) -> bool {
         self.send(WorkerId(0), make())
+    }
+
+    fn restore(&self, _: WorkerId, _: Restore) -> bool {
+        false
     }
 
     fn ports(&self) -> (u64, u64) {

@@ -43,6 +43,7 @@ pub(super) fn node(index: usize) -> NodeView {
         labels: BTreeMap::from([("region".into(), region.into())]),
         state: NodeState::Ready,
         session_base: format!("{:08x}", base(index)),
+        restored_bases: Vec::new(),
         listeners: vec![([192, 0, 2, 10 + index as u8], 3478).into()],
         urls: Vec::new(),
         relays: vec![format!("192.0.2.{}:49152-65535", 10 + index)],

@@ -1,0 +1,318 @@
+//! Sessions that an earlier start of this node left in the store: read before anything is served, and
+//! told to the workers. What could not be read then is read later, and ports that something else
+//! holds are asked for again for a while.
+
+mod share;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use shared::api::{EventKind, Severity};
+use shared::{NodeId, SessionId, WorkerId};
+use turn_proto::server::{RestoreRefusal, RestoredSession, SessionSnapshot};
+
+use super::clock::Moment;
+use super::hub::Hub;
+use crate::store::{SessionRecord, Store, StoreError};
+use crate::worker::{NotRestored, Restore};
+
+pub use share::{Shared, share_out};
+
+/// Between questions to a store that does not answer.
+const RETRY: Duration = Duration::from_millis(100);
+/// The same once the node serves.
+const LATE_RETRY: Duration = Duration::from_secs(1);
+/// How long ports are asked for that something else has: a process that ends, mostly.
+const PORTS_WITHIN: Duration = Duration::from_secs(5);
+/// Between tries of such a port.
+const PORT_RETRY: Duration = Duration::from_millis(250);
+/// Starts whose ids are told to the other nodes.
+const MAX_BASES: usize = 64;
+
+/// What the store has of earlier starts.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// The number of this start, which ends what an earlier one may still do; 0: the store did not
+    /// say.
+    pub epoch: u64,
+    /// The sessions.
+    pub records: Vec<SessionRecord>,
+    /// Whether those are all: the store answered.
+    pub is_read: bool,
+}
+
+impl Earlier {
+    /// Whether a new session could get an id of theirs under that base.
+    #[must_use]
+    pub fn has_base(&self, base: u32) -> bool {
+        self.records.iter().any(|record| record.id.base() == base)
+    }
+}
+
+/// Counts this start and reads what the store has of this node's sessions; waits for the store at
+/// most `patience`.
+pub async fn read(store: &dyn Store, node: &NodeId, patience: Duration) -> Earlier {
+    let mut earlier = Earlier::default();
+    let failure = match tokio::time::timeout(patience, ask(store, node, &mut earlier)).await {
+        Ok(Ok(())) => return earlier,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", patience.as_secs()),
+    };
+    tracing::warn!(
+        reason = failure,
+        "the store does not tell the sessions of an earlier start: they come back when it does"
+    );
+    earlier
+}
+
+async fn ask(store: &dyn Store, node: &NodeId, earlier: &mut Earlier) -> Result<(), StoreError> {
+    loop {
+        let answer = async {
+            // First: what an earlier start writes after this is refused.
+            if earlier.epoch == 0 {
+                earlier.epoch = store.next_epoch(node).await?;
+            }
+            store.sessions(node).await
+        };
+        match answer.await {
+            Ok(records) => {
+                earlier.records = records;
+                earlier.is_read = true;
+                return Ok(());
+            }
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What control has to wait for before its books are whole.
+#[derive(Debug, Default)]
+pub struct Restoring {
+    /// The number of this start, if the store has told it.
+    pub epoch: u64,
+    /// Workers that will tell what became of their sessions.
+    pub workers: u16,
+    /// The store did not tell what it has: nothing there may be taken for a leftover.
+    pub is_unread: bool,
+    /// Sessions that nobody restores.
+    pub refused: Vec<SessionId>,
+}
+
+/// How far the node is with it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Answers of workers that are still to come.
+    pending: u32,
+    is_unread: bool,
+    /// Ports that something else has are given up then.
+    ports_until: Instant,
+    restored: u64,
+    refused: HashMap<&'static str, u64>,
+    /// Records that stay until they expire: another configuration may know their addresses.
+    left_alone: HashSet<SessionId>,
+    /// The upper halves of the ids that are live again.
+    bases: BTreeSet<u32>,
+}
+
+impl Progress {
+    pub(super) fn new(restoring: &Restoring, started: Moment) -> Self {
+        let mut refused = HashMap::new();
+        if !restoring.refused.is_empty() {
+            refused.insert("cannot come back", restoring.refused.len() as u64);
+        }
+        Self {
+            inner: Mutex::new(Inner {
+                pending: u32::from(restoring.workers),
+                is_unread: restoring.is_unread,
+                ports_until: started.mono + PORTS_WITHIN,
+                restored: 0,
+                refused,
+                left_alone: HashSet::new(),
+                bases: BTreeSet::new(),
+            }),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a session that is not in the books is none of this node's.
+    pub(super) fn knows_all(&self) -> bool {
+        let inner = self.inner();
+        !inner.is_unread && inner.pending == 0
+    }
+
+    /// Whether a record is to stay although its session is not in the books.
+    pub(super) fn leaves_alone(&self, session: SessionId) -> bool {
+        self.inner().left_alone.contains(&session)
+    }
+
+    /// The upper halves of ids that came back, as eight hex digits.
+    pub(super) fn bases(&self) -> Vec<String> {
+        let inner = self.inner();
+        let bases = inner.bases.iter().map(|base| format!("{base:08x}"));
+        bases.collect()
+    }
+}
+
+/// Takes what a worker says of the sessions that it was to take up. Those that go on are in the books
+/// again as they were: nobody hears of new ones.
+pub(super) fn told(
+    hub: &Arc<Hub>,
+    worker: WorkerId,
+    sessions: Vec<SessionSnapshot>,
+    refused: Vec<(RestoredSession, NotRestored)>,
+    now: Moment,
+) {
+    let restored = sessions.len() as u64;
+    let bases: BTreeSet<u32> = sessions.iter().map(|session| session.id.base()).collect();
+    let mut books = hub.books();
+    for session in sessions {
+        books.upsert(session, now);
+    }
+    drop(books);
+    let mut again = Vec::new();
+    let mut ended = Vec::new();
+    let mut inner = hub.restoring.inner();
+    inner.restored += restored;
+    inner.bases.extend(bases);
+    while inner.bases.len() > MAX_BASES {
+        inner.bases.pop_first();
+    }
+    for (session, why) in refused {
+        match why {
+            NotRestored::PortTaken if now.mono < inner.ports_until => {
+                again.push(session);
+                continue;
+            }
+            NotRestored::UnknownListener | NotRestored::UnknownRelayAddress => {
+                inner.left_alone.insert(session.id);
+            }
+            // It is in the books, and its record is good.
+            NotRestored::Refused(RestoreRefusal::Known) => continue,
+            NotRestored::Refused(_) | NotRestored::PortTaken => ended.push(session.id),
+        }
+        *inner.refused.entry(word(why)).or_default() += 1;
+    }
+    if again.is_empty() {
+        inner.pending = inner.pending.saturating_sub(1);
+    }
+    let is_done = inner.pending == 0 && !inner.is_unread;
+    drop(inner);
+    let mut dirty = hub.dirty();
+    ended.into_iter().for_each(|id| dirty.ended(id));
+    drop(dirty);
+    if !again.is_empty() {
+        try_again(hub, worker, again);
+    }
+    if is_done {
+        finished(hub);
+    }
+}
+
+fn word(why: NotRestored) -> &'static str {
+    match why {
+        NotRestored::PortTaken => "port in use",
+        NotRestored::UnknownListener => "no such listener",
+        NotRestored::UnknownRelayAddress => "no such relay address",
+        NotRestored::Refused(RestoreRefusal::Expired) => "expired",
+        NotRestored::Refused(RestoreRefusal::UnknownRealm) => "realm gone",
+        NotRestored::Refused(RestoreRefusal::TupleTaken) => "client came back",
+        NotRestored::Refused(_) => "cannot come back",
+    }
+}
+
+/// Asks once more for ports that something else has.
+fn try_again(hub: &Arc<Hub>, worker: WorkerId, sessions: Vec<RestoredSession>) {
+    let hub = Arc::clone(hub);
+    tokio::spawn(async move {
+        let restore = Restore {
+            sessions,
+            ..Restore::default()
+        };
+        loop {
+            tokio::select! {
+                () = hub.cancel.cancelled() => return,
+                () = tokio::time::sleep(PORT_RETRY) => {}
+            }
+            if hub.workers.restore(worker, restore.clone()) {
+                return;
+            }
+        }
+    });
+}
+
+fn finished(hub: &Hub) {
+    // Their users may have changed meanwhile.
+    hub.user_limits.want_all();
+    let mut inner = hub.restoring.inner();
+    let restored = std::mem::take(&mut inner.restored);
+    let refused = std::mem::take(&mut inner.refused);
+    drop(inner);
+    let lost: u64 = refused.values().sum();
+    if restored + lost == 0 {
+        return;
+    }
+    let mut text = format!("{}: {restored} sessions go on after the restart", hub.node);
+    if lost > 0 {
+        let mut why: Vec<_> = refused.iter().collect();
+        why.sort_unstable();
+        let why: Vec<_> = why.iter().map(|(why, n)| format!("{why} {n}")).collect();
+        text = format!("{text}; {lost} do not: {}", why.join(", "));
+    }
+    tracing::info!(restored, lost, "sessions of an earlier start go on");
+    let severity = match lost {
+        0 => Severity::Info,
+        _ => Severity::Notice,
+    };
+    hub.event(EventKind::NodeChanged, severity, text);
+}
+
+/// Reads what the store did not tell at the start, as soon as it does.
+pub(super) async fn late(hub: Arc<Hub>) {
+    if !hub.restoring.inner().is_unread {
+        return;
+    }
+    let records = loop {
+        tokio::select! {
+            () = hub.cancel.cancelled() => return,
+            () = tokio::time::sleep(LATE_RETRY) => {}
+        }
+        // Before this start is counted, an earlier one may still write.
+        if hub.epoch() == 0 || hub.fenced() {
+            continue;
+        }
+        if let Ok(records) = hub.noted(hub.store.sessions(&hub.node).await) {
+            break records;
+        }
+    };
+    let own = hub.epoch();
+    let records = records.into_iter().filter(|record| record.epoch < own);
+    let Shared { workers, refused } = share_out(records.collect(), hub.workers.count());
+    {
+        let mut inner = hub.restoring.inner();
+        inner.pending += workers.len() as u32;
+        inner.is_unread = false;
+        inner.ports_until = Instant::now() + PORTS_WITHIN;
+    }
+    refused.iter().for_each(|id| hub.dirty().ended(*id));
+    for (number, restore) in workers.into_iter().enumerate() {
+        while !hub
+            .workers
+            .restore(WorkerId(number as u16), restore.clone())
+        {
+            tokio::select! {
+                () = hub.cancel.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+}
