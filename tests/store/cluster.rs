@@ -15,6 +15,7 @@ for_both_stores!(
     a_heartbeat_joins_and_ages,
     a_later_start_fences_the_earlier,
     a_removed_node_takes_its_sessions_along,
+    an_earlier_start_changes_no_sessions_any_more,
     sessions_come_back_unless_expired,
 );
 
@@ -182,7 +183,7 @@ async fn a_removed_node_takes_its_sessions_along(world: &World) {
     assert!(!store.remove_node(&id).await.unwrap());
     store.heartbeat(&node("fra-1", 1)).await.unwrap();
     store
-        .flush_sessions(&id, &[session(1, now_ms() + 60_000)], &[])
+        .flush_sessions(&id, 1, &[session(1, now_ms() + 60_000)], &[])
         .await
         .unwrap();
     assert!(store.remove_node(&id).await.unwrap());
@@ -190,19 +191,39 @@ async fn a_removed_node_takes_its_sessions_along(world: &World) {
     assert!(store.sessions(&id).await.unwrap().is_empty());
 }
 
+async fn an_earlier_start_changes_no_sessions_any_more(world: &World) {
+    let (store, id): (_, NodeId) = (&world.store, "fra-1".parse().unwrap());
+    let old = store.next_epoch(&id).await.unwrap();
+    let later = now_ms() + 600_000;
+    let (first, second) = (session(1, later), session(2, later));
+    let both = [first.clone(), second.clone()];
+    store.flush_sessions(&id, old, &both, &[]).await.unwrap();
+    let new = world.other.next_epoch(&id).await.unwrap();
+    let third = [session(3, later)];
+    let written = store.flush_sessions(&id, old, &third, &[]).await;
+    assert!(matches!(written, Err(StoreError::Fenced { epoch }) if epoch == new));
+    let removed = store.flush_sessions(&id, old, &[], &[first.id]).await;
+    assert!(matches!(removed, Err(StoreError::Fenced { epoch }) if epoch == new));
+    assert_eq!(store.sessions(&id).await.unwrap(), both);
+    let gone = [first.id];
+    let removed = world.other.flush_sessions(&id, new, &[], &gone).await;
+    removed.unwrap();
+    assert_eq!(store.sessions(&id).await.unwrap(), [second]);
+}
+
 async fn sessions_come_back_unless_expired(world: &World) {
     let store = &world.store;
     let (fra, ams): (NodeId, NodeId) = ("fra-1".parse().unwrap(), "ams-1".parse().unwrap());
     let later = now_ms() + 600_000;
     let many: Vec<SessionRecord> = (0..2000).map(|i| session(i, later)).collect();
-    store.flush_sessions(&fra, &many, &[]).await.unwrap();
+    store.flush_sessions(&fra, 1, &many, &[]).await.unwrap();
     store
-        .flush_sessions(&fra, &[session(9000, now_ms() - 1)], &[])
+        .flush_sessions(&fra, 1, &[session(9000, now_ms() - 1)], &[])
         .await
         .unwrap();
     let seventh = session(7, later);
     store
-        .flush_sessions(&ams, std::slice::from_ref(&seventh), &[])
+        .flush_sessions(&ams, 1, std::slice::from_ref(&seventh), &[])
         .await
         .unwrap();
     let deleted: Vec<SessionId> = many[..1000].iter().map(|record| record.id).collect();
@@ -211,7 +232,7 @@ async fn sessions_come_back_unless_expired(world: &World) {
         ..many[1500].clone()
     };
     store
-        .flush_sessions(&fra, std::slice::from_ref(&changed), &deleted)
+        .flush_sessions(&fra, 1, std::slice::from_ref(&changed), &deleted)
         .await
         .unwrap();
     let back = world.other.sessions(&fra).await.unwrap();

@@ -164,7 +164,7 @@ async fn every_method_together_runs_no_command_that_stops_redis() {
     store.heartbeat(&node("fra-1", 1)).await.unwrap();
     store.nodes().await.unwrap();
     store
-        .flush_sessions(&id, &[session(1, now_ms() + 60_000)], &[])
+        .flush_sessions(&id, 1, &[session(1, now_ms() + 60_000)], &[])
         .await
         .unwrap();
     store.sessions(&id).await.unwrap();
@@ -388,7 +388,7 @@ async fn a_session_takes_less_than_the_stated_memory() {
     let id = "fra-1".parse().unwrap();
     let later = now_ms() + 600_000;
     let all: Vec<_> = (0..COUNT).map(|i| session(i, later)).collect();
-    world.store.flush_sessions(&id, &all, &[]).await.unwrap();
+    world.store.flush_sessions(&id, 1, &all, &[]).await.unwrap();
     let key = "relay:node:{fra-1}:sessions";
     let used = server(&world).cli(&["MEMORY", "USAGE", key, "SAMPLES", "0"]);
     let used: u64 = used.trim_start_matches("(integer) ").parse().unwrap();

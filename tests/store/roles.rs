@@ -72,7 +72,7 @@ async fn a_relay_does_its_work() {
     assert_eq!(relay.nodes().await.unwrap().len(), 1);
     let later = now_ms() + 60_000;
     relay
-        .flush_sessions(&id, &[session(1, later), session(2, 1)], &[])
+        .flush_sessions(&id, 1, &[session(1, later), session(2, 1)], &[])
         .await
         .unwrap();
     assert_eq!(relay.sessions(&id).await.unwrap().len(), 1);
@@ -160,7 +160,7 @@ async fn a_relay_changes_no_user_realm_or_other_node() {
     let other = "ams-1".parse().unwrap();
     refused(relay.next_epoch(&other).await);
     refused(relay.heartbeat(&node("ams-1", 1)).await);
-    refused(relay.flush_sessions(&other, &[session(1, 1)], &[]).await);
+    refused(relay.flush_sessions(&other, 1, &[session(1, 1)], &[]).await);
     refused(relay.post(&Mailbox::Node(other), vec![1]).await);
     refused(relay.audit(None, 1).await);
     let user = gateway.user(&north, "gorst").await.unwrap().unwrap();

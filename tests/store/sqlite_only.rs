@@ -33,7 +33,10 @@ async fn two_hundred_quick_additions_beside_a_busy_node_all_arrive() {
                 store.users(Some(&north), None, 100).await.unwrap();
                 store.realms().await.unwrap();
                 let record = session(worker * 1_000_000 + count, now_ms() + 60_000);
-                store.flush_sessions(&node, &[record], &[]).await.unwrap();
+                store
+                    .flush_sessions(&node, 1, &[record], &[])
+                    .await
+                    .unwrap();
             }
             count
         });

@@ -15,6 +15,8 @@ pub(super) struct Dirty {
     /// With whether the store has never heard of it.
     upserts: HashMap<SessionId, bool, IdHash>,
     deletes: HashSet<SessionId, IdHash>,
+    /// Sessions whose totals are due, after everything else.
+    totals: Vec<SessionId>,
     /// Records of the store that are not in the books are to be removed: at the start those of
     /// the incarnation before, later those whose removal was not remembered.
     sweep: bool,
@@ -36,6 +38,7 @@ impl Dirty {
         Self {
             upserts: HashMap::default(),
             deletes: HashSet::default(),
+            totals: Vec::new(),
             sweep: true,
         }
     }
@@ -68,6 +71,24 @@ impl Dirty {
         self.sweep = true;
     }
 
+    /// The totals of these sessions are due.
+    pub(super) fn totals(&mut self, ids: Vec<SessionId>) {
+        self.totals = ids;
+    }
+
+    /// Takes at most `limit` of those.
+    pub(super) fn take_totals(&mut self, limit: usize) -> Vec<SessionId> {
+        let left = self.totals.len().saturating_sub(limit);
+        let mut taken = self.totals.split_off(left);
+        if left == 0 {
+            self.totals = Vec::new();
+        }
+        // Those are written anyway; and what the store has never heard of must not get there
+        // unnoticed, or nobody would remove it.
+        taken.retain(|id| !self.upserts.contains_key(id));
+        taken
+    }
+
     /// Takes at most `limit` changes and removals each.
     pub(super) fn take(&mut self, limit: usize) -> Batch {
         let upserts: Vec<_> = self.upserts.keys().take(limit).copied().collect();
@@ -91,6 +112,11 @@ impl Dirty {
     pub(super) fn put_back(&mut self, batch: Batch) {
         batch.upserts.into_iter().for_each(|id| self.changed(id));
         self.deletes.extend(batch.deletes);
+    }
+
+    /// Whether nothing changed.
+    pub(super) fn is_clean(&self) -> bool {
+        self.upserts.is_empty() && self.deletes.is_empty()
     }
 
     /// Whether a sweep is wanted; asking takes the wish.
@@ -139,6 +165,18 @@ mod tests {
         dirty.changed(SessionId(3));
         dirty.ended(SessionId(3));
         assert_eq!(dirty.take(10).deletes, [SessionId(3)]);
+    }
+
+    #[test]
+    fn totals_wait_for_changes_and_leave_new_sessions_alone() {
+        let mut dirty = Dirty::new();
+        dirty.totals((1..=5).map(SessionId).collect());
+        dirty.created(SessionId(4));
+        assert_eq!(dirty.take(10).upserts, [SessionId(4)]);
+        dirty.created(SessionId(5));
+        assert_eq!(dirty.take_totals(2), [SessionId(4)]);
+        assert_eq!(dirty.take_totals(10).len(), 3);
+        assert_eq!(dirty.totals.capacity(), 0);
     }
 
     #[test]

@@ -120,6 +120,8 @@ pub(super) struct Hub {
     refusals: Mutex<RecentRefusals>,
     serving: AtomicBool,
     fenced: AtomicBool,
+    /// Some session changed that the store is to know.
+    pub changed: Notify,
     /// Sessions of an earlier start.
     pub restoring: Progress,
 }
@@ -176,6 +178,7 @@ impl Hub {
             refusals: Mutex::new(RecentRefusals::new(parts.node.clone(), started)),
             serving: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
+            changed: Notify::new(),
             restoring: Progress::new(&restoring, started),
             parts,
         })
@@ -213,9 +216,20 @@ impl Hub {
         self.serving.store(true, Ordering::Relaxed);
     }
 
-    /// Another process runs as this node: this one takes no new sessions any more.
-    pub(super) fn set_fenced(&self) {
-        self.fenced.store(true, Ordering::Relaxed);
+    /// Another process runs as this node, as its start number `epoch`: this one takes no new
+    /// sessions any more, and writes nothing about its own.
+    pub(super) fn fence(&self, epoch: u64) {
+        if self.fenced.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::error!(
+            epoch,
+            "another process runs as this node: no new sessions here"
+        );
+        self.keeper.refuse_allocations();
+        self.policy_stale.notify_one();
+        let text = format!("{}: another process runs under this id", self.node);
+        self.event(EventKind::NodeChanged, Severity::Crit, text);
     }
 
     /// Whether another process runs as this node.

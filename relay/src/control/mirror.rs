@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use shared::{SessionId, Transport};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::clock::Moment;
 use super::directory::Row;
@@ -14,35 +13,53 @@ use super::dirty::Batch;
 use super::hub::Hub;
 use crate::store::{SessionRecord, StoreError};
 
-/// How often changes are written.
+/// How often is looked whether something is left to write.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// The least time between the end of a write and the next one. What changes meanwhile goes together,
+/// and a session that is over by then costs the store nothing.
+const GAP: Duration = Duration::from_millis(100);
 /// Ticks between attempts while the store is away.
 const AWAY_TICKS: u32 = 8;
 /// Ticks between writes of all totals: a minute.
 const TOTALS_TICKS: u32 = 240;
+/// Ticks that they are spread over.
+const TOTALS_SPREAD: usize = 200;
 /// Sessions in one write.
 const CHUNK: usize = 500;
 
-/// Mirrors until the node stops.
+/// Mirrors until the node stops: a change at once where nothing was written just now, and within
+/// [`INTERVAL`] under load. What a client was told and a node that dies then has not written is lost.
 pub(super) async fn run(hub: Arc<Hub>) {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticks = 0_u32;
+    let (mut ticks, mut totals) = (0_u32, 0);
+    let mut ended = Instant::now();
     loop {
+        let mut worth_trying = hub.health.connected();
         tokio::select! {
             () = hub.cancel.cancelled() => return,
-            _ = interval.tick() => {}
+            () = hub.changed.notified() => tokio::select! {
+                () = hub.cancel.cancelled() => return,
+                () = tokio::time::sleep_until(ended + GAP) => {}
+            },
+            _ = interval.tick() => {
+                ticks = ticks.wrapping_add(1);
+                worth_trying |= ticks.is_multiple_of(AWAY_TICKS);
+                if ticks.is_multiple_of(TOTALS_TICKS) {
+                    let books = hub.books();
+                    let ids: Vec<_> = books.ids().collect();
+                    drop(books);
+                    totals = ids.len().div_ceil(TOTALS_SPREAD);
+                    hub.dirty().totals(ids);
+                }
+            }
         }
-        ticks = ticks.wrapping_add(1);
-        if ticks.is_multiple_of(TOTALS_TICKS) {
-            let ids: Vec<_> = hub.books().ids().collect();
-            let mut dirty = hub.dirty();
-            ids.into_iter().for_each(|id| dirty.changed(id));
-        }
-        let worth_trying = hub.health.connected() || ticks.is_multiple_of(AWAY_TICKS);
         // Without an epoch the store has not spoken with this node yet.
-        if worth_trying && hub.epoch.load(Ordering::Relaxed) > 0 && !hub.fenced() {
-            flush(&hub).await;
+        if worth_trying && hub.epoch() > 0 && !hub.fenced() {
+            if flush(&hub).await {
+                flush_totals(&hub, totals).await;
+            }
+            ended = Instant::now();
         }
     }
 }
@@ -58,21 +75,48 @@ async fn flush(hub: &Hub) -> bool {
         if batch == Batch::default() {
             return true;
         }
-        let records = records(hub, &batch.upserts);
-        let written = hub
-            .store
-            .flush_sessions(&hub.node, &records, &batch.deletes)
-            .await;
-        match hub.noted(written) {
+        match write(hub, &batch).await {
             Ok(()) => {}
             Err(StoreError::Unavailable(_)) => {
                 hub.dirty().put_back(batch);
+                return false;
+            }
+            Err(StoreError::Fenced { epoch }) => {
+                hub.fence(epoch);
                 return false;
             }
             Err(error) => {
                 tracing::error!(%error, "the store does not take session records");
                 return false;
             }
+        }
+    }
+}
+
+async fn write(hub: &Hub, batch: &Batch) -> Result<(), StoreError> {
+    let records = records(hub, &batch.upserts);
+    let store = &hub.store;
+    let written = store.flush_sessions(&hub.node, hub.epoch(), &records, &batch.deletes);
+    hub.noted(written.await)
+}
+
+/// Writes some of the totals that are due; those that the store does not take are due in a minute
+/// again.
+async fn flush_totals(hub: &Hub, most: usize) {
+    let mut left = most;
+    while left > 0 {
+        let upserts = hub.dirty().take_totals(left.min(CHUNK));
+        if upserts.is_empty() {
+            return;
+        }
+        left = left.saturating_sub(upserts.len());
+        let batch = Batch {
+            upserts,
+            ..Batch::default()
+        };
+        if let Err(error) = write(hub, &batch).await {
+            tracing::debug!(%error, "the store does not take totals");
+            return;
         }
     }
 }
@@ -95,11 +139,13 @@ async fn sweep(hub: &Hub) -> bool {
 
 fn records(hub: &Hub, ids: &[SessionId]) -> Vec<SessionRecord> {
     let now = Moment::now();
-    let epoch = hub.epoch.load(Ordering::Relaxed);
+    let epoch = hub.epoch();
     let books = hub.books();
     let records = ids
         .iter()
-        .filter_map(|id| Some(record(&books.row(*id, now)?, epoch, now)));
+        .filter_map(|id| Some(record(&books.row(*id, now)?, epoch, now)))
+        // The others end with the process: their connections do.
+        .filter(|record| record.transport == Transport::Udp);
     records.collect()
 }
 
@@ -152,9 +198,12 @@ fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
     }
 }
 
-/// Writes what is left when the node stops.
+/// Writes what is left when the node stops: changes, then all totals.
 pub(super) async fn farewell(hub: &Hub) {
-    if hub.epoch.load(Ordering::Relaxed) > 0 && !hub.fenced() {
-        flush(hub).await;
+    if hub.epoch() > 0 && !hub.fenced() && flush(hub).await {
+        let ids: Vec<_> = hub.books().ids().collect();
+        let count = ids.len();
+        hub.dirty().totals(ids);
+        flush_totals(hub, count).await;
     }
 }

@@ -40,6 +40,9 @@ pub(super) async fn run(hub: Arc<Hub>, mut news: mpsc::Receiver<(WorkerId, Worke
                 for (worker, one) in batch.drain(..) {
                     take(&hub, worker, one, now);
                 }
+                if !hub.dirty().is_clean() {
+                    hub.changed.notify_one();
+                }
                 if count == BATCH {
                     continue;
                 }

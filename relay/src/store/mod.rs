@@ -153,10 +153,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     // --- sessions: what a restore needs ---
 
-    /// Writes and removes records of this node's sessions, in pipelines. Deadline 5 s.
+    /// Removes and writes records of this node's sessions, in this order and in pipelines, as its
+    /// start number `epoch`. Once a later one was counted nothing changes any more:
+    /// [`StoreError::Fenced`]. Deadline 5 s.
     async fn flush_sessions(
         &self,
         node: &NodeId,
+        epoch: u64,
         upserts: &[SessionRecord],
         deletes: &[SessionId],
     ) -> Result<(), StoreError>;

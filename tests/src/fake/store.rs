@@ -69,6 +69,7 @@ macro_rules! pass_on {
             async fn flush_sessions(
                 &self,
                 _: &NodeId,
+                _: u64,
                 _: &[SessionRecord],
                 _: &[SessionId],
             ) -> Result<(), StoreError> {

@@ -65,15 +65,7 @@ async fn beat(hub: &Hub) -> bool {
     match hub.noted(hub.store.heartbeat(&own_view(hub)).await) {
         Ok(()) => true,
         Err(StoreError::Fenced { epoch }) => {
-            tracing::error!(
-                epoch,
-                "another process runs as this node: no new sessions here"
-            );
-            hub.set_fenced();
-            hub.keeper.refuse_allocations();
-            hub.policy_stale.notify_one();
-            let text = format!("{}: another process runs under this id", hub.node);
-            hub.event(EventKind::NodeChanged, Severity::Crit, text);
+            hub.fence(epoch);
             true
         }
         Err(error) => {

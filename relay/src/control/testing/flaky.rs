@@ -117,7 +117,7 @@ pass_on! {
     heartbeat(record: &NodeView) -> ();
     nodes() -> Vec<(NodeView, Duration)>;
     remove_node(node: &NodeId) -> bool;
-    flush_sessions(node: &NodeId, upserts: &[SessionRecord], deletes: &[SessionId]) -> ();
+    flush_sessions(node: &NodeId, epoch: u64, upserts: &[SessionRecord], deletes: &[SessionId]) -> ();
     sessions(node: &NodeId) -> Vec<SessionRecord>;
     post(to: &Mailbox, message: Vec<u8>) -> ();
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::{Value, cmd, pipe};
+use redis::{Pipeline, Value, cmd, pipe};
 use shared::api::{BlockView, NodeView};
 use shared::{NodeId, Realm, SessionId};
 
@@ -39,6 +39,15 @@ local newest = tonumber(redis.call('GET', KEYS[1]) or '0')
 if newest > tonumber(ARGV[1]) then return newest end
 if newest < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
 redis.call('HSET', KEYS[2], 'v', ARGV[2], 'epoch', ARGV[1], 'record', ARGV[3])
+return 0";
+
+/// Changes a node's session records unless a later start of it was counted. Keys: epoch, records;
+/// arguments: epoch, command, what follows the key in it. Answers that later epoch, or 0. A counter
+/// that is gone stops nobody: the store was emptied.
+const SESSIONS: &str = r"
+local newest = tonumber(redis.call('GET', KEYS[1]) or '0')
+if newest > tonumber(ARGV[1]) then return newest end
+redis.call(ARGV[2], KEYS[2], unpack(ARGV, 3))
 return 0";
 
 /// Scores a node by the store's clock; answers 1 where it was not known.
@@ -220,39 +229,59 @@ pub(super) async fn remove_node(inner: &Inner, node: &NodeId) -> Result<bool, St
 pub(super) async fn flush_sessions(
     inner: &Inner,
     node: &NodeId,
+    epoch: u64,
     upserts: &[SessionRecord],
     deletes: &[SessionId],
 ) -> Result<(), StoreError> {
-    let key = schema::node_sessions(node);
+    // Removals first: an address that changed hands must not be in two records.
+    for batch in deletes.chunks(SESSIONS_PER_PIPELINE) {
+        let mut writes = pipe();
+        for group in batch.chunks(SESSIONS_PER_COMMAND) {
+            let command = fenced(&mut writes, node, epoch, "HDEL");
+            for id in group {
+                command.arg(&id.0.to_be_bytes());
+            }
+        }
+        write_fenced(inner, &writes).await?;
+    }
     for batch in upserts.chunks(SESSIONS_PER_PIPELINE) {
         let mut writes = pipe();
         for group in batch.chunks(SESSIONS_PER_COMMAND) {
-            let command = writes.cmd("HSET").arg(&key);
+            let command = fenced(&mut writes, node, epoch, "HSET");
             for record in group {
                 command
                     .arg(&record.id.0.to_be_bytes())
                     .arg(encode_session(record)?);
             }
         }
-        inner
-            .link
-            .pipe_within::<Value>(FLUSH_DEADLINE, &writes)
-            .await?;
-    }
-    for batch in deletes.chunks(SESSIONS_PER_PIPELINE) {
-        let mut writes = pipe();
-        for group in batch.chunks(SESSIONS_PER_COMMAND) {
-            let command = writes.cmd("HDEL").arg(&key);
-            for id in group {
-                command.arg(&id.0.to_be_bytes());
-            }
-        }
-        inner
-            .link
-            .pipe_within::<Value>(FLUSH_DEADLINE, &writes)
-            .await?;
+        write_fenced(inner, &writes).await?;
     }
     Ok(())
+}
+
+/// A change of a node's session records that a later start of it stops.
+fn fenced<'p>(
+    writes: &'p mut Pipeline,
+    node: &NodeId,
+    epoch: u64,
+    command: &'static str,
+) -> &'p mut Pipeline {
+    writes
+        .cmd("EVAL")
+        .arg(SESSIONS)
+        .arg(2)
+        .arg(schema::node_epoch(node))
+        .arg(schema::node_sessions(node))
+        .arg(epoch)
+        .arg(command)
+}
+
+async fn write_fenced(inner: &Inner, writes: &Pipeline) -> Result<(), StoreError> {
+    let answers: Vec<u64> = inner.link.pipe_within(FLUSH_DEADLINE, writes).await?;
+    match answers.into_iter().max() {
+        Some(epoch) if epoch > 0 => Err(StoreError::Fenced { epoch }),
+        _ => Ok(()),
+    }
 }
 
 /// A field of a hash and its value.
@@ -283,7 +312,16 @@ pub(super) async fn sessions(
             .extract_if(|_, record| record.expires_at_ms <= now)
             .map(|(id, _)| id)
             .collect();
-        flush_sessions(inner, node, &[], &expired).await?;
+        let mut writes = pipe();
+        for group in expired.chunks(SESSIONS_PER_COMMAND) {
+            let command = writes.cmd("HDEL").arg(&key);
+            for id in group {
+                command.arg(&id.0.to_be_bytes());
+            }
+        }
+        if !expired.is_empty() {
+            inner.link.pipe::<Value>(&writes).await?;
+        }
         let mut sessions: Vec<SessionRecord> = found.into_values().collect();
         sessions.sort_unstable_by_key(|record| record.id.0);
         Ok(sessions)

@@ -273,10 +273,11 @@ impl Store for RedisStore {
     async fn flush_sessions(
         &self,
         node: &NodeId,
+        epoch: u64,
         upserts: &[SessionRecord],
         deletes: &[SessionId],
     ) -> Result<(), StoreError> {
-        cluster::flush_sessions(&self.inner, node, upserts, deletes).await
+        cluster::flush_sessions(&self.inner, node, epoch, upserts, deletes).await
     }
 
     async fn sessions(&self, node: &NodeId) -> Result<Vec<SessionRecord>, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use serde::de::DeserializeOwned;
 use shared::api::{BlockView, NodeView};
 use shared::{NodeId, Realm, SessionId};
@@ -105,18 +105,23 @@ pub(super) fn next_epoch(inner: &Inner, node: &NodeId) -> Result<u64, StoreError
     Ok(u64::try_from(epoch).unwrap_or(0))
 }
 
-pub(super) fn heartbeat(inner: &Inner, record: &NodeView) -> Result<(), StoreError> {
-    let mut own = inner.own();
-    let transaction = own.transaction().map_err(sql_error)?;
+/// The latest start of a node; 0: none was counted.
+fn counted(transaction: &Transaction<'_>, node: &NodeId) -> Result<u64, StoreError> {
     let epoch: Option<i64> = transaction
         .query_row(
             "SELECT epoch FROM node_epoch WHERE id = ?1",
-            [record.id.as_str()],
+            [node.as_str()],
             |row| row.get(0),
         )
         .optional()
         .map_err(sql_error)?;
-    let epoch = u64::try_from(epoch.unwrap_or(0)).unwrap_or(0);
+    Ok(u64::try_from(epoch.unwrap_or(0)).unwrap_or(0))
+}
+
+pub(super) fn heartbeat(inner: &Inner, record: &NodeView) -> Result<(), StoreError> {
+    let mut own = inner.own();
+    let transaction = own.transaction().map_err(sql_error)?;
+    let epoch = counted(&transaction, &record.id)?;
     if epoch > record.epoch {
         return Err(StoreError::Fenced { epoch });
     }
@@ -193,12 +198,26 @@ fn row_id(id: SessionId) -> i64 {
 pub(super) fn flush_sessions(
     inner: &Inner,
     node: &NodeId,
+    epoch: u64,
     upserts: &[SessionRecord],
     deletes: &[SessionId],
 ) -> Result<(), StoreError> {
     let mut own = inner.own();
     let transaction = own.transaction().map_err(sql_error)?;
+    let newest = counted(&transaction, node)?;
+    if newest > epoch {
+        return Err(StoreError::Fenced { epoch: newest });
+    }
     {
+        // Removals first: an address that changed hands must not be in two records.
+        let mut delete = transaction
+            .prepare_cached("DELETE FROM session WHERE node = ?1 AND id = ?2")
+            .map_err(sql_error)?;
+        for id in deletes {
+            delete
+                .execute(params![node.as_str(), row_id(*id)])
+                .map_err(sql_error)?;
+        }
         let mut upsert = transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO session (node, id, expires_at_ms, record) \
@@ -214,14 +233,6 @@ pub(super) fn flush_sessions(
                     expires,
                     encode_session(record)?
                 ])
-                .map_err(sql_error)?;
-        }
-        let mut delete = transaction
-            .prepare_cached("DELETE FROM session WHERE node = ?1 AND id = ?2")
-            .map_err(sql_error)?;
-        for id in deletes {
-            delete
-                .execute(params![node.as_str(), row_id(*id)])
                 .map_err(sql_error)?;
         }
     }

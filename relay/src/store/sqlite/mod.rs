@@ -330,12 +330,13 @@ impl Store for SqliteStore {
     async fn flush_sessions(
         &self,
         node: &NodeId,
+        epoch: u64,
         upserts: &[SessionRecord],
         deletes: &[SessionId],
     ) -> Result<(), StoreError> {
         let (node, upserts, deletes) = (node.clone(), upserts.to_vec(), deletes.to_vec());
         self.run(FLUSH_DEADLINE, move |inner| {
-            cluster::flush_sessions(inner, &node, &upserts, &deletes)
+            cluster::flush_sessions(inner, &node, epoch, &upserts, &deletes)
         })
         .await
     }
