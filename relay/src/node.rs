@@ -35,8 +35,6 @@ use turn_udp::sys;
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
-/// How long the start waits for the sessions of an earlier one.
-const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the start waits for the name of the store to be resolved.
 const STORE_LOOKUP: Duration = Duration::from_secs(2);
 /// Addresses of one name that are taken for the store's.
@@ -105,10 +103,7 @@ impl Node {
         );
         let pool = Arc::new(pool);
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();
-        let earlier = match config.is_relay() {
-            true => restore::read(&*store, &id, RESTORE_PATIENCE).await,
-            false => Earlier::default(),
-        };
+        let earlier = earlier(&config, &*store, &id).await;
         let session_base = session_base(&earlier)?;
         let listening = Arc::new(Listening::new(&config).context("tls.certificate")?);
         let prepared = prepare(ControlParts {
@@ -275,6 +270,14 @@ fn node_id(config: &Config) -> anyhow::Result<NodeId> {
     std::fs::write(&file, format!("{id}\n"))
         .with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(id)
+}
+
+/// What earlier starts left behind.
+async fn earlier(config: &Config, store: &dyn Store, id: &NodeId) -> Earlier {
+    match config.is_relay() {
+        true => restore::read(store, id, config.restore_wait).await,
+        false => Earlier::default(),
+    }
 }
 
 /// The upper half of this start's session ids: that of no session that comes back.
@@ -474,6 +477,11 @@ fn start_workers(
             None,
         ));
     }
+    // A realm that is not known yet is not one that is gone: its sessions come back later.
+    let earlier = match prepared.is_whole() {
+        true => earlier,
+        false => earlier.unread(),
+    };
     let (epoch, is_read) = (earlier.epoch, earlier.is_read);
     let shared = restore::share_out(earlier.records, config.workers);
     let setup = WorkerSetup {

@@ -31,6 +31,7 @@ pub mod rules;
 pub mod s_client;
 pub mod ssh;
 pub mod stream;
+pub mod survivors;
 pub mod tmux;
 pub mod tour;
 pub mod traffic;

@@ -54,6 +54,17 @@ pub struct NodeOptions {
     pub top: String,
     /// More sections for the end of the file.
     pub end: String,
+    /// An address in a network namespace; `None`: a loopback address of its own.
+    pub place: Option<Place>,
+}
+
+/// Where a node runs that has a network of its own. Its ports are 3478 and 9641.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The name of the namespace.
+    pub namespace: String,
+    /// The node's address in it.
+    pub ip: IpAddr,
 }
 
 impl Default for NodeOptions {
@@ -71,6 +82,7 @@ impl Default for NodeOptions {
             listen_also: String::new(),
             top: String::new(),
             end: String::new(),
+            place: None,
         }
     }
 }
@@ -108,12 +120,16 @@ impl Node {
     /// When files cannot be written.
     #[must_use]
     pub fn prepare(options: NodeOptions) -> Self {
-        let ip = fresh_ip();
+        let place = options.place.as_ref();
+        let ip = place.map_or_else(fresh_ip, |place| place.ip);
         let folder = tempfile::Builder::new()
             .prefix("relayd-")
             .tempdir()
             .expect("a folder");
-        let (turn, metrics) = (free_port(ip), free_port(ip));
+        let (turn, metrics) = match place {
+            None => (free_port(ip), free_port(ip)),
+            Some(_) => (SocketAddr::new(ip, 3478), SocketAddr::new(ip, 9641)),
+        };
         let node = Self {
             ip,
             turn,
@@ -131,7 +147,15 @@ impl Node {
     /// # Panics
     /// When there is no binary.
     pub fn launch(&mut self) {
-        let mut command = Command::new(ours("relayd"));
+        let mut command = match &self.options.place {
+            None => Command::new(ours("relayd")),
+            Some(place) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &place.namespace]);
+                command.arg(ours("relayd"));
+                command
+            }
+        };
         command.arg("--config").arg(self.config_path());
         if self.options.profile.is_some() {
             command.env("RELAYD_NODE_ID", &self.options.id);
@@ -295,6 +319,25 @@ impl Node {
     /// When it is not running.
     pub fn signal(&self, signal: &str) {
         program::signal(self.child.as_ref().expect("a running node"), signal);
+    }
+
+    /// Kills the process: it says nothing to anybody any more.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.signal("KILL");
+        self.wait_exit();
+    }
+
+    /// Has the next start run with other options; addresses and state directory stay.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn change(&mut self, change: impl FnOnce(&mut NodeOptions)) {
+        change(&mut self.options);
+        std::fs::write(self.config_path(), self.config()).expect("a file in the node's folder");
     }
 
     /// Waits for the process to end by itself; its exit code.

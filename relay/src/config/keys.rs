@@ -262,6 +262,11 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "How long a reserved port is kept, 1s to 1h; default 30s",
     ),
+    key(
+        "restore_wait",
+        Kind::Text,
+        "How long a start waits for a store that does not tell the sessions of the start before, 0s to 1m; default 5s",
+    ),
     live(
         "mobility",
         Kind::Boolean,

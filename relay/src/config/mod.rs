@@ -113,6 +113,8 @@ pub struct Config {
     pub nat_discovery: NatDiscoveryConfig,
     /// How long a reserved port is kept (RFC 8656 §7.2: at least 30 s).
     pub reservation_lifetime: Duration,
+    /// How long a start waits for a store that does not tell the sessions of the start before.
+    pub restore_wait: Duration,
     /// Lifetimes of allocations, and what clients may use.
     pub allocation: AllocationConfig,
     /// What the node bounds, whatever the realms say.

@@ -59,6 +59,9 @@ pub(super) fn over(layers: &Arc<Layers>, overrides: &Overrides) -> (Config, Vec<
     (config, reader.errors)
 }
 
+/// How long a start waits for the sessions of the start before.
+const RESTORE_WAIT: Duration = Duration::from_secs(5);
+
 /// Reads every setting; what is wrong becomes an error and a default.
 fn resolve(reader: &mut Reader<'_>) -> Config {
     let state_dir = state_dir(reader);
@@ -108,6 +111,9 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         channel_lifetime: lifetimes.channel,
         channel_rebind_guard: lifetimes.rebind_guard,
         reservation_lifetime: lifetimes.reservation,
+        restore_wait: reader
+            .duration("restore_wait", 0..=60)
+            .unwrap_or(RESTORE_WAIT),
         allocation,
         copy_dscp: reader.boolean("copy_dscp").unwrap_or(false),
         nat_discovery,

@@ -24,7 +24,7 @@ use crate::control::{
     alerts, certificates, cluster, credentials, documents, history, memory, mirror, pump, recorder,
     redirects, restore, service, settings, tokens, user_limits,
 };
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::log::LogLevel;
 use crate::worker::WorkerNews;
 use crate::worker::ports::RelayAddress;
@@ -90,7 +90,16 @@ pub struct Prepared {
 /// comes back.
 pub async fn prepare(parts: ControlParts) -> Prepared {
     let keeper = PolicyKeeper::new(&parts);
-    let read = keeper.read_store(&*parts.store);
+    let read = async {
+        keeper.read_store(&*parts.store).await?;
+        // A peer may be a relay of another node: sessions that go on must not wait for the first
+        // look at the registry.
+        let nodes = parts.store.nodes().await?;
+        let others = nodes.iter().map(|(node, _)| node);
+        let (relays, listeners) = cluster::registry::endpoints(others, &parts.node);
+        keeper.set_others(relays, listeners);
+        Ok::<_, StoreError>(())
+    };
     let failure = match tokio::time::timeout(STORE_PATIENCE, read).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
@@ -116,6 +125,12 @@ impl Prepared {
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
         self.keeper.current()
+    }
+
+    /// Whether the policy has what the store knows.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.store_answered
     }
 
     /// The quota that all workers share.

@@ -302,6 +302,11 @@ fn counters(page: &mut Page, server: &ServerCounters) {
             server.allocations,
         ),
         (
+            "relayd_sessions_restored_total",
+            "Sessions of an earlier start taken up again.",
+            server.restored,
+        ),
+        (
             "relayd_allocations_ended_total",
             "Allocations ended.",
             server.ended,

@@ -143,19 +143,26 @@ impl Registry {
     /// Where the others relay, and where they listen. Nodes that are gone no longer count.
     #[must_use]
     pub(crate) fn endpoints(&self, own: &NodeId) -> (Vec<RelayEndpoint>, Vec<SocketAddr>) {
-        let others = self.nodes.values().map(|known| &known.view);
-        let others = others.filter(|view| view.id != *own && view.state != NodeState::Gone);
-        let mut relays = Vec::new();
-        let mut listeners = Vec::new();
-        for view in others {
-            relays.extend(view.relays.iter().filter_map(|text| parse_relay(text)));
-            listeners.extend(&view.listeners);
-        }
-        relays.dedup();
-        listeners.sort_unstable();
-        listeners.dedup();
-        (relays, listeners)
+        endpoints(self.nodes.values().map(|known| &known.view), own)
     }
+}
+
+/// Where nodes other than `own` relay, and where they listen.
+pub(crate) fn endpoints<'v>(
+    nodes: impl Iterator<Item = &'v NodeView>,
+    own: &NodeId,
+) -> (Vec<RelayEndpoint>, Vec<SocketAddr>) {
+    let others = nodes.filter(|view| view.id != *own && view.state != NodeState::Gone);
+    let mut relays = Vec::new();
+    let mut listeners = Vec::new();
+    for view in others {
+        relays.extend(view.relays.iter().filter_map(|text| parse_relay(text)));
+        listeners.extend(&view.listeners);
+    }
+    relays.dedup();
+    listeners.sort_unstable();
+    listeners.dedup();
+    (relays, listeners)
 }
 
 impl Known {

@@ -373,6 +373,18 @@ pub(super) async fn refresh(hub: &Hub) -> bool {
     tell(hub)
 }
 
+/// Reads everything, and tells the workers; `false` when the store did not answer, or one was too
+/// busy.
+pub(super) async fn read_all(hub: &Hub) -> bool {
+    let _turn = hub.keeper.refreshing.lock().await;
+    let read = hub.keeper.read_store(&*hub.store).await;
+    if hub.noted(read).is_err() {
+        return false;
+    }
+    hub.keeper.rebuild();
+    tell(hub)
+}
+
 /// Gives the workers the policy in force unless they have it, and lets them forget keys if that
 /// is wanted; `false` when one was too busy.
 fn tell(hub: &Hub) -> bool {

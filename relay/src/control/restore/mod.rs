@@ -14,6 +14,7 @@ use turn_proto::server::{RestoreRefusal, RestoredSession, SessionSnapshot};
 
 use super::clock::Moment;
 use super::hub::Hub;
+use super::policy;
 use crate::store::{SessionRecord, Store, StoreError};
 use crate::worker::{NotRestored, Restore};
 
@@ -43,6 +44,16 @@ pub struct Earlier {
 }
 
 impl Earlier {
+    /// As if the store had not told the sessions.
+    #[must_use]
+    pub fn unread(self) -> Self {
+        Self {
+            records: Vec::new(),
+            is_read: false,
+            ..self
+        }
+    }
+
     /// Whether a new session could get an id of theirs under that base.
     #[must_use]
     pub fn has_base(&self, base: u32) -> bool {
@@ -288,6 +299,10 @@ pub(super) async fn late(hub: Arc<Hub>) {
         }
         // Before this start is counted, an earlier one may still write.
         if hub.epoch() == 0 || hub.fenced() {
+            continue;
+        }
+        // A realm that is not known yet is not one that is gone.
+        if !policy::read_all(&hub).await {
             continue;
         }
         if let Ok(records) = hub.noted(hub.store.sessions(&hub.node).await) {
