@@ -311,6 +311,16 @@ fn redis_options(redis: &RedisConfig, gateway: bool) -> RedisOptions {
         // Plain text to another host was written out in the configuration, which checked it;
         // certificates are verified in any case.
         insecure: !redis.tls,
+        sentinels: redis
+            .sentinels
+            .as_ref()
+            .map(|sentinels| sentinels.servers.clone())
+            .unwrap_or_default(),
+        sentinel_login: redis
+            .sentinels
+            .as_ref()
+            .map(|sentinels| (sentinels.username.clone(), sentinels.password.clone()))
+            .unwrap_or_default(),
         gateway,
     }
 }
@@ -441,6 +451,16 @@ async fn services(config: &Config, servers: &Servers) -> Vec<SocketAddr> {
 /// Every address that the store's name stands for. A name that nobody can resolve does not keep the
 /// node from starting.
 async fn store_addresses(redis: &RedisConfig) -> Vec<SocketAddr> {
+    if let Some(sentinels) = &redis.sentinels {
+        let mut addresses = Vec::new();
+        for server in sentinels.servers.iter().take(MAX_STORE_ADDRESSES) {
+            let lookup = tokio::time::timeout(STORE_LOOKUP, tokio::net::lookup_host(server));
+            if let Ok(Ok(found)) = lookup.await {
+                addresses.extend(found.take(MAX_STORE_ADDRESSES));
+            }
+        }
+        return addresses;
+    }
     let lookup = tokio::net::lookup_host((redis.host.as_str(), redis.port));
     let found = tokio::time::timeout(STORE_LOOKUP, lookup).await;
     match found.map_err(std::io::Error::from).flatten() {

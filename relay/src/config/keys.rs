@@ -461,6 +461,21 @@ pub(super) const KEYS: &[Key] = &[
         "PEM file of the authority that signed Redis's certificate",
     ),
     fixed(
+        "store.sentinels",
+        Kind::List,
+        "Sentinels as host:port; the host of store.url is then what they call the master",
+    ),
+    fixed(
+        "store.sentinel_username",
+        Kind::Text,
+        "ACL user of the sentinels",
+    ),
+    fixed(
+        "store.sentinel_password_file",
+        Kind::Text,
+        "File with the password that the sentinels ask for",
+    ),
+    fixed(
         "store.insecure",
         Kind::Boolean,
         "Speak plaintext to a Redis on another host",

@@ -22,6 +22,7 @@ mod oauth;
 mod realm;
 mod redirects;
 mod resolve;
+mod sentinel;
 mod source;
 mod store;
 mod tcp_relay;
@@ -44,6 +45,7 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
 pub use limits::LimitConfig;
 pub use redirects::RedirectProbes;
+pub use sentinel::SentinelConfig;
 pub use view::{Difference, changed, compare, settings};
 
 /// Everything a node needs to know before it starts. Valid as it is: whoever holds one needs no
@@ -273,6 +275,8 @@ pub struct RedisConfig {
     pub insecure: bool,
     /// PEM file of the authority to trust; `None`: the system's.
     pub ca_file: Option<PathBuf>,
+    /// Who tells where the master is; `host` is then what they call it.
+    pub sentinels: Option<Box<SentinelConfig>>,
 }
 
 /// The admin API.

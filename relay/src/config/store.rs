@@ -7,6 +7,7 @@ use shared::Secret;
 
 use super::cluster_key;
 use super::error::Origin;
+use super::sentinel;
 use super::source::Reader;
 use super::{RedisConfig, StoreConfig};
 
@@ -73,7 +74,14 @@ fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<Redi
     let password = password(reader, url.password.clone());
     let ca_file = reader.text("store.ca_file");
     let insecure = reader.boolean("store.insecure").unwrap_or(false);
-    if !url.tls && !insecure && !is_loopback(&url.host) {
+    let sentinels = sentinel::resolve(reader);
+    let plain = |host: &str| !url.tls && !insecure && !is_loopback(host);
+    let is_open = match &sentinels {
+        None => plain(&url.host),
+        // What they name is looked at when it is connected to.
+        Some(sentinels) => sentinels.hosts().any(plain),
+    };
+    if is_open {
         reader.error(
             origin,
             "store.url",
@@ -119,6 +127,7 @@ fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<Redi
         tls: url.tls,
         insecure,
         ca_file: ca_file.map(|(path, _)| path.into()),
+        sentinels,
     })
 }
 
@@ -136,13 +145,23 @@ fn password(reader: &mut Reader<'_>, in_url: Option<Secret<String>>) -> Option<S
     let Some((path, origin)) = file else {
         return in_url;
     };
-    match cluster_key::read_private(Path::new(&path)) {
+    private(reader, "store.password_file", &path, &origin)
+}
+
+/// What a file holds that only its owner may read.
+pub(super) fn private(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    path: &str,
+    origin: &Origin,
+) -> Option<Secret<String>> {
+    match cluster_key::read_private(Path::new(path)) {
         Ok(text) => Some(Secret::new(
             text.expose().trim_end_matches(['\r', '\n']).to_owned(),
         )),
         Err(error) => {
             let remedy = "give a file that only its owner can read";
-            reader.error(&origin, "store.password_file", error.to_string(), remedy);
+            reader.error(origin, key, error.to_string(), remedy);
             None
         }
     }

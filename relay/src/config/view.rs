@@ -10,8 +10,8 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 
 use super::keys::{KEYS, Kind};
 use super::{
-    Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, StoreConfig, TlsFiles, limits,
-    listener, nat_discovery, oauth, redirects, resolve,
+    Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, SentinelConfig, StoreConfig,
+    TlsFiles, limits, listener, nat_discovery, oauth, redirects, resolve,
 };
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
@@ -192,6 +192,19 @@ fn of_store(store: &StoreConfig, key: &str) -> Value {
         "password_file" => redis.password_file.as_deref().map_or(Value::Null, path),
         "ca_file" => redis.ca_file.as_deref().map_or(Value::Null, path),
         "insecure" => json!(redis.insecure),
+        _ => of_sentinels(redis.sentinels.as_deref(), key),
+    }
+}
+
+fn of_sentinels(sentinels: Option<&SentinelConfig>, key: &str) -> Value {
+    match (key, sentinels) {
+        ("sentinels", None) => json!([]),
+        ("sentinels", Some(sentinels)) => json!(sentinels.servers),
+        ("sentinel_username", Some(sentinels)) => json!(sentinels.username),
+        ("sentinel_password_file", Some(sentinels)) => {
+            let file = sentinels.password_file.as_deref();
+            file.map_or(Value::Null, path)
+        }
         _ => Value::Null,
     }
 }

@@ -37,6 +37,8 @@ pub(super) fn map(error: RedisError) -> StoreError {
             | ServerErrorKind::Moved
             | ServerErrorKind::Ask,
         ) => StoreError::Unavailable(text),
+        // A script repeats what the server said.
+        ErrorKind::Server(_) if text.contains("READONLY") => StoreError::Unavailable(text),
         ErrorKind::Server(_) => StoreError::Refused(text),
         ErrorKind::Extension => {
             // A pipeline hides the code of its first failure one level down.
@@ -54,13 +56,15 @@ pub(super) fn map(error: RedisError) -> StoreError {
     }
 }
 
+/// Whether `error` says that the server is a replica: another one is the master now.
+pub(super) fn is_demotion(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+    ) || error.to_string().contains("READONLY")
+}
+
 /// Whether the connection itself is in doubt after `error`.
 pub(super) fn is_connection_fault(error: &RedisError) -> bool {
-    error.is_io_error()
-        || error.is_connection_dropped()
-        || matches!(
-            error.kind(),
-            ErrorKind::Io
-                | ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
-        )
+    error.is_io_error() || error.is_connection_dropped() || error.kind() == ErrorKind::Io
 }

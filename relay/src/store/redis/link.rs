@@ -4,23 +4,26 @@
 //! does not, calls are refused at once. The loss is said once, and so is the return.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo,
-    Pipeline, ProtocolVersion, PushInfo, TlsCertificates,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue,
+    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, TlsCertificates,
 };
 use shared::{Secret, display_safe};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::error::{is_connection_fault, map};
+use super::error::{is_connection_fault, is_demotion, map};
+use super::sentinel::{Sentinels, expect_master};
 use crate::store::{DEADLINE, StoreError};
 
 /// How long an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two questions to the sentinels.
+const MASTER_CHECK: Duration = Duration::from_secs(2);
 /// Pushes kept for the listener; when more arrive at once it reads everything again.
 const PUSHES_KEPT: usize = 4096;
 
@@ -37,6 +40,11 @@ pub struct RedisOptions {
     pub ca_file: Option<PathBuf>,
     /// Allows what is unsafe: plain text to another host, certificates that prove nothing.
     pub insecure: bool,
+    /// Sentinels as `host:port`, which tell where the master is; the host of `url` is then what they
+    /// call it. Empty: `url` says where Redis is.
+    pub sentinels: Vec<String>,
+    /// The user and the password that the sentinels themselves ask for.
+    pub sentinel_login: (Option<String>, Option<Secret<String>>),
     /// Whether this node may change users and realms. Only such a node keeps the index of users
     /// and imports what other tools changed.
     pub gateway: bool,
@@ -52,15 +60,16 @@ impl RedisOptions {
             password: None,
             ca_file: None,
             insecure: false,
+            sentinels: Vec::new(),
+            sentinel_login: (None, None),
             gateway: true,
         }
     }
 
-    /// A client that speaks RESP3, or why there cannot be one.
-    fn client(&self) -> Result<Client, StoreError> {
+    /// What `url` and the rest say of a connection that speaks RESP3, or why there cannot be one.
+    fn info(&self) -> Result<ConnectionInfo, StoreError> {
         // Another part of the process may have chosen the same provider before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let unusable = |reason: String| StoreError::Refused(format!("Redis URL: {reason}"));
         let text = self.url.expose().as_str();
         let text = match (
             self.insecure && text.starts_with("rediss:"),
@@ -81,6 +90,22 @@ impl RedisOptions {
                     error.category()
                 ))
             })?;
+        let mut settings = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_skip_set_lib_name();
+        if let (None, Some(username)) = (settings.username(), &self.username) {
+            settings = settings.set_username(username);
+        }
+        if let (None, Some(password)) = (settings.password(), &self.password) {
+            settings = settings.set_password(password.expose());
+        }
+        Ok(info.set_redis_settings(settings))
+    }
+
+    /// A client of that server.
+    fn client(&self, info: ConnectionInfo) -> Result<Client, StoreError> {
         if let ConnectionAddr::Tcp(host, _) = info.addr() {
             let local = host == "localhost"
                 || host
@@ -94,18 +119,6 @@ impl RedisOptions {
                 ));
             }
         }
-        let mut settings = info
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_skip_set_lib_name();
-        if let (None, Some(username)) = (settings.username(), &self.username) {
-            settings = settings.set_username(username);
-        }
-        if let (None, Some(password)) = (settings.password(), &self.password) {
-            settings = settings.set_password(password.expose());
-        }
-        let info = info.set_redis_settings(settings);
         let client = match &self.ca_file {
             None => Client::open(info),
             Some(path) => {
@@ -120,6 +133,65 @@ impl RedisOptions {
         };
         client.map_err(|error| unusable(display_safe(&error.to_string()).into_owned()))
     }
+
+    /// Who tells where the master is, and what is known of it otherwise.
+    fn sentinels(&self, info: &ConnectionInfo) -> Result<Sentinels, StoreError> {
+        let (ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. }) =
+            info.addr()
+        else {
+            return Err(unusable("sentinels name servers by TCP".to_owned()));
+        };
+        let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let (username, password) = &self.sentinel_login;
+        if let Some(username) = username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = password {
+            login = login.set_password(password.expose());
+        }
+        let mut clients = Vec::new();
+        for sentinel in &self.sentinels {
+            let Some((host, port)) = host_and_port(sentinel) else {
+                let sentinel = display_safe(sentinel);
+                return Err(unusable(format!(
+                    "{sentinel}: write sentinels as host:port"
+                )));
+            };
+            let info = at(info, host, port).set_redis_settings(login.clone());
+            clients.push(self.client(info)?);
+        }
+        Ok(Sentinels::new(clients, name.clone()))
+    }
+}
+
+fn unusable(reason: String) -> StoreError {
+    StoreError::Refused(format!("Redis URL: {reason}"))
+}
+
+/// Host, without brackets, and port.
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+/// The same login at another server.
+fn at(info: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
+    let addr = match info.addr() {
+        ConnectionAddr::TcpTls {
+            insecure,
+            tls_params,
+            ..
+        } => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    info.clone().set_addr(addr)
 }
 
 /// What the supervisor last knew.
@@ -141,10 +213,16 @@ pub(super) enum Status {
 /// The connection as calls see it.
 #[derive(Debug)]
 pub(super) struct Link {
-    client: Client,
+    options: RedisOptions,
+    info: ConnectionInfo,
+    sentinels: Option<Sentinels>,
+    /// The server that is the master, as far as is known.
+    master: Mutex<Option<((String, u16), Client)>>,
     status: watch::Sender<Status>,
     /// A call failed as if the connection were gone: the supervisor looks at once.
     pub(super) suspicion: Notify,
+    /// The server is not the one to write to any more.
+    pub(super) demoted: Notify,
 }
 
 /// What arrives unasked.
@@ -158,11 +236,69 @@ pub(super) struct Pushes {
 
 impl Link {
     pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
+        let info = options.info()?;
+        let sentinels = match options.sentinels.is_empty() {
+            true => None,
+            false => Some(options.sentinels(&info)?),
+        };
+        let master = match sentinels {
+            Some(_) => None,
+            None => Some((Default::default(), options.client(info.clone())?)),
+        };
         Ok(Self {
-            client: options.client()?,
+            options: options.clone(),
+            info,
+            sentinels,
+            master: Mutex::new(master),
             status: watch::Sender::new(Status::Starting),
             suspicion: Notify::new(),
+            demoted: Notify::new(),
         })
+    }
+
+    fn master(&self) -> MutexGuard<'_, Option<((String, u16), Client)>> {
+        self.master.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server to write to: where sentinels tell, they are asked.
+    async fn find_master(&self) -> Result<Client, StoreError> {
+        let Some(sentinels) = &self.sentinels else {
+            return self.known_master();
+        };
+        let address = sentinels.master().await?;
+        if let Some((known, client)) = &*self.master()
+            && *known == address
+        {
+            return Ok(client.clone());
+        }
+        let (host, port) = address.clone();
+        let client = self.options.client(at(&self.info, host, port))?;
+        *self.master() = Some((address, client.clone()));
+        Ok(client)
+    }
+
+    fn known_master(&self) -> Result<Client, StoreError> {
+        let master = self.master();
+        let client = master.as_ref().map(|(_, client)| client.clone());
+        client.ok_or_else(|| StoreError::Unavailable("no master of Redis is known yet".to_owned()))
+    }
+
+    /// Asks the sentinels now and then whether the master is still the same, for as long as the
+    /// connection lasts: one that was cut off does not know that it was replaced.
+    pub(super) async fn watch_master(&self) {
+        let Some(sentinels) = &self.sentinels else {
+            return;
+        };
+        loop {
+            tokio::time::sleep(MASTER_CHECK).await;
+            let Ok(address) = sentinels.master().await else {
+                continue;
+            };
+            let is_same = matches!(&*self.master(), Some((known, _)) if *known == address);
+            if !is_same {
+                self.demoted.notify_one();
+            }
+        }
     }
 
     /// Opens a connection of its own, for calls that block.
@@ -170,14 +306,14 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None);
-        self.client
+        self.known_master()?
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(map)
     }
 
     /// Opens the connection for commands and pushes.
-    pub(super) async fn connect(&self) -> redis::RedisResult<(MultiplexedConnection, Pushes)> {
+    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Pushes), StoreError> {
         let (sender, queue) = mpsc::channel(PUSHES_KEPT);
         let lost = Arc::new(AtomicBool::new(false));
         let overflow = Arc::clone(&lost);
@@ -189,10 +325,15 @@ impl Link {
                     .try_send(push)
                     .inspect_err(|_| overflow.store(true, Ordering::Release))
             });
-        let connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let client = self.find_master().await?;
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connection.await.map_err(map)?;
+        if self.sentinels.is_some() {
+            let role = tokio::time::timeout(DEADLINE, expect_master(&mut connection)).await;
+            role.unwrap_or_else(|_| {
+                Err(StoreError::Unavailable("Redis does not answer".to_owned()))
+            })?;
+        }
         Ok((connection, Pushes { queue, lost }))
     }
 
@@ -233,7 +374,9 @@ impl Link {
         let attempt = async {
             let mut connection = self.connection().await?;
             conversation(&mut connection).await.map_err(|error| {
-                if is_connection_fault(&error) {
+                if is_demotion(&error) {
+                    self.demoted.notify_one();
+                } else if is_connection_fault(&error) {
                     self.suspicion.notify_one();
                 }
                 map(error)

@@ -17,6 +17,7 @@ mod mailbox;
 mod oauth;
 mod realms;
 mod schema;
+mod sentinel;
 mod trail;
 mod users;
 mod watch;

@@ -56,8 +56,14 @@ pub(super) async fn supervise(inner: Arc<Inner>) {
                 if !first || attempts > 0 {
                     inner.tell_here(Change::Everything);
                 }
-                (attempts, silent, first) = (0, false, false);
-                serve(&inner, connection, pushes, told).await
+                (silent, first) = (false, false);
+                let since = Instant::now();
+                let error = serve(&inner, connection, pushes, told).await;
+                // One that breaks at once is as good as none.
+                if since.elapsed() >= MAX_BACKOFF {
+                    attempts = 0;
+                }
+                error
             }
             Err(error) => error,
         };
@@ -93,7 +99,7 @@ fn reason(error: &StoreError) -> String {
 
 /// Connects and listens; also says whether Redis tells what other tools change.
 async fn connect(inner: &Inner) -> Result<(MultiplexedConnection, Pushes, bool), StoreError> {
-    let (mut connection, pushes) = inner.link.connect().await.map_err(map)?;
+    let (mut connection, pushes) = inner.link.connect().await?;
     let greeting = async {
         // A server that still loads its data answers everything but this.
         cmd("PING")
@@ -154,6 +160,8 @@ async fn serve(
     let mut healing = tokio::task::JoinSet::new();
     let healer = Arc::clone(inner);
     healing.spawn(async move { index::heal(&healer, told).await });
+    let watcher = Arc::clone(inner);
+    healing.spawn(async move { watcher.link.watch_master().await });
     let mut ping = tokio::time::interval(PING_INTERVAL);
     let mut gather = tokio::time::interval(GATHER);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -173,6 +181,9 @@ async fn serve(
             _ = ping.tick() => if let Err(error) = answers(connection.clone()).await {
                 return error;
             },
+            () = inner.link.demoted.notified() => {
+                return StoreError::Unavailable("Redis has another master now".to_owned());
+            }
             () = inner.link.suspicion.notified() => {
                 if let Err(error) = answers(connection.clone()).await {
                     return error;

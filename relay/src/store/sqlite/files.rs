@@ -97,8 +97,9 @@ pub(super) fn open_own(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(sql_error)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sql_error)?;
     connection.set_prepared_statement_cache_capacity(64);
-    // NORMAL: a commit survives the death of the process at once, that of the machine after the
-    // next checkpoint; sessions die with the machine anyway.
+    // NORMAL: a commit survives the death of the process at once, that of the machine when the system
+    // has written it down, mostly within half a minute. A lost machine costs calls a longer gap than
+    // that; a sync per write would cost all others latency.
     // The cache is a quarter of SQLite's own: sessions are written and hardly ever read.
     connection
         .execute_batch(
