@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use kit::client::Login;
 use kit::cluster::cluster_key;
-use kit::node::{Node, NodeOptions, REALM, stored_login};
+use kit::node::{Node, NodeOptions, REALM, SECRET, stored_login};
 use kit::redis::RedisServer;
+use kit::survivors::{Survivors, sessions};
 use kit::wait::wait_until;
 
 #[test]
@@ -71,4 +72,56 @@ fn sessions_notice_nothing_of_a_redis_that_dies() {
         assert!(client.recv(Duration::from_secs(2)).unwrap().is_some());
     }
     assert_eq!(client.refresh(600).unwrap(), 600);
+}
+
+/// Numbered packets of 50 sessions, 50 a second each: none may be missing.
+#[test]
+fn no_packet_is_lost_while_redis_is_killed_paused_and_emptied() {
+    let mut redis = RedisServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(NodeOptions {
+        redis: Some(redis.url()),
+        cluster_key: Some(cluster_key(&folder)),
+        ..NodeOptions::default()
+    });
+    // Ten peers: what one of them has to wait for must not fill its socket.
+    let peers: Vec<_> = (0..10).map(|_| kit::coturn::Peer::start()).collect();
+    let login = |number: usize| Login::rest(&format!("4000000000:user-{number}"), SECRET);
+    let join = |numbers: std::ops::Range<usize>| -> Vec<_> {
+        let made = numbers.flat_map(|number| {
+            let peer = peers[number % peers.len()].address;
+            sessions(node.turn, vec![login(number)], peer)
+        });
+        made.collect()
+    };
+    let before = Survivors::start(join(0..25), Duration::from_millis(20));
+    let talk = || before.all_heard_within(Duration::from_secs(5));
+    wait_until("all in the store", Duration::from_secs(10), || {
+        redis.cli(&["HLEN", "relay:node:{ams1}:sessions"]) == "25"
+    });
+    redis.kill();
+    talk();
+    // Those of a shared secret need no store.
+    let during = Survivors::start(join(25..50), Duration::from_millis(20));
+    during.all_heard_within(Duration::from_secs(5));
+    redis.restart();
+    wait_until("all in the store again", Duration::from_secs(20), || {
+        redis.cli(&["HLEN", "relay:node:{ams1}:sessions"]) == "50"
+    });
+    redis.pause();
+    talk();
+    during.all_heard_within(Duration::from_secs(5));
+    redis.resume();
+    talk();
+    redis.restart_empty();
+    talk();
+    wait_until("what the node owns", Duration::from_secs(75), || {
+        redis.cli(&["HLEN", "relay:node:{ams1}:sessions"]) == "50"
+            && redis.cli(&["HEXISTS", "relay:node:{ams1}", "record"]) == "1"
+    });
+    for survivors in [before, during] {
+        let (_, summary) = survivors.stop();
+        assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
+        assert!(summary.sent > 25 * 50, "{summary:?}");
+    }
 }

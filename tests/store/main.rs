@@ -11,6 +11,7 @@ mod mailboxes;
 mod realms;
 mod redis_only;
 mod roles;
+mod sentinel;
 mod sqlite_only;
 mod trail;
 mod users;

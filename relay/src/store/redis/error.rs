@@ -38,7 +38,7 @@ pub(super) fn map(error: RedisError) -> StoreError {
             | ServerErrorKind::Ask,
         ) => StoreError::Unavailable(text),
         // A script repeats what the server said.
-        ErrorKind::Server(_) if text.contains("READONLY") => StoreError::Unavailable(text),
+        ErrorKind::Server(_) if says_read_only(&text) => StoreError::Unavailable(text),
         ErrorKind::Server(_) => StoreError::Refused(text),
         ErrorKind::Extension => {
             // A pipeline hides the code of its first failure one level down.
@@ -61,7 +61,12 @@ pub(super) fn is_demotion(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
-    ) || error.to_string().contains("READONLY")
+    ) || says_read_only(&error.to_string())
+}
+
+/// Scripts repeat the server's word inside their own error, pipelines the library's.
+fn says_read_only(text: &str) -> bool {
+    text.contains("READONLY") || text.contains("ReadOnly")
 }
 
 /// Whether the connection itself is in doubt after `error`.
