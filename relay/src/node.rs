@@ -274,10 +274,17 @@ fn node_id(config: &Config) -> anyhow::Result<NodeId> {
 
 /// What earlier starts left behind.
 async fn earlier(config: &Config, store: &dyn Store, id: &NodeId) -> Earlier {
-    match config.is_relay() {
-        true => restore::read(store, id, config.restore_wait).await,
-        false => Earlier::default(),
+    if !config.is_relay() {
+        return Earlier::default();
     }
+    let mut earlier = restore::read(store, id, config.restore_wait).await;
+    // Whoever says so on the command line knows that the node is dead.
+    for other in config.adopt.iter().filter(|_| config.adopts_at_start) {
+        if other != id {
+            earlier.adopt(store, other).await;
+        }
+    }
+    earlier
 }
 
 /// The upper half of this start's session ids: that of no session that comes back.
@@ -531,6 +538,7 @@ fn start_workers(
             workers: config.workers,
             is_unread: !is_read,
             refused: shared.refused,
+            adopted: earlier.adopted,
         },
     };
     Ok((side, Some(threads)))

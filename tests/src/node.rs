@@ -96,6 +96,8 @@ pub struct Node {
     pub turn: SocketAddr,
     /// Where metrics and health are.
     pub metrics: SocketAddr,
+    /// More arguments of the next start.
+    pub arguments: Vec<String>,
     options: NodeOptions,
     folder: TempDir,
     child: Option<Child>,
@@ -112,6 +114,21 @@ impl Node {
         node.launch();
         node.wait_ready();
         node
+    }
+
+    /// A node that is to run at the addresses of another, with its own id and state: a standby.
+    ///
+    /// # Panics
+    /// When files cannot be written.
+    #[must_use]
+    pub fn in_place_of(other: &Self, id: &str) -> Self {
+        let mut standby = Self::prepare(NodeOptions {
+            id: id.to_owned(),
+            ..other.options.clone()
+        });
+        (standby.ip, standby.turn, standby.metrics) = (other.ip, other.turn, other.metrics);
+        standby.change(|_| {});
+        standby
     }
 
     /// Everything but the process: addresses, state directory, configuration file.
@@ -134,6 +151,7 @@ impl Node {
             ip,
             turn,
             metrics,
+            arguments: Vec::new(),
             options,
             folder,
             child: None,
@@ -157,6 +175,7 @@ impl Node {
             }
         };
         command.arg("--config").arg(self.config_path());
+        command.args(&self.arguments);
         if self.options.profile.is_some() {
             command.env("RELAYD_NODE_ID", &self.options.id);
             command.env("RELAYD_STATE_DIR", self.state_dir());

@@ -263,6 +263,11 @@ pub(super) const KEYS: &[Key] = &[
         "How long a reserved port is kept, 1s to 1h; default 30s",
     ),
     key(
+        "adopt",
+        Kind::List,
+        "Nodes whose sessions go on here when they are dead and this host has their address; as a flag: at once",
+    ),
+    key(
         "restore_wait",
         Kind::Text,
         "How long a start waits for a store that does not tell the sessions of the start before, 0s to 1m; default 5s",

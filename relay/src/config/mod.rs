@@ -115,6 +115,10 @@ pub struct Config {
     pub nat_discovery: NatDiscoveryConfig,
     /// How long a reserved port is kept (RFC 8656 §7.2: at least 30 s).
     pub reservation_lifetime: Duration,
+    /// Nodes whose sessions go on here when they are dead and this host has their address.
+    pub adopt: Vec<NodeId>,
+    /// They are dead already: the command line says so.
+    pub adopts_at_start: bool,
     /// How long a start waits for a store that does not tell the sessions of the start before.
     pub restore_wait: Duration,
     /// Lifetimes of allocations, and what clients may use.

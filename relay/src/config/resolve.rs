@@ -59,6 +59,10 @@ pub(super) fn over(layers: &Arc<Layers>, overrides: &Overrides) -> (Config, Vec<
     (config, reader.errors)
 }
 
+fn is_flag(item: &super::file::Item) -> bool {
+    matches!(item.origin, Origin::Flag(_))
+}
+
 /// How long a start waits for the sessions of the start before.
 const RESTORE_WAIT: Duration = Duration::from_secs(5);
 
@@ -111,6 +115,8 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         channel_lifetime: lifetimes.channel,
         channel_rebind_guard: lifetimes.rebind_guard,
         reservation_lifetime: lifetimes.reservation,
+        adopts_at_start: matches!(reader.list("adopt"), Some(items) if items.iter().any(is_flag)),
+        adopt: reader.parsed_list("adopt", "1 to 63 characters out of a-z A-Z 0-9 . _ -"),
         restore_wait: reader
             .duration("restore_wait", 0..=60)
             .unwrap_or(RESTORE_WAIT),

@@ -161,6 +161,7 @@ fn of_node(config: &Config, key: &str) -> Value {
         "default_allocate_lifetime" => duration(config.allocation.default_lifetime),
         "max_allocate_lifetime" => duration(config.allocation.max_lifetime),
         "reservation_lifetime" => duration(config.reservation_lifetime),
+        "adopt" => json!(config.adopt),
         "restore_wait" => duration(config.restore_wait),
         "mobility" => json!(config.allocation.mobility),
         "rfc5766_channel_numbers" => json!(config.allocation.rfc5766_channel_numbers),

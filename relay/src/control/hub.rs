@@ -179,7 +179,7 @@ impl Hub {
             serving: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
             changed: Notify::new(),
-            restoring: Progress::new(&restoring, started),
+            restoring: Progress::new(restoring, started),
             parts,
         })
     }

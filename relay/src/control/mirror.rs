@@ -100,6 +100,15 @@ async fn write(hub: &Hub, batch: &Batch) -> Result<(), StoreError> {
     hub.noted(written.await)
 }
 
+/// Writes these sessions at once, as they are.
+pub(super) async fn write_now(hub: &Hub, sessions: &[SessionId]) -> Result<(), StoreError> {
+    let batch = Batch {
+        upserts: sessions.to_vec(),
+        ..Batch::default()
+    };
+    write(hub, &batch).await
+}
+
 /// Writes some of the totals that are due; those that the store does not take are due in a minute
 /// again.
 async fn flush_totals(hub: &Hub, most: usize) {

@@ -166,6 +166,7 @@ impl Prepared {
         tasks.spawn(recorder::run(Arc::clone(&hub)));
         tasks.spawn(mirror::run(Arc::clone(&hub)));
         tasks.spawn(restore::late(Arc::clone(&hub)));
+        tasks.spawn(restore::watch(Arc::clone(&hub)));
         tasks.spawn(memory::run(Arc::clone(&hub)));
         tasks.spawn(documents::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::keep_current(Arc::clone(&hub)));

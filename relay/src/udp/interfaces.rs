@@ -39,6 +39,13 @@ pub fn every(address: SocketAddr) -> io::Result<Vec<SocketAddr>> {
         .collect())
 }
 
+/// Whether the host has this address; one of 127.0.0.0/8 it always has.
+#[must_use]
+pub fn has(address: IpAddr) -> bool {
+    let found = if_addrs::get_if_addrs().unwrap_or_default();
+    address.is_loopback() || found.iter().any(|interface| interface.ip() == address)
+}
+
 fn choose(wildcard: SocketAddr, mut addresses: Vec<IpAddr>) -> Vec<SocketAddr> {
     addresses.retain(|ip| ip.is_ipv4() == wildcard.is_ipv4() && !is_link_local(*ip));
     addresses.sort_unstable();

@@ -253,7 +253,14 @@ impl Server {
     /// Says where sessions of an earlier start are now whose clients may move: their tickets name
     /// the worker of that start.
     pub fn set_relocated(&mut self, relocated: Arc<HashMap<SessionId, WorkerId>>) {
-        self.relocated = relocated;
+        if self.relocated.is_empty() {
+            self.relocated = relocated;
+        } else {
+            let more = relocated
+                .iter()
+                .map(|(session, worker)| (*session, *worker));
+            Arc::make_mut(&mut self.relocated).extend(more);
+        }
     }
 
     fn restored(

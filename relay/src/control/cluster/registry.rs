@@ -128,16 +128,20 @@ impl Registry {
         self.nodes.get(id).map(|known| &known.view)
     }
 
-    /// The node whose sessions have ids that begin with `base`.
+    /// The node whose sessions have ids that begin with `base`: the one that drew it, or whoever took
+    /// its sessions up since.
     #[must_use]
-    pub(crate) fn owner(&self, base: u32) -> Option<NodeId> {
+    pub(crate) fn owner(&self, base: u32, now: Instant) -> Option<NodeId> {
         let text = format!("{base:08x}");
-        let mut nodes = self.nodes.values();
-        nodes
-            .find(|known| {
-                known.view.session_base == text || known.view.restored_bases.contains(&text)
-            })
-            .map(|known| known.view.id.clone())
+        let has = |known: &&Known| {
+            known.view.session_base == text || known.view.restored_bases.contains(&text)
+        };
+        let heir = |known: &&Known| {
+            let is_dead = matches!(known.state(now), NodeState::Stale | NodeState::Gone);
+            (!is_dead, known.view.restored_bases.contains(&text))
+        };
+        let known = self.nodes.values().filter(has).max_by_key(heir)?;
+        Some(known.view.id.clone())
     }
 
     /// Where the others relay, and where they listen. Nodes that are gone no longer count.

@@ -2,6 +2,7 @@
 //! told to the workers. What could not be read then is read later, and ports that something else
 //! holds are asked for again for a while.
 
+mod adopt;
 mod share;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -18,6 +19,8 @@ use super::policy;
 use crate::store::{SessionRecord, Store, StoreError};
 use crate::worker::{NotRestored, Restore};
 
+pub use adopt::Adopted;
+pub(super) use adopt::watch;
 pub use share::{Shared, share_out};
 
 /// Between questions to a store that does not answer.
@@ -41,15 +44,31 @@ pub struct Earlier {
     pub records: Vec<SessionRecord>,
     /// Whether those are all: the store answered.
     pub is_read: bool,
+    /// Those of them that were another node's.
+    pub adopted: Vec<Adopted>,
 }
 
 impl Earlier {
+    /// Takes the sessions of a node that is dead along, whose addresses this one has now.
+    pub async fn adopt(&mut self, store: &dyn Store, node: &NodeId) {
+        match adopt::claim(store, node).await {
+            Ok((adopted, records)) => {
+                self.adopted.push(adopted);
+                self.records.extend(records);
+            }
+            Err(error) => {
+                tracing::warn!(%node, %error, "the node's sessions are not taken over at the start");
+            }
+        }
+    }
+
     /// As if the store had not told the sessions.
     #[must_use]
     pub fn unread(self) -> Self {
         Self {
             records: Vec::new(),
             is_read: false,
+            adopted: Vec::new(),
             ..self
         }
     }
@@ -109,6 +128,8 @@ pub struct Restoring {
     pub is_unread: bool,
     /// Sessions that nobody restores.
     pub refused: Vec<SessionId>,
+    /// Sessions that were another node's.
+    pub adopted: Vec<Adopted>,
 }
 
 /// How far the node is with it.
@@ -130,10 +151,11 @@ struct Inner {
     left_alone: HashSet<SessionId>,
     /// The upper halves of the ids that are live again.
     bases: BTreeSet<u32>,
+    adopted: Vec<Adopted>,
 }
 
 impl Progress {
-    pub(super) fn new(restoring: &Restoring, started: Moment) -> Self {
+    pub(super) fn new(restoring: Restoring, started: Moment) -> Self {
         let mut refused = HashMap::new();
         if !restoring.refused.is_empty() {
             refused.insert("cannot come back", restoring.refused.len() as u64);
@@ -147,12 +169,21 @@ impl Progress {
                 refused,
                 left_alone: HashSet::new(),
                 bases: BTreeSet::new(),
+                adopted: restoring.adopted,
             }),
         }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Workers will tell what became of another node's sessions.
+    fn expect(&self, workers: usize, adopted: Adopted) {
+        let mut inner = self.inner();
+        inner.pending += workers as u32;
+        inner.ports_until = Instant::now() + PORTS_WITHIN;
+        inner.adopted.push(adopted);
     }
 
     /// Whether a session that is not in the books is none of this node's.
@@ -183,7 +214,7 @@ pub(super) fn told(
     refused: Vec<(RestoredSession, NotRestored)>,
     now: Moment,
 ) {
-    let restored = sessions.len() as u64;
+    let restored: Vec<SessionId> = sessions.iter().map(|session| session.id).collect();
     let bases: BTreeSet<u32> = sessions.iter().map(|session| session.id.base()).collect();
     let mut books = hub.books();
     for session in sessions {
@@ -193,7 +224,7 @@ pub(super) fn told(
     let mut again = Vec::new();
     let mut ended = Vec::new();
     let mut inner = hub.restoring.inner();
-    inner.restored += restored;
+    inner.restored += restored.len() as u64;
     inner.bases.extend(bases);
     while inner.bases.len() > MAX_BASES {
         inner.bases.pop_first();
@@ -217,7 +248,21 @@ pub(super) fn told(
         inner.pending = inner.pending.saturating_sub(1);
     }
     let is_done = inner.pending == 0 && !inner.is_unread;
+    let adopted = inner.adopted.iter().map(|adopted| {
+        let of_node = restored.iter().filter(|id| adopted.sessions.contains(id));
+        let of_node: Vec<_> = of_node.copied().collect();
+        (adopted.node.clone(), adopted.epoch, of_node)
+    });
+    let adopted: Vec<_> = adopted.collect();
+    if is_done {
+        inner.adopted.clear();
+    }
     drop(inner);
+    for (node, epoch, sessions) in adopted {
+        if !sessions.is_empty() {
+            adopt::settle(hub, node, epoch, sessions);
+        }
+    }
     let mut dirty = hub.dirty();
     ended.into_iter().for_each(|id| dirty.ended(id));
     drop(dirty);

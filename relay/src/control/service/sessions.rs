@@ -175,7 +175,7 @@ impl Service {
         self.hub
             .cluster
             .registry()
-            .owner(base)
+            .owner(base, Moment::now().mono)
             .filter(|_| self.hub.config().is_gateway())
     }
 }
