@@ -15,7 +15,6 @@ for_both_stores!(
     a_heartbeat_joins_and_ages,
     a_later_start_fences_the_earlier,
     a_removed_node_takes_its_sessions_along,
-    an_earlier_start_changes_no_sessions_any_more,
     sessions_come_back_unless_expired,
 );
 
@@ -191,7 +190,14 @@ async fn a_removed_node_takes_its_sessions_along(world: &World) {
     assert!(store.sessions(&id).await.unwrap().is_empty());
 }
 
-async fn an_earlier_start_changes_no_sessions_any_more(world: &World) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_earlier_start_changes_no_sessions_any_more() {
+    for world in [World::sqlite(), World::redis()] {
+        fences(&world).await;
+    }
+}
+
+async fn fences(world: &World) {
     let (store, id): (_, NodeId) = (&world.store, "fra-1".parse().unwrap());
     let old = store.next_epoch(&id).await.unwrap();
     let later = now_ms() + 600_000;
