@@ -79,6 +79,23 @@ shows!(DiffRow, "config-diffs/1", |row| row.key.clone(), {
     "b" Table Text setting_text(&row.b);
 });
 
+/// What becomes of a realm or its file.
+#[derive(Clone, Debug, Serialize)]
+pub struct RealmStepRow {
+    /// The realm.
+    pub(in crate::cli) realm: shared::Realm,
+    /// `create`, `change`, `unchanged`, `failed`; of a file `new`, `changed`, `unchanged`.
+    pub(in crate::cli) step: String,
+    /// What changes, and what that does; of a file its path.
+    pub(in crate::cli) changes: Vec<String>,
+}
+
+shows!(RealmStepRow, "realm-steps/1", |row| row.realm.to_string(), {
+    "realm" Table Text row.realm;
+    "step" Table Text row.step;
+    "changes" Table Text row.changes.join("; ");
+});
+
 shows!(AlertView, "alerts/1", |row| row.id.clone(), {
     "severity" Table Text row.severity;
     "rule" Table Text row.rule;

@@ -37,9 +37,13 @@ pub struct PreviewArgs {
 #[derive(Args, Debug)]
 pub struct ApplyArgs {
     /// The realm
-    realm: Realm,
+    #[arg(required_unless_present = "folder", requires = "file")]
+    realm: Option<Realm>,
     /// A file with the whole document in TOML, as `realm edit` writes it
-    file: PathBuf,
+    file: Option<PathBuf>,
+    /// A folder with a file per realm, as `realm export` writes it; realms without a file stay
+    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["realm", "file", "if_rev"])]
+    folder: Option<PathBuf>,
     /// Only if it still is at this revision; 0: only if it does not exist
     #[arg(long, value_name = "N")]
     if_rev: Option<u64>,
@@ -83,10 +87,15 @@ async fn show(
 }
 
 pub(super) async fn run(app: &mut App<'_, '_>, args: &ApplyArgs) -> Result<(), Failure> {
-    let name = &args.realm;
+    if let Some(folder) = &args.folder {
+        return super::folder::apply(app, folder, args.dry_run).await;
+    }
+    let (Some(name), Some(file)) = (&args.realm, &args.file) else {
+        return Err(Failure::Usage("name a realm and a file".to_owned()));
+    };
     let before = existing(app, name).await?;
     let base = document(before.as_ref());
-    let after = read(&args.file, &base)?;
+    let after = read(file, &base)?;
     if args.dry_run {
         return show(app, name, &base, &after).await;
     }
@@ -127,7 +136,10 @@ pub(super) async fn blast_radius(
 }
 
 /// The realm as it is; `None`: there is none yet.
-async fn existing(app: &App<'_, '_>, name: &Realm) -> Result<Option<RealmView>, Failure> {
+pub(super) async fn existing(
+    app: &App<'_, '_>,
+    name: &Realm,
+) -> Result<Option<RealmView>, Failure> {
     match app.api.realm(name).await {
         Ok(realm) => Ok(Some(realm)),
         Err(ClientError::Api(error)) if error.error == ErrorKind::NotFound => Ok(None),
@@ -135,13 +147,13 @@ async fn existing(app: &App<'_, '_>, name: &Realm) -> Result<Option<RealmView>, 
     }
 }
 
-fn document(realm: Option<&RealmView>) -> RealmDocument {
+pub(super) fn document(realm: Option<&RealmView>) -> RealmDocument {
     realm
         .map(|realm| realm.document.clone())
         .unwrap_or_default()
 }
 
-fn read(path: &Path, base: &RealmDocument) -> Result<RealmDocument, Failure> {
+pub(super) fn read(path: &Path, base: &RealmDocument) -> Result<RealmDocument, Failure> {
     let fail = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
     let mut text = String::new();
     File::open(path)

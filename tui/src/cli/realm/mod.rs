@@ -3,6 +3,7 @@
 mod apply;
 mod edit;
 mod entries;
+mod folder;
 
 #[cfg(test)]
 mod tests;
@@ -58,8 +59,14 @@ pub enum RealmCommand {
     },
     /// Tell what a changed document would do, and change nothing
     Preview(apply::PreviewArgs),
-    /// Write a whole document from a file; shows what changes and what it does, and asks
+    /// Write a whole document from a file, or all of a folder; shows what changes and what it does, and
+    /// asks
     Apply(apply::ApplyArgs),
+    /// Write a file per realm into a folder: what 'realm apply -f' reads
+    Export {
+        /// The folder
+        folder: std::path::PathBuf,
+    },
     /// Web origins whose clients authenticate in a realm
     #[command(subcommand)]
     Origin(entries::OriginCommand),
@@ -108,6 +115,7 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &RealmCommand) -> Result
         RealmCommand::Edit { realm } => edit::run(app, realm).await,
         RealmCommand::Preview(args) => apply::preview(app, args).await,
         RealmCommand::Apply(args) => apply::run(app, args).await,
+        RealmCommand::Export { folder } => folder::export(app, folder).await,
         RealmCommand::Origin(command) => entries::origin(app, command).await,
         RealmCommand::PeerRule(command) => entries::peer_rule(app, command).await,
         RealmCommand::Rm { realm } => remove(app, realm).await,

@@ -183,3 +183,84 @@ async fn an_entry_is_added_over_what_somebody_else_wrote_meanwhile() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(api.changes().len(), 2);
 }
+
+#[tokio::test]
+async fn realms_go_to_a_folder_and_come_back_where_somebody_changed_them() {
+    let api = FakeAdmin::default();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("realms");
+    let place = path.to_str().unwrap();
+    let ran = run(&api, &["realm", "export", place, "-o", "json"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let count = ran.json()["realms"].as_array().unwrap().len();
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), count);
+    // Unchanged files change nothing, and nobody is asked.
+    let ran = run(&api, &["realm", "apply", "-f", place, "-o", "json"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let steps = ran.json();
+    let steps = steps["realms"].as_array().unwrap();
+    assert!(
+        steps.iter().all(|row| row["step"] == "unchanged"),
+        "{steps:?}"
+    );
+    // One is changed, one is new.
+    let acme = path.join("acme.toml");
+    let text = std::fs::read_to_string(&acme).unwrap();
+    std::fs::write(&acme, format!("{text}\nmax_sessions = 4321\n")).unwrap();
+    std::fs::write(path.join("new%20one.toml"), "note = \"fresh\"\n").unwrap();
+    let dry = ["realm", "apply", "-f", place, "--dry-run", "-o", "json"];
+    let ran = run(&api, &dry).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let shown = ran.json().to_string();
+    assert!(shown.contains("max_sessions: none -> 4321"), "{shown}");
+    assert!(
+        shown.contains("\"create\"") && shown.contains("new one"),
+        "{shown}"
+    );
+    assert_eq!(
+        api.realm(&"acme".parse().unwrap()).await.unwrap().revision,
+        41
+    );
+    let ran = run_asked(&api, &["y"], &["realm", "apply", "-f", place]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let acme = api.realm(&"acme".parse().unwrap()).await.unwrap();
+    assert_eq!(
+        (acme.revision, acme.document.max_sessions),
+        (42, Some(4321))
+    );
+    let new = api.realm(&"new one".parse().unwrap()).await.unwrap();
+    assert_eq!(new.document.note, "fresh");
+    let again = run(&api, &["realm", "export", place, "-o", "json"]).await;
+    let again = again.json().to_string();
+    assert!(
+        again.contains("\"changed\"") && again.contains("\"unchanged\""),
+        "{again}"
+    );
+}
+
+#[tokio::test]
+async fn folders_that_make_no_sense_say_why() {
+    let api = FakeAdmin::default();
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().to_str().unwrap();
+    let ran = run(&api, &["realm", "apply", "-f", place]).await;
+    assert!(
+        ran.code == code::USAGE && ran.err.contains("realm export"),
+        "{}",
+        ran.err
+    );
+    std::fs::write(folder.path().join("acme.toml"), "max_sesions = 1\n").unwrap();
+    let ran = run(&api, &["realm", "apply", "-f", place]).await;
+    assert!(
+        ran.code == code::USAGE && ran.err.contains("max_sesions"),
+        "{}",
+        ran.err
+    );
+    std::fs::write(folder.path().join("a%zz.toml"), "").unwrap();
+    let ran = run(&api, &["realm", "apply", "-f", place]).await;
+    assert!(
+        ran.code == code::USAGE && ran.err.contains("not named for a realm"),
+        "{}",
+        ran.err
+    );
+}
