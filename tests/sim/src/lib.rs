@@ -10,6 +10,7 @@ pub mod client;
 pub mod network;
 pub mod policies;
 pub mod quota;
+mod restart;
 pub mod script;
 pub mod targets;
 pub mod world;

@@ -107,15 +107,17 @@ pub struct World {
     /// Connections for the other worker, with what came last.
     pub handed_over: VecDeque<(FiveTuple, Vec<u8>)>,
     /// The policy in force.
-    policy: Arc<Policy>,
+    pub(crate) policy: Arc<Policy>,
     openings: VecDeque<(RelayId, RelayRequest)>,
     lookups: VecDeque<Lookup>,
     reserved: HashMap<ReservationToken, SocketAddr>,
     connections: HashSet<FiveTuple>,
-    quota: Arc<Count>,
-    revision: u64,
-    next_port: u16,
-    entropy: u32,
+    pub(crate) quota: Arc<Count>,
+    /// Starts of the node before this one.
+    pub(crate) starts: u32,
+    pub(crate) revision: u64,
+    pub(crate) next_port: u16,
+    pub(crate) entropy: u32,
 }
 
 impl Default for World {
@@ -130,19 +132,7 @@ impl World {
     pub fn new(habits: Habits) -> Self {
         let begin = begin();
         let quota = Arc::new(Count::new(begin));
-        let workers = u32::from(habits.workers.max(1));
-        let config = ServerConfig {
-            worker: WorkerId(habits.worker),
-            session_first: habits.worker.into(),
-            session_step: workers,
-            limits: ServerLimits {
-                connections_per_session: 3,
-                waiting_connections: 4,
-                parked_requests: 4,
-                cached_credentials: 3,
-            },
-            ..ServerConfig::default()
-        };
+        let config = Self::config(habits);
         let shared: Arc<dyn Quota> = Arc::clone(&quota) as Arc<dyn Quota>;
         let policy = Arc::new(policy(1, 0));
         Self {
@@ -166,9 +156,26 @@ impl World {
             reserved: HashMap::new(),
             connections: HashSet::new(),
             quota,
+            starts: 0,
             revision: 1,
             next_port: FIRST_PORT,
             entropy: 1,
+        }
+    }
+
+    /// What the worker is told at its start.
+    pub(crate) fn config(habits: Habits) -> ServerConfig {
+        ServerConfig {
+            worker: WorkerId(habits.worker),
+            session_first: habits.worker.into(),
+            session_step: u32::from(habits.workers.max(1)),
+            limits: ServerLimits {
+                connections_per_session: 3,
+                waiting_connections: 4,
+                parked_requests: 4,
+                cached_credentials: 3,
+            },
+            ..ServerConfig::default()
         }
     }
 
@@ -393,11 +400,12 @@ impl World {
         assert!(self.links.is_empty(), "links are left: {:?}", self.links);
         assert_eq!(self.quota.held(), 0, "quota is left");
         let counters = self.server.counters();
-        assert_eq!(counters.allocations, counters.ended);
+        let begun = counters.allocations + counters.restored;
+        assert_eq!(begun, counters.ended);
     }
 
     /// Does everything that the core asks for, and checks it.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while let Some(output) = self.server.poll_output() {
             self.perform(output);
         }

@@ -143,6 +143,8 @@ impl From<&SessionSnapshot> for RestoredSession {
     fn from(session: &SessionSnapshot) -> Self {
         let details = session.details.as_deref().cloned().unwrap_or_default();
         let pending = details.mobility.and_then(|mobility| mobility.pending);
+        // Other connections end with the process.
+        let pending = pending.filter(|path| path.transport == Transport::Udp);
         let second = session.second_relay.as_deref();
         Self {
             id: session.id,

@@ -9,11 +9,12 @@ mod operator;
 mod requests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::{Transport, WorkerId};
-use turn_proto::FiveTuple;
 use turn_proto::stun::{MessageBuilder, Method};
+use turn_proto::{FiveTuple, RestoredSession};
 
 use crate::client::{Client, Habit, tuple};
 use crate::policies::{BEGIN, LIMITED, USERS};
@@ -143,7 +144,13 @@ struct Stage<'b> {
 
 impl Stage<'_> {
     fn order(&mut self) {
-        match self.script.byte() % 28 {
+        let order = self.script.byte();
+        // Not among the others, so that old scripts mean what they meant.
+        if order == u8::MAX {
+            self.restart();
+            return self.follow();
+        }
+        match order % 28 {
             0 => self.allocate(),
             1 => self.refresh(),
             2 => self.permit(),
@@ -216,6 +223,27 @@ impl Stage<'_> {
             }
         }
         some
+    }
+
+    /// The node ends without a word and starts again.
+    fn restart(&mut self) {
+        let kept = self.worlds.iter().flat_map(World::kept);
+        let kept: Vec<RestoredSession> = kept.collect();
+        let mobile = kept
+            .iter()
+            .filter(|session| session.details.mobility.is_some());
+        let homes = mobile.map(|session| {
+            let home = self.home_of(&session.tuple);
+            (session.id, WorkerId(home as u16))
+        });
+        let relocated = Arc::new(homes.collect());
+        for number in 0..self.worlds.len() {
+            let own = kept
+                .iter()
+                .filter(|session| self.home_of(&session.tuple) == number);
+            let own = own.cloned().collect();
+            self.worlds[number].restart(own, &relocated);
+        }
     }
 
     fn client(&mut self) -> usize {
