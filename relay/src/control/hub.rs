@@ -16,6 +16,7 @@ use super::denials::Denials;
 use super::directory::Directory;
 use super::dirty::Dirty;
 use super::documents::Documents;
+use super::drain::NodeDrain;
 use super::health::{StoreHealth, Turn};
 use super::history::History;
 use super::parts::ControlParts;
@@ -44,6 +45,8 @@ pub(super) struct HubParts {
     pub keeper: PolicyKeeper,
     /// The quota.
     pub quota: Arc<NodeQuota>,
+    /// The drain that the node starts in.
+    pub drain: NodeDrain,
     /// The workers.
     pub workers: Arc<dyn Workers>,
     /// Whether the store answered when the first policy was built.
@@ -96,6 +99,8 @@ pub(super) struct Hub {
     pub alerts: Alerts,
     /// Documents of the store.
     pub documents: Documents,
+    /// The drain of this node.
+    pub drain: NodeDrain,
     /// Redirects.
     pub redirects: Redirects,
     /// Tokens.
@@ -127,6 +132,7 @@ impl Hub {
             parts,
             keeper,
             quota,
+            drain,
             workers,
             cancel,
             store_answered,
@@ -151,6 +157,7 @@ impl Hub {
             settings: Settings::new(&parts.config, parts.log.clone()),
             alerts: Alerts::default(),
             documents: Documents::new(&parts.node),
+            drain,
             redirects: Redirects::new(&parts),
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),
             user_index: UserIndex::default(),
@@ -216,10 +223,12 @@ impl Hub {
             NodeState::Gone
         } else if self.fenced() {
             NodeState::Draining
-        } else if self.serving.load(Ordering::Relaxed) {
-            NodeState::Ready
-        } else {
+        } else if !self.serving.load(Ordering::Relaxed) {
             NodeState::Joining
+        } else if self.drain.mode().is_some() {
+            NodeState::Draining
+        } else {
+            NodeState::Ready
         }
     }
 

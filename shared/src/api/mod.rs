@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod config;
 pub mod credential;
+pub mod drain;
 pub mod error;
 pub mod event;
 pub mod group;
@@ -31,6 +32,7 @@ pub use config::{
     SettingSource, SettingView, setting_text,
 };
 pub use credential::{Credential, MintRequest};
+pub use drain::{DrainEstimate, DrainRequest, DrainView, MAX_DRAIN_SECS};
 pub use error::{ApiError, ErrorKind};
 pub use event::{AuditView, EventKind, EventView, Severity};
 pub use group::{GroupBy, GroupByError, GroupQuery, GroupView};

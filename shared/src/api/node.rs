@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
-use crate::api::MissingNode;
+use crate::api::{DrainView, MissingNode};
 
 /// A node as the registry and its own counters describe it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -98,6 +98,9 @@ pub struct NodeView {
     /// Certificates of its listeners.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,
+    /// Its drain, while it is drained; `sessions` is what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainView>,
 }
 
 /// A certificate that a node shows to clients of one kind.

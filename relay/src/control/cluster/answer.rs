@@ -15,6 +15,7 @@ use crate::control::clock::Moment;
 use crate::control::directory::Row;
 use crate::control::directory::aggregate::Load;
 use crate::control::directory::query::QueryError;
+use crate::control::drain;
 use crate::control::history::{HistoryOf, MAX_REALMS, MAX_USERS as MAX_USER_HISTORIES};
 use crate::control::hub::Hub;
 use crate::control::preview;
@@ -77,6 +78,19 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             let mut jobs = hub.jobs.views(id.as_deref());
             jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);
             NodeAnswer::Jobs(jobs)
+        }
+        NodeQuestion::Drain(_) | NodeQuestion::Undrain if !realms.is_empty() => {
+            let message = "a drain concerns all realms; the caller is confined to some";
+            NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message))
+        }
+        NodeQuestion::Drain(request) => {
+            let begun = drain::begin(hub, &caller.actor, &request).await;
+            NodeAnswer::Drain(Some(Box::new(begun)))
+        }
+        NodeQuestion::Undrain => {
+            let before = hub.drain.view();
+            let ended = drain::end(hub, &caller.actor).await;
+            NodeAnswer::Drain(before.filter(|_| ended).map(Box::new))
         }
         NodeQuestion::Config | NodeQuestion::ConfigPreview { .. } if !realms.is_empty() => {
             let message = "settings concern all realms; the caller is confined to some";

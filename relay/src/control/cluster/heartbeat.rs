@@ -15,6 +15,7 @@ use crate::control::certificates;
 use crate::control::clock::Moment;
 use crate::control::hub::Hub;
 use crate::control::process::{ProcessMeter, ProcessUsage};
+use crate::control::redirects;
 use crate::control::sampler::Sample;
 use crate::store::StoreError;
 
@@ -49,7 +50,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
 }
 
 /// Writes the record; `false` when the store did not take it.
-async fn beat(hub: &Hub) -> bool {
+pub(crate) async fn beat(hub: &Hub) -> bool {
     if hub.fenced() {
         return true;
     }
@@ -117,6 +118,10 @@ async fn look(hub: &Hub) {
     };
     hub.cluster.known().retain(&names);
     if hub.keeper.set_others(endpoints.0, endpoints.1) {
+        hub.policy_stale.notify_one();
+    }
+    // A target that is drained or gone is no target.
+    if !transitions.is_empty() && redirects::apply(hub) {
         hub.policy_stale.notify_one();
     }
     for transition in transitions {
@@ -266,6 +271,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         connections_closed: closed.map(|(why, n)| (why.to_owned(), n)).collect(),
         control_overflows: hub.workers.overflows(),
         certificates: certificates::views(hub),
+        drain: hub.drain.view(),
     }
 }
 

@@ -138,6 +138,19 @@ impl Registry {
             .map(|known| known.view.id.clone())
     }
 
+    /// Listeners, and the addresses behind which they may be known, of nodes that said that they take
+    /// no new sessions. A silent node said nothing: with the store away all others are silent.
+    pub(crate) fn closed(&self, own: &NodeId) -> impl Iterator<Item = &NodeView> {
+        let views = self.nodes.values().map(|known| &known.view);
+        let is_closed = |view: &&NodeView| {
+            matches!(
+                view.state,
+                NodeState::Joining | NodeState::Draining | NodeState::Gone
+            )
+        };
+        views.filter(move |view| view.id != *own).filter(is_closed)
+    }
+
     /// Where the others relay, and where they listen. Nodes that are gone no longer count.
     #[must_use]
     pub(crate) fn endpoints(&self, own: &NodeId) -> (Vec<RelayEndpoint>, Vec<SocketAddr>) {

@@ -6,6 +6,7 @@ mod alerts;
 mod audit;
 mod blocks;
 pub(super) mod config;
+mod drain;
 pub(super) mod events;
 mod groups;
 mod history;
@@ -114,6 +115,9 @@ impl Service {
             NodeState::Ready => {}
             _ if hub.fenced() => reasons.push("another process runs as this node".to_owned()),
             state => reasons.push(format!("the node is {}", state.as_str())),
+        }
+        if hub.drain.mode().is_some() {
+            reasons.push(format!("{} sessions are left", hub.books().len()));
         }
         let (used, total) = hub.workers.ports();
         if total > 0 && used >= total {

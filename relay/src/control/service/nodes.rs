@@ -33,6 +33,11 @@ impl Service {
                 view.auth_failures_per_sec = 0.0;
                 view.realm_use
                     .retain(|name, _| names.contains(&name.as_str()));
+                // Words between operators of the whole.
+                if let Some(drain) = &mut view.drain {
+                    drain.by.clear();
+                    drain.reason.clear();
+                }
             }
         }
         views

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::json;
 use shared::api::{
-    AuditView, BlockView, Credential, EventView, ItemOutcome, JobView, NodeView, OauthKeyCreated,
-    OauthKeyView, Overview, RealmView, RefusalCount, SecretCreated, SecretView, SessionDetail,
-    SessionView, TokenCreated, TokenView, UserView, WhoAmI,
+    AuditView, BlockView, Credential, DrainView, EventView, ItemOutcome, JobView, NodeView,
+    OauthKeyCreated, OauthKeyView, Overview, RealmView, RefusalCount, SecretCreated, SecretView,
+    SessionDetail, SessionView, TokenCreated, TokenView, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -150,6 +150,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "labels" Wide Text row.labels;
     "store" Wide Text row.store.kind;
     "connected" Wide Text row.store.connected;
+    "drain" Wide Text row.drain.as_ref().map(|drain| crate::drain::progress(row, drain));
     "roles" Detail Text row.roles;
     "epoch" Detail Count row.epoch;
     "session_base" Detail Text row.session_base;
@@ -168,6 +169,16 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "connections_closed" Detail Text row.connections_closed;
     "control_overflows" Detail Count row.control_overflows;
     "certificates" Detail Text row.certificates.iter().map(certificate).collect::<Vec<_>>();
+});
+
+shows!(DrainView, "drains/1", |row| row.started_at_ms.to_string(), {
+    "started_at" Table Time row.started_at_ms;
+    "by" Table Text row.by;
+    "reason" Table Text row.reason;
+    "deadline_at" Table Time row.deadline_at_ms;
+    "ends_calls" Table Text row.refuse_refresh;
+    "sessions_at_start" Table Count row.sessions_at_start;
+    "estimate" Table Text crate::drain::estimate(row);
 });
 
 shows!(UserView, "users/1", |row| format!("{}/{}", row.realm.as_str(), row.name), {
