@@ -6,7 +6,7 @@ use std::time::Duration;
 use shared::api::{EventKind, EventView, Severity};
 use shared::{Realm, Username, WorkerId, display_safe};
 use tokio::sync::mpsc;
-use turn_proto::server::{Command, Event, Refused, SessionSnapshot, UsageReport};
+use turn_proto::server::{Command, Event, RefusalReason, Refused, SessionSnapshot, UsageReport};
 
 use super::clock::Moment;
 use super::directory::{Ended, Row};
@@ -153,8 +153,9 @@ fn refusal_event(hub: &Hub, refused: &Refused) -> EventView {
     if refused.count > 1 {
         text = format!("{text}, {} times", refused.count);
     }
-    // 486: a quota bit; 508: the node is full.
+    // 486: a quota bit; 508: the node is full, unless that is what was ordered.
     let severity = match code {
+        _ if refused.reason == RefusalReason::Draining => Severity::Info,
         Some(486) => Severity::Notice,
         Some(508) => Severity::Warn,
         _ => Severity::Info,

@@ -38,7 +38,9 @@ pub use event::{AuditView, EventKind, EventView, Severity};
 pub use group::{GroupBy, GroupByError, GroupQuery, GroupView};
 pub use history::{HistorySample, HistoryView};
 pub use job::{ItemOutcome, JobItem, JobState, JobView};
-pub use node::{Capacity, CertificateView, NodeRole, NodeState, NodeView, Overview, StoreState};
+pub use node::{
+    Capacity, CertificateView, NodeRole, NodeState, NodeView, Overview, StoreState, usual_version,
+};
 pub use oauth::{OauthKeyCreated, OauthKeyPut, OauthKeyView};
 pub use page::{ListQuery, MissingNode, Page, Scope};
 pub use realm::{RealmDocument, RealmPreview, RealmPut, RealmView};

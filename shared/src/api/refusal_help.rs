@@ -202,7 +202,7 @@ const EXPLANATIONS: &[Explanation] = &[
     (
         "draining",
         "the node is being drained: it takes no new sessions, or prolongs none",
-        "nothing, where that is meant; else undrain the node (`relayctl node undrain ID`)",
+        "nothing, where that is meant; else undrain the node",
     ),
     (
         "not_accepting",

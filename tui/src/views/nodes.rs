@@ -170,13 +170,13 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "VERSION",
-        help: "version of relayd",
+        help: "version of relayd; !: most nodes run another one",
         sort: Some("version"),
         width: 8,
         most: 12,
         align: Left,
         rank: 10,
-        cell: |n, _| Cell::new(&n.version),
+        cell: |n, _| version(n),
     },
     Column {
         title: "STORE",
@@ -213,6 +213,13 @@ fn state(node: &NodeView) -> Cell {
             Cell::new(format!("STALE {}s", node.heartbeat_age_secs)).tone(Tone::Bad)
         }
         NodeState::Gone => Cell::new("GONE").tone(Tone::Bad),
+    }
+}
+
+fn version(node: &NodeView) -> Cell {
+    match node.version_skew {
+        true => Cell::new(format!("{} !", node.version)).tone(Tone::Warn),
+        false => Cell::new(&node.version),
     }
 }
 

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use shared::api::{CertificateView, NodeRole, NodeState, NodeView};
+use shared::api::{CertificateView, NodeRole, NodeState, NodeView, usual_version};
 use shared::{NodeId, Realm};
 
 use super::condition::Reading;
 use super::rules::{
     AUTH_FAILURES, CERTIFICATE_EXPIRING, CONFIG_LAG, CONTROL_OVERFLOWS, NO_READY_NODE,
     NODE_CAPACITY, NODE_DROPS, NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS, REALM_SESSIONS,
-    SERVER_ERRORS, STORE_AWAY,
+    SERVER_ERRORS, STORE_AWAY, VERSION_SKEW,
 };
 use crate::control::cluster::heartbeat;
 use crate::control::hub::Hub;
@@ -124,6 +124,7 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
             text: text.to_owned(),
         });
     }
+    skewed(&mut figures, &nodes);
     let config = hub.documents.get(CONFIG);
     for node in &nodes {
         match node.state {
@@ -144,6 +145,21 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
         }
     }
     figures
+}
+
+/// Nodes that run another version than most.
+fn skewed(figures: &mut Vec<Figure>, nodes: &[NodeView]) {
+    let Some(usual) = usual_version(nodes) else {
+        return;
+    };
+    let live = nodes.iter().filter(|node| node.state != NodeState::Gone);
+    for node in live.filter(|node| node.version != usual) {
+        let text = format!(
+            "{} runs relayd {}, most nodes run {usual}: finish the upgrade, or take it back",
+            node.id, node.version
+        );
+        figures.push(of_node(VERSION_SKEW, node, Reading::of(1.0), text));
+    }
 }
 
 fn seconds_since(since_ms: u64, now: u64) -> Reading {
@@ -197,7 +213,11 @@ fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, n
     );
     add(NODE_CAPACITY, capacity.percent, text);
     let refused = |code: &str| node.refusals_per_sec.get(code).copied().unwrap_or(0.0);
-    let rate = refused("508");
+    // A drained node says 508 to whoever comes, and has ports.
+    let rate = match node.state {
+        NodeState::Draining => 0.0,
+        _ => refused("508"),
+    };
     let text =
         format!("{id} answers 508 to {rate:.1}/s: no relay ports left, or none can be bound");
     add(PORTS_EXHAUSTED, rate, text);

@@ -87,6 +87,8 @@ pub(super) const NODE_DROPS: &str = "node-drops";
 pub(super) const CONTROL_OVERFLOWS: &str = "control-overflows";
 /// A node does not apply the overrides of the configuration.
 pub(super) const CONFIG_LAG: &str = "config-lag";
+/// A node runs another version than most.
+pub(super) const VERSION_SKEW: &str = "version-skew";
 /// A certificate of a node comes to its end, or has.
 pub(super) const CERTIFICATE_EXPIRING: &str = "certificate-expiring";
 
@@ -175,6 +177,13 @@ pub(in crate::control) const RULES: &[Rule] = &[
         "seconds",
         [Some(10.0), Some(60.0)],
         0,
+    ),
+    rule(
+        VERSION_SKEW,
+        "nodes of another version than most run: 1 for each, after the time that an upgrade may take",
+        "count",
+        [Some(1.0), None],
+        1800,
     ),
     falling(rule(
         CERTIFICATE_EXPIRING,

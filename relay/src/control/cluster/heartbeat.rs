@@ -17,7 +17,7 @@ use crate::control::hub::Hub;
 use crate::control::process::{ProcessMeter, ProcessUsage};
 use crate::control::redirects;
 use crate::control::sampler::Sample;
-use crate::store::StoreError;
+use crate::store::{Change, StoreError};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -64,7 +64,16 @@ pub(crate) async fn beat(hub: &Hub) -> bool {
         }
     }
     match hub.noted(hub.store.heartbeat(&own_view(hub)).await) {
-        Ok(()) => true,
+        Ok(was_unknown) => {
+            // The first beat of this process, or one after it was forgotten: with its sessions, which
+            // it still has.
+            if hub.cluster.listed.swap(true, Ordering::Relaxed) && was_unknown {
+                let ids: Vec<_> = hub.books().ids().collect();
+                let mut dirty = hub.dirty();
+                ids.into_iter().for_each(|id| dirty.changed(id));
+            }
+            true
+        }
         Err(StoreError::Fenced { epoch }) => {
             tracing::error!(
                 epoch,
@@ -271,6 +280,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         connections_closed: closed.map(|(why, n)| (why.to_owned(), n)).collect(),
         control_overflows: hub.workers.overflows(),
         certificates: certificates::views(hub),
+        version_skew: false,
         drain: hub.drain.view(),
     }
 }
@@ -325,6 +335,10 @@ pub(crate) async fn farewell(hub: &Hub) {
     };
     if let Err(error) = hub.store.heartbeat(&gone).await {
         tracing::warn!(%error, "the store did not hear that this node stops");
+    }
+    // Nobody waits for its next heartbeat.
+    if let Err(error) = hub.store.publish(&Change::Nodes).await {
+        tracing::debug!(%error, "the other nodes see at their next look that this one stops");
     }
     let text = format!("{} has stopped", hub.node);
     let event = hub.new_event(EventKind::NodeChanged, Severity::Notice, text);

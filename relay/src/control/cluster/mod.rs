@@ -11,7 +11,7 @@ pub(super) mod registry;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shared::NodeId;
@@ -35,6 +35,8 @@ pub(super) struct Cluster {
     sampler: Mutex<Sampler>,
     /// Wakes the heartbeat to look at the registry.
     pub look: Notify,
+    /// Whether the store has listed this process.
+    pub listed: AtomicBool,
     /// Heartbeats that the store refused.
     pub complaints: AtomicU32,
 }

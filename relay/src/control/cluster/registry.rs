@@ -10,9 +10,10 @@ use shared::api::{NodeState, NodeView};
 use turn_proto::policy::RelayEndpoint;
 
 use crate::control::process::ProcessUsage;
+use crate::store::NODE_SILENT;
 
 /// Silence after which a node counts as stale.
-pub(crate) const STALE_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const STALE_AFTER: Duration = NODE_SILENT;
 
 /// The registry as last read.
 #[derive(Debug, Default)]

@@ -218,16 +218,14 @@ pub(super) async fn begin(hub: &Hub, actor: &str, request: &DrainRequest) -> Dra
     drain.view().unwrap_or_default()
 }
 
-/// Ends the drain: new sessions are taken again. `false`: there is none.
-pub(super) async fn end(hub: &Hub, actor: &str) -> bool {
+/// Ends the drain, and answers what it was: new sessions are taken again. `None`: there is none.
+pub(super) async fn end(hub: &Hub, actor: &str) -> Option<DrainView> {
     let drain = &hub.drain;
     let _turn = drain.applying.lock().await;
-    if std::mem::take(&mut *drain.state()).order.is_none() {
-        return false;
-    }
+    let ended = std::mem::take(&mut *drain.state()).order?;
     let text = format!("{} is drained no more, by {actor}", hub.node);
     obey(hub, None, text).await;
-    true
+    Some(ended.view)
 }
 
 /// Has everybody know: the file, the workers, the event log, the registry.

@@ -133,6 +133,12 @@ fn certificate(row: &shared::api::CertificateView) -> String {
     )
 }
 
+/// With a mark where most nodes run another one.
+fn version(row: &NodeView) -> String {
+    let mark = if row.version_skew { " (differs)" } else { "" };
+    format!("{}{mark}", row.version)
+}
+
 shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "node" Table Text row.id;
     "state" Table Text row.state;
@@ -142,7 +148,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "cap" Table Percent row.capacity.percent;
     "bound" Table Text row.capacity.bound_by;
     "cpu" Table Percent row.cpu_percent;
-    "version" Wide Text row.version;
+    "version" Wide Text version(row);
     "mem" Wide Bytes row.memory_bytes;
     "drops" Wide Count row.drops;
     "uptime" Wide Age row.uptime_secs;
