@@ -31,7 +31,7 @@ pub use config::{
     Applies, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, SettingKind,
     SettingSource, SettingView, setting_text,
 };
-pub use credential::{Credential, MintRequest};
+pub use credential::{Credential, IceServer, MAX_PLACED, MintRequest};
 pub use drain::{DrainEstimate, DrainRequest, DrainView, MAX_DRAIN_SECS};
 pub use error::{ApiError, ErrorKind};
 pub use event::{AuditView, EventKind, EventView, Severity};

@@ -198,7 +198,7 @@ pub struct StoreState {
 pub struct Capacity {
     /// Percent of the binding limit in use, 0 to 100.
     pub percent: f64,
-    /// Which limit binds: `ports`, `descriptors` or `cpu`.
+    /// Which limit binds: `ports`, `descriptors`, `cpu` or `sessions` (`limits.max_sessions`).
     pub bound_by: String,
     /// Relay ports in use.
     pub ports_used: u64,

@@ -100,7 +100,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "BOUND",
-        help: "which limit that is: ports, descriptors or cpu",
+        help: "which limit that is: ports, descriptors, cpu or sessions",
         sort: Some("bound"),
         width: 6,
         most: 11,

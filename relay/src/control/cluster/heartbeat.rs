@@ -13,6 +13,7 @@ use turn_proto::server::RefusalReason;
 use super::registry::{Transition, show_relay};
 use crate::control::certificates;
 use crate::control::clock::Moment;
+use crate::control::directory::RefusalKey;
 use crate::control::hub::Hub;
 use crate::control::process::{ProcessMeter, ProcessUsage};
 use crate::control::redirects;
@@ -222,12 +223,6 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
     let rate = |name: &str| rates.get(name).copied().unwrap_or(0.0);
     let usage = hub.cluster.registry().own_usage;
     let config = hub.config();
-    let mut by_code = BTreeMap::new();
-    for ((_, _, code), count) in refusals {
-        if let Some(code) = code {
-            *by_code.entry(code.to_string()).or_default() += count;
-        }
-    }
     let mut per_sec: BTreeMap<_, _> = rates
         .iter()
         .filter_map(|(name, rate)| Some((name.strip_prefix("code ")?.to_owned(), *rate)))
@@ -263,7 +258,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         packets_per_sec: rate("packets").round() as u64,
         drops: server.dropped_packets,
         transports,
-        capacity: capacity(hub, usage),
+        capacity: capacity(hub, usage, load.sessions),
         cpu_percent: usage.cpu_percent,
         memory_bytes: usage.memory_bytes,
         store: hub.store_state(),
@@ -271,7 +266,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
             .map(|r| (r.name.as_str().to_owned(), r.revision))
             .collect(),
         config_revision: hub.settings.revisions().0,
-        refusals: by_code,
+        refusals: by_code(&refusals),
         refusals_per_sec: per_sec,
         auth_failures_per_sec: rate("auth"),
         drops_per_sec: rate("drops"),
@@ -285,6 +280,17 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
     }
 }
 
+/// Refusals by the STUN error code that was sent.
+fn by_code(refusals: &BTreeMap<RefusalKey, u64>) -> BTreeMap<String, u64> {
+    let mut by_code = BTreeMap::new();
+    for ((_, _, code), count) in refusals {
+        if let Some(code) = code {
+            *by_code.entry(code.to_string()).or_default() += count;
+        }
+    }
+    by_code
+}
+
 fn relays(hub: &Hub) -> Vec<String> {
     let ports = hub.config().relay_ports.clone();
     let shown = hub.parts.relays.iter().map(|relay| {
@@ -296,8 +302,8 @@ fn relays(hub: &Hub) -> Vec<String> {
     shown.collect()
 }
 
-/// The binding one of ports, descriptors and CPU.
-fn capacity(hub: &Hub, usage: ProcessUsage) -> Capacity {
+/// The binding one of ports, descriptors, CPU and the limit of sessions.
+fn capacity(hub: &Hub, usage: ProcessUsage, sessions: u64) -> Capacity {
     let (used, total) = hub.workers.ports();
     let percent = |used: u64, total: u64| 100.0 * used as f64 / total.max(1) as f64;
     let cores = f64::from(hub.workers.count().max(1));
@@ -310,6 +316,9 @@ fn capacity(hub: &Hub, usage: ProcessUsage) -> Capacity {
     ];
     if hub.config().roles.contains(&NodeRole::Relay) {
         limits.push(("ports", percent(used, total)));
+    }
+    if let Some(most) = hub.keeper.current().settings.max_sessions {
+        limits.push(("sessions", percent(sessions, most.into())));
     }
     let (bound_by, most) = limits
         .into_iter()

@@ -16,6 +16,7 @@ pub(super) mod list;
 pub(super) mod metrics;
 mod nodes;
 mod oauth;
+mod placement;
 mod realms;
 mod redirects;
 pub(super) mod refusals;

@@ -369,6 +369,18 @@ impl TestNode {
         base: u32,
         store: &Arc<dyn Store>,
     ) -> Self {
+        let node = Self::start_joining(config, name, base, store).await;
+        node.handle.serving();
+        node
+    }
+
+    /// The same, before its listeners are open.
+    pub(super) async fn start_joining(
+        config: Config,
+        name: &str,
+        base: u32,
+        store: &Arc<dyn Store>,
+    ) -> Self {
         let prepared = prepare(parts(config, name, base, Arc::clone(store))).await;
         let (sender, news) = mpsc::channel(4096);
         let workers = Arc::new(PaperWorkers {
@@ -385,7 +397,6 @@ impl TestNode {
             news,
         };
         let handle = prepared.run(side, cancel.clone());
-        handle.serving();
         let id = name.parse().unwrap();
         Self {
             id,

@@ -321,6 +321,7 @@ shows!(Credential, "credentials/1", |row| row.username.clone(), {
     "username" Table Text row.username;
     "credential" Table Text row.credential;
     "ttl" Table Age row.ttl_secs;
+    "nodes" Table Text row.nodes;
     "urls" Table Text row.urls;
 });
 

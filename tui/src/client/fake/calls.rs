@@ -5,10 +5,10 @@ use futures_util::stream;
 use serde_json::json;
 use shared::api::{
     ApiError, BlockRequest, BlockView, Credential, DrainRequest, DrainView, ErrorKind, EventView,
-    JobView, KillRequest, KillResult, ListQuery, MintRequest, NodeState, NodeView, OauthKeyCreated,
-    OauthKeyPut, OauthKeyView, Overview, Page, RealmPut, RealmView, RefusalCount, Role,
-    SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate,
-    TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    IceServer, JobView, KillRequest, KillResult, ListQuery, MintRequest, NodeState, NodeView,
+    OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPut, RealmView, RefusalCount,
+    Role, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill,
+    TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
@@ -446,12 +446,23 @@ impl AdminApi for FakeAdmin {
     }
 
     async fn mint(&self, realm: &Realm, request: &MintRequest) -> ClientResult<Credential> {
-        drop(self.enter(Role::Mint, format!("mint {realm} user={}", request.user))?);
+        let state = self.enter(Role::Mint, format!("mint {realm} user={}", request.user))?;
+        let (username, credential) = (
+            format!("1767355200:{}", request.user),
+            "bWludGVkLWNyZWRlbnRpYWw=".to_owned(),
+        );
+        let urls = vec!["turn:192.0.2.10:3478?transport=udp".to_owned()];
         Ok(Credential {
-            username: format!("1767355200:{}", request.user),
-            credential: "bWludGVkLWNyZWRlbnRpYWw=".into(),
             ttl_secs: request.ttl_secs.unwrap_or(86_400),
-            urls: vec!["turn:192.0.2.10:3478?transport=udp".into()],
+            nodes: vec![state.nodes[0].id.clone()],
+            ice_servers: vec![IceServer {
+                urls: urls.clone(),
+                username: username.clone(),
+                credential: credential.clone(),
+            }],
+            username,
+            credential,
+            urls,
         })
     }
 
