@@ -219,7 +219,7 @@ async fn a_node_that_lives_or_starts_is_not_removed(world: &World) {
     // Its next process has counted its start, and has not beaten yet.
     store.next_epoch(&id).await.unwrap();
     assert_eq!(world.other.remove_node(&id).await.unwrap(), Removal::Alive);
-    assert_eq!(store.sessions(&id).await.unwrap(), [kept.clone()]);
+    assert_eq!(store.sessions(&id).await.unwrap(), [kept]);
     assert_eq!(store.nodes().await.unwrap().len(), 1);
 }
 

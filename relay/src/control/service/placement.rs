@@ -19,8 +19,11 @@ use crate::control::keys;
 
 /// Nodes that are named unless somebody asks for more or fewer.
 const DEFAULT_COUNT: u32 = 3;
-/// From this use of its binding limit on a node is full, in percent.
+/// From this use of what can run out on a node is full, in percent. A busy CPU is no such thing: it
+/// passes, and counts in the ranking.
 const FULL_PERCENT: f64 = 95.0;
+/// What a node has left counts in steps of this many percent.
+const STEP: f64 = 12.5;
 /// The label that says how large a node's share is: 1 to 1000, 1 without it.
 const WEIGHT: &str = "weight";
 /// The largest weight.
@@ -132,13 +135,20 @@ fn unfit(node: &NodeView) -> Option<Unfit> {
         Some(Unfit::NoRelay)
     } else if node.state != NodeState::Ready {
         Some(Unfit::State(node.state.as_str()))
-    } else if node.capacity.percent >= FULL_PERCENT {
+    } else if is_full(node) {
         Some(Unfit::Full)
     } else if node.urls.is_empty() {
         Some(Unfit::NoUrls)
     } else {
         None
     }
+}
+
+fn is_full(node: &NodeView) -> bool {
+    let capacity = &node.capacity;
+    // The binding one hides the others.
+    let ports = 100.0 * capacity.ports_used as f64 / capacity.ports_total.max(1) as f64;
+    ports >= FULL_PERCENT || (capacity.bound_by != "cpu" && capacity.percent >= FULL_PERCENT)
 }
 
 /// The nodes that would take the client, best first: never none.
@@ -174,7 +184,8 @@ fn rank(node: &NodeView, drawn: u64) -> f64 {
     let share = (drawn as f64 + 1.0) / (u64::MAX as f64 + 2.0);
     let weight = node.labels.get(WEIGHT).and_then(|text| text.parse().ok());
     let weight = weight.unwrap_or(1).clamp(1, MAX_WEIGHT);
-    let free = (100.0 - node.capacity.percent).max(1.0);
+    // In steps, so that a load which only trembles moves nobody.
+    let free = ((100.0 - node.capacity.percent) / STEP).ceil().max(1.0);
     -share.ln() / (f64::from(weight) * free)
 }
 
@@ -247,8 +258,8 @@ mod tests {
     fn clients_spread_over_nodes_as_they_have_room() {
         let even = shares(&[node("a", 10.0, &[]), node("b", 10.0, &[])]);
         assert!((1850..2150).contains(&even["a"]), "{even:?}");
-        let loaded = shares(&[node("a", 0.0, &[]), node("b", 75.0, &[])]);
-        assert!((3050..3350).contains(&loaded["a"]), "{loaded:?}");
+        let loaded = shares(&[node("a", 0.0, &[]), node("b", 74.0, &[])]);
+        assert!((2750..3070).contains(&loaded["a"]), "{loaded:?}");
         let heavy = shares(&[node("a", 0.0, &[("weight", "3")]), node("b", 0.0, &[])]);
         assert!((2850..3150).contains(&heavy["a"]), "{heavy:?}");
         let silly = shares(&[node("a", 0.0, &[("weight", "-7")]), node("b", 0.0, &[])]);
@@ -311,6 +322,11 @@ mod tests {
             with("stale", |n| n.state = NodeState::Stale),
             with("gone", |n| n.state = NodeState::Gone),
             with("full", |n| n.capacity.percent = FULL_PERCENT),
+            with("portless", |n| {
+                n.capacity.bound_by = "cpu".to_owned();
+                (n.capacity.percent, n.capacity.ports_used) = (99.0, 10);
+                n.capacity.ports_total = 10;
+            }),
             with("gateway", |n| n.roles = vec![NodeRole::Gateway]),
             with("proxied", |n| n.urls.clear()),
         ];
@@ -324,6 +340,11 @@ mod tests {
         }
         let many = [&nodes[..], &[node("good", 94.0, &[])]].concat();
         assert_eq!(first(&many, 1), "good");
+        let busy = [with("busy", |n| {
+            n.capacity.bound_by = "cpu".to_owned();
+            n.capacity.percent = 100.0;
+        })];
+        assert_eq!(first(&busy, 1), "busy", "that passes");
         let none = choose(&[], &MintRequest::default(), draw(1)).unwrap_err();
         assert!(none.message.contains("there are none"));
     }
