@@ -101,7 +101,7 @@ pub async fn prepare(parts: ControlParts) -> Prepared {
             "the store is out of reach: serving with the realms of the config file until it answers"
         );
     }
-    let drain = NodeDrain::at_start(&parts).await;
+    let drain = NodeDrain::at_start(&parts, failure.is_none()).await;
     keeper.set_drain(drain.mode());
     keeper.rebuild();
     Prepared {

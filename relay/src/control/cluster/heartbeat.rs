@@ -52,6 +52,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
 
 /// Writes the record; `false` when the store did not take it.
 pub(crate) async fn beat(hub: &Hub) -> bool {
+    let _turn = hub.cluster.beating.lock().await;
     if hub.fenced() {
         return true;
     }

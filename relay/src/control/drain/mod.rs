@@ -88,12 +88,13 @@ struct State {
 
 impl NodeDrain {
     /// The drain that the node was in when it stopped, from its state directory; from the registry
-    /// where there is none.
-    pub(super) async fn at_start(parts: &ControlParts) -> Self {
+    /// where there is none, if the store answers.
+    pub(super) async fn at_start(parts: &ControlParts, store_answers: bool) -> Self {
         let file = parts.config.state_dir.join("drain.json");
         let order = match files::read_json::<Kept>(&file) {
             Some(kept) => kept.drain,
-            None => of_registry(parts).await,
+            None if store_answers => of_registry(parts).await,
+            None => None,
         };
         if let Some(order) = &order {
             let by = &order.view.by;

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use shared::api::{DrainRequest, DrainView, ErrorKind, EventKind, NodeRole, NodeState, Role};
+use shared::api::{
+    DrainRequest, DrainView, ErrorKind, EventKind, KillRequest, NodeRole, NodeState, Role,
+};
 use turn_proto::policy::Drain;
 
+use crate::control::clock::Moment;
 use crate::control::testing::*;
 use crate::store::Store;
 
@@ -232,4 +235,34 @@ async fn a_drain_is_for_operators_of_the_whole_and_for_relays() {
         .node(&caller(Role::Viewer, &["acme"]), &node.id)
         .await;
     assert_eq!(seen.unwrap().drain.unwrap().by, "", "words of operators");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_is_estimated_from_sessions_that_ended_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = start(dir.path(), "n1", 1, &store).await;
+    let create = |count| {
+        let mut session = snapshot(node.session(count), "alice", "acme");
+        session.created_unix = Moment::now().unix_secs();
+        node.workers.create(session);
+    };
+    (0..62).for_each(create);
+    node.has_sessions(62).await;
+    (0..60).for_each(|count| node.workers.expire(node.session(count)));
+    node.has_sessions(2).await;
+    // A kill is no observation.
+    let id = node.session(61).to_string();
+    let killed = node
+        .service
+        .kill_session(&admin(), &id, KillRequest::default())
+        .await;
+    killed.unwrap();
+    let estimate = drain(&node, &node, request("")).await.estimate;
+    assert_eq!(estimate.observed, 60);
+    assert!(
+        estimate.empty_secs.is_some_and(|secs| secs <= 60),
+        "{estimate:?}"
+    );
+    assert_eq!(estimate.latest_secs, None);
 }

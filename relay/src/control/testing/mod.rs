@@ -15,8 +15,8 @@ use turn_proto::auth::credential::{CredentialAnswer, UserhashAnswer};
 use turn_proto::five_tuple::FiveTuple;
 use turn_proto::policy::Policy;
 use turn_proto::server::{
-    Command, Event, PermissionSnapshot, RefusalReason, Refused, SessionCounters, SessionSnapshot,
-    UsageReport,
+    Command, EndCause, Event, PermissionSnapshot, RefusalReason, Refused, SessionCounters,
+    SessionSnapshot, UsageReport,
 };
 
 use super::keys::ClusterKey;
@@ -198,6 +198,16 @@ impl PaperWorkers {
         self.news
             .try_send((WorkerId(0), WorkerNews::Overflowed))
             .unwrap();
+    }
+
+    /// Ends a session that nobody refreshed.
+    pub(super) fn expire(&self, session: SessionId) {
+        self.lose(session);
+        self.tell(Event::SessionEnded {
+            session,
+            cause: EndCause::Expired,
+            counters: SessionCounters::default(),
+        });
     }
 
     /// Forgets a session without telling.
