@@ -60,6 +60,8 @@ pub(super) struct Memory {
     overflows: BTreeMap<NodeId, VecDeque<(u64, u64)>>,
     /// Since when each node is behind the configuration, by this node's own clock.
     behind: BTreeMap<NodeId, u64>,
+    /// Since when each node runs another version than most, by this node's own clock.
+    skewed: BTreeMap<NodeId, u64>,
 }
 
 impl Memory {
@@ -124,7 +126,7 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
             text: text.to_owned(),
         });
     }
-    skewed(&mut figures, &nodes);
+    skewed(&mut figures, memory, &nodes, now);
     let config = hub.documents.get(CONFIG);
     for node in &nodes {
         match node.state {
@@ -148,17 +150,20 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
 }
 
 /// Nodes that run another version than most.
-fn skewed(figures: &mut Vec<Figure>, nodes: &[NodeView]) {
-    let Some(usual) = usual_version(nodes) else {
-        return;
-    };
-    let live = nodes.iter().filter(|node| node.state != NodeState::Gone);
-    for node in live.filter(|node| node.version != usual) {
+fn skewed(figures: &mut Vec<Figure>, memory: &mut Memory, nodes: &[NodeView], now: u64) {
+    let usual = usual_version(nodes).unwrap_or_default();
+    let differs = |node: &&NodeView| node.state != NodeState::Gone && node.version != usual;
+    let others: Vec<_> = nodes.iter().filter(differs).collect();
+    let still = |id: &NodeId| others.iter().any(|node| node.id == *id);
+    memory.skewed.retain(|id, _| still(id));
+    for node in others {
+        let since = *memory.skewed.entry(node.id.clone()).or_insert(now);
         let text = format!(
             "{} runs relayd {}, most nodes run {usual}: finish the upgrade, or take it back",
             node.id, node.version
         );
-        figures.push(of_node(VERSION_SKEW, node, Reading::of(1.0), text));
+        let reading = seconds_since(since, now);
+        figures.push(of_node(VERSION_SKEW, node, reading, text));
     }
 }
 

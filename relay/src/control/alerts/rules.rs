@@ -180,10 +180,10 @@ pub(in crate::control) const RULES: &[Rule] = &[
     ),
     rule(
         VERSION_SKEW,
-        "nodes of another version than most run: 1 for each, after the time that an upgrade may take",
-        "count",
-        [Some(1.0), None],
-        1800,
+        "time that a live node runs another version than most: an upgrade may take some",
+        "seconds",
+        [Some(1800.0), Some(86_400.0)],
+        0,
     ),
     falling(rule(
         CERTIFICATE_EXPIRING,

@@ -64,7 +64,7 @@ fn rules_have_names_of_their_own_and_sane_defaults() {
     for rule in RULES {
         let view = rule.view(&none);
         assert!(names.insert(view.name.clone()), "{}", view.name);
-        assert!(view.is_default && view.enabled && view.for_secs <= 1800);
+        assert!(view.is_default && view.enabled && view.for_secs <= 60);
         let (warn, crit) = match rule.falls {
             false => (view.warn.unwrap_or(0.0), view.crit.unwrap()),
             true => (view.crit.unwrap(), view.warn.unwrap()),

@@ -25,7 +25,7 @@ async fn nodes_of_another_version_than_most_are_marked_and_raise_an_alert() {
     let stopped = ghost(&a, "stopped", "0.0.8", NodeState::Gone).await;
     store.heartbeat(&stopped).await.unwrap();
     let soon = AlertRulePatch {
-        for_secs: Some(0),
+        warn: Some(Some(0.5)),
         ..AlertRulePatch::default()
     };
     let patched = a
