@@ -45,12 +45,12 @@ local new = redis.call('HSET', KEYS[2], 'v', ARGV[2], 'epoch', ARGV[1], 'record'
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[4]) end
 return -new";
 
-/// Scores a node by the store's clock; answers 1 where it was not known. Arguments: the id, and the
+/// Scores a node by the store's clock, to the microsecond: two beats never score alike. Answers 1 where it was not known. Arguments: the id, and the
 /// lease in milliseconds after which other nodes leave the list (up to 100 of them), or 0 where the
 /// node has no right to that.
 const ALIVE: &str = r"
 local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = t[1] * 1000 + t[2] / 1000
 if ARGV[2] ~= '0' then
   local last = now - tonumber(ARGV[2])
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', last, 'LIMIT', 0, 100)) do
@@ -282,7 +282,7 @@ pub(super) async fn remove_node(inner: &Inner, node: &NodeId) -> Result<Removal,
             .arg(1)
             .arg(schema::NODES)
             .arg(node.as_str())
-            .arg(format!("{score:.0}"));
+            .arg(score.to_string());
         let _: bool = inner.link.query(&unlist).await?;
     }
     inner.tell(Change::Nodes).await;
