@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use shared::api::{DrainEstimate, DrainRequest, DrainView, EventKind, Severity};
+use shared::api::{DrainEstimate, DrainRequest, DrainView, EventKind, MAX_DRAIN_SECS, Severity};
 use shared::{display_safe, units};
 use tokio::sync::Notify;
 use turn_proto::policy::Drain;
@@ -189,10 +189,11 @@ pub(super) async fn begin(hub: &Hub, actor: &str, request: &DrainRequest) -> Dra
         },
         ..Order::default()
     });
-    let deadline = request.deadline_secs;
+    // Whoever asked was told the bounds; what comes from a mailbox is held to them.
+    let deadline = request.deadline_secs.map(|secs| secs.min(MAX_DRAIN_SECS));
     order.view.by = actor.to_owned();
     order.view.reason.clone_from(&request.reason);
-    order.view.deadline_at_ms = deadline.map(|secs| now.unix_ms + secs.saturating_mul(1000));
+    order.view.deadline_at_ms = deadline.map(|secs| now.unix_ms + secs * 1000);
     order.view.refuse_refresh = request.refuse_refresh;
     order.view.estimate = DrainEstimate::default();
     {
@@ -205,7 +206,7 @@ pub(super) async fn begin(hub: &Hub, actor: &str, request: &DrainRequest) -> Dra
     if was_drained {
         text = format!("{}: the drain was changed by {actor}", hub.node);
     }
-    text = format!("{text}, {sessions} sessions left");
+    text = format!("{text}, sessions left: {sessions}");
     if let Some(secs) = deadline {
         text = format!("{text}, ended in {}", units::age(Duration::from_secs(secs)));
     }

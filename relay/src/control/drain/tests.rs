@@ -76,7 +76,7 @@ async fn any_gateway_drains_any_node_until_it_is_undrained() {
     let readiness = b.service.readiness();
     assert_eq!(
         readiness.reasons,
-        ["the node is draining", "1 sessions are left"]
+        ["the node is draining", "sessions left: 1"]
     );
     assert!(!readiness.ready);
     let again = DrainRequest {

@@ -118,7 +118,7 @@ impl Service {
             state => reasons.push(format!("the node is {}", state.as_str())),
         }
         if hub.drain.mode().is_some() {
-            reasons.push(format!("{} sessions are left", hub.books().len()));
+            reasons.push(format!("sessions left: {}", hub.books().len()));
         }
         let (used, total) = hub.workers.ports();
         if total > 0 && used >= total {
