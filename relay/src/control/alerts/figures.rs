@@ -9,8 +9,8 @@ use shared::{NodeId, Realm};
 use super::condition::Reading;
 use super::rules::{
     AUTH_FAILURES, CERTIFICATE_EXPIRING, CONFIG_LAG, CONTROL_OVERFLOWS, NO_READY_NODE,
-    NODE_CAPACITY, NODE_DROPS, NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS, REALM_SESSIONS,
-    SERVER_ERRORS, STORE_AWAY, VERSION_SKEW,
+    NODE_CAPACITY, NODE_DRAINED, NODE_DROPS, NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS,
+    REALM_SESSIONS, SERVER_ERRORS, STORE_AWAY, VERSION_SKEW,
 };
 use crate::control::cluster::heartbeat;
 use crate::control::hub::Hub;
@@ -268,6 +268,20 @@ fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, n
             ),
             realm: Some(realm),
         });
+    }
+    dated(figures, node, now);
+}
+
+/// Figures that only time moves: how long a drain has lasted, what is left of certificates.
+fn dated(figures: &mut Vec<Figure>, node: &NodeView, now: u64) {
+    let id = &node.id;
+    if let Some(drain) = &node.drain {
+        let text = format!(
+            "{id} takes no new sessions and has {} left: undrain it, or stop it for good",
+            node.sessions
+        );
+        let reading = seconds_since(drain.started_at_ms, now);
+        figures.push(of_node(NODE_DRAINED, node, reading, text));
     }
     if let Some((days, text)) = first_to_end(id, &node.certificates, now) {
         let reading = Reading {

@@ -89,6 +89,8 @@ pub(super) const CONTROL_OVERFLOWS: &str = "control-overflows";
 pub(super) const CONFIG_LAG: &str = "config-lag";
 /// A node runs another version than most.
 pub(super) const VERSION_SKEW: &str = "version-skew";
+/// A node is drained, and nobody takes it back.
+pub(super) const NODE_DRAINED: &str = "node-drained";
 /// A certificate of a node comes to its end, or has.
 pub(super) const CERTIFICATE_EXPIRING: &str = "certificate-expiring";
 
@@ -176,6 +178,13 @@ pub(in crate::control) const RULES: &[Rule] = &[
         "time that a live node does not apply the overrides of the configuration",
         "seconds",
         [Some(10.0), Some(60.0)],
+        0,
+    ),
+    rule(
+        NODE_DRAINED,
+        "time since the drain of a node began: one that is forgotten takes no clients for ever",
+        "seconds",
+        [Some(21_600.0), Some(259_200.0)],
         0,
     ),
     rule(
