@@ -139,8 +139,8 @@ impl Registry {
             .map(|known| known.view.id.clone())
     }
 
-    /// Listeners, and the addresses behind which they may be known, of nodes that said that they take
-    /// no new sessions. A silent node said nothing: with the store away all others are silent.
+    /// The other nodes that said that they take no new sessions. A silent one said nothing: with the
+    /// store away all others are silent.
     pub(crate) fn closed(&self, own: &NodeId) -> impl Iterator<Item = &NodeView> {
         let views = self.nodes.values().map(|known| &known.view);
         let is_closed = |view: &&NodeView| {
