@@ -234,9 +234,6 @@ pub(super) async fn end(hub: &Hub, actor: &str) -> Option<DrainView> {
 async fn obey(hub: &Hub, order: Option<Order>, text: String) {
     let is_kept = hub.drain.keep(order);
     apply(hub);
-    if !policy::refresh(hub).await {
-        hub.policy_stale.notify_one();
-    }
     hub.event(EventKind::NodeChanged, Severity::Notice, text);
     if !is_kept {
         let text = format!(
@@ -247,7 +244,10 @@ async fn obey(hub: &Hub, order: Option<Order>, text: String) {
     }
     estimate(hub);
     hub.drain.changed.notify_one();
-    // Whoever asked looks at the registry next.
+    // From here on whoever asked may be gone: what is left happens all the same, only later.
+    hub.policy_stale.notify_one();
+    policy::refresh(hub).await;
+    // The next look is at the registry.
     heartbeat::beat(hub).await;
 }
 
