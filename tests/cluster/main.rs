@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 mod alerts;
+mod drains;
 mod edits;
 mod history;
+mod lifecycle;
 mod live;
 mod lookups;
+mod placement;
 mod redirects;
 mod restart;
 mod rings;

@@ -115,7 +115,7 @@ fn no_packet_is_lost_while_redis_is_killed_paused_and_emptied() {
     talk();
     redis.restart_empty();
     talk();
-    wait_until("what the node owns", Duration::from_secs(75), || {
+    wait_until("what the node owns", Duration::from_secs(10), || {
         redis.cli(&["HLEN", "relay:node:{ams1}:sessions"]) == "50"
             && redis.cli(&["HEXISTS", "relay:node:{ams1}", "record"]) == "1"
     });

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay::store::{Change, SessionRecord, StoreError, StoredToken};
-use shared::api::{BlockView, NodeView, Role, TokenView};
+use relay::store::{Change, Removal, SessionRecord, StoreError, StoredToken};
+use shared::api::{BlockView, NodeState, NodeView, Role, TokenView};
 use shared::{NodeId, SessionId, Transport};
 
 use crate::for_both_stores;
@@ -15,6 +15,8 @@ for_both_stores!(
     a_heartbeat_joins_and_ages,
     a_later_start_fences_the_earlier,
     a_removed_node_takes_its_sessions_along,
+    a_node_that_lives_or_starts_is_not_removed,
+    a_node_that_comes_back_while_it_is_removed_keeps_what_it_owns,
     sessions_come_back_unless_expired,
 );
 
@@ -172,22 +174,90 @@ async fn a_later_start_fences_the_earlier(world: &World) {
     );
     assert_eq!(store.nodes().await.unwrap()[0].0.epoch, new);
     // Forgetting the node does not let the earlier one back in.
-    assert!(store.remove_node(&id).await.unwrap());
+    store.heartbeat(&gone("fra-1", new)).await.unwrap();
+    assert_eq!(store.remove_node(&id).await.unwrap(), Removal::Removed);
     assert!(store.heartbeat(&node("fra-1", old)).await.is_err());
+}
+
+/// The record of a node that stopped cleanly.
+pub(crate) fn gone(id: &str, epoch: u64) -> NodeView {
+    NodeView {
+        state: NodeState::Gone,
+        ..node(id, epoch)
+    }
 }
 
 async fn a_removed_node_takes_its_sessions_along(world: &World) {
     let store = &world.store;
     let id: NodeId = "fra-1".parse().unwrap();
-    assert!(!store.remove_node(&id).await.unwrap());
-    store.heartbeat(&node("fra-1", 1)).await.unwrap();
+    assert_eq!(store.remove_node(&id).await.unwrap(), Removal::Unknown);
+    let epoch = store.next_epoch(&id).await.unwrap();
+    assert!(store.heartbeat(&node("fra-1", epoch)).await.unwrap());
+    assert!(!store.heartbeat(&gone("fra-1", epoch)).await.unwrap());
     store
         .flush_sessions(&id, 1, &[session(1, now_ms() + 60_000)], &[])
         .await
         .unwrap();
-    assert!(store.remove_node(&id).await.unwrap());
+    assert_eq!(store.remove_node(&id).await.unwrap(), Removal::Removed);
     assert!(store.nodes().await.unwrap().is_empty());
     assert!(store.sessions(&id).await.unwrap().is_empty());
+    assert_eq!(store.remove_node(&id).await.unwrap(), Removal::Unknown);
+    let back = store.heartbeat(&node("fra-1", epoch)).await.unwrap();
+    assert!(back, "it is told that it was forgotten");
+    assert_eq!(store.next_epoch(&id).await.unwrap(), epoch + 1);
+}
+
+async fn a_node_that_lives_or_starts_is_not_removed(world: &World) {
+    let store = &world.store;
+    let id: NodeId = "fra-1".parse().unwrap();
+    let epoch = store.next_epoch(&id).await.unwrap();
+    store.heartbeat(&node("fra-1", epoch)).await.unwrap();
+    let kept = session(1, now_ms() + 60_000);
+    let flush = async || {
+        store
+            .flush_sessions(&id, std::slice::from_ref(&kept), &[])
+            .await
+    };
+    flush().await.unwrap();
+    assert_eq!(world.other.remove_node(&id).await.unwrap(), Removal::Alive);
+    store.heartbeat(&gone("fra-1", epoch)).await.unwrap();
+    // Its next process has counted its start, and has not beaten yet.
+    store.next_epoch(&id).await.unwrap();
+    assert_eq!(world.other.remove_node(&id).await.unwrap(), Removal::Alive);
+    assert_eq!(store.sessions(&id).await.unwrap(), [kept]);
+    assert_eq!(store.nodes().await.unwrap().len(), 1);
+}
+
+/// A node stops and comes back again and again while another removes it: whatever comes first, who
+/// lives at the end has its record and its sessions.
+async fn a_node_that_comes_back_while_it_is_removed_keeps_what_it_owns(world: &World) {
+    let store = &world.store;
+    let id: NodeId = "fra-1".parse().unwrap();
+    let epoch = store.next_epoch(&id).await.unwrap();
+    let sessions = [session(1, now_ms() + 600_000)];
+    let (mut removed, mut alive) = (0, 0);
+    for round in 0..150 {
+        store.heartbeat(&gone("fra-1", epoch)).await.unwrap();
+        store.flush_sessions(&id, &sessions, &[]).await.unwrap();
+        let back = NodeView {
+            uptime_secs: round,
+            ..node("fra-1", epoch)
+        };
+        let come_back = async {
+            if store.heartbeat(&back).await.unwrap() {
+                store.flush_sessions(&id, &sessions, &[]).await.unwrap();
+            }
+        };
+        let (removal, ()) = tokio::join!(world.other.remove_node(&id), come_back);
+        match removal.unwrap() {
+            Removal::Removed => removed += 1,
+            Removal::Alive => alive += 1,
+            Removal::Unknown => {}
+        }
+        assert_eq!(store.sessions(&id).await.unwrap(), sessions, "{round}");
+        assert_eq!(store.nodes().await.unwrap().len(), 1, "{round}");
+    }
+    assert!(removed + alive > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

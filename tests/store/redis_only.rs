@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use kit::redis::RedisServer;
 use kit::wait::wait_for_async;
 use relay::store::redis::{RedisOptions, RedisStore};
-use relay::store::{Change, Mailbox, Store, StoreError};
+use relay::store::{Change, Mailbox, Removal, Store, StoreError};
 use shared::api::RealmDocument;
 
-use crate::cluster::{node, now_ms, session};
+use crate::cluster::{gone, node, now_ms, session};
 use crate::world::{Backend, World, acl, key, options, ready, realm, told};
 
 /// How long a node may take to be back after Redis is.
@@ -176,7 +176,8 @@ async fn every_method_together_runs_no_command_that_stops_redis() {
         .receive(&Mailbox::Node(id.clone()), Duration::from_secs(1))
         .await
         .unwrap();
-    store.remove_node(&id).await.unwrap();
+    store.heartbeat(&gone("fra-1", 1)).await.unwrap();
+    assert_eq!(store.remove_node(&id).await.unwrap(), Removal::Removed);
     store.delete_realm(&north, 1).await.unwrap();
     let stats = server(&world).cli(&["INFO", "commandstats"]);
     let used: BTreeSet<&str> = stats
@@ -394,4 +395,32 @@ async fn a_session_takes_less_than_the_stated_memory() {
     let used: u64 = used.trim_start_matches("(integer) ").parse().unwrap();
     let each = used / u64::from(COUNT);
     assert!((100..=400).contains(&each), "{each} bytes a session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_owns_goes_with_its_lease() {
+    let world = World::redis();
+    let (store, id) = (&world.store, "fra-1".parse().unwrap());
+    let epoch = store.next_epoch(&id).await.unwrap();
+    let sessions = [session(1, now_ms() + 60_000)];
+    store.flush_sessions(&id, &sessions, &[]).await.unwrap();
+    store.heartbeat(&node("fra-1", epoch)).await.unwrap();
+    let keys = ["", ":epoch", ":sessions"].map(|what| format!("relay:node:{{fra-1}}{what}"));
+    for key in &keys {
+        let left: i64 = server(&world).cli(&["PTTL", key]).trim().parse().unwrap();
+        let day = 24 * 3600 * 1000;
+        assert!((day - 60_000..=day).contains(&left), "{key}: {left}");
+    }
+    // The lease is over: others take it off the list, and it owns nothing any more.
+    server(&world).cli(&["ZADD", "relay:nodes", "1700000000000", "fra-1"]);
+    for key in &keys {
+        server(&world).cli(&["DEL", key]);
+    }
+    store.heartbeat(&node("ams-1", 1)).await.unwrap();
+    let listed = server(&world).cli(&["ZRANGE", "relay:nodes", "0", "-1"]);
+    assert!(
+        !listed.contains("fra-1") && listed.contains("ams-1"),
+        "{listed}"
+    );
+    assert!(store.heartbeat(&node("fra-1", epoch)).await.unwrap());
 }

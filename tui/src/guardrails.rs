@@ -23,7 +23,7 @@ mod tests;
 
 /// What the guardrails can be about: every change that the console or the command line makes, named
 /// as the nodes' audit names it. Stopping a job is none of them: nothing may stand in its way.
-pub const ACTIONS: [&str; 21] = [
+pub const ACTIONS: [&str; 23] = [
     "session.kill",
     "sessions.kill",
     "block.put",
@@ -40,6 +40,8 @@ pub const ACTIONS: [&str; 21] = [
     "token.create",
     "token.delete",
     "credential.mint",
+    "node.drain",
+    "node.undrain",
     "node.forget",
     "config.set",
     "alert.rule.set",

@@ -5,7 +5,7 @@
 //! It is compiled for tests only.
 
 use crossterm::event::KeyCode;
-use shared::api::{BlockRequest, ConfigPatch, SessionsKill};
+use shared::api::{BlockRequest, ConfigPatch, DrainRequest, SessionsKill};
 
 use crate::cli::tests::{Script, run_as};
 use crate::client::fake::FakeAdmin;
@@ -46,6 +46,8 @@ verbs!(
     RemoveOverride,
     SetLogLevel,
     SetAlertRule,
+    Drain,
+    Undrain,
     AddRedirect,
     RemoveRedirect,
     AddOauthKey,
@@ -112,6 +114,8 @@ fn of(action: &Action) -> &'static [Verb] {
         Action::DeleteSecret(..) => &[Verb::DeleteSecret],
         Action::PatchConfig(..) => &[Verb::SetSetting, Verb::RemoveOverride, Verb::SetLogLevel],
         Action::PatchRule(..) => &[Verb::SetAlertRule],
+        Action::Drain(..) => &[Verb::Drain],
+        Action::Undrain(..) => &[Verb::Undrain],
         Action::CreateRedirect(_) => &[Verb::AddRedirect],
         Action::DeleteRedirect(..) => &[Verb::RemoveRedirect],
         Action::PutOauthKey(..) => &[Verb::AddOauthKey],
@@ -131,6 +135,7 @@ fn table(verb: Verb) -> Forms {
         | Verb::AddSecret
         | Verb::DeleteSecret => realms(verb),
         Verb::SetSetting | Verb::RemoveOverride | Verb::SetLogLevel => settings(verb),
+        Verb::Drain | Verb::Undrain => drains(verb),
         Verb::SetAlertRule | Verb::AddRedirect | Verb::RemoveRedirect => fleet(verb),
         Verb::AddOauthKey | Verb::DeleteOauthKey => oauth_keys(verb),
     }
@@ -356,6 +361,36 @@ fn settings(verb: Verb) -> Forms {
             ":nodes node=lon1<enter>L<clear>debug<tab><tab>look<tab>yy",
             &["node", "log-level", "lon1", "debug", "--reason", "look"],
         ),
+    }
+}
+
+fn drains(verb: Verb) -> Forms {
+    match verb {
+        Verb::Drain => forms(
+            "node.drain",
+            ":nodes node=lon1<enter>D<tab><tab>kernel<tab>30m<tab> <tab>y",
+            &[
+                "node",
+                "drain",
+                "lon1",
+                "--deadline",
+                "30m",
+                "--refuse-refresh",
+                "--reason",
+                "kernel",
+            ],
+        ),
+        _ => Forms {
+            before: |api| {
+                let lon1 = "lon1".parse().unwrap();
+                done(api.drain_node(&lon1, &DrainRequest::default()));
+            },
+            ..forms(
+                "node.undrain",
+                ":nodes node=lon1<enter>D<tab><tab>ready<tab>y",
+                &["node", "undrain", "lon1", "--reason", "ready"],
+            )
+        },
     }
 }
 

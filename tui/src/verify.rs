@@ -137,6 +137,9 @@ pub async fn verify(
     let request = MintRequest {
         user: format!("{CHECK_USER}.{}", node.id),
         ttl_secs: Some(CHECK_TTL_SECS),
+        // Which node it is for is known.
+        count: Some(0),
+        ..MintRequest::default()
     };
     let credential = api.mint(&realm, &request).await?;
     let options = CheckOptions {

@@ -44,6 +44,8 @@ pub(super) fn all() -> Vec<Endpoint> {
         get NODES cluster::nodes;
         get NODE cluster::node;
         delete NODE cluster::forget_node;
+        put NODE_DRAIN cluster::drain;
+        delete NODE_DRAIN cluster::undrain;
         get NODE_HISTORY history::node;
         get NODE_CONFIG config::of_node;
         patch NODE_CONFIG config::patch_node;

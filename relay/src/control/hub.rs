@@ -16,6 +16,7 @@ use super::denials::Denials;
 use super::directory::Directory;
 use super::dirty::Dirty;
 use super::documents::Documents;
+use super::drain::NodeDrain;
 use super::health::{StoreHealth, Turn};
 use super::history::History;
 use super::parts::ControlParts;
@@ -45,6 +46,8 @@ pub(super) struct HubParts {
     pub keeper: PolicyKeeper,
     /// The quota.
     pub quota: Arc<NodeQuota>,
+    /// The drain that the node starts in.
+    pub drain: NodeDrain,
     /// The workers.
     pub workers: Arc<dyn Workers>,
     /// What they take up.
@@ -99,6 +102,8 @@ pub(super) struct Hub {
     pub alerts: Alerts,
     /// Documents of the store.
     pub documents: Documents,
+    /// The drain of this node.
+    pub drain: NodeDrain,
     /// Redirects.
     pub redirects: Redirects,
     /// Tokens.
@@ -134,6 +139,7 @@ impl Hub {
             parts,
             keeper,
             quota,
+            drain,
             workers,
             restoring,
             cancel,
@@ -161,6 +167,7 @@ impl Hub {
             settings: Settings::new(&parts.config, parts.log.clone()),
             alerts: Alerts::default(),
             documents: Documents::new(&parts.node),
+            drain,
             redirects: Redirects::new(&parts),
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),
             user_index: UserIndex::default(),
@@ -245,10 +252,12 @@ impl Hub {
             NodeState::Gone
         } else if self.fenced() {
             NodeState::Draining
-        } else if self.serving.load(Ordering::Relaxed) {
-            NodeState::Ready
-        } else {
+        } else if !self.serving.load(Ordering::Relaxed) {
             NodeState::Joining
+        } else if self.drain.mode().is_some() {
+            NodeState::Draining
+        } else {
+            NodeState::Ready
         }
     }
 

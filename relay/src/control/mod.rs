@@ -14,6 +14,7 @@ mod denials;
 mod directory;
 mod dirty;
 mod documents;
+mod drain;
 mod files;
 mod health;
 mod history;

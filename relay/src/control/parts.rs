@@ -14,6 +14,7 @@ use turn_proto::policy::Policy;
 use crate::config::Config;
 use crate::control::certificates::WatchedCertificates;
 use crate::control::clock::Moment;
+use crate::control::drain::NodeDrain;
 use crate::control::hub::{Hub, HubParts};
 use crate::control::keys::ClusterKey;
 use crate::control::policy::PolicyKeeper;
@@ -21,8 +22,8 @@ use crate::control::quota::NodeQuota;
 use crate::control::restore::Restoring;
 use crate::control::workers::Workers;
 use crate::control::{
-    alerts, certificates, cluster, credentials, documents, history, memory, mirror, pump, recorder,
-    redirects, restore, service, settings, tokens, user_limits,
+    alerts, certificates, cluster, credentials, documents, drain, history, memory, mirror, pump,
+    recorder, redirects, restore, service, settings, tokens, user_limits,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::LogLevel;
@@ -82,6 +83,7 @@ pub struct Prepared {
     parts: ControlParts,
     keeper: PolicyKeeper,
     quota: Arc<NodeQuota>,
+    drain: NodeDrain,
     store_answered: bool,
 }
 
@@ -111,8 +113,11 @@ pub async fn prepare(parts: ControlParts) -> Prepared {
             "the store is out of reach: serving with the realms of the config file until it answers"
         );
     }
+    let drain = NodeDrain::at_start(&parts, failure.is_none()).await;
+    keeper.set_drain(drain.mode());
     keeper.rebuild();
     Prepared {
+        drain,
         parts,
         keeper,
         quota: Arc::new(NodeQuota::new(Moment::now().mono)),
@@ -148,6 +153,7 @@ impl Prepared {
             parts: self.parts,
             keeper: self.keeper,
             quota: self.quota,
+            drain: self.drain,
             workers: side.workers,
             restoring: side.restoring,
             store_answered: self.store_answered,
@@ -171,6 +177,7 @@ impl Prepared {
         tasks.spawn(documents::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::keep_current(Arc::clone(&hub)));
         tasks.spawn(redirects::run_probes(Arc::clone(&hub)));
+        tasks.spawn(drain::run(Arc::clone(&hub)));
         tasks.spawn(alerts::run(Arc::clone(&hub)));
         tasks.spawn(settings::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));

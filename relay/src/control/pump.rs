@@ -6,7 +6,7 @@ use std::time::Duration;
 use shared::api::{EventKind, EventView, Severity};
 use shared::{Realm, Username, WorkerId, display_safe};
 use tokio::sync::mpsc;
-use turn_proto::server::{Command, Event, Refused, SessionSnapshot, UsageReport};
+use turn_proto::server::{Command, Event, RefusalReason, Refused, SessionSnapshot, UsageReport};
 
 use super::clock::Moment;
 use super::directory::{Ended, Row};
@@ -124,6 +124,7 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             hub.dirty().ended(session);
             hub.waiters.tell(session, News::Ended);
             if let Some(session) = known {
+                hub.drain.observe(&session, cause.as_str());
                 ended(hub, &session, cause.as_str(), now);
             }
         }
@@ -158,8 +159,9 @@ fn refusal_event(hub: &Hub, refused: &Refused) -> EventView {
     if refused.count > 1 {
         text = format!("{text}, {} times", refused.count);
     }
-    // 486: a quota bit; 508: the node is full.
+    // 486: a quota bit; 508: the node is full, unless that is what was ordered.
     let severity = match code {
+        _ if refused.reason == RefusalReason::Draining => Severity::Info,
         Some(486) => Severity::Notice,
         Some(508) => Severity::Warn,
         _ => Severity::Info,
@@ -182,6 +184,7 @@ fn heal(hub: &Hub, worker: WorkerId, sessions: Vec<SessionSnapshot>, now: Moment
     }
     for session in &lost {
         hub.waiters.tell(session.id, News::Ended);
+        hub.drain.observe(session, "unknown");
         ended(hub, session, "unknown", now);
     }
 }

@@ -142,14 +142,19 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Counts a start of this node and answers its epoch, from 1.
     async fn next_epoch(&self, node: &NodeId) -> Result<u64, StoreError>;
-    /// Writes the node's record and its heartbeat of now. A record of a higher epoch is kept:
-    /// [`StoreError::Fenced`].
-    async fn heartbeat(&self, record: &NodeView) -> Result<(), StoreError>;
+    /// Writes the node's record and its heartbeat of now, and renews the lease of all that the store
+    /// has of it: without a heartbeat for [`NODE_KEPT`] record, sessions and count of starts go. `true`:
+    /// there was no record, for it is new or was forgotten, and with it what else the node owns. A
+    /// record of a higher epoch is kept: [`StoreError::Fenced`].
+    async fn heartbeat(&self, record: &NodeView) -> Result<bool, StoreError>;
     /// All nodes with the age of their last heartbeat, measured on the store's clock, but for those
     /// that were silent for [`NODE_KEPT`].
     async fn nodes(&self) -> Result<Vec<(NodeView, Duration)>, StoreError>;
-    /// Forgets a node and its sessions; `false` when there was none.
-    async fn remove_node(&self, node: &NodeId) -> Result<bool, StoreError>;
+    /// Forgets a node that stopped, or was silent for [`NODE_SILENT`], with its sessions and
+    /// mailboxes. Its record is compared and removed in one step with them: a node that comes back
+    /// meanwhile keeps everything. The count of its starts stays for the rest of its lease, so that a
+    /// process that still runs as this node stays fenced.
+    async fn remove_node(&self, node: &NodeId) -> Result<Removal, StoreError>;
 
     // --- sessions: what a restore needs ---
 
@@ -252,7 +257,9 @@ pub enum Change {
 pub const MAILBOX_CAPACITY: usize = 1000;
 /// How long a mailbox lives after its last message.
 pub const MAILBOX_TTL: Duration = Duration::from_secs(30);
-/// How long a node that died is listed.
+/// Silence after which a node that did not stop cleanly may be forgotten.
+pub const NODE_SILENT: Duration = Duration::from_secs(5);
+/// How long a node that died is listed, and all that it owns is kept.
 pub const NODE_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Events kept in the live tail.
 pub const EVENTS_KEPT: usize = 10_000;
@@ -262,6 +269,17 @@ pub const AUDIT_KEPT: usize = 100_000;
 pub const DEADLINE: Duration = Duration::from_millis(500);
 /// Changes kept for a receiver that lags; one that lags further reads everything again.
 pub const CHANGES_KEPT: usize = 4096;
+
+/// What became of a node that was to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is forgotten.
+    Removed,
+    /// There is no such node.
+    Unknown,
+    /// It lives, has come back, or is starting: nothing was removed.
+    Alive,
+}
 
 /// A mailbox: one of the two that each node has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write};
 
-use shared::api::{NodeState, Severity};
+use shared::api::{DrainView, NodeState, Severity};
 use turn_proto::server::ServerCounters;
 
 use super::log;
@@ -73,6 +73,29 @@ fn alerts(page: &mut Page, view: &MetricsView) {
     }
 }
 
+/// Only while there is one; unknown times are left out.
+fn drain(page: &mut Page, drain: Option<&DrainView>) {
+    let Some(drain) = drain else { return };
+    let estimate = &drain.estimate;
+    let help = "When the drain of the node began, in Unix seconds.";
+    let started = drain.started_at_ms / 1000;
+    page.gauge("relayd_drain_started_timestamp_seconds", help, started);
+    if let Some(at) = drain.deadline_at_ms {
+        let help = "When the sessions that are left are ended, in Unix seconds.";
+        page.gauge("relayd_drain_deadline_timestamp_seconds", help, at / 1000);
+    }
+    let help = "Sessions when the drain began; relayd_sessions has what is left.";
+    page.gauge(
+        "relayd_drain_sessions_at_start",
+        help,
+        drain.sessions_at_start,
+    );
+    if let Some(secs) = estimate.empty_secs {
+        let help = "Seconds until the node is empty, estimated from lengths of sessions.";
+        page.gauge("relayd_drain_empty_estimate_seconds", help, secs);
+    }
+}
+
 fn node(page: &mut Page, view: &MetricsView) {
     page.family(
         "relayd_info",
@@ -92,6 +115,7 @@ fn node(page: &mut Page, view: &MetricsView) {
         let is_now = u8::from(view.state == state);
         page.sample("relayd_state", &[("state", state.as_str())], is_now);
     }
+    drain(page, view.drain.as_ref());
     page.gauge(
         "relayd_epoch",
         "Number of this start of the node.",

@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod config;
 pub mod credential;
+pub mod drain;
 pub mod error;
 pub mod event;
 pub mod group;
@@ -30,13 +31,16 @@ pub use config::{
     Applies, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, SettingKind,
     SettingSource, SettingView, setting_text,
 };
-pub use credential::{Credential, MintRequest};
+pub use credential::{Credential, IceServer, MAX_PLACED, MintRequest};
+pub use drain::{DrainEstimate, DrainRequest, DrainView, MAX_DRAIN_SECS};
 pub use error::{ApiError, ErrorKind};
 pub use event::{AuditView, EventKind, EventView, Severity};
 pub use group::{GroupBy, GroupByError, GroupQuery, GroupView};
 pub use history::{HistorySample, HistoryView};
 pub use job::{ItemOutcome, JobItem, JobState, JobView};
-pub use node::{Capacity, CertificateView, NodeRole, NodeState, NodeView, Overview, StoreState};
+pub use node::{
+    Capacity, CertificateView, NodeRole, NodeState, NodeView, Overview, StoreState, usual_version,
+};
 pub use oauth::{OauthKeyCreated, OauthKeyPut, OauthKeyView};
 pub use page::{ListQuery, MissingNode, Page, Scope};
 pub use realm::{RealmDocument, RealmPreview, RealmPut, RealmView};

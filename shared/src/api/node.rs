@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
-use crate::api::MissingNode;
+use crate::api::{DrainView, MissingNode};
 
 /// A node as the registry and its own counters describe it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -102,6 +102,12 @@ pub struct NodeView {
     /// Certificates of its listeners.
     #[serde(default)]
     pub certificates: Vec<CertificateView>,
+    /// Whether its version is another one than most nodes run, as seen by whoever answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub version_skew: bool,
+    /// Its drain, while it is drained; `sessions` is what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainView>,
 }
 
 /// A certificate that a node shows to clients of one kind.
@@ -160,6 +166,26 @@ impl NodeState {
     }
 }
 
+/// The version that most of these nodes run; nodes that are gone run none. Of two that are as
+/// frequent it is the newer one: an upgrade is half done.
+#[must_use]
+pub fn usual_version(nodes: &[NodeView]) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let live = nodes.iter().filter(|node| node.state != NodeState::Gone);
+    for node in live {
+        *counts.entry(&node.version).or_default() += 1;
+    }
+    // Numbers count as numbers: 0.10 is newer than 0.9.
+    let age = |version: &str| -> Vec<u64> {
+        let parts = version.split(|c: char| !c.is_ascii_digit());
+        parts.map(|part| part.parse().unwrap_or(0)).collect()
+    };
+    let most = counts
+        .into_iter()
+        .max_by_key(|(version, count)| (*count, age(version)));
+    most.map(|(version, _)| version.to_owned())
+}
+
 /// A node's connection to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreState {
@@ -176,7 +202,7 @@ pub struct StoreState {
 pub struct Capacity {
     /// Percent of the binding limit in use, 0 to 100.
     pub percent: f64,
-    /// Which limit binds: `ports`, `descriptors` or `cpu`.
+    /// Which limit binds: `ports`, `descriptors`, `cpu` or `sessions` (`limits.max_sessions`).
     pub bound_by: String,
     /// Relay ports in use.
     pub ports_used: u64,
@@ -215,4 +241,35 @@ pub struct Overview {
     pub refusals_per_sec: BTreeMap<String, f64>,
     /// Nodes that did not answer.
     pub missing: Vec<MissingNode>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, version: &str, state: &str) -> NodeView {
+        serde_json::from_value(serde_json::json!({
+            "id": id, "epoch": 1, "version": version, "roles": [], "labels": {}, "state": state,
+            "session_base": "", "listeners": [], "relays": [], "workers": 1, "uptime_secs": 1,
+            "heartbeat_age_secs": 0, "sessions": 0, "created_per_sec": 0.0, "ended_per_sec": 0.0,
+            "rate_in_bps": 0, "rate_out_bps": 0, "packets_per_sec": 0, "drops": 0,
+            "transports": {}, "cpu_percent": 0.0, "memory_bytes": 0,
+            "capacity": {"percent": 0.0, "bound_by": "", "ports_used": 0, "ports_total": 0},
+            "store": {"kind": "redis", "connected": true, "since_ms": 0},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn most_nodes_say_what_is_usual_and_the_newer_version_where_they_are_even() {
+        let nodes = [
+            node("a", "0.9.0", "ready"),
+            node("b", "0.10.0", "draining"),
+            node("c", "0.9.0", "gone"),
+        ];
+        assert_eq!(usual_version(&nodes).as_deref(), Some("0.10.0"));
+        let more = [&nodes[..], &[node("d", "0.9.0", "stale")]].concat();
+        assert_eq!(usual_version(&more).as_deref(), Some("0.9.0"));
+        assert_eq!(usual_version(&nodes[2..]), None);
+    }
 }

@@ -39,7 +39,8 @@ pub enum RedirectHealth {
     /// Not asked yet, or a transport that is not probed.
     #[default]
     Unknown,
-    /// It answers. Only such targets, and unknown ones, are used.
+    /// It answers. Only such targets, and unknown ones, are used; none of a node that is drained or
+    /// has stopped.
     Up,
     /// It does not: clients are not sent there.
     Down,

@@ -200,6 +200,11 @@ const EXPLANATIONS: &[Explanation] = &[
         "add nodes, or raise limits.max_sessions",
     ),
     (
+        "draining",
+        "the node is being drained: it takes no new sessions, or prolongs none",
+        "nothing, where that is meant; else undrain the node",
+    ),
+    (
         "not_accepting",
         "the node takes no new sessions",
         "the list of nodes shows its state",

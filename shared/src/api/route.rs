@@ -14,6 +14,9 @@ pub const OVERVIEW_HISTORY: &str = "/v1/overview/history";
 pub const NODES: &str = "/v1/nodes";
 /// `GET`: [`NodeView`](super::NodeView). `DELETE`: forgets a node that is gone or stale.
 pub const NODE: &str = "/v1/nodes/{id}";
+/// `PUT` [`DrainRequest`](super::DrainRequest): [`DrainView`](super::DrainView). `DELETE`: takes new
+/// sessions again.
+pub const NODE_DRAIN: &str = "/v1/nodes/{id}/drain";
 /// `GET`: [`HistoryView`](super::HistoryView).
 pub const NODE_HISTORY: &str = "/v1/nodes/{id}/history";
 /// `GET`: [`ConfigView`](super::ConfigView). `PATCH` [`ConfigPatch`](super::ConfigPatch) with
@@ -103,6 +106,12 @@ pub const OPENAPI: &str = "/v1/openapi.json";
 #[must_use]
 pub fn node(id: &NodeId) -> String {
     fill(NODE, &[id.as_str()])
+}
+
+/// The path of a node's drain.
+#[must_use]
+pub fn node_drain(id: &NodeId) -> String {
+    fill(NODE_DRAIN, &[id.as_str()])
 }
 
 /// The path of a node's history.

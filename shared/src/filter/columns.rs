@@ -97,6 +97,7 @@ pub const NODE_COLUMNS: &[Column] = &[
     column("node", Text, "node id"),
     column("state", Text, "joining, ready, draining, stale or gone"),
     column("version", Text, "version of relayd"),
+    column("skew", Flag, "whether most nodes run another version"),
     column("role", Text, "relay or gateway"),
     column("label.*", Text, "operator's label, as in label.region=fra"),
     column("listener", Address, "any of its TURN listeners"),

@@ -123,6 +123,7 @@ impl Row for NodeView {
             "node" => text(visit, self.id.as_str()),
             "state" => text(visit, self.state.as_str()),
             "version" => text(visit, &self.version),
+            "skew" => visit(Value::Flag(self.version_skew)),
             "role" => self
                 .roles
                 .iter()

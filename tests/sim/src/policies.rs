@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use shared::{OauthAlgorithm, PasswordAlgorithm, Realm, Secret, Transport};
 use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, Sha256Key, UserCredential};
-use turn_proto::policy::{NodeSettings, OauthKey, OauthPolicy, RestSecret};
+use turn_proto::policy::{Drain, NodeSettings, OauthKey, OauthPolicy, RestSecret};
 use turn_proto::{NatDiscovery, Policy, RealmPolicy, Redirect, RelayEndpoint};
 
 use crate::access::{KEY, KIDS, SERVER_NAME};
@@ -130,7 +130,7 @@ fn restrict(kind: u8, realm: &mut RealmPolicy, settings: &mut NodeSettings) {
 fn change(kind: u8, policy: &mut Policy) {
     match kind {
         // A node that is drained.
-        5 => policy.accepting = false,
+        5 => policy.drain = Some(Drain::EndByLifetime),
         7 => policy.oauth = Some(oauth(None)),
         8 => policy.oauth = Some(oauth(Some(SERVER_NAME.into()))),
         11 => policy.relay_v4 = false,

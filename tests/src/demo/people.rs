@@ -57,6 +57,8 @@ pub(super) async fn create(admin: &HttpAdmin) -> anyhow::Result<Cast> {
         let request = MintRequest {
             user: user.to_owned(),
             ttl_secs: Some(86_400),
+            count: Some(0),
+            ..MintRequest::default()
         };
         let minted = admin.mint(&rest_realm, &request).await?;
         guests.push(Login::new(&minted.username, &minted.credential));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use relay::store::{
-    Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm,
-    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey,
+    StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument};
 use shared::{NodeId, Realm, SessionId};
@@ -112,9 +112,9 @@ pass_on! {
     put_token(token: &StoredToken) -> ();
     delete_token(id: &str) -> bool;
     next_epoch(node: &NodeId) -> u64;
-    heartbeat(record: &NodeView) -> ();
+    heartbeat(record: &NodeView) -> bool;
     nodes() -> Vec<(NodeView, Duration)>;
-    remove_node(node: &NodeId) -> bool;
+    remove_node(node: &NodeId) -> Removal;
     post(to: &Mailbox, message: Vec<u8>) -> ();
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;
     append_events(events: &[EventView]) -> ();

@@ -11,6 +11,7 @@ pub mod bench;
 pub mod config;
 pub mod context;
 pub mod credential;
+mod drain;
 pub mod event;
 pub mod exit;
 pub mod generate;

@@ -10,7 +10,7 @@ use super::args::{ListArgs, columns_help};
 use super::config::How;
 use super::exit::Failure;
 use super::permit::Ask;
-use super::{App, config, verify};
+use super::{App, config, drain, verify};
 use crate::guardrails::Deed;
 
 /// Verbs of `node`.
@@ -33,6 +33,14 @@ pub enum NodeCommand {
         id: NodeId,
         /// error, warn, info, debug or trace; also per module, as in info,relayd::admin=debug
         level: String,
+    },
+    /// Have a node take no new sessions, also after a restart, until it is undrained
+    #[command(after_long_help = drain::AFTER)]
+    Drain(drain::DrainArgs),
+    /// Have a node take new sessions again
+    Undrain {
+        /// The node
+        id: NodeId,
     },
     /// Remove a node that is gone or stale from the registry
     Forget {
@@ -68,6 +76,8 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &NodeCommand) -> Result<
             };
             config::apply(app, &How::one(id.clone()), patch).await
         }
+        NodeCommand::Drain(args) => drain::begin(app, args).await,
+        NodeCommand::Undrain { id } => drain::end(app, id).await,
         NodeCommand::Forget { id } => {
             let question = format!("Node {id} leaves the registry until it starts again.");
             let deed = Deed::of_node("node.forget", Some(id));

@@ -202,6 +202,9 @@ impl LoginArgs {
         let request = MintRequest {
             user: self.user.clone().unwrap_or(CHECK_USER.to_owned()),
             ttl_secs: Some(ttl_secs),
+            // Which server it is for is known.
+            count: Some(0),
+            ..MintRequest::default()
         };
         let credential = app.api.mint(realm, &request).await?;
         Ok(Login {

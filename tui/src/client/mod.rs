@@ -20,10 +20,11 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use futures_util::Stream;
 use shared::api::{
-    BlockRequest, BlockView, Credential, EventView, JobView, KillRequest, KillResult, ListQuery,
-    MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPut,
-    RealmView, RefusalCount, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView,
-    SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    BlockRequest, BlockView, Credential, DrainRequest, DrainView, EventView, JobView, KillRequest,
+    KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
+    Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate, SecretCreated, SecretView,
+    SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
+    UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm};
 
@@ -60,6 +61,10 @@ pub trait AdminApi: FleetApi {
     async fn node(&self, id: &NodeId) -> ClientResult<NodeView>;
     /// Removes a node that is gone or stale from the registry.
     async fn forget_node(&self, id: &NodeId, reason: &str) -> ClientResult<()>;
+    /// Has a node take no new sessions.
+    async fn drain_node(&self, id: &NodeId, request: &DrainRequest) -> ClientResult<DrainView>;
+    /// Has it take new sessions again.
+    async fn undrain_node(&self, id: &NodeId, reason: &str) -> ClientResult<()>;
 
     /// A page of sessions.
     async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>>;

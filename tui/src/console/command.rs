@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Session,
     /// Kill.
     Kill,
+    /// The drain of a node.
+    Drain,
     /// The self-test of nodes.
     Verify,
     /// Allow changes.
@@ -157,6 +159,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "kill sessions; asks first",
     ),
     (
+        Command::Drain,
+        &["drain", "undrain"],
+        "[NODE]",
+        "have a node take no new sessions, or take them again; asks first",
+    ),
+    (
         Command::Verify,
         &["verify"],
         "[NODE...|marked] [realm=REALM]",
@@ -256,7 +264,7 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
         return lines.iter().map(|l| format!("{word} {l}")).collect();
     }
     let known: Vec<&str> = match find(word) {
-        Some(Command::Node | Command::Config | Command::Diff) => {
+        Some(Command::Node | Command::Config | Command::Diff | Command::Drain) => {
             model.cluster.iter().map(|n| n.id.as_str()).collect()
         }
         Some(Command::Context) => {

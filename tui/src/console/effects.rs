@@ -228,6 +228,14 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
         Action::PatchRule(name, revision, patch) => {
             Outcome::Rules(api.patch_alert_rule(name, *revision, patch).await?)
         }
+        Action::Drain(node, request) => {
+            api.drain_node(node, request).await?;
+            Outcome::Done
+        }
+        Action::Undrain(node, reason) => {
+            api.undrain_node(node, reason).await?;
+            Outcome::Done
+        }
         Action::CreateRedirect(create) => {
             api.create_redirect(create).await?;
             Outcome::Done

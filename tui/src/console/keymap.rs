@@ -148,6 +148,7 @@ pub(crate) enum Intent {
     OnlyChanged,
     Settings,
     LogLevel,
+    Drain,
     Verify,
     Explain,
     Kill,
@@ -194,6 +195,14 @@ static BINDINGS: &[Binding] = &[
         "remove",
         "remove the redirect; asks first",
         Role::Admin,
+    ),
+    change(
+        &[key('D')],
+        I::Drain,
+        Views::NODES,
+        "drain",
+        "have the node take no new sessions, or take them again; asks first",
+        Role::Operator,
     ),
     change(
         &[key('L')],

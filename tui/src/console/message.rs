@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use crossterm::event::{KeyEvent, MouseEvent};
 use shared::api::{
     AlertRulePatch, AlertRules, AlertView, ApiError, AuditView, BlockRequest, ConfigOverrides,
-    ConfigPatch, ConfigResult, ConfigView, EventView, GroupQuery, GroupView, HistoryView, JobView,
-    KillRequest, KillResult, ListQuery, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
-    Overview, Page, RealmPreview, RealmPut, RealmView, RedirectCreate, RedirectView, RefusalCount,
-    RefusalView, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill,
-    UserPatch, UserPut, UserView, WhoAmI,
+    ConfigPatch, ConfigResult, ConfigView, DrainRequest, EventView, GroupQuery, GroupView,
+    HistoryView, JobView, KillRequest, KillResult, ListQuery, NodeView, OauthKeyCreated,
+    OauthKeyPut, OauthKeyView, Overview, Page, RealmPreview, RealmPut, RealmView, RedirectCreate,
+    RedirectView, RefusalCount, RefusalView, SecretCreate, SecretCreated, SecretView,
+    SessionDetail, SessionView, SessionsKill, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -378,6 +378,10 @@ pub(crate) enum Action {
     PatchConfig(ConfigScope, u64, Box<ConfigPatch>),
     /// Change an alert rule over this revision of the rules.
     PatchRule(String, u64, Box<AlertRulePatch>),
+    /// Have a node take no new sessions.
+    Drain(NodeId, DrainRequest),
+    /// Have it take new sessions again, for a reason.
+    Undrain(NodeId, String),
     /// Add a redirect.
     CreateRedirect(Box<RedirectCreate>),
     /// Remove a redirect, for a reason.

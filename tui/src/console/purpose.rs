@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use shared::api::{
-    BlockRequest, KillRequest, NodeView, OauthKeyPut, RealmDocument, RealmPut, RealmView,
-    SecretCreate, SecretView, SessionsKill, UserPatch, UserPut, UserView,
+    BlockRequest, DrainRequest, KillRequest, MAX_DRAIN_SECS, NodeView, OauthKeyPut, RealmDocument,
+    RealmPut, RealmView, SecretCreate, SecretView, SessionsKill, UserPatch, UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
-use shared::{IpRange, Realm, Secret, SessionId, Username};
+use shared::{IpRange, NodeId, Realm, Secret, SessionId, Username};
 
 use super::fleet_forms::{RuleEdit, SettingEdit, redirect};
 use super::message::Action;
@@ -64,6 +64,10 @@ pub(crate) enum Purpose {
     PutOauthKey,
     /// Delete the one of this name.
     DeleteOauthKey(String),
+    /// Have the node take no new sessions.
+    Drain(NodeId),
+    /// Have it take new sessions again.
+    Undrain(NodeId),
     /// Check these nodes.
     Verify(Vec<NodeView>),
 }
@@ -292,6 +296,17 @@ fn block_secs(form: &Form) -> Result<Option<u64>, String> {
     }
 }
 
+/// Reads when a drain ends what is left.
+fn deadline_secs(form: &Form) -> Result<Option<u64>, String> {
+    match form.value("deadline") {
+        "" => Ok(None),
+        text => match parse_duration(text).map(|d| d.as_secs()) {
+            Some(secs) if (1..=MAX_DRAIN_SECS).contains(&secs) => Ok(Some(secs)),
+            _ => Err("deadline: a duration up to 30d, as in 30m or 2h; empty: none".to_owned()),
+        },
+    }
+}
+
 /// 30 days.
 const MAX_BLOCK_SECS: u64 = 30 * 86_400;
 
@@ -380,6 +395,15 @@ impl Purpose {
                 let name = edit.rule.name.clone();
                 Action::PatchRule(name, edit.revision, Box::new(edit.patch(form)?))
             }
+            Self::Drain(node) => Action::Drain(
+                node.clone(),
+                DrainRequest {
+                    deadline_secs: deadline_secs(form)?,
+                    refuse_refresh: form.value("refuse_refresh") == "yes",
+                    reason: form.value("reason").to_owned(),
+                },
+            ),
+            Self::Undrain(node) => Action::Undrain(node.clone(), form.value("reason").to_owned()),
             Self::NewRedirect => Action::CreateRedirect(Box::new(redirect(form)?)),
             Self::RemoveRedirect(id) => {
                 Action::DeleteRedirect(id.clone(), form.value("reason").to_owned())

@@ -64,6 +64,7 @@ pub fn snapshot_views() -> Vec<&'static str> {
         | Command::User
         | Command::Realm
         | Command::Kill
+        | Command::Drain
         | Command::Verify
         | Command::ReadWrite
         | Command::ReadOnly

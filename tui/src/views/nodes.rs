@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ratatui::layout::Rect;
-use shared::api::{Applies, NodeState, NodeView, SettingView};
+use shared::api::{Applies, DrainView, NodeState, NodeView, SettingView};
 use shared::units::{age, bit_rate, byte_count, grouped, short_number};
 
 use super::paint_list;
@@ -12,6 +12,7 @@ use crate::client::HistoryOf;
 use crate::console::layout;
 use crate::console::model::Model;
 use crate::console::theme::Tone;
+use crate::drain;
 use crate::widgets::canvas::{Canvas, spark};
 use crate::widgets::chart::bars;
 use crate::widgets::grid::{Cell, Column};
@@ -39,7 +40,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "STATE",
-        help: "joining, ready, draining, stale (no heartbeat) or gone",
+        help: "joining, ready, draining (with the time until it is empty), stale (no heartbeat) or gone",
         sort: Some("state"),
         width: 10,
         most: 12,
@@ -99,7 +100,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "BOUND",
-        help: "which limit that is: ports, descriptors or cpu",
+        help: "which limit that is: ports, descriptors, cpu or sessions",
         sort: Some("bound"),
         width: 6,
         most: 11,
@@ -169,13 +170,13 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "VERSION",
-        help: "version of relayd",
+        help: "version of relayd; !: most nodes run another one",
         sort: Some("version"),
         width: 8,
         most: 12,
         align: Left,
         rank: 10,
-        cell: |n, _| Cell::new(&n.version),
+        cell: |n, _| version(n),
     },
     Column {
         title: "STORE",
@@ -203,11 +204,22 @@ fn state(node: &NodeView) -> Cell {
     let word = node.state.as_str();
     match node.state {
         NodeState::Ready => Cell::new(word).tone(Tone::Good),
-        NodeState::Joining | NodeState::Draining => Cell::new(word).tone(Tone::Warn),
+        NodeState::Joining | NodeState::Draining => {
+            let empty = node.drain.as_ref().and_then(drain::short);
+            let text = empty.map_or_else(|| word.to_owned(), |empty| format!("drain {empty}"));
+            Cell::new(text).tone(Tone::Warn)
+        }
         NodeState::Stale => {
             Cell::new(format!("STALE {}s", node.heartbeat_age_secs)).tone(Tone::Bad)
         }
         NodeState::Gone => Cell::new("GONE").tone(Tone::Bad),
+    }
+}
+
+fn version(node: &NodeView) -> Cell {
+    match node.version_skew {
+        true => Cell::new(format!("{} !", node.version)).tone(Tone::Warn),
+        false => Cell::new(&node.version),
     }
 }
 
@@ -340,8 +352,25 @@ fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
             if node.store.connected { "" } else { " LOST" },
             labels(node),
         ),
-        format!("certs    {}", certificates(node, now_ms)),
+        match &node.drain {
+            None => format!("certs    {}", certificates(node, now_ms)),
+            Some(drain) => format!("drain    {}", drained(node, drain, now_ms)),
+        },
     ]
+}
+
+/// How the drain goes, who wanted it and why.
+fn drained(node: &NodeView, drain: &DrainView, now_ms: u64) -> String {
+    let since = Duration::from_millis(now_ms.saturating_sub(drain.started_at_ms));
+    let mut text = drain::progress(node, drain);
+    if drain.refuse_refresh {
+        text = format!("{text}, {}", drain::ENDS_CALLS);
+    }
+    text = format!("{text}   by {} {} ago", drain.by, age(since));
+    match drain.reason.is_empty() {
+        true => text,
+        false => format!("{text}: {}", drain.reason),
+    }
 }
 
 /// The certificates, by what is left of their lives, the shortest first.

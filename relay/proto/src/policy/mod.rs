@@ -62,6 +62,19 @@ pub struct Policy {
     pub nat_discovery: Option<Arc<NatDiscovery>>,
     /// Whether new allocations are taken; 508 otherwise.
     pub accepting: bool,
+    /// The node is drained: new allocations are refused as [`accepting`](Self::accepting) refuses them,
+    /// and sessions go on as this says. `None`: it is not.
+    pub drain: Option<Drain>,
+}
+
+/// What a node that is drained still does for the sessions that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Everything: a session lives for as long as its client refreshes it.
+    KeepSessions,
+    /// Everything but to prolong it: a Refresh is refused with 508 unless it releases the session, which
+    /// ends with the lifetime that it has.
+    EndByLifetime,
 }
 
 impl Policy {
@@ -92,6 +105,7 @@ impl Policy {
             oauth: None,
             nat_discovery: None,
             accepting: true,
+            drain: None,
         }
     }
 }

@@ -79,6 +79,9 @@ impl Server {
         if !self.policy.accepting {
             return Err(RefusalReason::NotAccepting.into());
         }
+        if self.policy.drain.is_some() {
+            return Err(RefusalReason::Draining.into());
+        }
         let realm = &identity.realm;
         let limits = QuotaLimits {
             per_user: identity.max_sessions.or(realm.max_sessions_per_user),

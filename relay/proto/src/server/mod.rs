@@ -395,7 +395,8 @@ impl Server {
             counters: allocation.counters.counters(),
         }));
         // Over UDP a client finds out at its next Refresh; here it can be told at once.
-        if cause == EndCause::Killed && allocation.tuple.transport != Transport::Udp {
+        let is_cut_off = matches!(cause, EndCause::Killed | EndCause::Drained);
+        if is_cut_off && allocation.tuple.transport != Transport::Udp {
             self.disconnect(allocation.tuple);
         }
         self.sweep_expiry();

@@ -356,6 +356,8 @@ pub enum EndCause {
     Killed,
     /// The client's TCP, TLS or DTLS connection ended.
     Disconnected,
+    /// The deadline of the node's drain came.
+    Drained,
 }
 
 impl EndCause {
@@ -367,6 +369,7 @@ impl EndCause {
             Self::Expired => "expired",
             Self::Killed => "killed",
             Self::Disconnected => "disconnected",
+            Self::Drained => "drained",
         }
     }
 }

@@ -6,6 +6,7 @@ use super::rejection::Rejection;
 use super::{EndCause, RefusalReason, Server};
 use crate::allocation::Identity;
 use crate::five_tuple::AddressFamily;
+use crate::policy::Drain;
 use crate::stun::{AttributeType, Message};
 use crate::time::Now;
 
@@ -20,8 +21,11 @@ impl Server {
         let asked = message.number(AttributeType::LIFETIME)?;
         let family = refreshed_family(message)?;
         let blocked = self.is_blocked(now, identity);
+        // Whoever gives a session back may always do so.
+        let is_last = self.policy.drain == Some(Drain::EndByLifetime) && asked != Some(0);
         let (relay, ticket) = match message.attribute(AttributeType::MOBILITY_TICKET) {
             Some(_) if blocked => return Err(RefusalReason::UserBlocked.into()),
+            Some(_) if is_last => return Err(RefusalReason::Draining.into()),
             Some(ticket) => {
                 let (relay, next) = self.move_here(now, exchange, identity, ticket, family)?;
                 (relay, Some(next))
@@ -52,6 +56,9 @@ impl Server {
         }
         if blocked {
             return Err(RefusalReason::UserBlocked.into());
+        }
+        if is_last {
+            return Err(RefusalReason::Draining.into());
         }
         if identity.token.is_some() {
             allocation.identity.renew(identity);

@@ -107,6 +107,8 @@ reasons! {
     NodeQuota = "node_quota" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// The node takes no new allocations.
     NotAccepting = "not_accepting" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// The node is drained.
+    Draining = "draining" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// No relay port is free.
     PortsExhausted = "ports_exhausted" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// RESERVATION-TOKEN names no kept port.

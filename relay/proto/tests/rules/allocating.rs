@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::kit::*;
+use turn_proto::policy::Drain;
 use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
 use turn_proto::{Event, OpenError, PortRequest, RelayOpened, ReservationToken};
 
@@ -314,4 +315,45 @@ fn checks_come_in_the_order_of_7_2() {
         437,
         "before all of them"
     );
+}
+
+/// A policy of a node that is drained.
+fn drained(drain: Drain) -> turn_proto::policy::Policy {
+    let mut policy = policy(vec![realm_policy(REALM)]);
+    (policy.drain, policy.revision) = (Some(drain), 2);
+    policy
+}
+
+#[test]
+fn a_drained_node_refuses_new_sessions_and_serves_those_it_has() {
+    let mut net = Net::new();
+    let (alice, _) = Client::allocated(&mut net);
+    let drain = drained(Drain::KeepSessions);
+    net.command(turn_proto::Command::SetPolicy(drain.into()));
+    let bob = Client::at("192.0.2.11:40000", "bob", "hunter2").greet(&mut net);
+    assert_eq!(bob.code(&mut net, allocate()), 508);
+    assert_eq!(alice.refresh(&mut net, 600), 0);
+    assert_eq!(alice.permit(&mut net, PEER), 0);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
+    let token = allocate().attribute(A::RESERVATION_TOKEN, b"reserved");
+    assert_eq!(bob.code(&mut net, token), 508, "a kept port is no way in");
+    let policy = policy(vec![realm_policy(REALM)]);
+    let undrained = turn_proto::policy::Policy {
+        revision: 3,
+        ..policy
+    };
+    net.command(turn_proto::Command::SetPolicy(undrained.into()));
+    assert_eq!(bob.code(&mut net, allocate()), 0);
+}
+
+#[test]
+fn a_drain_that_ends_calls_prolongs_nothing_and_takes_sessions_back() {
+    let mut net = Net::new();
+    let (alice, _) = Client::allocated(&mut net);
+    let drain = drained(Drain::EndByLifetime);
+    net.command(turn_proto::Command::SetPolicy(drain.into()));
+    assert_eq!(alice.refresh(&mut net, 600), 508);
+    assert_eq!(alice.permit(&mut net, PEER), 0, "it goes on until its end");
+    assert_eq!(alice.refresh(&mut net, 0), 0);
+    assert_eq!(alice.refresh(&mut net, 600), 437);
 }

@@ -332,3 +332,17 @@ fn a_move_may_delete_the_session() {
     assert_eq!(moved.code(&mut net, request), 0);
     assert_eq!(net.server.sessions(), 0);
 }
+
+#[test]
+fn a_drain_that_ends_calls_lets_nobody_move_in_order_to_stay() {
+    let mut net = mobile_net();
+    let (_, relay, ticket) = allocated(&mut net);
+    let mut drained = mobile_policy();
+    drained.drain = Some(turn_proto::policy::Drain::EndByLifetime);
+    drained.revision = 2;
+    net.command(turn_proto::Command::SetPolicy(drained.into()));
+    let elsewhere = Client::at(ELSEWHERE, "alice", "secret").greet(&mut net);
+    let request = ask_for(Method::Refresh).attribute(A::MOBILITY_TICKET, &ticket);
+    assert_eq!(elsewhere.code(&mut net, request), 508);
+    assert!(!net.closed.contains(&relay), "it goes on where it is");
+}

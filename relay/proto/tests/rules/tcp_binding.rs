@@ -425,3 +425,19 @@ fn channels_and_datagrams_are_for_udp_allocations() {
         None
     );
 }
+
+#[test]
+fn a_client_by_tcp_is_told_at_once_that_its_session_was_cut() {
+    for cause in [EndCause::Killed, EndCause::Drained] {
+        let mut net = net();
+        let (alice, relay) = allocated(&mut net);
+        let created = net.events.iter().find_map(|event| match event {
+            Event::SessionCreated(session) => Some(session.id),
+            _ => None,
+        });
+        let session = created.unwrap();
+        net.command(Command::Kill { session, cause });
+        assert_eq!(net.closed, [relay], "{cause:?}");
+        assert_eq!(net.disconnected, [alice.tuple], "{cause:?}");
+    }
+}

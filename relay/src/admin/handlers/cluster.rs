@@ -6,9 +6,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use shared::NodeId;
-use shared::api::{ListQuery, NodeView, Overview, Page, RefusalCount, RefusalView, WhoAmI};
+use shared::api::{
+    DrainRequest, DrainView, ListQuery, NodeView, Overview, Page, RefusalCount, RefusalView, WhoAmI,
+};
 
-use super::input::{Asked, Named, Why};
+use super::input::{Asked, Body, Named, Why};
 use super::{Answer, Done, Who};
 use crate::admin::endpoints::OPENAPI;
 use crate::control::Service;
@@ -50,6 +52,25 @@ pub(in crate::admin) async fn forget_node(
     Asked(why): Asked<Why>,
 ) -> Done {
     service.forget_node(&caller, &id, &why.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(in crate::admin) async fn drain(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(id): Named<NodeId>,
+    Body(request): Body<DrainRequest>,
+) -> Answer<DrainView> {
+    Ok(Json(service.drain_node(&caller, &id, request).await?))
+}
+
+pub(in crate::admin) async fn undrain(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(id): Named<NodeId>,
+    Asked(why): Asked<Why>,
+) -> Done {
+    service.undrain_node(&caller, &id, &why.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

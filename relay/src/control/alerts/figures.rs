@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use shared::api::{CertificateView, NodeRole, NodeState, NodeView};
+use shared::api::{CertificateView, NodeRole, NodeState, NodeView, usual_version};
 use shared::{NodeId, Realm};
 
 use super::condition::Reading;
 use super::rules::{
     AUTH_FAILURES, CERTIFICATE_EXPIRING, CONFIG_LAG, CONTROL_OVERFLOWS, NO_READY_NODE,
-    NODE_CAPACITY, NODE_DROPS, NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS, REALM_SESSIONS,
-    SERVER_ERRORS, STORE_AWAY,
+    NODE_CAPACITY, NODE_DRAINED, NODE_DROPS, NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS,
+    REALM_SESSIONS, SERVER_ERRORS, STORE_AWAY, VERSION_SKEW,
 };
 use crate::control::cluster::heartbeat;
 use crate::control::hub::Hub;
@@ -60,6 +60,8 @@ pub(super) struct Memory {
     overflows: BTreeMap<NodeId, VecDeque<(u64, u64)>>,
     /// Since when each node is behind the configuration, by this node's own clock.
     behind: BTreeMap<NodeId, u64>,
+    /// Since when each node runs another version than most, by this node's own clock.
+    skewed: BTreeMap<NodeId, u64>,
 }
 
 impl Memory {
@@ -124,6 +126,7 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
             text: text.to_owned(),
         });
     }
+    skewed(&mut figures, memory, &nodes, now);
     let config = hub.documents.get(CONFIG);
     for node in &nodes {
         match node.state {
@@ -144,6 +147,24 @@ pub(super) fn measure(hub: &Hub, memory: &mut Memory, now: u64) -> Vec<Figure> {
         }
     }
     figures
+}
+
+/// Nodes that run another version than most.
+fn skewed(figures: &mut Vec<Figure>, memory: &mut Memory, nodes: &[NodeView], now: u64) {
+    let usual = usual_version(nodes).unwrap_or_default();
+    let differs = |node: &&NodeView| node.state != NodeState::Gone && node.version != usual;
+    let others: Vec<_> = nodes.iter().filter(differs).collect();
+    let still = |id: &NodeId| others.iter().any(|node| node.id == *id);
+    memory.skewed.retain(|id, _| still(id));
+    for node in others {
+        let since = *memory.skewed.entry(node.id.clone()).or_insert(now);
+        let text = format!(
+            "{} runs relayd {}, most nodes run {usual}: finish the upgrade, or take it back",
+            node.id, node.version
+        );
+        let reading = seconds_since(since, now);
+        figures.push(of_node(VERSION_SKEW, node, reading, text));
+    }
 }
 
 fn seconds_since(since_ms: u64, now: u64) -> Reading {
@@ -197,7 +218,11 @@ fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, n
     );
     add(NODE_CAPACITY, capacity.percent, text);
     let refused = |code: &str| node.refusals_per_sec.get(code).copied().unwrap_or(0.0);
-    let rate = refused("508");
+    // A drained node says 508 to whoever comes, and has ports.
+    let rate = match node.state {
+        NodeState::Draining => 0.0,
+        _ => refused("508"),
+    };
     let text =
         format!("{id} answers 508 to {rate:.1}/s: no relay ports left, or none can be bound");
     add(PORTS_EXHAUSTED, rate, text);
@@ -243,6 +268,20 @@ fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, n
             ),
             realm: Some(realm),
         });
+    }
+    dated(figures, node, now);
+}
+
+/// Figures that only time moves: how long a drain has lasted, what is left of certificates.
+fn dated(figures: &mut Vec<Figure>, node: &NodeView, now: u64) {
+    let id = &node.id;
+    if let Some(drain) = &node.drain {
+        let text = format!(
+            "{id} takes no new sessions and has {} left: undrain it, or stop it for good",
+            node.sessions
+        );
+        let reading = seconds_since(drain.started_at_ms, now);
+        figures.push(of_node(NODE_DRAINED, node, reading, text));
     }
     if let Some((days, text)) = first_to_end(id, &node.certificates, now) {
         let reading = Reading {

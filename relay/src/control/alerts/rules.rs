@@ -87,6 +87,10 @@ pub(super) const NODE_DROPS: &str = "node-drops";
 pub(super) const CONTROL_OVERFLOWS: &str = "control-overflows";
 /// A node does not apply the overrides of the configuration.
 pub(super) const CONFIG_LAG: &str = "config-lag";
+/// A node runs another version than most.
+pub(super) const VERSION_SKEW: &str = "version-skew";
+/// A node is drained, and nobody takes it back.
+pub(super) const NODE_DRAINED: &str = "node-drained";
 /// A certificate of a node comes to its end, or has.
 pub(super) const CERTIFICATE_EXPIRING: &str = "certificate-expiring";
 
@@ -174,6 +178,20 @@ pub(in crate::control) const RULES: &[Rule] = &[
         "time that a live node does not apply the overrides of the configuration",
         "seconds",
         [Some(10.0), Some(60.0)],
+        0,
+    ),
+    rule(
+        NODE_DRAINED,
+        "time since the drain of a node began: one that is forgotten takes no clients for ever",
+        "seconds",
+        [Some(21_600.0), Some(259_200.0)],
+        0,
+    ),
+    rule(
+        VERSION_SKEW,
+        "time that a live node runs another version than most: an upgrade may take some",
+        "seconds",
+        [Some(1800.0), Some(86_400.0)],
         0,
     ),
     falling(rule(

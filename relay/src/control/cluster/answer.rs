@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::api::{
-    ApiError, ErrorKind, GroupQuery, ItemOutcome, RateLimits, RefusalCount, RefusalView,
-    SessionDetail, SessionView,
+    ApiError, DrainRequest, ErrorKind, GroupQuery, ItemOutcome, RateLimits, RealmDocument,
+    RefusalCount, RefusalView, SessionDetail, SessionView,
 };
 use shared::{Realm, SessionId, SessionIdPrefix, WorkerId};
 use turn_proto::server::{Command, EndCause};
@@ -15,6 +15,7 @@ use crate::control::clock::Moment;
 use crate::control::directory::Row;
 use crate::control::directory::aggregate::Load;
 use crate::control::directory::query::QueryError;
+use crate::control::drain;
 use crate::control::history::{HistoryOf, MAX_REALMS, MAX_USERS as MAX_USER_HISTORIES};
 use crate::control::hub::Hub;
 use crate::control::preview;
@@ -78,6 +79,8 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             jobs.retain(|job| realms.is_empty() || job.actor == caller.actor);
             NodeAnswer::Jobs(jobs)
         }
+        NodeQuestion::Drain(request) => drained(hub, caller, Some(&request)).await,
+        NodeQuestion::Undrain => drained(hub, caller, None).await,
         NodeQuestion::Config | NodeQuestion::ConfigPreview { .. } if !realms.is_empty() => {
             let message = "settings concern all realms; the caller is confined to some";
             NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message))
@@ -100,15 +103,36 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             NodeAnswer::Jobs(stopped.into_iter().collect())
         }
         NodeQuestion::Preview { realm, document } => {
-            if !caller.sees(&realm) {
-                let message = "the realm is outside the caller's scope";
-                return NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message));
-            }
-            let effect = preview::effect(hub, &realm, &document).await;
-            NodeAnswer::Preview(Box::new(effect))
+            preview_of(hub, caller, &realm, &document).await
         }
         NodeQuestion::History(of) => NodeAnswer::History(Box::new(history(hub, caller, of, now))),
     }
+}
+
+/// Begins or changes the drain of this node, or ends it.
+async fn drained(hub: &Hub, caller: &Caller, request: Option<&DrainRequest>) -> NodeAnswer {
+    if !caller.realms.is_empty() {
+        let message = "a drain concerns all realms; the caller is confined to some";
+        return NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message));
+    }
+    let drain = match request {
+        Some(request) => Some(drain::begin(hub, &caller.actor, request).await),
+        None => drain::end(hub, &caller.actor).await,
+    };
+    NodeAnswer::Drain(drain.map(Box::new))
+}
+
+async fn preview_of(
+    hub: &Hub,
+    caller: &Caller,
+    realm: &Realm,
+    document: &RealmDocument,
+) -> NodeAnswer {
+    if !caller.sees(realm) {
+        let message = "the realm is outside the caller's scope";
+        return NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message));
+    }
+    NodeAnswer::Preview(Box::new(preview::effect(hub, realm, document).await))
 }
 
 /// Figures over time; none of realms that the caller does not see.

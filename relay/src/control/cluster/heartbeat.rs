@@ -13,10 +13,12 @@ use turn_proto::server::RefusalReason;
 use super::registry::{Transition, show_relay};
 use crate::control::certificates;
 use crate::control::clock::Moment;
+use crate::control::directory::RefusalKey;
 use crate::control::hub::Hub;
 use crate::control::process::{ProcessMeter, ProcessUsage};
+use crate::control::redirects;
 use crate::control::sampler::Sample;
-use crate::store::StoreError;
+use crate::store::{Change, StoreError};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -49,7 +51,8 @@ pub(crate) async fn run(hub: Arc<Hub>) {
 }
 
 /// Writes the record; `false` when the store did not take it.
-async fn beat(hub: &Hub) -> bool {
+pub(crate) async fn beat(hub: &Hub) -> bool {
+    let _turn = hub.cluster.beating.lock().await;
     if hub.fenced() {
         return true;
     }
@@ -63,7 +66,16 @@ async fn beat(hub: &Hub) -> bool {
         }
     }
     match hub.noted(hub.store.heartbeat(&own_view(hub)).await) {
-        Ok(()) => true,
+        Ok(was_unknown) => {
+            // The first beat of this process, or one after it was forgotten: with its sessions, which
+            // it still has.
+            if hub.cluster.listed.swap(true, Ordering::Relaxed) && was_unknown {
+                let ids: Vec<_> = hub.books().ids().collect();
+                let mut dirty = hub.dirty();
+                ids.into_iter().for_each(|id| dirty.changed(id));
+            }
+            true
+        }
         Err(StoreError::Fenced { epoch }) => {
             hub.fence(epoch);
             true
@@ -109,6 +121,10 @@ async fn look(hub: &Hub) {
     };
     hub.cluster.known().retain(&names);
     if hub.keeper.set_others(endpoints.0, endpoints.1) {
+        hub.policy_stale.notify_one();
+    }
+    // A target that is drained or gone is no target.
+    if !transitions.is_empty() && redirects::apply(hub) {
         hub.policy_stale.notify_one();
     }
     for transition in transitions {
@@ -200,12 +216,6 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
     let rate = |name: &str| rates.get(name).copied().unwrap_or(0.0);
     let usage = hub.cluster.registry().own_usage;
     let config = hub.config();
-    let mut by_code = BTreeMap::new();
-    for ((_, _, code), count) in refusals {
-        if let Some(code) = code {
-            *by_code.entry(code.to_string()).or_default() += count;
-        }
-    }
     let mut per_sec: BTreeMap<_, _> = rates
         .iter()
         .filter_map(|(name, rate)| Some((name.strip_prefix("code ")?.to_owned(), *rate)))
@@ -242,7 +252,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         packets_per_sec: rate("packets").round() as u64,
         drops: server.dropped_packets,
         transports,
-        capacity: capacity(hub, usage),
+        capacity: capacity(hub, usage, load.sessions),
         cpu_percent: usage.cpu_percent,
         memory_bytes: usage.memory_bytes,
         store: hub.store_state(),
@@ -250,7 +260,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
             .map(|r| (r.name.as_str().to_owned(), r.revision))
             .collect(),
         config_revision: hub.settings.revisions().0,
-        refusals: by_code,
+        refusals: by_code(&refusals),
         refusals_per_sec: per_sec,
         auth_failures_per_sec: rate("auth"),
         drops_per_sec: rate("drops"),
@@ -259,7 +269,20 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         connections_closed: closed.map(|(why, n)| (why.to_owned(), n)).collect(),
         control_overflows: hub.workers.overflows(),
         certificates: certificates::views(hub),
+        version_skew: false,
+        drain: hub.drain.view(),
     }
+}
+
+/// Refusals by the STUN error code that was sent.
+fn by_code(refusals: &BTreeMap<RefusalKey, u64>) -> BTreeMap<String, u64> {
+    let mut by_code = BTreeMap::new();
+    for ((_, _, code), count) in refusals {
+        if let Some(code) = code {
+            *by_code.entry(code.to_string()).or_default() += count;
+        }
+    }
+    by_code
 }
 
 fn relays(hub: &Hub) -> Vec<String> {
@@ -273,8 +296,8 @@ fn relays(hub: &Hub) -> Vec<String> {
     shown.collect()
 }
 
-/// The binding one of ports, descriptors and CPU.
-fn capacity(hub: &Hub, usage: ProcessUsage) -> Capacity {
+/// The binding one of ports, descriptors, CPU and the limit of sessions.
+fn capacity(hub: &Hub, usage: ProcessUsage, sessions: u64) -> Capacity {
     let (used, total) = hub.workers.ports();
     let percent = |used: u64, total: u64| 100.0 * used as f64 / total.max(1) as f64;
     let cores = f64::from(hub.workers.count().max(1));
@@ -287,6 +310,9 @@ fn capacity(hub: &Hub, usage: ProcessUsage) -> Capacity {
     ];
     if hub.config().roles.contains(&NodeRole::Relay) {
         limits.push(("ports", percent(used, total)));
+    }
+    if let Some(most) = hub.keeper.current().settings.max_sessions {
+        limits.push(("sessions", percent(sessions, most.into())));
     }
     let (bound_by, most) = limits
         .into_iter()
@@ -312,6 +338,10 @@ pub(crate) async fn farewell(hub: &Hub) {
     };
     if let Err(error) = hub.store.heartbeat(&gone).await {
         tracing::warn!(%error, "the store did not hear that this node stops");
+    }
+    // Nobody waits for its next heartbeat.
+    if let Err(error) = hub.store.publish(&Change::Nodes).await {
+        tracing::debug!(%error, "the other nodes see at their next look that this one stops");
     }
     let text = format!("{} has stopped", hub.node);
     let event = hub.new_event(EventKind::NodeChanged, Severity::Notice, text);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shared::api::{
-    ApiError, ConfigChange, ConfigView, GroupQuery, ItemOutcome, JobView, ListQuery, Page,
-    RealmDocument, RedirectHealth, RefusalCount, RefusalView, Role, SessionDetail,
+    ApiError, ConfigChange, ConfigView, DrainRequest, DrainView, GroupQuery, ItemOutcome, JobView,
+    ListQuery, Page, RealmDocument, RedirectHealth, RefusalCount, RefusalView, Role, SessionDetail,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -97,6 +97,10 @@ pub(crate) enum NodeQuestion {
     },
     /// Figures over time.
     History(HistoryOf),
+    /// Take no new sessions.
+    Drain(DrainRequest),
+    /// Take new sessions again.
+    Undrain,
     /// What a document would do to its sessions.
     Preview {
         /// Of this realm.
@@ -111,7 +115,9 @@ impl NodeQuestion {
     #[must_use]
     pub(crate) fn needs(&self) -> Role {
         match self {
-            Self::Kill { .. } | Self::StopJob { .. } => Role::Operator,
+            Self::Kill { .. } | Self::StopJob { .. } | Self::Drain(_) | Self::Undrain => {
+                Role::Operator
+            }
             Self::Preview { .. } | Self::ConfigPreview { .. } => Role::Admin,
             _ => Role::Viewer,
         }
@@ -133,6 +139,8 @@ impl NodeQuestion {
             Self::Redirects => "redirects",
             Self::Jobs { .. } => "jobs",
             Self::StopJob { .. } => "stop_job",
+            Self::Drain(_) => "drain",
+            Self::Undrain => "undrain",
             Self::History(_) => "history",
             Self::Preview { .. } => "preview",
             Self::Config => "config",
@@ -185,6 +193,8 @@ pub(crate) enum NodeAnswer {
     Config(Box<ConfigView>),
     /// What would change, or be hidden.
     ConfigPreview(Vec<ConfigChange>),
+    /// Its drain; `None`: it has none to end.
+    Drain(Option<Box<DrainView>>),
     /// It cannot or will not.
     Failed(ApiError),
 }

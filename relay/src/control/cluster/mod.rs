@@ -11,7 +11,7 @@ pub(super) mod registry;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use shared::NodeId;
@@ -35,6 +35,10 @@ pub(super) struct Cluster {
     sampler: Mutex<Sampler>,
     /// Wakes the heartbeat to look at the registry.
     pub look: Notify,
+    /// Held for a heartbeat: the newest record is written last, and a start is counted once.
+    pub beating: tokio::sync::Mutex<()>,
+    /// Whether the store has listed this process.
+    pub listed: AtomicBool,
     /// Heartbeats that the store refused.
     pub complaints: AtomicU32,
 }

@@ -10,9 +10,10 @@ use shared::api::{NodeState, NodeView};
 use turn_proto::policy::RelayEndpoint;
 
 use crate::control::process::ProcessUsage;
+use crate::store::NODE_SILENT;
 
 /// Silence after which a node counts as stale.
-pub(crate) const STALE_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const STALE_AFTER: Duration = NODE_SILENT;
 
 /// The registry as last read.
 #[derive(Debug, Default)]
@@ -142,6 +143,19 @@ impl Registry {
         };
         let known = self.nodes.values().filter(has).max_by_key(heir)?;
         Some(known.view.id.clone())
+    }
+
+    /// The other nodes that said that they take no new sessions. A silent one said nothing: with the
+    /// store away all others are silent.
+    pub(crate) fn closed(&self, own: &NodeId) -> impl Iterator<Item = &NodeView> {
+        let views = self.nodes.values().map(|known| &known.view);
+        let is_closed = |view: &&NodeView| {
+            matches!(
+                view.state,
+                NodeState::Joining | NodeState::Draining | NodeState::Gone
+            )
+        };
+        views.filter(move |view| view.id != *own).filter(is_closed)
     }
 
     /// Where the others relay, and where they listen. Nodes that are gone no longer count.

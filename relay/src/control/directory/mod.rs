@@ -39,6 +39,7 @@ pub(super) use slots::IdHash;
 use slots::Slots;
 
 use super::clock::Moment;
+use super::drain::Lengths;
 
 /// Refusal counters kept per worker; what exceeds this is counted without its realm.
 const MAX_REFUSAL_KEYS: usize = 10_000;
@@ -76,6 +77,8 @@ pub(super) struct Ended {
     pub username: Username,
     /// Bytes relayed in both directions.
     pub bytes: u64,
+    /// How long it lasted.
+    pub age: Duration,
 }
 
 /// What one worker reported last.
@@ -150,6 +153,19 @@ impl Directory {
         self.entries.ids()
     }
 
+    /// How old the sessions are; and the longest time, in seconds, that one of them has without being
+    /// refreshed, where that is asked for: it takes a look at more memory.
+    #[must_use]
+    pub(super) fn ages(&self, with_ttl: bool, now: Moment) -> (Lengths, Option<u64>) {
+        let mut ages = Lengths::default();
+        for entry in self.entries.iter() {
+            let age = (now.unix_ms / 1000).saturating_sub(entry.created_unix);
+            ages.add(Duration::from_secs(age));
+        }
+        let longest = || self.rows(now).map(|row| row.ttl_secs()).max();
+        (ages, with_ttl.then(|| longest().unwrap_or(0)))
+    }
+
     /// The sessions whose id starts so: at most two of them, and how many there are.
     #[must_use]
     pub(super) fn by_prefix(&self, prefix: SessionIdPrefix) -> (Vec<SessionId>, u64) {
@@ -193,10 +209,10 @@ impl Directory {
         now: Moment,
     ) -> Option<Ended> {
         self.entries.get_mut(id)?.count(counters, now);
-        self.take_out(id)
+        self.take_out(id, now)
     }
 
-    fn take_out(&mut self, id: SessionId) -> Option<Ended> {
+    fn take_out(&mut self, id: SessionId, now: Moment) -> Option<Ended> {
         let entry = self.entries.remove(id)?;
         self.transports[place_of(entry.kept.transport)] -= 1;
         if let Some(books) = self.workers.get_mut(&entry.worker) {
@@ -207,6 +223,7 @@ impl Directory {
         Some(Ended {
             id,
             bytes: entry.kept.tally.in_bytes + entry.kept.tally.out_bytes,
+            age: now.mono.saturating_duration_since(entry.kept.created),
             username: entry.kept.username,
             user: entry.user,
             realm: entry.realm,
@@ -229,7 +246,7 @@ impl Directory {
             .map(|entry| entry.id)
             .filter(|id| !named.contains(id))
             .collect();
-        let lost = lost.into_iter().filter_map(|id| self.take_out(id));
+        let lost = lost.into_iter().filter_map(|id| self.take_out(id, now));
         lost.collect()
     }
 

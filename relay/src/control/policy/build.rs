@@ -8,8 +8,8 @@ use std::time::Duration;
 use shared::Realm;
 use shared::api::RealmDocument;
 use turn_proto::policy::{
-    NatDiscovery, NodeSettings, OauthKey, OauthPolicy, PeerRules, Policy, RealmPolicy, Redirect,
-    RelayEndpoint, RestSecret,
+    Drain, NatDiscovery, NodeSettings, OauthKey, OauthPolicy, PeerRules, Policy, RealmPolicy,
+    Redirect, RelayEndpoint, RestSecret,
 };
 
 use super::{RealmEntry, Sources};
@@ -87,6 +87,7 @@ pub(super) struct Inputs {
     nat_discovery: Option<Arc<NatDiscovery>>,
     origin_realms: bool,
     accepting: bool,
+    drain: Option<Drain>,
 }
 
 impl Inputs {
@@ -125,6 +126,7 @@ impl Inputs {
             nat_discovery: nat_discovery(&config.nat_discovery, own),
             origin_realms: config.origin_realms,
             accepting: !sources.refusing,
+            drain: sources.drain,
         }
     }
 }
@@ -220,6 +222,7 @@ pub(super) fn policy(
         oauth: inputs.oauth.clone(),
         nat_discovery: inputs.nat_discovery.clone(),
         accepting: inputs.accepting && config.is_relay(),
+        drain: inputs.drain,
     }
 }
 

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::Realm;
 use shared::api::{BlockView, RealmDocument};
-use turn_proto::policy::{Policy, RealmPolicy, Redirect, RelayEndpoint};
+use turn_proto::policy::{Drain, Policy, RealmPolicy, Redirect, RelayEndpoint};
 use turn_proto::server::Command;
 
 use super::clock::Moment;
@@ -228,6 +228,11 @@ impl PolicyKeeper {
     /// Takes no new allocations from here on.
     pub(super) fn refuse_allocations(&self) {
         self.state().sources.refusing = true;
+    }
+
+    /// Begins, changes or ends the drain of the node with the next policy.
+    pub(super) fn set_drain(&self, drain: Option<Drain>) {
+        self.state().sources.drain = drain;
     }
 
     /// Reads everything.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use shared::api::{BlockView, RealmDocument};
 use shared::{Realm, Secret};
-use turn_proto::policy::{Redirect, RelayEndpoint};
+use turn_proto::policy::{Drain, Redirect, RelayEndpoint};
 
 use crate::config::Config;
 use crate::store::{StoredOauthKey, StoredRealm, StoredSecret};
@@ -31,6 +31,8 @@ pub(crate) struct Sources {
     pub redirects: Vec<Redirect>,
     /// No new allocations are taken.
     pub refusing: bool,
+    /// The node is drained.
+    pub drain: Option<Drain>,
     /// The revision that the workers have.
     pub told: u64,
 }

@@ -15,6 +15,7 @@ use shared::api::{RedirectHealth, RedirectView};
 use shared::{NodeId, Transport};
 use turn_proto::policy::Redirect;
 
+use super::cluster::registry::parse_relay;
 use super::hub::Hub;
 use super::parts::ControlParts;
 use crate::store::StoredDocument;
@@ -128,14 +129,16 @@ impl Redirects {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The redirects that this node follows.
-    fn followed(&self, all: Vec<StoredRedirect>) -> Vec<StoredRedirect> {
-        let own = |redirect: &&StoredRedirect| self.own.contains(&redirect.target);
-        let served: Vec<_> = all.iter().filter(own).map(|one| one.transport).collect();
+    /// The redirects that this node follows. While it is drained nobody is sent to it, and so it may
+    /// send on whoever comes all the same.
+    fn followed(&self, all: Vec<StoredRedirect>, is_drained: bool) -> Vec<StoredRedirect> {
+        let is_own = |redirect: &StoredRedirect| self.own.contains(&redirect.target);
+        let own = all.iter().filter(|one| !is_drained && is_own(one));
+        let served: Vec<_> = own.map(|one| one.transport).collect();
         let mut followed = all;
         followed.retain(|redirect| {
             let here = redirect.node.as_ref().is_none_or(|node| *node == self.node);
-            here && !served.contains(&redirect.transport)
+            here && !is_own(redirect) && !served.contains(&redirect.transport)
         });
         followed
     }
@@ -166,7 +169,18 @@ fn followed(hub: &Hub) -> Vec<StoredRedirect> {
     if hub.workers.count() == 0 {
         return Vec::new();
     }
-    hub.redirects.followed(known(hub))
+    let is_drained = hub.drain.mode().is_some();
+    hub.redirects.followed(known(hub), is_drained)
+}
+
+/// The addresses of nodes that take no new sessions: nobody is sent there.
+fn closed(hub: &Hub) -> Vec<SocketAddr> {
+    let registry = hub.cluster.registry();
+    let closed = registry.closed(&hub.node).flat_map(|view| {
+        let relays = view.relays.iter().filter_map(|text| parse_relay(text));
+        addresses(&view.listeners, relays.map(|relay| relay.address))
+    });
+    closed.collect()
 }
 
 /// How the targets of this node are, by the id of the redirect.
@@ -192,7 +206,11 @@ pub(super) fn apply(hub: &Hub) -> bool {
     for target in probed {
         targets.entry(target).or_default();
     }
-    usable.retain(|redirect| health_of(&targets, redirect).0 != RedirectHealth::Down);
+    let closed = closed(hub);
+    usable.retain(|redirect| {
+        let is_down = health_of(&targets, redirect).0 == RedirectHealth::Down;
+        !is_down && !closed.contains(&redirect.target)
+    });
     let usable = usable.into_iter().map(|redirect| Redirect {
         transport: redirect.transport,
         target: redirect.target,
@@ -255,7 +273,7 @@ mod tests {
             redirect(Transport::Udp, "198.51.100.2:3478", Some("n1")),
             redirect(Transport::Udp, "198.51.100.3:3478", Some("n2")),
         ];
-        assert_eq!(node().followed(all.clone()), all[..2]);
+        assert_eq!(node().followed(all.clone(), false), all[..2]);
     }
 
     #[test]
@@ -266,10 +284,20 @@ mod tests {
                 redirect(Transport::Udp, own, Some("n2")),
                 redirect(Transport::Tls, "198.51.100.1:5349", None),
             ];
-            assert_eq!(node().followed(all.clone()), all[2..], "{own}");
+            assert_eq!(node().followed(all.clone(), false), all[2..], "{own}");
         }
         let other_port = vec![redirect(Transport::Udp, "192.0.2.1:3479", None)];
-        assert_eq!(node().followed(other_port).len(), 1);
+        assert_eq!(node().followed(other_port, false).len(), 1);
+    }
+
+    #[test]
+    fn a_target_that_is_drained_sends_on_and_never_to_itself() {
+        let all = vec![
+            redirect(Transport::Udp, "192.0.2.1:3478", None),
+            redirect(Transport::Udp, "198.51.100.1:3478", None),
+        ];
+        assert_eq!(node().followed(all.clone(), true), all[1..]);
+        assert_eq!(node().followed(all, false), []);
     }
 
     #[test]

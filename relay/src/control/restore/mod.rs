@@ -14,9 +14,10 @@ use shared::{NodeId, SessionId, WorkerId};
 use turn_proto::server::{RestoreRefusal, RestoredSession, SessionSnapshot};
 
 use super::clock::Moment;
+use super::cluster::heartbeat;
 use super::hub::Hub;
 use super::policy;
-use crate::store::{SessionRecord, Store, StoreError};
+use crate::store::{Change, SessionRecord, Store, StoreError};
 use crate::worker::{NotRestored, Restore};
 
 pub use adopt::Adopted;
@@ -306,7 +307,7 @@ fn try_again(hub: &Arc<Hub>, worker: WorkerId, sessions: Vec<RestoredSession>) {
     });
 }
 
-fn finished(hub: &Hub) {
+fn finished(hub: &Arc<Hub>) {
     // Their users may have changed meanwhile.
     hub.user_limits.want_all();
     let mut inner = hub.restoring.inner();
@@ -317,6 +318,12 @@ fn finished(hub: &Hub) {
     if restored + lost == 0 {
         return;
     }
+    // Other nodes find the sessions by what the record says: now, not at the next beat.
+    let told = Arc::clone(hub);
+    tokio::spawn(async move {
+        heartbeat::beat(&told).await;
+        let _ = told.store.publish(&Change::Nodes).await;
+    });
     let mut text = format!("{}: {restored} sessions go on after the restart", hub.node);
     if lost > 0 {
         let mut why: Vec<_> = refused.iter().collect();

@@ -149,7 +149,7 @@ impl Service {
         })
     }
 
-    fn need_known(&self, node: &NodeId) -> Result<(), ApiError> {
+    pub(super) fn need_known(&self, node: &NodeId) -> Result<(), ApiError> {
         let known = *node == self.hub.node || self.hub.cluster.registry().get(node).is_some();
         known
             .then_some(())

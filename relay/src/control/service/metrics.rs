@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use shared::NodeId;
-use shared::api::{CertificateView, NodeState, RefusalCount, Severity, StoreState};
+use shared::api::{CertificateView, DrainView, NodeState, RefusalCount, Severity, StoreState};
 use turn_proto::server::ServerCounters;
 
 use super::Service;
@@ -28,6 +28,8 @@ pub struct MetricsView {
     pub epoch: u64,
     /// Where it is in its life.
     pub state: NodeState,
+    /// The drain, while the node is drained.
+    pub drain: Option<DrainView>,
     /// Seconds since the start.
     pub uptime_secs: u64,
     /// Worker threads.
@@ -124,6 +126,7 @@ impl Service {
             version: view.version,
             epoch: view.epoch,
             state: view.state,
+            drain: view.drain,
             uptime_secs: view.uptime_secs,
             workers: view.workers,
             sessions: view.sessions,

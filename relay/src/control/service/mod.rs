@@ -6,6 +6,7 @@ mod alerts;
 mod audit;
 mod blocks;
 pub(super) mod config;
+mod drain;
 pub(super) mod events;
 mod groups;
 mod history;
@@ -15,6 +16,7 @@ pub(super) mod list;
 pub(super) mod metrics;
 mod nodes;
 mod oauth;
+mod placement;
 mod realms;
 mod redirects;
 pub(super) mod refusals;
@@ -114,6 +116,9 @@ impl Service {
             NodeState::Ready => {}
             _ if hub.fenced() => reasons.push("another process runs as this node".to_owned()),
             state => reasons.push(format!("the node is {}", state.as_str())),
+        }
+        if hub.drain.mode().is_some() {
+            reasons.push(format!("sessions left: {}", hub.books().len()));
         }
         let (used, total) = hub.workers.ports();
         if total > 0 && used >= total {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use shared::NodeId;
 use shared::api::{
     ApiError, ErrorKind, EventKind, ListQuery, MissingNode, NodeState, NodeView, Overview, Page,
-    RefusalCount, Role, Severity,
+    RefusalCount, Role, Severity, usual_version,
 };
 use shared::filter::{NODE_COLUMNS, REFUSAL_COLUMNS};
 
@@ -15,6 +15,7 @@ use super::{Caller, Service, need, need_all_realms, not_found};
 use crate::control::clock::Moment;
 use crate::control::cluster::heartbeat;
 use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
+use crate::store::Removal;
 
 impl Service {
     /// All nodes of the registry, this one as of now and the others as of their last heartbeat.
@@ -22,6 +23,11 @@ impl Service {
         let mut views = self.hub.cluster.registry().views(Instant::now());
         views.retain(|view| view.id != self.hub.node);
         views.push(heartbeat::own_view(&self.hub));
+        let usual = usual_version(&views);
+        for view in &mut views {
+            let differs = usual.as_ref().is_some_and(|usual| view.version != *usual);
+            view.version_skew = differs && view.state != NodeState::Gone;
+        }
         if !caller.realms.is_empty() {
             let names: Vec<_> = caller.realms.iter().map(|realm| realm.as_str()).collect();
             for view in &mut views {
@@ -33,6 +39,11 @@ impl Service {
                 view.auth_failures_per_sec = 0.0;
                 view.realm_use
                     .retain(|name, _| names.contains(&name.as_str()));
+                // Words between operators of the whole.
+                if let Some(drain) = &mut view.drain {
+                    drain.by.clear();
+                    drain.reason.clear();
+                }
             }
         }
         views
@@ -93,8 +104,14 @@ impl Service {
                 let message = format!("{id} is {}: stop it first", node.state.as_str());
                 return Err(ApiError::new(ErrorKind::Conflict, message));
             }
-            if !self.store(self.hub.store.remove_node(id).await)? {
-                return Err(not_found(format!("node {id}")));
+            match self.store(self.hub.store.remove_node(id).await)? {
+                Removal::Removed => {}
+                Removal::Unknown => return Err(not_found(format!("node {id}"))),
+                Removal::Alive => {
+                    let message =
+                        format!("{id} has come back, or is starting: nothing was removed");
+                    return Err(ApiError::new(ErrorKind::Conflict, message));
+                }
             }
             self.hub.cluster.look.notify_one();
             let text = format!("{id} was removed by {}", caller.actor);

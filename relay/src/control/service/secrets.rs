@@ -1,10 +1,9 @@
 //! Shared secrets, and the time-limited credentials that are made with them.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use shared::api::{
-    ApiError, Credential, ErrorKind, EventKind, MintRequest, NodeState, Page, Role, SecretCreate,
+    ApiError, Credential, ErrorKind, EventKind, MintRequest, Page, Role, SecretCreate,
     SecretCreated, SecretView, Severity,
 };
 use shared::{Realm, Secret, Username, display_safe};
@@ -178,10 +177,10 @@ impl Service {
             .await
     }
 
-    /// Makes a time-limited credential with the newest secret of the realm.
+    /// Makes a time-limited credential with the newest secret of the realm, for the best nodes.
     ///
     /// # Errors
-    /// A realm without secrets; an impossible user or lifetime.
+    /// A realm without secrets; an impossible user or lifetime; no node that takes the client.
     pub async fn mint(
         &self,
         caller: &Caller,
@@ -221,25 +220,15 @@ impl Service {
         if username.len() > Username::MAX_LEN || request.user.chars().any(char::is_control) {
             return Err(bad("user: at most 480 bytes without control characters"));
         }
-        Ok(Credential {
+        let credential = Credential {
             credential: rest::password(secret.value.expose().as_bytes(), &username),
             username,
             ttl_secs,
-            urls: self.turn_urls(),
-        })
-    }
-
-    /// The listeners of all nodes that take sessions, as clients reach them.
-    fn turn_urls(&self) -> Vec<String> {
-        let hub = &self.hub;
-        let others = hub.cluster.registry().views(Instant::now());
-        let ready = others.into_iter().filter(|node| node.id != hub.node);
-        let ready = ready.filter(|node| node.state == NodeState::Ready);
-        let mut urls: Vec<String> = ready.flat_map(|node| node.urls).collect();
-        let own = hub.parts.urls.iter().cloned();
-        urls.splice(0..0, own.filter(|_| hub.state() == NodeState::Ready));
-        urls.dedup();
-        urls
+            urls: Vec::new(),
+            ice_servers: Vec::new(),
+            nodes: Vec::new(),
+        };
+        self.placed(realm, request, credential)
     }
 
     fn secret_entries(&self, realm: &Realm) -> Result<Vec<SecretEntry>, ApiError> {

@@ -10,8 +10,8 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use crate::store::{
-    Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm,
-    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey,
+    StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 
 /// Passes everything on, unless it is away.
@@ -114,9 +114,9 @@ pass_on! {
     put_token(token: &StoredToken) -> ();
     delete_token(id: &str) -> bool;
     next_epoch(node: &NodeId) -> u64;
-    heartbeat(record: &NodeView) -> ();
+    heartbeat(record: &NodeView) -> bool;
     nodes() -> Vec<(NodeView, Duration)>;
-    remove_node(node: &NodeId) -> bool;
+    remove_node(node: &NodeId) -> Removal;
     flush_sessions(node: &NodeId, epoch: u64, upserts: &[SessionRecord], deletes: &[SessionId]) -> ();
     sessions(node: &NodeId) -> Vec<SessionRecord>;
     post(to: &Mailbox, message: Vec<u8>) -> ();

@@ -15,8 +15,8 @@ use turn_proto::auth::credential::{CredentialAnswer, UserhashAnswer};
 use turn_proto::five_tuple::FiveTuple;
 use turn_proto::policy::Policy;
 use turn_proto::server::{
-    Command, Event, PermissionSnapshot, RefusalReason, Refused, SessionCounters, SessionSnapshot,
-    UsageReport,
+    Command, EndCause, Event, PermissionSnapshot, RefusalReason, Refused, SessionCounters,
+    SessionSnapshot, UsageReport,
 };
 
 use super::keys::ClusterKey;
@@ -202,6 +202,16 @@ impl PaperWorkers {
             .unwrap();
     }
 
+    /// Ends a session that nobody refreshed.
+    pub(super) fn expire(&self, session: SessionId) {
+        self.lose(session);
+        self.tell(Event::SessionEnded {
+            session,
+            cause: EndCause::Expired,
+            counters: SessionCounters::default(),
+        });
+    }
+
     /// Forgets a session without telling.
     pub(super) fn lose(&self, id: SessionId) {
         self.sessions.lock().unwrap().remove(&id);
@@ -375,6 +385,18 @@ impl TestNode {
         base: u32,
         store: &Arc<dyn Store>,
     ) -> Self {
+        let node = Self::start_joining(config, name, base, store).await;
+        node.handle.serving();
+        node
+    }
+
+    /// The same, before its listeners are open.
+    pub(super) async fn start_joining(
+        config: Config,
+        name: &str,
+        base: u32,
+        store: &Arc<dyn Store>,
+    ) -> Self {
         let prepared = prepare(parts(config, name, base, Arc::clone(store))).await;
         let (sender, news) = mpsc::channel(4096);
         let workers = Arc::new(PaperWorkers {
@@ -392,7 +414,6 @@ impl TestNode {
             restoring: Restoring::default(),
         };
         let handle = prepared.run(side, cancel.clone());
-        handle.serving();
         let id = name.parse().unwrap();
         Self {
             id,

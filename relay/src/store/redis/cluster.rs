@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::{Pipeline, Value, cmd, pipe};
-use shared::api::{BlockView, NodeView};
+use shared::api::{BlockView, NodeRole, NodeState, NodeView};
 use shared::{NodeId, Realm, SessionId};
 
 use super::{Inner, schema};
 use crate::store::record::{decode_session, encode_session, from_json, now_ms, to_json};
-use crate::store::{Change, Mailbox, NODE_KEPT, SessionRecord, StoreError, StoredToken};
+use crate::store::{
+    Change, Mailbox, NODE_KEPT, NODE_SILENT, Removal, SessionRecord, StoreError, StoredToken,
+};
 
 /// Sessions in one command.
 const SESSIONS_PER_COMMAND: usize = 128;
@@ -32,28 +34,57 @@ end
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])";
 
-/// Writes a node's record unless a later start of it was counted. Keys: epoch, record; arguments:
-/// epoch, version, record. Answers that later epoch, or 0.
+/// Writes a node's record unless a later start of it was counted, and renews the lease of its keys.
+/// Keys: epoch, record, sessions; arguments: epoch, version, record, lease in milliseconds. Answers
+/// that later epoch, or 0; a negative number where there was no record.
 const HEARTBEAT: &str = r"
 local newest = tonumber(redis.call('GET', KEYS[1]) or '0')
 if newest > tonumber(ARGV[1]) then return newest end
 if newest < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
-redis.call('HSET', KEYS[2], 'v', ARGV[2], 'epoch', ARGV[1], 'record', ARGV[3])
-return 0";
+local new = redis.call('HSET', KEYS[2], 'v', ARGV[2], 'epoch', ARGV[1], 'record', ARGV[3])
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[4]) end
+return -new";
 
 /// Changes a node's session records unless a later start of it was counted. Keys: epoch, records;
-/// arguments: epoch, command, what follows the key in it. Answers that later epoch, or 0. A counter
-/// that is gone stops nobody: the store was emptied.
+/// arguments: epoch, lease in milliseconds, command, what follows the key in it. Answers that later
+/// epoch, or 0. A counter that is gone stops nobody: the store was emptied.
 const SESSIONS: &str = r"
 local newest = tonumber(redis.call('GET', KEYS[1]) or '0')
 if newest > tonumber(ARGV[1]) then return newest end
-redis.call(ARGV[2], KEYS[2], unpack(ARGV, 3))
+redis.call(ARGV[3], KEYS[2], unpack(ARGV, 4))
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 0";
 
-/// Scores a node by the store's clock; answers 1 where it was not known.
+/// Scores a node by the store's clock, to the microsecond: two beats never score alike. Answers 1
+/// where it was not known. Arguments: the id, and the lease in milliseconds after which other nodes
+/// leave the list (up to 100 of them), or 0 where the node has no right to that.
 const ALIVE: &str = r"
 local t = redis.call('TIME')
-return redis.call('ZADD', KEYS[1], t[1] * 1000 + math.floor(t[2] / 1000), ARGV[1])";
+local now = t[1] * 1000 + t[2] / 1000
+if ARGV[2] ~= '0' then
+  local last = now - tonumber(ARGV[2])
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', last, 'LIMIT', 0, 100)) do
+    redis.call('ZREM', KEYS[1], id)
+  end
+end
+return redis.call('ZADD', KEYS[1], now, ARGV[1])";
+
+/// Removes a node's keys if its record still is the one that was judged, and no later start was
+/// counted. Keys: epoch, record, sessions, mailboxes; argument: the record. Answers whether it did.
+const FORGET: &str = r"
+if (redis.call('HGET', KEYS[2], 'record') or '') ~= ARGV[1] then return 0 end
+if ARGV[1] == '' then return 1 end
+local newest = redis.call('GET', KEYS[1])
+if newest and newest ~= redis.call('HGET', KEYS[2], 'epoch') then return 0 end
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+return 1";
+
+/// Takes a node off the list unless it beat later than it was judged. Arguments: the id, its score.
+const UNLIST: &str = r"
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])) do
+  if id == ARGV[1] then return redis.call('ZREM', KEYS[1], id) end
+end
+return 0";
 
 pub(super) async fn blocks(inner: &Inner) -> Result<Vec<BlockView>, StoreError> {
     let mut reads = pipe();
@@ -147,34 +178,40 @@ pub(super) async fn next_epoch(inner: &Inner, node: &NodeId) -> Result<u64, Stor
         .await
 }
 
-pub(super) async fn heartbeat(inner: &Inner, record: &NodeView) -> Result<(), StoreError> {
+pub(super) async fn heartbeat(inner: &Inner, record: &NodeView) -> Result<bool, StoreError> {
+    let lease = NODE_KEPT.as_millis() as u64;
     let mut fenced = cmd("EVAL");
     fenced
         .arg(HEARTBEAT)
-        .arg(2)
+        .arg(3)
         .arg(schema::node_epoch(&record.id))
         .arg(schema::node(&record.id))
+        .arg(schema::node_sessions(&record.id))
         .arg(record.epoch)
         .arg(schema::VERSION)
-        .arg(to_json(record)?);
-    let epoch: u64 = inner.link.query(&fenced).await?;
-    if epoch > 0 {
+        .arg(to_json(record)?)
+        .arg(lease);
+    let answer: i64 = inner.link.query(&fenced).await?;
+    if let Ok(epoch @ 1..) = u64::try_from(answer) {
         return Err(StoreError::Fenced { epoch });
     }
+    let may_unlist = record.roles.contains(&NodeRole::Gateway);
     let mut alive = cmd("EVAL");
     alive
         .arg(ALIVE)
         .arg(1)
         .arg(schema::NODES)
-        .arg(record.id.as_str());
+        .arg(record.id.as_str())
+        .arg(if may_unlist { lease } else { 0 });
     let joined: bool = inner.link.query(&alive).await?;
     if joined {
         inner.tell(Change::Nodes).await;
     }
-    Ok(())
+    Ok(answer < 0)
 }
 
-pub(super) async fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, StoreError> {
+/// When each node beat last, in Unix milliseconds, and the time, both by the store's clock.
+async fn heartbeats(inner: &Inner) -> Result<(Duration, Vec<(String, f64)>), StoreError> {
     let mut reads = pipe();
     reads.cmd("TIME");
     reads
@@ -186,11 +223,21 @@ pub(super) async fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, St
     let ((secs, micros), scores): ((u64, u64), Vec<(String, f64)>) =
         inner.link.pipe(&reads).await?;
     let now = Duration::new(secs, 0) + Duration::from_micros(micros);
+    Ok((now, scores))
+}
+
+/// The time since a heartbeat.
+fn age(now: Duration, score: f64) -> Option<Duration> {
+    let at = Duration::try_from_secs_f64(score / 1000.0).ok()?;
+    Some(now.saturating_sub(at))
+}
+
+pub(super) async fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, StoreError> {
+    let (now, scores) = heartbeats(inner).await?;
     let known: Vec<(NodeId, Duration)> = scores
         .into_iter()
-        .filter_map(|(id, ms)| {
-            let at = Duration::try_from_secs_f64(ms / 1000.0).ok()?;
-            let age = now.saturating_sub(at);
+        .filter_map(|(id, score)| {
+            let age = age(now, score)?;
             (age < NODE_KEPT).then_some((id.parse().ok()?, age))
         })
         .collect();
@@ -208,22 +255,48 @@ pub(super) async fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, St
     Ok(nodes)
 }
 
-pub(super) async fn remove_node(inner: &Inner, node: &NodeId) -> Result<bool, StoreError> {
-    let mut writes = pipe();
-    writes.cmd("ZREM").arg(schema::NODES).arg(node.as_str());
-    // The count of its starts stays: a process that still runs as this node stays fenced.
-    writes.cmd("DEL").arg(schema::node(node));
-    writes.cmd("UNLINK").arg(schema::node_sessions(node));
-    writes
-        .cmd("DEL")
-        .arg(schema::mailbox(&Mailbox::Node(node.clone())));
-    writes
-        .cmd("DEL")
-        .arg(schema::mailbox(&Mailbox::Reply(node.clone())));
-    let (listed, record, _, _, _): (bool, bool, Value, Value, Value) =
-        inner.link.pipe(&writes).await?;
+pub(super) async fn remove_node(inner: &Inner, node: &NodeId) -> Result<Removal, StoreError> {
+    let (now, scores) = heartbeats(inner).await?;
+    let scored = scores.into_iter().find(|(id, _)| id == node.as_str());
+    let score = scored.map(|(_, score)| score);
+    let mut read = cmd("HGET");
+    read.arg(schema::node(node)).arg("record");
+    let record: Option<String> = inner.link.query(&read).await?;
+    let Some(text) = record.or_else(|| score.map(|_| String::new())) else {
+        return Ok(Removal::Unknown);
+    };
+    // What cannot be read cannot say that it lives.
+    let has_stopped =
+        from_json::<NodeView>("node", &text).map_or(true, |view| view.state == NodeState::Gone);
+    let is_silent = score.is_none_or(|score| age(now, score).is_none_or(|age| age >= NODE_SILENT));
+    if !has_stopped && !is_silent {
+        return Ok(Removal::Alive);
+    }
+    let mut forget = cmd("EVAL");
+    forget
+        .arg(FORGET)
+        .arg(5)
+        .arg(schema::node_epoch(node))
+        .arg(schema::node(node))
+        .arg(schema::node_sessions(node))
+        .arg(schema::mailbox(&Mailbox::Node(node.clone())))
+        .arg(schema::mailbox(&Mailbox::Reply(node.clone())))
+        .arg(text);
+    if !inner.link.query::<bool>(&forget).await? {
+        return Ok(Removal::Alive);
+    }
+    if let Some(score) = score {
+        let mut unlist = cmd("EVAL");
+        unlist
+            .arg(UNLIST)
+            .arg(1)
+            .arg(schema::NODES)
+            .arg(node.as_str())
+            .arg(score.to_string());
+        let _: bool = inner.link.query(&unlist).await?;
+    }
     inner.tell(Change::Nodes).await;
-    Ok(listed || record)
+    Ok(Removal::Removed)
 }
 
 pub(super) async fn flush_sessions(
@@ -273,6 +346,7 @@ fn fenced<'p>(
         .arg(schema::node_epoch(node))
         .arg(schema::node_sessions(node))
         .arg(epoch)
+        .arg(NODE_KEPT.as_millis() as u64)
         .arg(command)
 }
 

@@ -34,7 +34,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    CHANGES_KEPT, Change, Mailbox, SessionRecord, Store, StoreError, StoredDocument,
+    CHANGES_KEPT, Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument,
     StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use index::Index;
@@ -259,7 +259,7 @@ impl Store for RedisStore {
         cluster::next_epoch(&self.inner, node).await
     }
 
-    async fn heartbeat(&self, record: &NodeView) -> Result<(), StoreError> {
+    async fn heartbeat(&self, record: &NodeView) -> Result<bool, StoreError> {
         cluster::heartbeat(&self.inner, record).await
     }
 
@@ -267,7 +267,7 @@ impl Store for RedisStore {
         cluster::nodes(&self.inner).await
     }
 
-    async fn remove_node(&self, node: &NodeId) -> Result<bool, StoreError> {
+    async fn remove_node(&self, node: &NodeId) -> Result<Removal, StoreError> {
         cluster::remove_node(&self.inner, node).await
     }
 

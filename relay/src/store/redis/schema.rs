@@ -20,7 +20,7 @@ pub(super) const ORIGIN_PREFIX: &str = "turn/origin/";
 pub(super) const OAUTH_PREFIX: &str = "turn/oauth/kid/";
 /// What all of the above begin with.
 pub(super) const COTURN_KEYS: &str = "turn/*";
-/// The sorted set of node ids, scored by their last heartbeat in Unix milliseconds.
+/// The sorted set of node ids, scored by their last heartbeat in Unix milliseconds and parts of them.
 pub(super) const NODES: &str = "relay:nodes";
 /// The set of all realm names.
 pub(super) const REALMS: &str = "relay:realms";

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::de::DeserializeOwned;
-use shared::api::{BlockView, NodeView};
+use shared::api::{BlockView, NodeState, NodeView};
 use shared::{NodeId, Realm, SessionId};
 
 use super::{Inner, sql_error};
 use crate::store::record::{decode_session, encode_session, from_json, now_ms, to_json};
-use crate::store::{Change, NODE_KEPT, SessionRecord, StoreError, StoredToken};
+use crate::store::{
+    Change, NODE_KEPT, NODE_SILENT, Removal, SessionRecord, StoreError, StoredToken,
+};
 
 fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -118,7 +120,7 @@ fn counted(transaction: &Transaction<'_>, node: &NodeId) -> Result<u64, StoreErr
     Ok(u64::try_from(epoch.unwrap_or(0)).unwrap_or(0))
 }
 
-pub(super) fn heartbeat(inner: &Inner, record: &NodeView) -> Result<(), StoreError> {
+pub(super) fn heartbeat(inner: &Inner, record: &NodeView) -> Result<bool, StoreError> {
     let mut own = inner.own();
     let transaction = own.transaction().map_err(sql_error)?;
     let epoch = counted(&transaction, &record.id)?;
@@ -146,10 +148,27 @@ pub(super) fn heartbeat(inner: &Inner, record: &NodeView) -> Result<(), StoreErr
             )
             .map_err(sql_error)?;
     }
+    end_leases(&transaction)?;
     transaction.commit().map_err(sql_error)?;
     drop(own);
     if known == 0 {
         inner.tell(Change::Nodes);
+    }
+    Ok(known == 0)
+}
+
+/// Nodes that were silent for longer than they are kept leave nothing behind.
+fn end_leases(own: &Transaction<'_>) -> Result<(), StoreError> {
+    let kept = i64::try_from(NODE_KEPT.as_millis()).unwrap_or(i64::MAX);
+    let last = number(now_ms()).saturating_sub(kept);
+    let over = "IN (SELECT id FROM node WHERE heartbeat_ms <= ?1)";
+    for sql in [
+        format!("DELETE FROM session WHERE node {over}"),
+        format!("DELETE FROM node_epoch WHERE id {over}"),
+        "DELETE FROM node WHERE heartbeat_ms <= ?1".to_owned(),
+    ] {
+        let mut delete = own.prepare_cached(&sql).map_err(sql_error)?;
+        delete.execute([last]).map_err(sql_error)?;
     }
     Ok(())
 }
@@ -174,11 +193,32 @@ pub(super) fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, StoreErr
     .collect()
 }
 
-pub(super) fn remove_node(inner: &Inner, node: &NodeId) -> Result<bool, StoreError> {
+pub(super) fn remove_node(inner: &Inner, node: &NodeId) -> Result<Removal, StoreError> {
     let mut own = inner.own();
     let transaction = own.transaction().map_err(sql_error)?;
+    let found: Option<(String, i64, i64)> = transaction
+        .query_row(
+            "SELECT record, heartbeat_ms, ifnull((SELECT epoch FROM node_epoch e WHERE e.id = node.id), 0) \
+             FROM node WHERE id = ?1",
+            [node.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()
+        .map_err(sql_error)?;
+    let Some((text, beat_ms, newest)) = found else {
+        return Ok(Removal::Unknown);
+    };
+    // What cannot be read cannot say that it lives.
+    if let Ok(view) = from_json::<NodeView>("node", &text) {
+        let age = u64::try_from(number(now_ms()).saturating_sub(beat_ms)).unwrap_or(0);
+        let is_silent = Duration::from_millis(age) >= NODE_SILENT;
+        let is_starting = newest > number(view.epoch);
+        if is_starting || (view.state != NodeState::Gone && !is_silent) {
+            return Ok(Removal::Alive);
+        }
+    }
     // The count of its starts stays: a process that still runs as this node stays fenced.
-    let rows = transaction
+    transaction
         .execute("DELETE FROM node WHERE id = ?1", [node.as_str()])
         .map_err(sql_error)?;
     transaction
@@ -187,7 +227,7 @@ pub(super) fn remove_node(inner: &Inner, node: &NodeId) -> Result<bool, StoreErr
     transaction.commit().map_err(sql_error)?;
     drop(own);
     inner.tell(Change::Nodes);
-    Ok(rows > 0)
+    Ok(Removal::Removed)
 }
 
 /// Session ids are 64 bits without a sign, SQLite's integers have one.

@@ -28,8 +28,9 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use super::{
-    CHANGES_KEPT, Change, DEADLINE, Mailbox, SessionRecord, Store, StoreError, StoredDocument,
-    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    CHANGES_KEPT, Change, DEADLINE, Mailbox, Removal, SessionRecord, Store, StoreError,
+    StoredDocument, StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys,
+    UserRecord,
 };
 use mailbox::Mailboxes;
 use turndb::TurnDb;
@@ -311,7 +312,7 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn heartbeat(&self, record: &NodeView) -> Result<(), StoreError> {
+    async fn heartbeat(&self, record: &NodeView) -> Result<bool, StoreError> {
         let record = record.clone();
         self.run(DEADLINE, move |inner| cluster::heartbeat(inner, &record))
             .await
@@ -321,7 +322,7 @@ impl Store for SqliteStore {
         self.run(DEADLINE, cluster::nodes).await
     }
 
-    async fn remove_node(&self, node: &NodeId) -> Result<bool, StoreError> {
+    async fn remove_node(&self, node: &NodeId) -> Result<Removal, StoreError> {
         let node = node.clone();
         self.run(DEADLINE, move |inner| cluster::remove_node(inner, &node))
             .await

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::json;
 use shared::api::{
-    AuditView, BlockView, Credential, EventView, ItemOutcome, JobView, NodeView, OauthKeyCreated,
-    OauthKeyView, Overview, RealmView, RefusalCount, SecretCreated, SecretView, SessionDetail,
-    SessionView, TokenCreated, TokenView, UserView, WhoAmI,
+    AuditView, BlockView, Credential, DrainView, EventView, ItemOutcome, JobView, NodeView,
+    OauthKeyCreated, OauthKeyView, Overview, RealmView, RefusalCount, SecretCreated, SecretView,
+    SessionDetail, SessionView, TokenCreated, TokenView, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -133,6 +133,12 @@ fn certificate(row: &shared::api::CertificateView) -> String {
     )
 }
 
+/// With a mark where most nodes run another one.
+fn version(row: &NodeView) -> String {
+    let mark = if row.version_skew { " (differs)" } else { "" };
+    format!("{}{mark}", row.version)
+}
+
 shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "node" Table Text row.id;
     "state" Table Text row.state;
@@ -142,7 +148,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "cap" Table Percent row.capacity.percent;
     "bound" Table Text row.capacity.bound_by;
     "cpu" Table Percent row.cpu_percent;
-    "version" Wide Text row.version;
+    "version" Wide Text version(row);
     "mem" Wide Bytes row.memory_bytes;
     "drops" Wide Count row.drops;
     "uptime" Wide Age row.uptime_secs;
@@ -150,6 +156,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "labels" Wide Text row.labels;
     "store" Wide Text row.store.kind;
     "connected" Wide Text row.store.connected;
+    "drain" Wide Text row.drain.as_ref().map(|drain| crate::drain::progress(row, drain));
     "roles" Detail Text row.roles;
     "epoch" Detail Count row.epoch;
     "session_base" Detail Text row.session_base;
@@ -168,6 +175,16 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "connections_closed" Detail Text row.connections_closed;
     "control_overflows" Detail Count row.control_overflows;
     "certificates" Detail Text row.certificates.iter().map(certificate).collect::<Vec<_>>();
+});
+
+shows!(DrainView, "drains/1", |row| row.started_at_ms.to_string(), {
+    "started_at" Table Time row.started_at_ms;
+    "by" Table Text row.by;
+    "reason" Table Text row.reason;
+    "deadline_at" Table Time row.deadline_at_ms;
+    "ends_calls" Table Text row.refuse_refresh;
+    "sessions_at_start" Table Count row.sessions_at_start;
+    "estimate" Table Text crate::drain::estimate(row);
 });
 
 shows!(UserView, "users/1", |row| format!("{}/{}", row.realm.as_str(), row.name), {
@@ -304,6 +321,7 @@ shows!(Credential, "credentials/1", |row| row.username.clone(), {
     "username" Table Text row.username;
     "credential" Table Text row.credential;
     "ttl" Table Age row.ttl_secs;
+    "nodes" Table Text row.nodes;
     "urls" Table Text row.urls;
 });
 

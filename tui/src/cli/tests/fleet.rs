@@ -310,3 +310,43 @@ async fn history_is_a_line_per_figure_or_every_sample() {
     api.set_missing(&["ams1"]);
     assert_eq!(run(&api, &["history", "cluster"]).await.code, code::PARTIAL);
 }
+
+#[tokio::test]
+async fn a_drain_says_what_it_ends_and_is_shown_with_its_node() {
+    let api = FakeAdmin::default();
+    let drain = [
+        "node",
+        "drain",
+        "fra1",
+        "--deadline",
+        "30m",
+        "--refuse-refresh",
+    ];
+    let ran = run_asked(&api, &["n"], &drain).await;
+    assert_ne!(ran.code, 0);
+    for words in ["calls end with their lifetimes", "after 30:00 is ended"] {
+        assert!(ran.err.contains(words), "{}", ran.err);
+    }
+    assert!(api.changes().is_empty());
+    let ran = run(&api, &[&drain[..], &["--yes", "-o", "json"]].concat()).await;
+    let shown = ran.json();
+    assert_eq!(
+        (&shown["refuse_refresh"], &shown["by"]),
+        (&true.into(), &"unix:0".into())
+    );
+    let done = "drain_node fra1 deadline=1800 refuse_refresh=true reason=";
+    assert_eq!(api.changes(), [done]);
+    let node = run(&api, &["node", "show", "fra1"]).await.out;
+    assert!(
+        node.contains("sessions left, half gone in about 4:00"),
+        "{node}"
+    );
+    let listed = run(&api, &["node", "list", "-f", "state=draining", "-o", "id"]).await;
+    assert_eq!(listed.out, "fra1\n");
+    let ran = run(&api, &["node", "undrain", "fra1"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(
+        run(&api, &["node", "undrain", "fra1"]).await.code,
+        code::NOT_FOUND
+    );
+}

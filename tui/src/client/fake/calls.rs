@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use futures_util::stream;
 use serde_json::json;
 use shared::api::{
-    ApiError, BlockRequest, BlockView, Credential, ErrorKind, EventView, JobView, KillRequest,
-    KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
-    Overview, Page, RealmPut, RealmView, RefusalCount, Role, SecretCreate, SecretCreated,
-    SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView,
-    UserPatch, UserPut, UserView, WhoAmI,
+    ApiError, BlockRequest, BlockView, Credential, DrainRequest, DrainView, ErrorKind, EventView,
+    IceServer, JobView, KillRequest, KillResult, ListQuery, MintRequest, NodeState, NodeView,
+    OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPut, RealmView, RefusalCount,
+    Role, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill,
+    TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
@@ -128,6 +128,25 @@ impl AdminApi for FakeAdmin {
         } else {
             Err(not_found("such node"))
         }
+    }
+
+    async fn drain_node(&self, id: &NodeId, request: &DrainRequest) -> ClientResult<DrainView> {
+        let deadline = request.deadline_secs;
+        let deadline = deadline.map_or(String::new(), |secs| format!(" deadline={secs}"));
+        let (refuse, reason) = (request.refuse_refresh, &request.reason);
+        let call = format!("drain_node {id}{deadline} refuse_refresh={refuse} reason={reason}");
+        let mut state = self.enter(Role::Operator, call)?;
+        state.drain(id, request)
+    }
+
+    async fn undrain_node(&self, id: &NodeId, reason: &str) -> ClientResult<()> {
+        let call = format!("undrain_node {id} reason={reason}");
+        let mut state = self.enter(Role::Operator, call)?;
+        let mut nodes = state.nodes.iter_mut();
+        let node = nodes.find(|n| n.id == *id && n.drain.is_some());
+        let node = node.ok_or_else(|| not_found("such drain"))?;
+        (node.drain, node.state) = (None, NodeState::Ready);
+        Ok(())
     }
 
     async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>> {
@@ -427,12 +446,23 @@ impl AdminApi for FakeAdmin {
     }
 
     async fn mint(&self, realm: &Realm, request: &MintRequest) -> ClientResult<Credential> {
-        drop(self.enter(Role::Mint, format!("mint {realm} user={}", request.user))?);
+        let state = self.enter(Role::Mint, format!("mint {realm} user={}", request.user))?;
+        let (username, credential) = (
+            format!("1767355200:{}", request.user),
+            "bWludGVkLWNyZWRlbnRpYWw=".to_owned(),
+        );
+        let urls = vec!["turn:192.0.2.10:3478?transport=udp".to_owned()];
         Ok(Credential {
-            username: format!("1767355200:{}", request.user),
-            credential: "bWludGVkLWNyZWRlbnRpYWw=".into(),
             ttl_secs: request.ttl_secs.unwrap_or(86_400),
-            urls: vec!["turn:192.0.2.10:3478?transport=udp".into()],
+            nodes: vec![state.nodes[0].id.clone()],
+            ice_servers: vec![IceServer {
+                urls: urls.clone(),
+                username: username.clone(),
+                credential: credential.clone(),
+            }],
+            username,
+            credential,
+            urls,
         })
     }
 

@@ -82,6 +82,8 @@ pub(super) fn node(index: usize) -> NodeView {
         connections_closed: BTreeMap::new(),
         control_overflows: 0,
         certificates: Vec::new(),
+        version_skew: false,
+        drain: None,
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::cmp::Ordering;
 
+use shared::NodeId;
 use shared::api::{
-    AlertRules, AlertView, AuditView, BlockView, ConfigOverrides, EventView, ItemOutcome, JobItem,
-    JobState, JobView, ListQuery, MissingNode, NodeView, OauthKeyCreated, OauthKeyPut,
-    OauthKeyView, Page, RealmView, RedirectView, RefusalView, Role, SecretView, SessionView,
-    SessionsKill, TokenView, UserView,
+    AlertRules, AlertView, AuditView, BlockView, ConfigOverrides, DrainEstimate, DrainRequest,
+    DrainView, EventView, ItemOutcome, JobItem, JobState, JobView, ListQuery, MissingNode,
+    NodeState, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Page, RealmView, RedirectView,
+    RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
 };
 use shared::filter::{Column, Direction, Filter, Row, SESSION_COLUMNS, SortSpec};
 
 use super::data::{self, START_MS};
 use super::fleet;
-use super::{bad_request, seconds};
+use super::{bad_request, not_found, seconds};
 use crate::client::{ClientError, ClientResult};
 
 #[derive(Debug)]
@@ -64,6 +65,29 @@ impl State {
         let before = self.oauth_keys.len();
         self.oauth_keys.retain(|key| key.kid != kid);
         self.oauth_keys.len() < before
+    }
+
+    /// Begins a drain.
+    pub(super) fn drain(&mut self, id: &NodeId, request: &DrainRequest) -> ClientResult<DrainView> {
+        let (now_ms, mut nodes) = (self.now_ms, self.nodes.iter_mut());
+        let node = nodes.find(|n| n.id == *id);
+        let node = node.ok_or_else(|| not_found("such node"))?;
+        let view = DrainView {
+            started_at_ms: now_ms,
+            by: "unix:0".into(),
+            reason: request.reason.clone(),
+            deadline_at_ms: request.deadline_secs.map(|secs| now_ms + secs * 1000),
+            refuse_refresh: request.refuse_refresh,
+            sessions_at_start: node.sessions,
+            estimate: DrainEstimate {
+                half_secs: Some(240),
+                latest_secs: request.deadline_secs,
+                observed: 900,
+                ..DrainEstimate::default()
+            },
+        };
+        (node.state, node.drain) = (NodeState::Draining, Some(view.clone()));
+        Ok(view)
     }
 
     pub(super) fn new(sessions: usize) -> Self {
@@ -226,7 +250,7 @@ impl State {
         let mut hits = (0..self.sessions.len()).filter(|i| prefix.matches(self.sessions[*i].id));
         match (hits.next(), hits.next()) {
             (Some(hit), None) => Ok(hit),
-            (None, _) => Err(super::not_found("such session")),
+            (None, _) => Err(not_found("such session")),
             (Some(_), Some(_)) => Err(bad_request("several sessions begin so".to_owned())),
         }
     }

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use reqwest::Method;
 use shared::api::{
-    BlockRequest, BlockView, Credential, EventView, JobView, KillRequest, KillResult, ListQuery,
-    MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPut,
-    RealmView, RefusalCount, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView,
-    SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
-    route,
+    BlockRequest, BlockView, Credential, DrainRequest, DrainView, EventView, JobView, KillRequest,
+    KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
+    Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate, SecretCreated, SecretView,
+    SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
+    UserPut, UserView, WhoAmI, route,
 };
 use shared::{NodeId, Realm};
 
@@ -38,6 +38,15 @@ impl AdminApi for HttpAdmin {
 
     async fn forget_node(&self, id: &NodeId, reason: &str) -> ClientResult<()> {
         self.delete(&route::node(id), reason).await
+    }
+
+    async fn drain_node(&self, id: &NodeId, request: &DrainRequest) -> ClientResult<DrainView> {
+        self.write(Method::PUT, &route::node_drain(id), request)
+            .await
+    }
+
+    async fn undrain_node(&self, id: &NodeId, reason: &str) -> ClientResult<()> {
+        self.delete(&route::node_drain(id), reason).await
     }
 
     async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>> {

@@ -96,6 +96,7 @@ impl Intent {
             Self::OnlyChanged => ("only-changed", G::Look),
             Self::Settings => ("settings", G::Look),
             Self::Explain => ("explain", G::Look),
+            Self::Drain => ("drain", G::Change),
             Self::LogLevel => ("log-level", G::Change),
             Self::Verify => ("verify", G::Change),
             Self::Kill => ("kill", G::Change),

@@ -423,3 +423,39 @@ fn who_may_not_see_oauth_keys_is_told_so() {
     rig.second();
     assert!(rig.screen().contains("admin"), "{}", rig.screen());
 }
+
+#[test]
+fn a_drain_is_confirmed_shown_and_taken_back() {
+    let mut rig = Rig::writable(12);
+    rig.line(":nodes node=lon1");
+    rig.keys("D");
+    assert_snapshot!("drain_form_80x24", rig.screen());
+    rig.press(KeyCode::Tab);
+    rig.press(KeyCode::Tab);
+    rig.keys("kernel");
+    rig.press(KeyCode::Tab);
+    rig.keys("soon");
+    rig.press(KeyCode::Tab);
+    rig.press(KeyCode::Tab);
+    rig.keys("y");
+    let screen = rig.screen();
+    assert!(screen.contains("deadline: a duration"), "{screen}");
+    assert!(rig.called("drain_node").is_empty());
+    rig.press(KeyCode::Esc);
+    rig.keys("Dy");
+    assert_eq!(rig.called("drain_node").len(), 1);
+    rig.second();
+    let screen = rig.screen();
+    assert!(
+        screen.contains("draining") && screen.contains("half gone in about 4:00"),
+        "{screen}"
+    );
+    rig.line(":undrain");
+    assert_snapshot!("undrain_form_80x24", rig.screen());
+    rig.keys("y");
+    assert_eq!(rig.called("undrain_node").len(), 1);
+    rig.second();
+    assert!(!rig.screen().contains("draining"), "{}", rig.screen());
+    rig.line(":drain nowhere");
+    assert!(rig.screen().contains("no node nowhere is known"));
+}

@@ -13,7 +13,7 @@ use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, config, editor, fleet, guard, oauth, realm, secrets, verify};
+use super::{answers, config, drain, editor, fleet, guard, oauth, realm, secrets, verify};
 use crate::guardrails::{Deed, Names};
 use crate::widgets::form::{Field, Form};
 
@@ -31,6 +31,7 @@ pub(super) fn begin(model: &mut Model, binding: &Binding, effects: &mut Vec<Effe
     match binding.intent {
         Intent::Kill if *model.place() == Place::Redirects => fleet::remove_redirect(model),
         Intent::Kill => kill(model, effects),
+        Intent::Drain => drain::selected(model),
         Intent::LogLevel => config::log_level(model, effects),
         Intent::Verify => verify::begin(model, effects),
         Intent::Edit if matches!(model.place(), Place::Config(_)) => config::edit(model),

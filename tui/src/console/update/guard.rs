@@ -50,6 +50,8 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
             },
             None,
         ),
+        Purpose::Drain(node) => Deed::of_node("node.drain", Some(node)),
+        Purpose::Undrain(node) => Deed::of_node("node.undrain", Some(node)),
         Purpose::NewSecret(realm) => Deed::of_realm("secret.create", realm),
         Purpose::DeleteSecret(realm, _) => Deed::of_realm("secret.delete", realm),
         // Its realm may be typed: a rule for any realm holds.

@@ -65,6 +65,8 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
             fleet::take_rules(model, rules);
             format!("alert rule {name} changed, revision {revision}")
         }
+        (Action::Drain(node, _), _) => format!("{node} takes no new sessions"),
+        (Action::Undrain(node, _), _) => format!("{node} takes new sessions again"),
         (Action::CreateRedirect(create), _) => {
             format!(
                 "{} clients are sent to {} now",

@@ -4,6 +4,7 @@ mod answers;
 mod change;
 mod config;
 mod documents;
+mod drain;
 mod editor;
 mod exports;
 mod fleet;

@@ -11,7 +11,7 @@ use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place, Prompt, PromptKind};
 use super::super::theme::Tone;
 use super::{
-    answers, change, documents, exports, help, jump, keys, lists, live_filter, looks, saved,
+    answers, change, documents, drain, exports, help, jump, keys, lists, live_filter, looks, saved,
     set_filter, verify,
 };
 use crate::widgets::form::edit_request;
@@ -165,6 +165,7 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
             jump(model, Place::Session(id), "");
         }
         Command::Kill => kill(model, rest, effects)?,
+        Command::Drain => drain::command(model, rest)?,
         Command::Verify => verify::command(model, rest, effects)?,
         Command::ReadWrite => answers::allow_changes(model),
         Command::ReadOnly => keys::read_only(model),

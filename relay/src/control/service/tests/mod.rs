@@ -7,6 +7,7 @@ mod groups;
 mod history;
 mod jobs;
 mod life;
+mod nodes;
 mod preview;
 mod realms;
 mod redirects;

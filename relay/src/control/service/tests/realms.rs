@@ -169,7 +169,7 @@ async fn secrets_are_shown_once_and_only_if_generated() {
     }
     let minted = MintRequest {
         user: "alice".into(),
-        ttl_secs: None,
+        ..MintRequest::default()
     };
     let minted = node
         .service
@@ -178,6 +178,12 @@ async fn secrets_are_shown_once_and_only_if_generated() {
         .unwrap();
     assert!(minted.username.ends_with(":alice"));
     assert_eq!(minted.urls, ["turn:192.0.2.1:3478?transport=udp"]);
+    let [server] = &minted.ice_servers[..] else {
+        panic!("{minted:?}")
+    };
+    assert_eq!(server.urls, minted.urls);
+    assert_eq!(server.username, minted.username);
+    assert_eq!(server.credential, minted.credential);
     node.service
         .delete_secret(&admin(), &acme, &made.secret.id, "")
         .await
