@@ -77,6 +77,9 @@ fn a_node_drained_from_another_refuses_new_sessions_and_keeps_those_it_has() {
     };
     let mut old = drained.client(&stored_login());
     old.allocate().unwrap();
+    wait_until("the session in the node's books", EVENTUALLY, || {
+        drained.metric("relayd_sessions") == Some(1.0)
+    });
     let request = DrainRequest {
         reason: "kernel".to_owned(),
         ..DrainRequest::default()

@@ -215,7 +215,7 @@ async fn a_node_that_lives_or_starts_is_not_removed(world: &World) {
     let kept = session(1, now_ms() + 60_000);
     let flush = async || {
         store
-            .flush_sessions(&id, std::slice::from_ref(&kept), &[])
+            .flush_sessions(&id, 1, std::slice::from_ref(&kept), &[])
             .await
     };
     flush().await.unwrap();
@@ -238,14 +238,14 @@ async fn a_node_that_comes_back_while_it_is_removed_keeps_what_it_owns(world: &W
     let (mut removed, mut alive) = (0, 0);
     for round in 0..150 {
         store.heartbeat(&gone("fra-1", epoch)).await.unwrap();
-        store.flush_sessions(&id, &sessions, &[]).await.unwrap();
+        store.flush_sessions(&id, 1, &sessions, &[]).await.unwrap();
         let back = NodeView {
             uptime_secs: round,
             ..node("fra-1", epoch)
         };
         let come_back = async {
             if store.heartbeat(&back).await.unwrap() {
-                store.flush_sessions(&id, &sessions, &[]).await.unwrap();
+                store.flush_sessions(&id, 1, &sessions, &[]).await.unwrap();
             }
         };
         let (removal, ()) = tokio::join!(world.other.remove_node(&id), come_back);

@@ -403,7 +403,7 @@ async fn what_a_node_owns_goes_with_its_lease() {
     let (store, id) = (&world.store, "fra-1".parse().unwrap());
     let epoch = store.next_epoch(&id).await.unwrap();
     let sessions = [session(1, now_ms() + 60_000)];
-    store.flush_sessions(&id, &sessions, &[]).await.unwrap();
+    store.flush_sessions(&id, 1, &sessions, &[]).await.unwrap();
     store.heartbeat(&node("fra-1", epoch)).await.unwrap();
     let keys = ["", ":epoch", ":sessions"].map(|what| format!("relay:node:{{fra-1}}{what}"));
     for key in &keys {
