@@ -8,6 +8,7 @@ mod history;
 mod live;
 mod lookups;
 mod redirects;
+mod revocation;
 mod rings;
 mod settings;
 mod sockets;

@@ -12,6 +12,7 @@ mod limits;
 mod peers;
 mod redis_away;
 mod refusals;
+mod revocation;
 mod selector;
 mod tcp_relaying;
 mod turnadmin;

@@ -23,7 +23,7 @@ mod tests;
 
 /// What the guardrails can be about: every change that the console or the command line makes, named
 /// as the nodes' audit names it. Stopping a job is none of them: nothing may stand in its way.
-pub const ACTIONS: [&str; 21] = [
+pub const ACTIONS: [&str; 22] = [
     "session.kill",
     "sessions.kill",
     "block.put",
@@ -35,6 +35,7 @@ pub const ACTIONS: [&str; 21] = [
     "realm.delete",
     "secret.create",
     "secret.delete",
+    "secret.patch",
     "oauth_key.put",
     "oauth_key.delete",
     "token.create",

@@ -42,6 +42,8 @@ verbs!(
     EditRealmInEditor,
     AddSecret,
     DeleteSecret,
+    ActivateSecret,
+    RetireSecret,
     SetSetting,
     RemoveOverride,
     SetLogLevel,
@@ -110,6 +112,7 @@ fn of(action: &Action) -> &'static [Verb] {
         Action::PutRealm(..) => &[Verb::AddRealm, Verb::EditRealm, Verb::EditRealmInEditor],
         Action::CreateSecret(..) => &[Verb::AddSecret],
         Action::DeleteSecret(..) => &[Verb::DeleteSecret],
+        Action::PatchSecret(..) => &[Verb::ActivateSecret, Verb::RetireSecret],
         Action::PatchConfig(..) => &[Verb::SetSetting, Verb::RemoveOverride, Verb::SetLogLevel],
         Action::PatchRule(..) => &[Verb::SetAlertRule],
         Action::CreateRedirect(_) => &[Verb::AddRedirect],
@@ -130,6 +133,7 @@ fn table(verb: Verb) -> Forms {
         | Verb::EditRealmInEditor
         | Verb::AddSecret
         | Verb::DeleteSecret => realms(verb),
+        Verb::ActivateSecret | Verb::RetireSecret => secrets(verb),
         Verb::SetSetting | Verb::RemoveOverride | Verb::SetLogLevel => settings(verb),
         Verb::SetAlertRule | Verb::AddRedirect | Verb::RemoveRedirect => fleet(verb),
         Verb::AddOauthKey | Verb::DeleteOauthKey => oauth_keys(verb),
@@ -302,7 +306,7 @@ fn realms(verb: Verb) -> Forms {
         },
         Verb::AddSecret => forms(
             "secret.create",
-            ":realms realm=acme<enter>S<tab><tab> <tab><tab>y<tab><tab>web2<tab>yearly<tab>y",
+            ":realms realm=acme<enter>S<tab><tab> <tab><tab><tab><tab>y<tab><tab>web2<tab><tab>yearly<tab>y",
             &[
                 "secret", "add", "-r", "acme", "--label", "web2", "--reason", "yearly",
             ],
@@ -311,6 +315,23 @@ fn realms(verb: Verb) -> Forms {
             "secret.delete",
             ":realms realm=acme<enter>S<backtab>2f9c<tab>y<backtab>leaked<tab>y",
             &["secret", "rm", "2f9c", "-r", "acme", "--reason", "leaked"],
+        ),
+    }
+}
+
+fn secrets(verb: Verb) -> Forms {
+    match verb {
+        Verb::ActivateSecret => forms(
+            "secret.patch",
+            ":realms realm=acme<enter>S<backtab><backtab><backtab>2f9c<tab><tab><tab>y<backtab>back<tab>y",
+            &[
+                "secret", "activate", "2f9c", "-r", "acme", "--reason", "back",
+            ],
+        ),
+        _ => forms(
+            "secret.patch",
+            ":realms realm=acme<enter>S<backtab><backtab>2f9c<tab><tab>y<backtab>old<tab>y",
+            &["secret", "retire", "2f9c", "-r", "acme", "--reason", "old"],
         ),
     }
 }

@@ -76,6 +76,8 @@ pub(super) fn all() -> Vec<Endpoint> {
         delete REALM realm::delete;
         get SECRETS realm::secrets;
         post SECRETS realm::create_secret;
+        get SECRET_USAGE realm::secret_usage;
+        patch SECRET realm::patch_secret;
         delete SECRET realm::delete_secret;
         post CREDENTIALS realm::mint;
         get EVENTS event::list;

@@ -21,7 +21,7 @@ use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
 use crate::control::{
     alerts, certificates, cluster, credentials, documents, history, memory, mirror, pump, recorder,
-    redirects, service, settings, tokens, user_limits,
+    redirects, revocation, running_users, service, settings, tokens,
 };
 use crate::store::Store;
 use crate::telemetry::log::LogLevel;
@@ -153,7 +153,8 @@ impl Prepared {
         tasks.spawn(alerts::run(Arc::clone(&hub)));
         tasks.spawn(settings::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
-        tasks.spawn(user_limits::keep_current(Arc::clone(&hub)));
+        tasks.spawn(running_users::keep_current(Arc::clone(&hub)));
+        tasks.spawn(revocation::run(Arc::clone(&hub)));
         tasks.spawn(certificates::watch(Arc::clone(&hub)));
         tasks.close();
         ControlHandle { hub, tasks }

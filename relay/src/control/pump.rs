@@ -118,7 +118,7 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             hub.dirty().ended(session);
             hub.waiters.tell(session, News::Ended);
             if let Some(session) = known {
-                ended(hub, &session, cause.as_str(), now);
+                ended(hub, &session, cause.in_words(), now);
             }
         }
         Event::Usage(usage) => {

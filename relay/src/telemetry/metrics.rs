@@ -255,7 +255,7 @@ fn dtls(page: &mut Page, totals: &Totals) {
     }
 }
 
-/// What came from clients, and what of it was dropped unread.
+/// What came from clients, what of it was dropped unread, and how allocations ended.
 fn messages(page: &mut Page, server: &ServerCounters) {
     let name = "relayd_messages_received_total";
     let help = "Datagrams and frames from clients, by transport.";
@@ -268,6 +268,11 @@ fn messages(page: &mut Page, server: &ServerCounters) {
     page.family(name, "counter", help);
     for (flaw, count) in server.malformed.iter() {
         page.sample(name, &[("flaw", flaw.as_str())], count);
+    }
+    let name = "relayd_allocations_ended_total";
+    page.family(name, "counter", "Allocations ended, by cause.");
+    for (cause, count) in server.ended.iter() {
+        page.sample(name, &[("cause", cause)], count);
     }
     let help = "Binding requests dropped: too many of one source.";
     page.counter(
@@ -300,11 +305,6 @@ fn counters(page: &mut Page, server: &ServerCounters) {
             "relayd_allocations_total",
             "Allocations created.",
             server.allocations,
-        ),
-        (
-            "relayd_allocations_ended_total",
-            "Allocations ended.",
-            server.ended,
         ),
         (
             "relayd_relayed_packets_total",

@@ -43,7 +43,9 @@ pub use realm::{RealmDocument, RealmPreview, RealmPut, RealmView};
 pub use redirect::{RedirectCreate, RedirectHealth, RedirectView};
 pub use refusal::{RefusalCount, RefusalView};
 pub use refusal_help::{explain_refusal, refusal_reasons};
-pub use secret::{SecretCreate, SecretCreated, SecretView};
+pub use secret::{
+    SecretCreate, SecretCreated, SecretPatch, SecretState, SecretUsage, SecretUser, SecretView,
+};
 pub use session::{
     BlockRequest, ChannelView, KillRequest, KillResult, PeerConnectionState, PeerConnectionView,
     PermissionView, RateLimits, SessionDetail, SessionView, SessionsKill,

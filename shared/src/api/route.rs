@@ -62,7 +62,9 @@ pub const REALM_HISTORY: &str = "/v1/realms/{realm}/history";
 pub const REALM_PREVIEW: &str = "/v1/realms/{realm}/preview";
 /// `GET`: page of [`SecretView`](super::SecretView). `POST` [`SecretCreate`](super::SecretCreate).
 pub const SECRETS: &str = "/v1/realms/{realm}/secrets";
-/// `DELETE`.
+/// `GET`: page of [`SecretUsage`](super::SecretUsage).
+pub const SECRET_USAGE: &str = "/v1/realms/{realm}/secrets/usage";
+/// `PATCH` [`SecretPatch`](super::SecretPatch): [`SecretView`](super::SecretView). `DELETE`.
 pub const SECRET: &str = "/v1/realms/{realm}/secrets/{id}";
 /// `POST` [`MintRequest`](super::MintRequest): [`Credential`](super::Credential).
 pub const CREDENTIALS: &str = "/v1/realms/{realm}/credentials";
@@ -181,6 +183,12 @@ pub fn realm_preview(name: &Realm) -> String {
 #[must_use]
 pub fn secrets(realm: &Realm) -> String {
     fill(SECRETS, &[realm.as_str()])
+}
+
+/// The path of who uses which secret of a realm.
+#[must_use]
+pub fn secret_usage(realm: &Realm) -> String {
+    fill(SECRET_USAGE, &[realm.as_str()])
 }
 
 /// The path of a secret.

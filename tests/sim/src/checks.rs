@@ -180,6 +180,6 @@ pub fn books(
 /// When it exceeds them.
 pub fn report(report: &UsageReport) {
     assert!(report.refused.len() <= MAX_TOLD);
-    assert!(report.server.ended <= report.server.allocations);
+    assert!(report.server.ended.total() <= report.server.allocations);
     assert!(report.server.malformed.total() <= report.server.received.total());
 }

@@ -393,7 +393,7 @@ impl World {
         assert!(self.links.is_empty(), "links are left: {:?}", self.links);
         assert_eq!(self.quota.held(), 0, "quota is left");
         let counters = self.server.counters();
-        assert_eq!(counters.allocations, counters.ended);
+        assert_eq!(counters.allocations, counters.ended.total());
     }
 
     /// Does everything that the core asks for, and checks it.

@@ -239,6 +239,10 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
         Action::CreateSecret(realm, create) => {
             Outcome::Secret(api.create_secret(realm, create).await?)
         }
+        Action::PatchSecret(realm, id, patch) => {
+            api.patch_secret(realm, id, patch).await?;
+            Outcome::Done
+        }
         Action::DeleteSecret(realm, id, reason) => {
             api.delete_secret(realm, id, reason).await?;
             Outcome::Done

@@ -8,8 +8,8 @@ use shared::api::{
     ConfigPatch, ConfigResult, ConfigView, EventView, GroupQuery, GroupView, HistoryView, JobView,
     KillRequest, KillResult, ListQuery, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
     Overview, Page, RealmPreview, RealmPut, RealmView, RedirectCreate, RedirectView, RefusalCount,
-    RefusalView, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill,
-    UserPatch, UserPut, UserView, WhoAmI,
+    RefusalView, SecretCreate, SecretCreated, SecretPatch, SecretView, SessionDetail, SessionView,
+    SessionsKill, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -382,6 +382,8 @@ pub(crate) enum Action {
     CreateRedirect(Box<RedirectCreate>),
     /// Remove a redirect, for a reason.
     DeleteRedirect(String, String),
+    /// Change the state of a secret of a realm.
+    PatchSecret(Realm, String, SecretPatch),
     /// Add a secret to a realm.
     CreateSecret(Realm, SecretCreate),
     /// Delete one, for a reason.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use shared::api::{
     BlockRequest, KillRequest, NodeView, OauthKeyPut, RealmDocument, RealmPut, RealmView,
-    SecretCreate, SecretView, SessionsKill, UserPatch, UserPut, UserView,
+    SecretCreate, SecretPatch, SecretState, SecretView, SessionsKill, UserPatch, UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
 use shared::{IpRange, Realm, Secret, SessionId, Username};
@@ -58,6 +58,8 @@ pub(crate) enum Purpose {
     NewSecret(Realm),
     /// Delete the one with this id.
     DeleteSecret(Realm, String),
+    /// Change the state of a secret: to be active, or to be one no more.
+    PatchSecret(Realm, String, SecretState),
     /// Show a new one, this once.
     SecretShown(Secret<String>),
     /// Add an OAuth key, or replace it.
@@ -343,9 +345,19 @@ impl Purpose {
                 SecretCreate {
                     value: None,
                     label: form.value("label").to_owned(),
+                    pending: form.value("pending") == "yes",
                     reason,
                 },
             ),
+            Self::PatchSecret(realm, id, state) => {
+                let refuse = form.value("now") == "yes";
+                let patch = SecretPatch {
+                    state: Some(if refuse { SecretState::Retired } else { *state }),
+                    label: None,
+                    reason,
+                };
+                Action::PatchSecret(realm.clone(), id.clone(), patch)
+            }
             Self::DeleteSecret(realm, id) => {
                 Action::DeleteSecret(realm.clone(), id.clone(), reason)
             }

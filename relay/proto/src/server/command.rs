@@ -60,8 +60,15 @@ impl Server {
         self.nonces.set_master(&self.policy.nonce_key);
         let lifetime = self.policy.settings.nonce_lifetime;
         self.nonces.set_lifetime(lifetime);
+        let mut sooner = Vec::new();
         for allocation in self.table.iter_mut() {
             allocation.adopt(&self.policy, now.mono);
+            if allocation.next_deadline() < allocation.scheduled {
+                sooner.push(allocation.first.relay);
+            }
+        }
+        for relay in sooner {
+            self.reschedule(relay);
         }
         self.judge_links(now);
     }

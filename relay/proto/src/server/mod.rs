@@ -14,6 +14,7 @@ mod connection_bind;
 mod counters;
 mod create_permission;
 pub mod data_connection;
+mod end_cause;
 mod exchange;
 mod guests;
 mod icmp;
@@ -40,8 +41,9 @@ use shared::{Realm, Transport, Username};
 
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
-pub use counters::{ByFlaw, ByTransport, Counts, Flaw, ServerCounters};
+pub use counters::{ByCause, ByFlaw, ByTransport, Counts, Flaw, ServerCounters};
 pub use data_connection::Direction;
+pub use end_cause::{EndCause, Revocation};
 pub(crate) use exchange::Exchange;
 pub(crate) use icmp::IcmpBudget;
 pub use icmp::IcmpError;
@@ -212,7 +214,7 @@ impl Server {
     pub fn check(&self) {
         self.table.check();
         self.check_links();
-        let live = self.counters.allocations - self.counters.ended;
+        let live = self.counters.allocations - self.counters.ended.total();
         assert_eq!(
             live,
             self.table.len() as u64,
@@ -374,7 +376,7 @@ impl Server {
             user: &allocation.identity.user,
             source: allocation.meter.source,
         });
-        self.counters.ended += 1;
+        self.counters.ended.count(cause);
         let halves = allocation.halves().map(|half| half.relay);
         let close = halves.map(|relay| Output::CloseRelay { relay });
         let close: Vec<_> = close.collect();
@@ -386,7 +388,11 @@ impl Server {
             counters: allocation.counters.counters(),
         }));
         // Over UDP a client finds out at its next Refresh; here it can be told at once.
-        if cause == EndCause::Killed && allocation.tuple.transport != Transport::Udp {
+        let by_us = matches!(
+            cause,
+            EndCause::Killed | EndCause::Revoked(_) | EndCause::Banned
+        );
+        if by_us && allocation.tuple.transport != Transport::Udp {
             self.disconnect(allocation.tuple);
         }
         self.sweep_expiry();

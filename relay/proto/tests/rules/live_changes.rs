@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kit::*;
+use turn_proto::server::{EndCause, Revocation};
 use turn_proto::{Command, Event, Policy, RealmPolicy, ServerConfig};
 
 fn set(net: &mut Net, revision: u64, change: impl Fn(&mut RealmPolicy, &mut Vec<(String, u64)>)) {
@@ -180,4 +181,67 @@ fn another_lifetime_counts_from_the_next_request_and_ends_nothing_that_exists() 
     assert_eq!(alice.permit(&mut net, peer), 0);
     net.advance(31.0);
     assert!(!passes(&mut net), "the next one is of the new length");
+}
+
+/// A client with a time-limited credential, and its session.
+fn guest(net: &mut Net, good_for: u64) -> Client {
+    let name = format!("{}:carol", UNIX + good_for);
+    let password = turn_proto::auth::rest::password(b"north", &name);
+    let client = Client::at("192.0.2.10:40005", &name, &password).greet(net);
+    assert_eq!(client.code(net, allocate()), 0);
+    client
+}
+
+fn credentials_end_sessions(net: &mut Net, revision: u64, whether: bool) {
+    set(net, revision, |realm, _| {
+        realm.secrets = vec![rest_secret("s", "north")];
+        realm.ends_with_credential = whether;
+    });
+}
+
+fn revoked(net: &Net) -> usize {
+    let expired = EndCause::Revoked(Revocation::CredentialExpired);
+    let ended = net
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::SessionEnded { cause, .. } if *cause == expired));
+    ended.count()
+}
+
+#[test]
+fn a_session_ends_with_its_credential_where_the_realm_says_so() {
+    let mut net = Net::new();
+    credentials_end_sessions(&mut net, 2, true);
+    let (alice, _) = Client::allocated(&mut net);
+    let carol = guest(&mut net, 300);
+    net.advance(300.5);
+    assert_eq!(carol.refresh(&mut net, 3600), 0, "in its last second");
+    net.advance(0.5);
+    assert_eq!((net.server.sessions(), revoked(&net)), (1, 1));
+    assert_eq!(net.server.counters().ended.total(), 1);
+    assert_eq!(alice.refresh(&mut net, 600), 0, "a password has no end");
+}
+
+#[test]
+fn the_rule_follows_the_policy_both_ways_while_sessions_run() {
+    let mut net = Net::new();
+    credentials_end_sessions(&mut net, 2, false);
+    let carol = guest(&mut net, 100);
+    net.advance(50.0);
+    credentials_end_sessions(&mut net, 3, true);
+    credentials_end_sessions(&mut net, 4, false);
+    net.advance(100.0);
+    assert_eq!(carol.refresh(&mut net, 600), 0, "long expired");
+    credentials_end_sessions(&mut net, 5, true);
+    net.advance(0.1);
+    assert_eq!((net.server.sessions(), revoked(&net)), (0, 1));
+}
+
+#[test]
+fn a_credential_without_a_believable_end_ends_nothing() {
+    let mut net = Net::new();
+    credentials_end_sessions(&mut net, 2, true);
+    let carol = guest(&mut net, u64::MAX - UNIX);
+    net.advance(500.0);
+    assert_eq!(carol.refresh(&mut net, 600), 0);
 }

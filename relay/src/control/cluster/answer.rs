@@ -32,6 +32,8 @@ const MEASURE_OVER: Duration = Duration::from_millis(100);
 pub(crate) const KILL_WAIT: Duration = Duration::from_secs(2);
 /// Users with sessions that one node tells about at most.
 pub(crate) const MAX_USERS: usize = 10_000;
+/// Users of each secret that one node tells about at most.
+const MAX_SECRET_USERS: usize = 1000;
 /// Refusal rows that one node tells about at most.
 const MAX_REFUSALS: usize = 5000;
 
@@ -68,7 +70,14 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             loads.retain(|load| caller.sees(&load.realm));
             NodeAnswer::Realms(loads)
         }
-        NodeQuestion::SecretUse { realm } => NodeAnswer::SecretUse(hub.books().secret_use(&realm)),
+        NodeQuestion::SecretUse { realm } => {
+            let used = hub.books().secret_use(&realm).into_iter();
+            let live = used.filter(|(_, used)| used.sessions > 0);
+            NodeAnswer::SecretUse(live.map(|(id, used)| (id, used.sessions)).collect())
+        }
+        NodeQuestion::SecretUsage { realm } => {
+            NodeAnswer::SecretUsage(hub.books().secret_users(&realm, MAX_SECRET_USERS))
+        }
         NodeQuestion::Refusals => NodeAnswer::Refusals(refusals(hub, caller)),
         NodeQuestion::RecentRefusals(query) => own_page(hub, caller, &query)
             .map_or_else(NodeAnswer::Failed, NodeAnswer::RecentRefusals),

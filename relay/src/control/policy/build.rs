@@ -90,6 +90,23 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
+    /// What takes running sessions along, by realm.
+    #[must_use]
+    pub(super) fn revoke_rules(&self) -> RevokeRules {
+        let rules = self.realms.iter().map(|realm| {
+            let document = &realm.document;
+            let rules = RealmRules {
+                user_removal: document.revoke_on_user_removal,
+                password_change: document.revoke_on_password_change,
+                secret_removal: document.revoke_on_secret_removal,
+            };
+            (realm.name.clone(), rules)
+        });
+        rules
+            .filter(|(_, rules)| *rules != RealmRules::default())
+            .collect()
+    }
+
     /// Gathers them; blocks that have ended are left out.
     #[must_use]
     pub(super) fn gather(config: &Config, own: &Own, sources: &Sources, now_ms: u64) -> Self {
@@ -160,6 +177,20 @@ fn nat_discovery(usage: &NatDiscoveryConfig, own: &Own) -> Option<Arc<NatDiscove
         })
     })
 }
+
+/// What takes running sessions of a realm along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::control) struct RealmRules {
+    /// That their user is deleted or switched off.
+    pub user_removal: bool,
+    /// That their user gets another password.
+    pub password_change: bool,
+    /// That their shared secret is removed or retired.
+    pub secret_removal: bool,
+}
+
+/// The rules of the realms that have any.
+pub(in crate::control) type RevokeRules = BTreeMap<Realm, RealmRules>;
 
 /// Builds a policy.
 #[must_use]
@@ -242,7 +273,9 @@ fn by_name(
 
 pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy {
     let document = &realm.document;
-    let secrets = realm.secrets.iter().map(|secret| {
+    let accepted = realm.secrets.iter();
+    let accepted = accepted.filter(|secret| secret.state.is_accepted());
+    let secrets = accepted.map(|secret| {
         let value = secret.value.expose();
         RestSecret {
             id: key.secret_id(&realm.name, value).into(),
@@ -257,6 +290,7 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         password_algorithms: document.password_algorithms.clone(),
         username_anonymity: document.username_anonymity,
         tcp_relay: document.tcp_relay,
+        ends_with_credential: document.revoke_on_credential_expiry,
         max_sessions: document.max_sessions,
         max_sessions_per_user: document.max_sessions_per_user,
         max_rate_bps: document.max_rate_bps,

@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use super::parts::ControlParts;
 use crate::config::Config;
 use crate::store::{Store, StoreError};
 
+pub(super) use build::RevokeRules;
 pub(super) use sources::{RealmEntry, SecretEntry, Sources};
 
 /// How often everything is compared, so that a lost message heals.
@@ -46,6 +48,8 @@ pub(super) struct PolicyKeeper {
     own: build::Own,
     config: ArcSwap<Config>,
     current: ArcSwap<Policy>,
+    revoke: ArcSwap<RevokeRules>,
+    was_read: AtomicBool,
     state: Mutex<State>,
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -82,6 +86,8 @@ impl PolicyKeeper {
             own,
             config: ArcSwap::new(Arc::clone(&parts.config)),
             current: ArcSwap::from_pointee(policy),
+            revoke: ArcSwap::default(),
+            was_read: AtomicBool::new(false),
             state: Mutex::new(State {
                 sources,
                 built: None,
@@ -130,6 +136,24 @@ impl PolicyKeeper {
     #[must_use]
     pub(super) fn secret_id(&self, realm: &Realm, value: &str) -> String {
         self.key.secret_id(realm, value)
+    }
+
+    /// Which key a user has: see [`ClusterKey::key_id`].
+    #[must_use]
+    pub(super) fn key_id(&self, key: &[u8; 16]) -> u32 {
+        self.key.key_id(key)
+    }
+
+    /// What ends sessions in each realm that says so, as of the policy in force.
+    #[must_use]
+    pub(super) fn revoke_rules(&self) -> Arc<RevokeRules> {
+        self.revoke.load_full()
+    }
+
+    /// Whether the store was read as a whole since the start: what is not known then is not there.
+    #[must_use]
+    pub(super) fn was_read(&self) -> bool {
+        self.was_read.load(Ordering::Acquire)
     }
 
     /// Looks into the sources.
@@ -320,6 +344,9 @@ impl PolicyKeeper {
                 state.sources.secrets.insert(realm, secrets);
             }
         }
+        if wanted.everything {
+            self.was_read.store(true, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -335,6 +362,7 @@ impl PolicyKeeper {
         let revision = self.current.load().revision + 1;
         let policy = build::policy(&inputs, &self.own, &config, &self.key, revision);
         self.current.store(Arc::new(policy));
+        self.revoke.store(Arc::new(inputs.revoke_rules()));
         state.built = Some(inputs);
         true
     }
@@ -369,7 +397,9 @@ pub(super) async fn refresh(hub: &Hub) -> bool {
         }
     }
     flush_blocks(hub).await;
-    hub.keeper.rebuild();
+    if hub.keeper.rebuild() {
+        hub.revocation.look();
+    }
     tell(hub)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use shared::api::{BlockView, RealmDocument};
+use shared::api::{BlockView, RealmDocument, SecretState};
 use shared::{Realm, Secret};
 use turn_proto::policy::{Redirect, RelayEndpoint};
 
@@ -61,6 +61,8 @@ pub(crate) struct SecretEntry {
     pub label: String,
     /// When it was added; 0 where that is not known.
     pub created_at_ms: u64,
+    /// Where it is in its life; one of the config file is active.
+    pub state: SecretState,
     /// Whether it stands in the config file and not in the store.
     pub configured: bool,
 }
@@ -110,6 +112,7 @@ impl Sources {
                 value: secret.value.clone(),
                 label: secret.label.clone(),
                 created_at_ms: secret.created_at_ms,
+                state: secret.state,
                 configured: false,
             })
             .collect();
@@ -124,6 +127,7 @@ impl Sources {
                     value: value.clone(),
                     label: "config file".to_owned(),
                     created_at_ms: 0,
+                    state: SecretState::Active,
                     configured: true,
                 });
             }

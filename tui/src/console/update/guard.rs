@@ -51,6 +51,7 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
             None,
         ),
         Purpose::NewSecret(realm) => Deed::of_realm("secret.create", realm),
+        Purpose::PatchSecret(realm, ..) => Deed::of_realm("secret.patch", realm),
         Purpose::DeleteSecret(realm, _) => Deed::of_realm("secret.delete", realm),
         // Its realm may be typed: a rule for any realm holds.
         Purpose::PutOauthKey => Deed {

@@ -1,7 +1,7 @@
 //! What comes of changes: results, jobs, and conflicts.
 
 use crossterm::event::{KeyCode, KeyEvent};
-use shared::api::{ErrorKind, JobState, JobView, KillResult};
+use shared::api::{ErrorKind, JobState, JobView, KillResult, SecretState};
 
 use super::super::message::{Action, Effect, Failure, Outcome, Question};
 use super::super::model::{Dialog, JobDialog, Model};
@@ -90,6 +90,10 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
             text
         }
         (Action::DeleteOauthKey(kid, _), _) => format!("OAuth key {kid}: deleted"),
+        (Action::PatchSecret(realm, id, patch), _) => {
+            let state = patch.state.map_or("changed", SecretState::as_str);
+            format!("secret {id} of {realm}: {state}")
+        }
         (Action::DeleteSecret(realm, id, _), _) => format!("secret {id} of {realm}: deleted"),
         (Action::DeleteUser(realm, user, _), _) => format!("{user} in {realm}: deleted"),
         _ => "done".to_owned(),
