@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 mod alerts;
+mod bans;
 mod edits;
 mod history;
 mod live;

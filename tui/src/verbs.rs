@@ -56,7 +56,9 @@ verbs!(
 
 /// What guardrails and the audit know and the console has no form for: it is scripts' work. A
 /// credential is minted by the self-test only, which is no single call.
-const COMMAND_LINE_ONLY: [&str; 5] = [
+const COMMAND_LINE_ONLY: [&str; 7] = [
+    "ban.create",
+    "ban.delete",
     "realm.delete",
     "token.create",
     "token.delete",

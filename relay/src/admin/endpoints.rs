@@ -6,7 +6,7 @@ use shared::api::route;
 
 use super::Api;
 use super::handlers::{
-    alert, cluster, config, event, history, oauth, realm, redirect, session, token, user,
+    alert, ban, cluster, config, event, history, oauth, realm, redirect, session, token, user,
 };
 
 /// The OpenAPI document, answered as it is.
@@ -91,6 +91,9 @@ pub(super) fn all() -> Vec<Endpoint> {
         get ALERTS alert::list;
         get ALERT_RULES alert::rules;
         patch ALERT_RULE alert::patch;
+        get BANS ban::list;
+        post BANS ban::create;
+        delete BAN ban::delete;
         get OAUTH_KEYS oauth::list;
         put OAUTH_KEY oauth::put;
         delete OAUTH_KEY oauth::delete;

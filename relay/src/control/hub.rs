@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
+use super::bans::Bans;
 use super::clock::Moment;
 use super::cluster::Cluster;
 use super::credentials::Credentials;
@@ -81,6 +82,8 @@ pub(super) struct Hub {
     pub running_users: RunningUsers,
     /// Credentials that are worth nothing any more, and the sessions that they take along.
     pub revocation: Revocation,
+    /// Banned networks.
+    pub bans: Bans,
     /// Failed calls of operators, so that nobody fills the audit with them.
     pub denials: Denials,
     /// Events and audit on their way to the store.
@@ -146,6 +149,7 @@ impl Hub {
             credentials: Credentials::default(),
             running_users: RunningUsers::default(),
             revocation: Revocation::default(),
+            bans: Bans::default(),
             denials: Denials::default(),
             recorder: Recorder::new(parts.node.clone()),
             waiters: Waiters::default(),

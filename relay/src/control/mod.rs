@@ -6,6 +6,7 @@
 //! [`Service`].
 
 mod alerts;
+mod bans;
 mod certificates;
 mod clock;
 mod cluster;

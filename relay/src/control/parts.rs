@@ -20,8 +20,8 @@ use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::workers::Workers;
 use crate::control::{
-    alerts, certificates, cluster, credentials, documents, history, memory, mirror, pump, recorder,
-    redirects, revocation, running_users, service, settings, tokens,
+    alerts, bans, certificates, cluster, credentials, documents, history, memory, mirror, pump,
+    recorder, redirects, revocation, running_users, service, settings, tokens,
 };
 use crate::store::Store;
 use crate::telemetry::log::LogLevel;
@@ -154,6 +154,7 @@ impl Prepared {
         tasks.spawn(settings::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.spawn(running_users::keep_current(Arc::clone(&hub)));
+        tasks.spawn(bans::keep_current(Arc::clone(&hub)));
         tasks.spawn(revocation::run(Arc::clone(&hub)));
         tasks.spawn(certificates::watch(Arc::clone(&hub)));
         tasks.close();

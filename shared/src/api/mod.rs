@@ -5,6 +5,7 @@
 //! that nodes and consoles of neighbouring versions understand each other.
 
 pub mod alert;
+pub mod ban;
 pub mod config;
 pub mod credential;
 pub mod error;
@@ -26,6 +27,7 @@ pub mod token;
 pub mod user;
 
 pub use alert::{AlertRule, AlertRulePatch, AlertRules, AlertView};
+pub use ban::{BanCreate, BanKind, BanResult, BanView};
 pub use config::{
     Applies, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, SettingKind,
     SettingSource, SettingView, setting_text,

@@ -90,6 +90,11 @@ pub const ALERT_RULE: &str = "/v1/alerts/rules/{name}";
 pub const REDIRECTS: &str = "/v1/redirects";
 /// `DELETE`.
 pub const REDIRECT: &str = "/v1/redirects/{id}";
+/// `GET`: page of [`BanView`](super::BanView). `POST` [`BanCreate`](super::BanCreate):
+/// [`BanResult`](super::BanResult).
+pub const BANS: &str = "/v1/bans";
+/// `DELETE`.
+pub const BAN: &str = "/v1/bans/{id}";
 /// `GET`: page of [`OauthKeyView`](super::OauthKeyView).
 pub const OAUTH_KEYS: &str = "/v1/oauth/keys";
 /// `PUT` [`OauthKeyPut`](super::OauthKeyPut), `DELETE`.
@@ -213,6 +218,12 @@ pub fn alert_rule(name: &str) -> String {
 #[must_use]
 pub fn redirect(id: &str) -> String {
     fill(REDIRECT, &[id])
+}
+
+/// The path of a ban.
+#[must_use]
+pub fn ban(id: &str) -> String {
+    fill(BAN, &[id])
 }
 
 /// The path of a key of third-party authorization.

@@ -222,6 +222,18 @@ impl Allocation {
         self.limit(policy, now);
     }
 
+    /// Forgets permissions and channels of peers that the policy bans; says whether there were any.
+    pub(crate) fn forget_banned(&mut self, policy: &Policy) -> bool {
+        if policy.peers.banned.is_empty() {
+            return false;
+        }
+        let permissions = &mut self.permissions;
+        let forgot = permissions.forget_peers(|peer| policy.peers.is_banned(peer));
+        self.channels
+            .forget_peers(|peer| policy.peers.is_banned(peer))
+            || forgot
+    }
+
     /// Puts the limits of a policy in force.
     pub(crate) fn limit(&mut self, policy: &Policy, now: Instant) {
         let Identity {

@@ -19,10 +19,12 @@ impl Server {
     ) -> Result<(), Rejection> {
         let asked = message.number(AttributeType::LIFETIME)?;
         let family = refreshed_family(message)?;
-        let blocked = self.is_blocked(now, identity);
+        let barred = self.barred(now, exchange, identity);
         let (relay, ticket) = match message.attribute(AttributeType::MOBILITY_TICKET) {
-            Some(_) if blocked => return Err(RefusalReason::UserBlocked.into()),
             Some(ticket) => {
+                if let Some(reason) = barred {
+                    return Err(reason.into());
+                }
                 let (relay, next) = self.move_here(now, exchange, identity, ticket, family)?;
                 (relay, Some(next))
             }
@@ -50,8 +52,8 @@ impl Server {
             self.released(exchange);
             return Ok(());
         }
-        if blocked {
-            return Err(RefusalReason::UserBlocked.into());
+        if let Some(reason) = barred {
+            return Err(reason.into());
         }
         if identity.token.is_some() {
             allocation.identity.renew(identity);

@@ -245,3 +245,55 @@ fn a_credential_without_a_believable_end_ends_nothing() {
     net.advance(500.0);
     assert_eq!(carol.refresh(&mut net, 600), 0);
 }
+
+fn ban(net: &mut Net, revision: u64, clients: &[&str], peers: &[&str]) {
+    let set = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
+    let mut next: Policy = policy(vec![realm_policy(REALM)]);
+    next.revision = revision;
+    next.banned_clients = set(clients);
+    next.peers.banned = set(peers);
+    // Whatever a list allows.
+    next.peers.allowed = peers.iter().map(|net| net.parse().unwrap()).collect();
+    net.command(Command::SetPolicy(Arc::new(next)));
+}
+
+#[test]
+fn a_client_of_a_banned_net_is_challenged_as_all_are_and_gets_403_when_it_proved_itself() {
+    let mut net = Net::new();
+    let (alice, _) = Client::allocated(&mut net);
+    ban(&mut net, 2, &["192.0.2.0/24"], &[]);
+    assert_eq!(alice.refresh(&mut net, 600), 403);
+    let second = Client::at("192.0.2.77:4000", "alice", "secret").greet(&mut net);
+    assert_eq!(second.code(&mut net, allocate()), 403);
+    let guess = Client::at("192.0.2.77:4001", "alice", "a guess").greet(&mut net);
+    assert_eq!(
+        guess.code(&mut net, allocate()),
+        401,
+        "no word about the ban"
+    );
+    let far = Client::at("192.0.3.1:4000", "alice", "secret").greet(&mut net);
+    assert_eq!(far.code(&mut net, allocate()), 0);
+    assert_eq!(alice.refresh(&mut net, 0), 0, "leaving is always allowed");
+}
+
+#[test]
+fn a_banned_peer_loses_permission_and_channel_and_the_session_goes_on() {
+    let mut net = Net::new();
+    let (alice, relay) = Client::allocated(&mut net);
+    alice.bind(&mut net, 0x4000, PEER);
+    let packet = channel_data(0x4000, b"hello");
+    assert!(net.client(alice.tuple, &packet).is_some());
+    net.events.clear();
+    ban(&mut net, 2, &[], &[PEER.rsplit_once(':').unwrap().0]);
+    let Some(Event::SessionChanged(now)) = net.events.last() else {
+        panic!("the books are told: {:?}", net.events)
+    };
+    assert!(now.permissions.is_empty() && now.channels.is_empty());
+    assert!(net.client(alice.tuple, &packet).is_none());
+    assert!(net.peer(relay, PEER, b"hello").is_none());
+    assert_eq!(alice.permit(&mut net, PEER), 403);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 403);
+    assert_eq!(alice.refresh(&mut net, 600), 0);
+    ban(&mut net, 3, &[], &[]);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
+}

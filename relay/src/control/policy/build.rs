@@ -14,6 +14,7 @@ use turn_proto::policy::{
 
 use super::{RealmEntry, Sources};
 use crate::config::{Config, NatDiscoveryConfig, OauthConfig, PeerConfig};
+use crate::control::bans::BannedNets;
 use crate::control::keys::ClusterKey;
 use crate::control::parts::ControlParts;
 use crate::listener::nat_discovery::others;
@@ -78,6 +79,7 @@ pub(super) struct Inputs {
     default_realm: Realm,
     realms: Vec<RealmEntry>,
     blocks: BTreeMap<(Realm, String), u64>,
+    bans: BannedNets,
     peers: PeerConfig,
     settings: NodeSettings,
     services: Vec<SocketAddr>,
@@ -122,6 +124,7 @@ impl Inputs {
             blocks: blocks
                 .map(|block| ((block.realm, block.user), block.until_ms.div_ceil(1000)))
                 .collect(),
+            bans: sources.bans.clone(),
             peers: config.peers.clone(),
             settings: config.limits.apply(NodeSettings {
                 software: config.software.clone(),
@@ -238,11 +241,13 @@ pub(super) fn policy(
         peers: PeerRules {
             allowed: inputs.peers.allowed.clone(),
             denied: inputs.peers.denied.clone(),
+            banned: inputs.bans.peers.iter().copied().collect(),
             services: inputs.services.clone(),
             relays: inputs.relays.clone(),
             external_to_local: own.external_to_local.clone(),
         },
         blocks: blocks.collect(),
+        banned_clients: inputs.bans.clients.iter().copied().collect(),
         settings: inputs.settings.clone(),
         nonce_key: key.nonce_key(),
         relay_v4: own.relay_v4,

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use shared::Realm;
 use shared::api::{BlockView, RealmDocument};
+use shared::{IpRange, Realm};
 use turn_proto::policy::{Policy, RealmPolicy, Redirect, RelayEndpoint};
 use turn_proto::server::Command;
 
+use super::bans::BannedNets;
 use super::clock::Moment;
 use super::credentials;
 use super::hub::Hub;
@@ -247,6 +248,20 @@ impl PolicyKeeper {
         let changed = state.sources.redirects != redirects;
         state.sources.redirects = redirects;
         changed
+    }
+
+    /// The networks that are banned; `true` when they changed.
+    pub(super) fn set_bans(&self, bans: BannedNets) -> bool {
+        let mut state = self.state();
+        let changed = state.sources.bans != bans;
+        state.sources.bans = bans;
+        changed
+    }
+
+    /// The networks whose clients are banned.
+    #[must_use]
+    pub(super) fn banned_clients(&self) -> Vec<IpRange> {
+        self.state().sources.bans.clients.clone()
     }
 
     /// Takes no new allocations from here on.

@@ -8,6 +8,7 @@ use shared::{Realm, Secret};
 use turn_proto::policy::{Redirect, RelayEndpoint};
 
 use crate::config::Config;
+use crate::control::bans::BannedNets;
 use crate::store::{StoredOauthKey, StoredRealm, StoredSecret};
 
 /// What was read from the store and heard from other nodes.
@@ -23,6 +24,8 @@ pub(crate) struct Sources {
     pub blocks: Vec<BlockView>,
     /// Blocks that the store has not yet.
     pub pending_blocks: Vec<BlockView>,
+    /// Banned networks.
+    pub bans: BannedNets,
     /// Where the other nodes relay.
     pub relays: Vec<RelayEndpoint>,
     /// Where the other nodes listen.

@@ -99,11 +99,6 @@ async fn secrets_tokens_and_credentials_are_shown_once() {
     let retire = ["secret", "retire", "2f9c", "--realm", "acme", "--now"];
     let refused = run(&api, &retire).await;
     assert_ne!(refused.code, code::OK, "it has to be said: {}", refused.err);
-    assert!(
-        refused.err.contains("4 sessions of 2 users"),
-        "{}",
-        refused.err
-    );
     let retired = run(&api, &[&retire[..], &["--yes"]].concat()).await;
     assert!(retired.out.contains("retired"), "{}", retired.out);
     let rm = ["secret", "rm", "2f9c", "--realm", "acme", "--yes"];

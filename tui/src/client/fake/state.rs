@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use shared::api::{
-    AlertRules, AlertView, AuditView, BlockView, ConfigOverrides, EventView, ItemOutcome, JobItem,
-    JobState, JobView, ListQuery, MissingNode, NodeView, OauthKeyCreated, OauthKeyPut,
+    AlertRules, AlertView, AuditView, BanView, BlockView, ConfigOverrides, EventView, ItemOutcome,
+    JobItem, JobState, JobView, ListQuery, MissingNode, NodeView, OauthKeyCreated, OauthKeyPut,
     OauthKeyView, Page, RealmView, RedirectView, RefusalView, Role, SecretView, SessionView,
     SessionsKill, TokenView, UserView,
 };
@@ -34,6 +34,7 @@ pub(super) struct State {
     pub(super) alerts: Vec<AlertView>,
     pub(super) alert_rules: AlertRules,
     pub(super) redirects: Vec<RedirectView>,
+    pub(super) bans: Vec<BanView>,
     pub(super) calls: Vec<String>,
     pub(super) missing: Vec<MissingNode>,
     pub(super) unreachable: bool,
@@ -85,6 +86,7 @@ impl State {
             alerts: fleet::alerts(),
             alert_rules: fleet::alert_rules(),
             redirects: fleet::redirects(),
+            bans: Vec::new(),
             calls: Vec::new(),
             missing: Vec::new(),
             unreachable: false,
