@@ -50,15 +50,15 @@ verbs!(
     SetAlertRule,
     AddRedirect,
     RemoveRedirect,
+    AddBan,
+    RemoveBan,
     AddOauthKey,
     DeleteOauthKey,
 );
 
 /// What guardrails and the audit know and the console has no form for: it is scripts' work. A
 /// credential is minted by the self-test only, which is no single call.
-const COMMAND_LINE_ONLY: [&str; 7] = [
-    "ban.create",
-    "ban.delete",
+const COMMAND_LINE_ONLY: [&str; 5] = [
     "realm.delete",
     "token.create",
     "token.delete",
@@ -119,6 +119,8 @@ fn of(action: &Action) -> &'static [Verb] {
         Action::PatchRule(..) => &[Verb::SetAlertRule],
         Action::CreateRedirect(_) => &[Verb::AddRedirect],
         Action::DeleteRedirect(..) => &[Verb::RemoveRedirect],
+        Action::CreateBan(_) => &[Verb::AddBan],
+        Action::DeleteBan(..) => &[Verb::RemoveBan],
         Action::PutOauthKey(..) => &[Verb::AddOauthKey],
         Action::DeleteOauthKey(..) => &[Verb::DeleteOauthKey],
     }
@@ -138,6 +140,7 @@ fn table(verb: Verb) -> Forms {
         Verb::ActivateSecret | Verb::RetireSecret => secrets(verb),
         Verb::SetSetting | Verb::RemoveOverride | Verb::SetLogLevel => settings(verb),
         Verb::SetAlertRule | Verb::AddRedirect | Verb::RemoveRedirect => fleet(verb),
+        Verb::AddBan | Verb::RemoveBan => bans(verb),
         Verb::AddOauthKey | Verb::DeleteOauthKey => oauth_keys(verb),
     }
 }
@@ -427,6 +430,29 @@ fn fleet(verb: Verb) -> Forms {
             "redirect.delete",
             ":redirects<enter>X<backtab>empty<tab>y",
             &["redirect", "remove", "00c0ffee", "--reason", "empty"],
+        ),
+    }
+}
+
+fn bans(verb: Verb) -> Forms {
+    match verb {
+        Verb::AddBan => forms(
+            "ban.create",
+            ":bans<enter>N203.0.113.0/24<tab><clear>client<tab><clear>2h<tab>flood<tab>yy",
+            &[
+                "ban",
+                "add",
+                "203.0.113.0/24",
+                "--for",
+                "2h",
+                "--reason",
+                "flood",
+            ],
+        ),
+        _ => forms(
+            "ban.delete",
+            ":bans<enter>Z<backtab>over<tab>y",
+            &["ban", "rm", "198.51.100.0/24", "--reason", "over"],
         ),
     }
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use shared::api::{
-    BlockRequest, KillRequest, NodeView, OauthKeyPut, RealmDocument, RealmPut, RealmView,
-    SecretCreate, SecretPatch, SecretState, SecretView, SessionsKill, UserPatch, UserPut, UserView,
+    BanCreate, BanKind, BlockRequest, KillRequest, NodeView, OauthKeyPut, RealmDocument, RealmPut,
+    RealmView, SecretCreate, SecretPatch, SecretState, SecretView, SessionsKill, UserPatch,
+    UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
 use shared::{IpRange, Realm, Secret, SessionId, Username};
@@ -66,6 +67,12 @@ pub(crate) enum Purpose {
     PutOauthKey,
     /// Delete the one of this name.
     DeleteOauthKey(String),
+    /// Name a network to be banned: what it would hit is asked for.
+    NewBan,
+    /// Ban it.
+    ConfirmBan(Box<BanCreate>),
+    /// Take a ban back.
+    DeleteBan(String),
     /// Check these nodes.
     Verify(Vec<NodeView>),
 }
@@ -365,6 +372,9 @@ impl Purpose {
                 let (kid, put) = oauth_key(form, reason)?;
                 Action::PutOauthKey(kid, Box::new(put))
             }
+            Self::NewBan => Action::CreateBan(Box::new(new_ban(form, reason)?)),
+            Self::ConfirmBan(create) => Action::CreateBan(create.clone()),
+            Self::DeleteBan(id) => Action::DeleteBan(id.clone(), reason),
             Self::DeleteOauthKey(kid) => Action::DeleteOauthKey(kid.clone(), reason),
             Self::RealmForm(_)
             | Self::RealmConflict(..)
@@ -399,6 +409,24 @@ impl Purpose {
             _ => return Err("nothing to do".to_owned()),
         })
     }
+}
+
+/// A network that is named; nothing is done to it yet.
+fn new_ban(form: &Form, reason: String) -> Result<BanCreate, String> {
+    let net = form.value("net").parse();
+    let time = parse_duration(form.value("for"));
+    Ok(BanCreate {
+        kind: match form.value("of") {
+            "client" => BanKind::Client,
+            "peer" => BanKind::Peer,
+            _ => return Err("of: client or peer".to_owned()),
+        },
+        net: net.map_err(|_| "net: a network, as in 203.0.113.0/24")?,
+        secs: time.ok_or("for: a duration, as in 10m or 7d")?.as_secs(),
+        dry_run: true,
+        expected: None,
+        reason,
+    })
 }
 
 fn oauth_key(form: &Form, reason: String) -> Result<(String, OauthKeyPut), String> {

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use shared::api::{
-    AlertRule, AlertRulePatch, AlertRules, AlertView, Applies, AuditView, BanCreate, BanResult,
-    BanView, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, GroupBy,
-    GroupQuery, GroupView, HistorySample, HistoryView, ListQuery, Page, RealmPreview, RealmPut,
-    RedirectCreate, RedirectHealth, RedirectView, RefusalView, Role, SettingKind, SettingSource,
-    SettingView, Severity,
+    AlertRule, AlertRulePatch, AlertRules, AlertView, Applies, AuditView, BanCreate, BanKind,
+    BanResult, BanView, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView,
+    GroupBy, GroupQuery, GroupView, HistorySample, HistoryView, ListQuery, Page, RealmPreview,
+    RealmPut, RedirectCreate, RedirectHealth, RedirectView, RefusalView, Role, SettingKind,
+    SettingSource, SettingView, Severity,
 };
 use shared::filter::{
     ALERT_COLUMNS, AUDIT_COLUMNS, Filter, GROUP_COLUMNS, RECENT_REFUSAL_COLUMNS, REDIRECT_COLUMNS,
@@ -119,6 +119,18 @@ pub(super) fn alert_rules() -> AlertRules {
             ),
         ],
     }
+}
+
+pub(super) fn bans() -> Vec<BanView> {
+    vec![BanView {
+        id: "0badc0ffee00".into(),
+        kind: BanKind::Peer,
+        net: "198.51.100.0/24".parse().expect("a network"),
+        until_ms: START_MS + 7_200_000,
+        reason: "scanned from there".into(),
+        by: "unix:0".into(),
+        stored: true,
+    }]
 }
 
 pub(super) fn redirects() -> Vec<RedirectView> {

@@ -86,7 +86,7 @@ impl State {
             alerts: fleet::alerts(),
             alert_rules: fleet::alert_rules(),
             redirects: fleet::redirects(),
-            bans: Vec::new(),
+            bans: fleet::bans(),
             calls: Vec::new(),
             missing: Vec::new(),
             unreachable: false,

@@ -58,6 +58,8 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
             realms: Names::Unknown,
             ..Deed::of_cluster("oauth_key.put")
         },
+        Purpose::NewBan | Purpose::ConfirmBan(_) => Deed::of_cluster("ban.create"),
+        Purpose::DeleteBan(_) => Deed::of_cluster("ban.delete"),
         Purpose::DeleteOauthKey(_) => Deed::of_cluster("oauth_key.delete"),
         Purpose::Verify(nodes) => Deed {
             action: "credential.mint",

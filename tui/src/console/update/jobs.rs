@@ -7,7 +7,7 @@ use super::super::message::{Action, Effect, Failure, Outcome, Question};
 use super::super::model::{Dialog, JobDialog, Model};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, ask_view, config, editor, fleet, guard, oauth, secrets, verify};
+use super::{answers, ask_view, bans, config, editor, fleet, guard, oauth, secrets, verify};
 
 /// Takes in what came of a change.
 pub(super) fn acted(
@@ -84,6 +84,18 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
             secrets::shown(model, created);
             text
         }
+        (Action::CreateBan(create), Outcome::Ban(result)) => {
+            if result.dry_run {
+                bans::previewed(model, &create, &result);
+                return;
+            }
+            let (kind, sessions) = (
+                create.kind.as_str(),
+                shared::units::grouped(result.sessions),
+            );
+            format!("{kind} {} is banned: {sessions} sessions", create.net)
+        }
+        (Action::DeleteBan(id, _), _) => format!("ban {id}: taken back"),
         (_, Outcome::OauthKey(created)) => {
             let text = format!("OAuth key {} is good on all nodes now", created.view.kid);
             oauth::shown(model, created);

@@ -144,6 +144,7 @@ fn cells(model: &Model) -> Vec<(&'static str, String)> {
             .rules
             .selected()
             .map(|r| vec![("rule", r.name.clone())]),
+        Place::Bans => (lists.bans.selected()).map(|ban| vec![("net", ban.net.to_string())]),
         Place::OauthKeys => (lists.oauth_keys.selected()).map(|key| vec![("kid", key.kid.clone())]),
         Place::Diff(..) => lists.diff.selected().map(|d| vec![("key", d.key.clone())]),
         Place::Contexts => lists
