@@ -250,22 +250,26 @@ fn sessions(node: &Node) -> u64 {
     page.map_or(u64::MAX, |page| page.total)
 }
 
-#[test]
-fn thousands_of_sessions_are_killed_and_their_net_is_banned_within_what_is_promised() {
-    let cluster = Cluster::start_with(&NodeOptions {
-        max_sessions_per_user: Some(10_000),
-        ..NodeOptions::default()
+/// Waits until a crowd is in everybody's books.
+fn gathered(node: &Node) {
+    wait_until("the crowd", Duration::from_secs(120), || {
+        sessions(node) == 3 * EACH
     });
-    let [first, second, third] = &cluster.nodes[..] else {
-        panic!()
-    };
-    let gathered = |node: &Node| {
-        wait_until("the crowd", Duration::from_secs(120), || {
-            sessions(node) == 3 * EACH
-        });
-    };
-    let crowd = Crowd::gather(&cluster);
-    gathered(first);
+}
+
+/// Waits until nobody has a session, and says how long that took.
+#[allow(
+    clippy::print_stderr,
+    reason = "a measurement is for whoever asks for it"
+)]
+fn all_gone(node: &Node, what: &str, since: Instant) {
+    wait_until("all sessions to be gone", PROMISED * 5, || {
+        sessions(node) == 0
+    });
+    eprintln!("{} sessions {what}: {:?}", 3 * EACH, since.elapsed());
+}
+
+fn kill_all(node: &Node) {
     let kill = SessionsKill {
         filter: Some(format!("user={}", kit::node::USER.0)),
         expected: 3 * EACH,
@@ -278,24 +282,31 @@ fn thousands_of_sessions_are_killed_and_their_net_is_banned_within_what_is_promi
         expected: 3 * EACH - 1,
         ..kill.clone()
     };
-    let admin = first.admin();
+    let admin = node.admin();
     let refused = admin.call(|api| api.start_kill_job(&fewer)).unwrap_err();
     assert!(refused.to_string().contains("look again"), "{refused}");
-    let begun = Instant::now();
     let job = admin.call(|api| api.start_kill_job(&kill)).unwrap();
     wait_until("the job to end", PROMISED * 5, || {
         let job = admin.call(|api| api.job(&job.id)).unwrap();
         assert_eq!(job.total, 3 * EACH);
         job.state == JobState::Done && job.failed == 0
     });
-    wait_until("all sessions to be gone", PROMISED * 5, || {
-        sessions(second) == 0
+}
+
+#[test]
+fn thousands_of_sessions_are_killed_and_their_net_is_banned_within_what_is_promised() {
+    let cluster = Cluster::start_with(&NodeOptions {
+        max_sessions_per_user: Some(10_000),
+        ..NodeOptions::default()
     });
-    eprintln!(
-        "{} sessions killed, their user blocked: {:?}",
-        3 * EACH,
-        begun.elapsed()
-    );
+    let [first, second, third] = &cluster.nodes[..] else {
+        panic!()
+    };
+    let crowd = Crowd::gather(&cluster);
+    gathered(first);
+    let begun = Instant::now();
+    kill_all(first);
+    all_gone(second, "killed, their user blocked", begun);
     drop(crowd);
 
     wait_until("the block to end", SOON * 2, || {
@@ -317,17 +328,7 @@ fn thousands_of_sessions_are_killed_and_their_net_is_banned_within_what_is_promi
     let begun = Instant::now();
     let done = third.admin().call(|api| api.create_ban(&create)).unwrap();
     assert_eq!((done.sessions, done.users), (3 * EACH, 1), "{done:?}");
-    wait_until("all sessions to be gone", PROMISED * 5, || {
-        sessions(second) == 0
-    });
-    eprintln!(
-        "{} sessions banned with their net: {:?}",
-        3 * EACH,
-        begun.elapsed()
-    );
-    assert!(self::refused(&mut from(
-        "127.0.0.1".parse().unwrap(),
-        first,
-        "x"
-    )));
+    all_gone(second, "banned with their net", begun);
+    let local = "127.0.0.1".parse().unwrap();
+    assert!(refused(&mut from(local, first, "x")));
 }

@@ -316,6 +316,18 @@ fn a_redis_that_is_away_or_emptied_ends_no_call_and_a_user_deleted_meanwhile_doe
     all_go_on(guests);
 }
 
+/// Whether a secret of this value is in coturn's set.
+fn coturn_has(cluster: &Cluster, value: &str) -> bool {
+    let key = format!("turn/realm/{REALM}/secret");
+    cluster.redis.cli(&["SMEMBERS", &key]).contains(value)
+}
+
+fn change_secret(at: &Node, verb: &[&str], id: &str) {
+    let rest = [id, "-r", REALM, "--yes"];
+    let answer = at.ctl().run(&[&["secret"], verb, &rest].concat());
+    assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
+}
+
 #[test]
 fn a_secret_is_rotated_without_a_call_lost_and_its_usage_falls_to_none() {
     let cluster = Cluster::start();
@@ -343,23 +355,15 @@ fn a_secret_is_rotated_without_a_call_lost_and_its_usage_falls_to_none() {
 
     let (new_id, new) = add(&["--label", "2027", "--pending"]);
     refused(&cluster, &good_for_an_hour("carol", &new));
-    let coturns = cluster
-        .redis
-        .cli(&["SMEMBERS", &format!("turn/realm/{REALM}/secret")]);
-    assert!(coturns.contains(&old) && !coturns.contains(&new));
+    assert!(coturn_has(&cluster, &old) && !coturn_has(&cluster, &new));
     assert!(minted_with(&old));
 
-    let change = |at: &Node, verb: &[&str], id: &str| {
-        let rest = [id, "-r", REALM, "--yes"];
-        let answer = at.ctl().run(&[&["secret"], verb, &rest].concat());
-        assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
-    };
-    change(second, &["activate"], &new_id);
+    change_secret(second, &["activate"], &new_id);
     let mut fresh = calls(&cluster, &good_for_an_hour("dave", &new));
     wait_until("the next secret to be minted with", SOON, || {
         minted_with(&new)
     });
-    change(third, &["retire"], &old_id);
+    change_secret(third, &["retire"], &old_id);
     wait_until("nothing else to be minted with", SOON, || minted_with(&new));
     all_go_on(&mut running);
     all_go_on(&mut calls(&cluster, &good_for_an_hour("erin", &old)));
@@ -382,17 +386,14 @@ fn a_secret_is_rotated_without_a_call_lost_and_its_usage_falls_to_none() {
         call.refresh(0).unwrap();
     }
     wait_until("the use to fall", SOON, || usage().0 == 3);
-    change(first, &["retire", "--now"], &old_id);
+    change_secret(first, &["retire", "--now"], &old_id);
     refused(&cluster, &good_for_an_hour("carol", &old));
     wait_until("nobody to use it", SOON, || usage().0 == 0);
-    let coturns = cluster
-        .redis
-        .cli(&["SMEMBERS", &format!("turn/realm/{REALM}/secret")]);
-    assert!(coturns.contains(&new) && !coturns.contains(&old));
+    assert!(coturn_has(&cluster, &new) && !coturn_has(&cluster, &old));
     all_go_on(&mut fresh);
     // Not lost yet: it can come back, and be removed in the end.
-    change(first, &["activate"], &old_id);
+    change_secret(first, &["activate"], &old_id);
     calls(&cluster, &good_for_an_hour("carol", &old));
-    change(first, &["rm"], &old_id);
+    change_secret(first, &["rm"], &old_id);
     refused(&cluster, &good_for_an_hour("carol", &old));
 }

@@ -347,6 +347,28 @@ impl Purpose {
                 let put = Box::new(realm_put(draft, reason));
                 Action::PutRealm(draft.name.clone(), base.revision, put)
             }
+            Self::NewSecret(_) | Self::PatchSecret(..) | Self::DeleteSecret(..) => {
+                return self.secret_action(form, reason);
+            }
+            Self::PutOauthKey => {
+                let (kid, put) = oauth_key(form, reason)?;
+                Action::PutOauthKey(kid, Box::new(put))
+            }
+            Self::DeleteOauthKey(kid) => Action::DeleteOauthKey(kid.clone(), reason),
+            Self::RealmForm(_)
+            | Self::RealmConflict(..)
+            | Self::ConfigConflict(..)
+            | Self::Secrets(..)
+            | Self::SecretShown(_)
+            | Self::Verify(_)
+            | Self::Look => return Err("nothing to do yet".to_owned()),
+            fleet => return fleet.fleet_action(form),
+        })
+    }
+
+    /// The changes of secrets.
+    fn secret_action(&self, form: &Form, reason: String) -> Result<Action, String> {
+        Ok(match self {
             Self::NewSecret(realm) => Action::CreateSecret(
                 realm.clone(),
                 SecretCreate {
@@ -368,28 +390,19 @@ impl Purpose {
             Self::DeleteSecret(realm, id) => {
                 Action::DeleteSecret(realm.clone(), id.clone(), reason)
             }
-            Self::PutOauthKey => {
-                let (kid, put) = oauth_key(form, reason)?;
-                Action::PutOauthKey(kid, Box::new(put))
-            }
-            Self::NewBan => Action::CreateBan(Box::new(new_ban(form, reason)?)),
-            Self::ConfirmBan(create) => Action::CreateBan(create.clone()),
-            Self::DeleteBan(id) => Action::DeleteBan(id.clone(), reason),
-            Self::DeleteOauthKey(kid) => Action::DeleteOauthKey(kid.clone(), reason),
-            Self::RealmForm(_)
-            | Self::RealmConflict(..)
-            | Self::ConfigConflict(..)
-            | Self::Secrets(..)
-            | Self::SecretShown(_)
-            | Self::Verify(_)
-            | Self::Look => return Err("nothing to do yet".to_owned()),
-            fleet => return fleet.fleet_action(form),
+            _ => return Err("nothing to do yet".to_owned()),
         })
     }
 
     /// The changes of the fleet as a whole.
     fn fleet_action(&self, form: &Form) -> Result<Action, String> {
         Ok(match self {
+            Self::NewBan => {
+                let reason = form.value("reason").to_owned();
+                Action::CreateBan(Box::new(new_ban(form, reason)?))
+            }
+            Self::ConfirmBan(create) => Action::CreateBan(create.clone()),
+            Self::DeleteBan(id) => Action::DeleteBan(id.clone(), form.value("reason").to_owned()),
             Self::ConfigForm(edit) => {
                 let (scope, revision) = edit.scope(form);
                 Action::PatchConfig(scope, revision, Box::new(edit.patch(form, true)?))

@@ -65,19 +65,9 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             let (loads, count) = hub.books().user_loads(realms, limit.min(MAX_USERS), now);
             NodeAnswer::Users { loads, count }
         }
-        NodeQuestion::Realms => {
-            let mut loads = hub.books().realm_loads(now);
-            loads.retain(|load| caller.sees(&load.realm));
-            NodeAnswer::Realms(loads)
-        }
-        NodeQuestion::SecretUse { realm } => {
-            let used = hub.books().secret_use(&realm).into_iter();
-            let live = used.filter(|(_, used)| used.sessions > 0);
-            NodeAnswer::SecretUse(live.map(|(id, used)| (id, used.sessions)).collect())
-        }
-        NodeQuestion::SecretUsage { realm } => {
-            NodeAnswer::SecretUsage(hub.books().secret_users(&realm, MAX_SECRET_USERS))
-        }
+        NodeQuestion::Realms => realms_with_load(hub, caller, now),
+        NodeQuestion::SecretUse { realm } => secret_use(hub, &realm),
+        NodeQuestion::SecretUsage { realm } => secret_users(hub, caller, &realm),
         NodeQuestion::Refusals => NodeAnswer::Refusals(refusals(hub, caller)),
         NodeQuestion::RecentRefusals(query) => own_page(hub, caller, &query)
             .map_or_else(NodeAnswer::Failed, NodeAnswer::RecentRefusals),
@@ -154,6 +144,25 @@ fn history(hub: &Hub, caller: &Caller, of: HistoryOf, now: Moment) -> History {
         }
         HistoryOf::Realm(_) | HistoryOf::User(..) => History::None,
     }
+}
+
+fn realms_with_load(hub: &Hub, caller: &Caller, now: Moment) -> NodeAnswer {
+    let mut loads = hub.books().realm_loads(now);
+    loads.retain(|load| caller.sees(&load.realm));
+    NodeAnswer::Realms(loads)
+}
+
+fn secret_use(hub: &Hub, realm: &Realm) -> NodeAnswer {
+    let used = hub.books().secret_use(realm).into_iter();
+    let live = used.filter(|(_, used)| used.sessions > 0);
+    NodeAnswer::SecretUse(live.map(|(id, used)| (id, used.sessions)).collect())
+}
+
+fn secret_users(hub: &Hub, caller: &Caller, realm: &Realm) -> NodeAnswer {
+    if !caller.sees(realm) {
+        return NodeAnswer::SecretUsage(Vec::new());
+    }
+    NodeAnswer::SecretUsage(hub.books().secret_users(realm, MAX_SECRET_USERS))
 }
 
 fn groups(hub: &Hub, caller: &Caller, query: &GroupQuery) -> NodeAnswer {

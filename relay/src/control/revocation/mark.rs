@@ -171,8 +171,10 @@ mod tests {
 
     #[test]
     fn what_the_store_says_positively_needs_no_mark() {
-        let mut mark = Mark::default();
-        mark.users = HashMap::from([(acme(), HashSet::from([Box::from("alice")]))]);
+        let mark = Mark {
+            users: HashMap::from([(acme(), HashSet::from([Box::from("alice")]))]),
+            ..Mark::default()
+        };
         for verdict in [UserVerdict::Disabled, UserVerdict::Has { key_id: 7 }] {
             let mut verdicts = Verdicts::default();
             verdicts.add_user(&acme(), "alice", verdict);

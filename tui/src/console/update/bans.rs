@@ -70,3 +70,12 @@ pub(super) fn delete(model: &mut Model) {
         .fact("reason", ban.reason);
     open(model, form, Purpose::DeleteBan(ban.id));
 }
+
+/// What was done, in words.
+pub(super) fn done(create: &BanCreate, result: &BanResult) -> String {
+    let (kind, net, sessions) = (create.kind.as_str(), create.net, grouped(result.sessions));
+    match result.ban.stored {
+        true => format!("{kind} {net} is banned: {sessions} sessions"),
+        false => format!("{kind} {net} is banned on this node, elsewhere when the store is back"),
+    }
+}

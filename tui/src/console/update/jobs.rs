@@ -89,11 +89,7 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
                 bans::previewed(model, &create, &result);
                 return;
             }
-            let (kind, sessions) = (
-                create.kind.as_str(),
-                shared::units::grouped(result.sessions),
-            );
-            format!("{kind} {} is banned: {sessions} sessions", create.net)
+            bans::done(&create, &result)
         }
         (Action::DeleteBan(id, _), _) => format!("ban {id}: taken back"),
         (_, Outcome::OauthKey(created)) => {
