@@ -163,10 +163,18 @@ async fn read(hub: &Hub, wanted: &Wanted) -> Result<Vec<Reading>, StoreError> {
     });
     stream::iter(named)
         .map(|(realm, name)| async move {
-            let user = hub.store.user(&realm, name.as_str()).await?;
-            Ok(Reading { realm, name, user })
+            match hub.store.user(&realm, name.as_str()).await {
+                Ok(user) => Ok(Some(Reading { realm, name, user })),
+                Err(StoreError::Unavailable(reason)) => Err(StoreError::Unavailable(reason)),
+                // One unreadable record says nothing about its user, and holds up no other.
+                Err(error) => {
+                    tracing::warn!(%realm, %error, "a user with sessions stays as it was");
+                    Ok(None)
+                }
+            }
         })
         .buffer_unordered(CONCURRENCY)
+        .try_filter_map(|reading| std::future::ready(Ok(reading)))
         .try_collect()
         .await
 }

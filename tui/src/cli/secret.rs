@@ -119,7 +119,8 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &SecretCommand) -> Resul
         SecretCommand::Rm { id, realm } => {
             let secret = find(app.api.secrets(realm).await?.items, id)?;
             let question = format!(
-                "Secret {} ({}) of {realm} goes. Its {} sessions fail at their next refresh.",
+                "Secret {} ({}) of {realm} goes. Its {} sessions go on, or end where the \
+                 realm has revoke_on_secret_removal.",
                 secret.id,
                 shared::display_safe(&secret.label),
                 secret.sessions

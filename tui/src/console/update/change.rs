@@ -400,7 +400,7 @@ fn password(model: &mut Model, user: UserView) {
     ];
     let form = Form::new(format!("Password of {}", user.name), "Set (y)", fields)
         .fact("realm", user.realm.to_string())
-        .note("Sessions that exist go on until their next refresh.")
+        .note("Sessions that exist go on, or end where the realm has revoke_on_user_removal.")
         .focus_first();
     open(model, form, Purpose::Password(user.realm, user.name));
 }

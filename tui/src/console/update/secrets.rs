@@ -166,7 +166,8 @@ fn delete_one(model: &mut Model, realm: Realm, secret: SecretView) {
     .fact("label", secret.label)
     .fact("sessions", grouped(secret.sessions))
     .note(
-        "Credentials that it signed are refused from now on; sessions fail at their next refresh.",
+        "Credentials that it signed are refused from now on; sessions go on, or end where the realm \
+         has revoke_on_secret_removal.",
     );
     open(model, form, Purpose::DeleteSecret(realm, secret.id));
 }
