@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
 mod alerts;
+mod bans;
 mod drains;
 mod edits;
 mod history;
@@ -12,6 +13,7 @@ mod lookups;
 mod placement;
 mod redirects;
 mod restart;
+mod revocation;
 mod rings;
 mod settings;
 mod sockets;

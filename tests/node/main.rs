@@ -13,6 +13,7 @@ mod peers;
 mod redis_away;
 mod refusals;
 mod restart;
+mod revocation;
 mod selector;
 mod tcp_relaying;
 mod turnadmin;

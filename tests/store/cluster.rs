@@ -47,6 +47,7 @@ pub(crate) fn session(count: u32, expires_at_ms: u64) -> SessionRecord {
         v: SessionRecord::VERSION,
         first_expires_at_ms: None,
         algorithm: 1,
+        key_id: 9,
         user_rate_bps: Some(64_000),
         token: None,
         mobility: Some((7, "203.0.113.7".parse().unwrap())),

@@ -6,6 +6,7 @@ use kit::wait::wait_for_async;
 use relay::store::{Change, StoredSecret};
 use shared::Secret;
 use shared::api::RealmDocument;
+use shared::api::SecretState;
 
 use crate::for_both_stores;
 use crate::world::{World, key, ready, realm, told};
@@ -65,6 +66,7 @@ async fn turnadmin_lists_what_we_wrote(world: &World) {
         value: Secret::new("deep-secret".to_owned()),
         label: "web".to_owned(),
         created_at_ms: 1,
+        state: SecretState::Active,
     };
     world.store.put_secret(&north, &secret).await.unwrap();
     let users = world.turnadmin(&["-l"]);

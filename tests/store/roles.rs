@@ -7,6 +7,7 @@ use kit::wait::wait_for_async;
 use relay::store::redis::{RedisOptions, RedisStore};
 use relay::store::{Change, Mailbox, Store, StoreError, StoredSecret};
 use shared::Secret;
+use shared::api::SecretState;
 use shared::api::{BlockView, RealmDocument};
 
 use crate::cluster::{node, now_ms, session};
@@ -146,6 +147,7 @@ async fn a_relay_changes_no_user_realm_or_other_node() {
         value: Secret::new("s".into()),
         label: String::new(),
         created_at_ms: 0,
+        state: SecretState::Active,
     };
     refused(relay.put_secret(&north, &secret).await);
     let block = BlockView {

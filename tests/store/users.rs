@@ -6,6 +6,7 @@ use std::time::Duration;
 use kit::wait::wait_for_async;
 use relay::store::{Change, Store, StoredSecret, UserRecord};
 use shared::Secret;
+use shared::api::SecretState;
 
 use crate::for_both_stores;
 use crate::world::{World, key, ready, realm, told};
@@ -16,6 +17,7 @@ for_both_stores!(
     pages_walk_all_users_in_order,
     hostile_names_stay_one_user,
     secrets_are_a_set_with_labels,
+    a_secret_is_in_coturns_set_only_while_it_is_accepted,
     changes_are_told_to_this_node_and_the_others,
 );
 
@@ -182,6 +184,7 @@ async fn secrets_are_a_set_with_labels(world: &World) {
         value: Secret::new(value.to_owned()),
         label: label.to_owned(),
         created_at_ms: at,
+        state: SecretState::Active,
     };
     store
         .put_secret(&north, &secret("one", "web", 5))
@@ -207,6 +210,45 @@ async fn secrets_are_a_set_with_labels(world: &World) {
     assert_eq!(store.secrets(&north).await.unwrap().len(), 1);
 }
 
+async fn a_secret_is_in_coturns_set_only_while_it_is_accepted(world: &World) {
+    let (store, north) = (&world.store, realm("north.gov"));
+    let put = async |value: &str, state| {
+        let secret = StoredSecret {
+            value: Secret::new(value.to_owned()),
+            label: "web".to_owned(),
+            created_at_ms: 5,
+            state,
+        };
+        store.put_secret(&north, &secret).await.unwrap();
+    };
+    let shown = async || {
+        let secrets = world.other.secrets(&north).await.unwrap();
+        let rows = secrets.iter().map(|s| {
+            assert_eq!((s.label.as_str(), s.created_at_ms), ("web", 5));
+            (s.value.expose().clone(), s.state)
+        });
+        rows.collect::<Vec<_>>()
+    };
+    for state in SecretState::ALL.into_iter().chain(SecretState::ALL) {
+        put("one", state).await;
+        assert_eq!(shown().await, [("one".to_owned(), state)]);
+        let coturns = world.turnadmin(&["-S", "-r", "north.gov"]);
+        assert_eq!(coturns.contains("one"), state.is_accepted(), "{state:?}");
+    }
+    // A realm of which nothing else is known stays known.
+    let realms = store.realms().await.unwrap();
+    assert!(realms.iter().any(|realm| realm.name == north));
+    // What another tool accepts is accepted.
+    world.turnadmin(&["-s", "one", "-r", "north.gov"]);
+    let secrets = world.other.secrets(&north).await.unwrap();
+    let states: Vec<_> = secrets.iter().map(|secret| secret.state).collect();
+    assert_eq!(states, [SecretState::Active]);
+    put("one", SecretState::Pending).await;
+    assert!(store.delete_secret(&north, "one").await.unwrap());
+    assert!(!store.delete_secret(&north, "one").await.unwrap());
+    assert!(store.secrets(&north).await.unwrap().is_empty());
+}
+
 async fn changes_are_told_to_this_node_and_the_others(world: &World) {
     let north = realm("north.gov");
     ready(&world.store).await;
@@ -227,6 +269,7 @@ async fn changes_are_told_to_this_node_and_the_others(world: &World) {
         value: Secret::new("s".to_owned()),
         label: String::new(),
         created_at_ms: 0,
+        state: SecretState::Active,
     };
     world.store.put_secret(&north, &secret).await.unwrap();
     told(&mut there, |change| {

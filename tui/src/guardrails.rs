@@ -23,7 +23,7 @@ mod tests;
 
 /// What the guardrails can be about: every change that the console or the command line makes, named
 /// as the nodes' audit names it. Stopping a job is none of them: nothing may stand in its way.
-pub const ACTIONS: [&str; 23] = [
+pub const ACTIONS: [&str; 26] = [
     "session.kill",
     "sessions.kill",
     "block.put",
@@ -33,8 +33,11 @@ pub const ACTIONS: [&str; 23] = [
     "user.delete",
     "realm.put",
     "realm.delete",
+    "ban.create",
+    "ban.delete",
     "secret.create",
     "secret.delete",
+    "secret.patch",
     "oauth_key.put",
     "oauth_key.delete",
     "token.create",

@@ -38,6 +38,7 @@ looks!(
     Alerts,
     AlertRules,
     Redirects,
+    Bans,
     OauthKeys,
     Config,
     Diff,
@@ -62,6 +63,7 @@ fn of(place: &Place) -> Look {
         Place::Alerts => Look::Alerts,
         Place::AlertRules => Look::AlertRules,
         Place::Redirects => Look::Redirects,
+        Place::Bans => Look::Bans,
         Place::OauthKeys => Look::OauthKeys,
         Place::Config(_) => Look::Config,
         Place::Diff(..) => Look::Diff,
@@ -95,6 +97,7 @@ fn table(look: Look) -> Forms {
         | Look::Alerts
         | Look::AlertRules
         | Look::Redirects
+        | Look::Bans
         | Look::OauthKeys
         | Look::Config
         | Look::Diff => of_the_fleet(look),
@@ -182,6 +185,7 @@ fn of_the_fleet(look: Look) -> Forms {
             &["redirect", "list", "-f", "node=fra1", "-s", "transport:asc"],
             &["redirects filter=node=fra1 sort=transport:asc"],
         ),
+        Look::Bans => (":bans\r", &["ban", "list"], &["bans"]),
         Look::OauthKeys => (":oauth-keys\r", &["oauth", "key", "list"], &["oauth_keys"]),
         Look::Config => (
             ":config fra1\r",

@@ -46,7 +46,7 @@ const fn key(name: &'static str, kind: Kind, help: &'static str, example: &'stat
     }
 }
 
-const KEYS: [Key; 19] = [
+const KEYS: [Key; 23] = [
     key(
         "max_sessions",
         Kind::Limit,
@@ -153,6 +153,30 @@ const KEYS: [Key; 19] = [
         "tcp_relay",
         Kind::Switch,
         "Whether clients may have TCP relayed (RFC 6062); not set: as each node has it",
+        "true",
+    ),
+    key(
+        "revoke_on_user_removal",
+        Kind::Flag,
+        "Calls end when their user is deleted or switched off",
+        "true",
+    ),
+    key(
+        "revoke_on_password_change",
+        Kind::Flag,
+        "Calls end when their user gets another password",
+        "true",
+    ),
+    key(
+        "revoke_on_secret_removal",
+        Kind::Flag,
+        "Calls end when the secret of their credential is removed or retired",
+        "true",
+    ),
+    key(
+        "revoke_on_credential_expiry",
+        Kind::Flag,
+        "Calls end when their time-limited credential does",
         "true",
     ),
     key("note", Kind::Text, "For operators", "\"call centre\""),

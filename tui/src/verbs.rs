@@ -42,6 +42,8 @@ verbs!(
     EditRealmInEditor,
     AddSecret,
     DeleteSecret,
+    ActivateSecret,
+    RetireSecret,
     SetSetting,
     RemoveOverride,
     SetLogLevel,
@@ -50,6 +52,8 @@ verbs!(
     Undrain,
     AddRedirect,
     RemoveRedirect,
+    AddBan,
+    RemoveBan,
     AddOauthKey,
     DeleteOauthKey,
 );
@@ -112,12 +116,15 @@ fn of(action: &Action) -> &'static [Verb] {
         Action::PutRealm(..) => &[Verb::AddRealm, Verb::EditRealm, Verb::EditRealmInEditor],
         Action::CreateSecret(..) => &[Verb::AddSecret],
         Action::DeleteSecret(..) => &[Verb::DeleteSecret],
+        Action::PatchSecret(..) => &[Verb::ActivateSecret, Verb::RetireSecret],
         Action::PatchConfig(..) => &[Verb::SetSetting, Verb::RemoveOverride, Verb::SetLogLevel],
         Action::PatchRule(..) => &[Verb::SetAlertRule],
         Action::Drain(..) => &[Verb::Drain],
         Action::Undrain(..) => &[Verb::Undrain],
         Action::CreateRedirect(_) => &[Verb::AddRedirect],
         Action::DeleteRedirect(..) => &[Verb::RemoveRedirect],
+        Action::CreateBan(_) => &[Verb::AddBan],
+        Action::DeleteBan(..) => &[Verb::RemoveBan],
         Action::PutOauthKey(..) => &[Verb::AddOauthKey],
         Action::DeleteOauthKey(..) => &[Verb::DeleteOauthKey],
     }
@@ -134,9 +141,11 @@ fn table(verb: Verb) -> Forms {
         | Verb::EditRealmInEditor
         | Verb::AddSecret
         | Verb::DeleteSecret => realms(verb),
+        Verb::ActivateSecret | Verb::RetireSecret => secrets(verb),
         Verb::SetSetting | Verb::RemoveOverride | Verb::SetLogLevel => settings(verb),
         Verb::Drain | Verb::Undrain => drains(verb),
         Verb::SetAlertRule | Verb::AddRedirect | Verb::RemoveRedirect => fleet(verb),
+        Verb::AddBan | Verb::RemoveBan => bans(verb),
         Verb::AddOauthKey | Verb::DeleteOauthKey => oauth_keys(verb),
     }
 }
@@ -307,7 +316,7 @@ fn realms(verb: Verb) -> Forms {
         },
         Verb::AddSecret => forms(
             "secret.create",
-            ":realms realm=acme<enter>S<tab><tab> <tab><tab>y<tab><tab>web2<tab>yearly<tab>y",
+            ":realms realm=acme<enter>S<tab><tab> <tab><tab><tab><tab>y<tab><tab>web2<tab><tab>yearly<tab>y",
             &[
                 "secret", "add", "-r", "acme", "--label", "web2", "--reason", "yearly",
             ],
@@ -316,6 +325,23 @@ fn realms(verb: Verb) -> Forms {
             "secret.delete",
             ":realms realm=acme<enter>S<backtab>2f9c<tab>y<backtab>leaked<tab>y",
             &["secret", "rm", "2f9c", "-r", "acme", "--reason", "leaked"],
+        ),
+    }
+}
+
+fn secrets(verb: Verb) -> Forms {
+    match verb {
+        Verb::ActivateSecret => forms(
+            "secret.patch",
+            ":realms realm=acme<enter>S<backtab><backtab><backtab>2f9c<tab><tab><tab>y<backtab>back<tab>y",
+            &[
+                "secret", "activate", "2f9c", "-r", "acme", "--reason", "back",
+            ],
+        ),
+        _ => forms(
+            "secret.patch",
+            ":realms realm=acme<enter>S<backtab><backtab>2f9c<tab><tab>y<backtab>old<tab>y",
+            &["secret", "retire", "2f9c", "-r", "acme", "--reason", "old"],
         ),
     }
 }
@@ -439,6 +465,29 @@ fn fleet(verb: Verb) -> Forms {
             "redirect.delete",
             ":redirects<enter>X<backtab>empty<tab>y",
             &["redirect", "remove", "00c0ffee", "--reason", "empty"],
+        ),
+    }
+}
+
+fn bans(verb: Verb) -> Forms {
+    match verb {
+        Verb::AddBan => forms(
+            "ban.create",
+            ":bans<enter>N203.0.113.0/24<tab><clear>client<tab><clear>2h<tab>flood<tab>yy",
+            &[
+                "ban",
+                "add",
+                "203.0.113.0/24",
+                "--for",
+                "2h",
+                "--reason",
+                "flood",
+            ],
+        ),
+        _ => forms(
+            "ban.delete",
+            ":bans<enter>Z<backtab>over<tab>y",
+            &["ban", "rm", "198.51.100.0/24", "--reason", "over"],
         ),
     }
 }

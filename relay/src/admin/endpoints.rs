@@ -6,7 +6,7 @@ use shared::api::route;
 
 use super::Api;
 use super::handlers::{
-    alert, cluster, config, event, history, oauth, realm, redirect, session, token, user,
+    alert, ban, cluster, config, event, history, oauth, realm, redirect, session, token, user,
 };
 
 /// The OpenAPI document, answered as it is.
@@ -78,6 +78,8 @@ pub(super) fn all() -> Vec<Endpoint> {
         delete REALM realm::delete;
         get SECRETS realm::secrets;
         post SECRETS realm::create_secret;
+        get SECRET_USAGE realm::secret_usage;
+        patch SECRET realm::patch_secret;
         delete SECRET realm::delete_secret;
         post CREDENTIALS realm::mint;
         get EVENTS event::list;
@@ -91,6 +93,9 @@ pub(super) fn all() -> Vec<Endpoint> {
         get ALERTS alert::list;
         get ALERT_RULES alert::rules;
         patch ALERT_RULE alert::patch;
+        get BANS ban::list;
+        post BANS ban::create;
+        delete BAN ban::delete;
         get OAUTH_KEYS oauth::list;
         put OAUTH_KEY oauth::put;
         delete OAUTH_KEY oauth::delete;

@@ -171,6 +171,10 @@ impl Section<'_, '_> {
             password_algorithms: self.password_algorithms(),
             username_anonymity: self.flag("username_anonymity").unwrap_or(false),
             tcp_relay: self.flag("tcp_relay"),
+            revoke_on_user_removal: self.flag("revoke_on_user_removal").unwrap_or(false),
+            revoke_on_password_change: self.flag("revoke_on_password_change").unwrap_or(false),
+            revoke_on_secret_removal: self.flag("revoke_on_secret_removal").unwrap_or(false),
+            revoke_on_credential_expiry: self.flag("revoke_on_credential_expiry").unwrap_or(false),
             note: self.note(),
             extra: default.extra.clone(),
         }

@@ -11,7 +11,6 @@ use turn_proto::auth::credential::{CredentialAnswer, LongTermKey, Sha256Key, Use
 use turn_proto::server::Command;
 
 use super::hub::Hub;
-use crate::config::Config;
 use crate::store::{Change, StoredUser, UserKeys};
 
 /// Conversations with the store at the same time.
@@ -91,7 +90,7 @@ impl Credentials {
 /// Answers a worker's question: from the config file at once, else from the store. A second worker
 /// that asks for the same name shares the answer.
 pub(super) fn look_up(hub: &Arc<Hub>, worker: WorkerId, realm: Realm, username: Username) {
-    if let Some(credential) = configured(&hub.config(), &realm, username.as_str()) {
+    if let Some(credential) = configured(hub, &realm, username.as_str()) {
         answer(
             hub,
             worker,
@@ -142,7 +141,7 @@ async fn read_until_stable(hub: &Hub, name: &Name) -> CredentialAnswer {
         match hub.noted(hub.store.user(&name.0, name.1.as_str()).await) {
             Ok(user) => {
                 if changes == hub.credentials.changes.load(Ordering::Relaxed) {
-                    return judge(user);
+                    return judge(hub, user);
                 }
             }
             Err(error) => {
@@ -158,12 +157,12 @@ async fn read_until_stable(hub: &Hub, name: &Name) -> CredentialAnswer {
 }
 
 /// What a stored user amounts to.
-fn judge(user: Option<StoredUser>) -> CredentialAnswer {
+fn judge(hub: &Hub, user: Option<StoredUser>) -> CredentialAnswer {
     match user {
         Some(user) if !user.record.disabled => CredentialAnswer::Known(UserCredential {
             max_sessions: user.record.max_sessions,
             max_rate_bps: user.record.max_rate_bps,
-            ..of_keys(&user.keys)
+            ..of_keys(hub, &user.keys)
         }),
         _ => CredentialAnswer::Unknown,
     }
@@ -171,19 +170,21 @@ fn judge(user: Option<StoredUser>) -> CredentialAnswer {
 
 /// A user of the config file.
 #[must_use]
-pub(super) fn configured(config: &Config, realm: &Realm, name: &str) -> Option<UserCredential> {
+pub(super) fn configured(hub: &Hub, realm: &Realm, name: &str) -> Option<UserCredential> {
+    let config = hub.config();
     let realm = config
         .realms
         .iter()
         .find(|candidate| candidate.name == *realm)?;
     let user = realm.users.iter().find(|user| user.name == name)?;
-    Some(of_keys(&user.keys))
+    Some(of_keys(hub, &user.keys))
 }
 
-fn of_keys(keys: &UserKeys) -> UserCredential {
+fn of_keys(hub: &Hub, keys: &UserKeys) -> UserCredential {
     let sha256 = keys.sha256.as_ref();
     UserCredential {
         key: LongTermKey::from_bytes(*keys.md5.expose()),
+        key_id: hub.keeper.key_id(keys.md5.expose()),
         sha256: sha256.map(|key| Sha256Key::from_bytes(*key.expose())),
         max_sessions: None,
         max_rate_bps: None,
@@ -252,7 +253,7 @@ pub(super) fn apply(hub: &Hub, change: &Change) {
             hub.user_index.forget();
             hub.credentials.changes.fetch_add(1, Ordering::Relaxed);
             forget(hub, None, None);
-            hub.user_limits.want_all();
+            hub.running_users.want_all();
             hub.keeper.want_everything();
             hub.policy_stale.notify_one();
             hub.documents.stale.notify_one();
@@ -276,7 +277,7 @@ pub(super) fn forget_user(hub: &Hub, realm: &Realm, name: &str) {
         return;
     };
     hub.credentials.forget(&(realm.clone(), username.clone()));
-    hub.user_limits.want(realm, name);
+    hub.running_users.want(realm, name);
     forget(hub, Some(realm), Some(&username));
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::hub::Hub;
-use crate::store::document::{ALERT_RULES, CONFIG, REDIRECTS, config_of};
+use crate::store::document::{ALERT_RULES, BANS, CONFIG, REDIRECTS, config_of};
 use crate::store::{StoreError, StoredDocument};
 
 /// How often they are compared, so that a lost message heals.
@@ -33,7 +33,7 @@ impl Documents {
     /// Those of a node, none of them read yet.
     #[must_use]
     pub(super) fn new(node: &NodeId) -> Self {
-        let names = [CONFIG, ALERT_RULES, REDIRECTS].map(str::to_owned);
+        let names = [CONFIG, ALERT_RULES, REDIRECTS, BANS].map(str::to_owned);
         Self {
             names: names.into_iter().chain([config_of(node)]).collect(),
             known: Mutex::default(),

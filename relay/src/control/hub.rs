@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts::Alerts;
+use super::bans::Bans;
 use super::clock::Moment;
 use super::cluster::Cluster;
 use super::credentials::Credentials;
@@ -26,12 +27,13 @@ use super::recorder::Recorder;
 use super::redirects::Redirects;
 use super::refusals::RecentRefusals;
 use super::restore::{Progress, Restoring};
+use super::revocation::Revocation;
+use super::running_users::RunningUsers;
 use super::service::events::LiveTail;
 use super::service::jobs::Jobs;
 use super::service::users::UserIndex;
 use super::settings::Settings;
 use super::tokens::Tokens;
-use super::user_limits::UserLimits;
 use super::waiters::Waiters;
 use super::workers::Workers;
 use crate::config::Config;
@@ -82,8 +84,12 @@ pub(super) struct Hub {
     pub reload_certificates: Notify,
     /// Look-ups.
     pub credentials: Credentials,
-    /// Limits of users that running sessions have to follow.
-    pub user_limits: UserLimits,
+    /// Users of running sessions who may have changed.
+    pub running_users: RunningUsers,
+    /// Credentials that are worth nothing any more, and the sessions that they take along.
+    pub revocation: Revocation,
+    /// Banned networks.
+    pub bans: Bans,
     /// Failed calls of operators, so that nobody fills the audit with them.
     pub denials: Denials,
     /// Events and audit on their way to the store.
@@ -157,7 +163,9 @@ impl Hub {
             quota,
             workers,
             credentials: Credentials::default(),
-            user_limits: UserLimits::default(),
+            running_users: RunningUsers::default(),
+            revocation: Revocation::default(),
+            bans: Bans::default(),
             denials: Denials::default(),
             recorder: Recorder::new(parts.node.clone()),
             waiters: Waiters::default(),

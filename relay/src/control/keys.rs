@@ -42,6 +42,16 @@ impl ClusterKey {
         hex(&mac(&key, &[&length, realm, value.as_bytes()])[..6])
     }
 
+    /// Which key a user has, as [`UserCredential::key_id`] says; never 0.
+    ///
+    /// [`UserCredential::key_id`]: turn_proto::auth::credential::UserCredential::key_id
+    #[must_use]
+    pub fn key_id(&self, key: &[u8; 16]) -> u32 {
+        let digest = mac(&self.derive(b"relayd key id v1"), &[key]);
+        let [a, b, c, d, ..] = digest;
+        u32::from_be_bytes([a, b, c, d]).max(1)
+    }
+
     fn derive(&self, label: &[u8]) -> [u8; 32] {
         mac(self.0.expose(), &[label])
     }

@@ -204,6 +204,7 @@ fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
         user_rate_bps: details.user_rate_bps,
         token: details.token.map(|span| (span.made, span.lifetime)),
         mobility: mobility.map(|mobility| (mobility.serial, mobility.source)),
+        key_id: kept.key_id,
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`Service`].
 
 mod alerts;
+mod bans;
 mod certificates;
 mod clock;
 mod cluster;
@@ -15,6 +16,7 @@ mod directory;
 mod dirty;
 mod documents;
 mod drain;
+mod ending;
 mod files;
 mod health;
 mod history;
@@ -32,11 +34,12 @@ mod recorder;
 mod redirects;
 mod refusals;
 pub mod restore;
+mod revocation;
+mod running_users;
 mod sampler;
 mod service;
 mod settings;
 mod tokens;
-mod user_limits;
 mod userhash;
 mod waiters;
 mod workers;

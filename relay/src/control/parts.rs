@@ -22,8 +22,8 @@ use crate::control::quota::NodeQuota;
 use crate::control::restore::Restoring;
 use crate::control::workers::Workers;
 use crate::control::{
-    alerts, certificates, cluster, credentials, documents, drain, history, memory, mirror, pump,
-    recorder, redirects, restore, service, settings, tokens, user_limits,
+    alerts, bans, certificates, cluster, credentials, documents, drain, history, memory, mirror,
+    pump, recorder, redirects, restore, revocation, running_users, service, settings, tokens,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::LogLevel;
@@ -181,7 +181,9 @@ impl Prepared {
         tasks.spawn(alerts::run(Arc::clone(&hub)));
         tasks.spawn(settings::keep_current(Arc::clone(&hub)));
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
-        tasks.spawn(user_limits::keep_current(Arc::clone(&hub)));
+        tasks.spawn(running_users::keep_current(Arc::clone(&hub)));
+        tasks.spawn(bans::keep_current(Arc::clone(&hub)));
+        tasks.spawn(revocation::run(Arc::clone(&hub)));
         tasks.spawn(certificates::watch(Arc::clone(&hub)));
         tasks.close();
         ControlHandle { hub, tasks }

@@ -124,8 +124,8 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             hub.dirty().ended(session);
             hub.waiters.tell(session, News::Ended);
             if let Some(session) = known {
-                hub.drain.observe(&session, cause.as_str());
-                ended(hub, &session, cause.as_str(), now);
+                hub.drain.observe(&session, Some(cause));
+                ended(hub, &session, cause.in_words(), now);
             }
         }
         Event::Usage(usage) => {
@@ -184,7 +184,7 @@ fn heal(hub: &Hub, worker: WorkerId, sessions: Vec<SessionSnapshot>, now: Moment
     }
     for session in &lost {
         hub.waiters.tell(session.id, News::Ended);
-        hub.drain.observe(session, "unknown");
+        hub.drain.observe(session, None);
         ended(hub, session, "unknown", now);
     }
 }

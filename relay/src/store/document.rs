@@ -13,6 +13,10 @@ use super::StoreError;
 pub const CONFIG: &str = "config";
 /// The operator's changes to the rules of alerts.
 pub const ALERT_RULES: &str = "alert-rules";
+/// Banned networks.
+pub const BANS: &str = "bans";
+/// A random word that tells this store from an emptied one, or from another in its place.
+pub const MARK: &str = "mark";
 /// Redirects (RFC 8489 §10).
 pub const REDIRECTS: &str = "redirects";
 

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument, TokenView};
+use shared::api::{
+    AuditView, BlockView, EventView, NodeView, RealmDocument, SecretState, TokenView,
+};
 use shared::{NodeId, Realm, Secret, SessionId};
 use tokio::sync::broadcast;
 
@@ -69,9 +71,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     // --- secrets: coturn's set, our labels beside it ---
 
-    /// The shared secrets of a realm.
+    /// The shared secrets of a realm, in every state. Coturn's set has those that are accepted, and is
+    /// the truth about that: whoever puts a value into it or takes it out changes its state.
     async fn secrets(&self, realm: &Realm) -> Result<Vec<StoredSecret>, StoreError>;
-    /// Adds a secret; adding one that is there changes its label.
+    /// Adds a secret; adding one that is there changes its label and state.
     async fn put_secret(&self, realm: &Realm, secret: &StoredSecret) -> Result<(), StoreError>;
     /// Removes a secret by value; `false` when it was not there.
     async fn delete_secret(&self, realm: &Realm, value: &str) -> Result<bool, StoreError>;
@@ -326,12 +329,14 @@ pub struct UserRecord {
 /// A shared secret with its value.
 #[derive(Clone, Debug)]
 pub struct StoredSecret {
-    /// The value, as in coturn's set.
+    /// The value: in coturn's set while it is accepted, beside it else.
     pub value: Secret<String>,
     /// For operators; empty where another tool wrote it.
     pub label: String,
     /// When it was added; 0 where another tool wrote it.
     pub created_at_ms: u64,
+    /// Where it is in its life: active where another tool wrote it.
+    pub state: SecretState,
 }
 
 /// A realm's document.
@@ -421,6 +426,9 @@ pub struct SessionRecord {
     /// the session counts for.
     #[serde(default)]
     pub mobility: Option<(u16, std::net::IpAddr)>,
+    /// Which key of its user it came with, as a keyed fingerprint; 0: of no stored user.
+    #[serde(default)]
+    pub key_id: u32,
 }
 
 impl SessionRecord {

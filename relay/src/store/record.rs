@@ -86,14 +86,15 @@ mod tests {
             user_rate_bps: None,
             token: None,
             mobility: None,
+            key_id: 0,
         };
         let mut bytes = encode_session(&record).unwrap();
         assert_eq!(decode_session(&bytes).as_ref(), Some(&record));
-        // Without what version 3 added: the last five of 24 elements.
-        let added = bytes.split_off(bytes.len() - 5);
+        // Without what version 3 added: the last six of 25 elements.
+        let added = bytes.split_off(bytes.len() - 6);
         assert_eq!(
             (bytes[..3].to_vec(), added),
-            (vec![0xdc, 0, 24], vec![0xc0, 0, 0xc0, 0xc0, 0xc0])
+            (vec![0xdc, 0, 25], vec![0xc0, 0, 0xc0, 0xc0, 0xc0, 0])
         );
         bytes[2] = 19;
         assert_eq!(decode_session(&bytes), Some(record));

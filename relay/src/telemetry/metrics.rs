@@ -279,7 +279,7 @@ fn dtls(page: &mut Page, totals: &Totals) {
     }
 }
 
-/// What came from clients, and what of it was dropped unread.
+/// What came from clients, what of it was dropped unread, and how allocations ended.
 fn messages(page: &mut Page, server: &ServerCounters) {
     let name = "relayd_messages_received_total";
     let help = "Datagrams and frames from clients, by transport.";
@@ -292,6 +292,11 @@ fn messages(page: &mut Page, server: &ServerCounters) {
     page.family(name, "counter", help);
     for (flaw, count) in server.malformed.iter() {
         page.sample(name, &[("flaw", flaw.as_str())], count);
+    }
+    let name = "relayd_allocations_ended_total";
+    page.family(name, "counter", "Allocations ended, by cause.");
+    for (cause, count) in server.ended.iter() {
+        page.sample(name, &[("cause", cause)], count);
     }
     let help = "Binding requests dropped: too many of one source.";
     page.counter(
@@ -329,11 +334,6 @@ fn counters(page: &mut Page, server: &ServerCounters) {
             "relayd_sessions_restored_total",
             "Sessions of an earlier start taken up again.",
             server.restored,
-        ),
-        (
-            "relayd_allocations_ended_total",
-            "Allocations ended.",
-            server.ended,
         ),
         (
             "relayd_relayed_packets_total",

@@ -87,6 +87,8 @@ pub enum EventKind {
     ConfigChanged,
     /// An alert was raised, changed its severity or cleared.
     Alert,
+    /// A network was banned or is banned no more, or sessions ended with a ban.
+    BanChanged,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,
@@ -110,6 +112,7 @@ impl EventKind {
             Self::Job => "job",
             Self::ConfigChanged => "config-changed",
             Self::Alert => "alert",
+            Self::BanChanged => "ban-changed",
             Self::Other => "other",
         }
     }

@@ -5,6 +5,7 @@
 //! that nodes and consoles of neighbouring versions understand each other.
 
 pub mod alert;
+pub mod ban;
 pub mod config;
 pub mod credential;
 pub mod drain;
@@ -27,6 +28,7 @@ pub mod token;
 pub mod user;
 
 pub use alert::{AlertRule, AlertRulePatch, AlertRules, AlertView};
+pub use ban::{BanCreate, BanKind, BanResult, BanView};
 pub use config::{
     Applies, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, SettingKind,
     SettingSource, SettingView, setting_text,
@@ -47,7 +49,9 @@ pub use realm::{RealmDocument, RealmPreview, RealmPut, RealmView};
 pub use redirect::{RedirectCreate, RedirectHealth, RedirectView};
 pub use refusal::{RefusalCount, RefusalView};
 pub use refusal_help::{explain_refusal, refusal_reasons};
-pub use secret::{SecretCreate, SecretCreated, SecretView};
+pub use secret::{
+    SecretCreate, SecretCreated, SecretPatch, SecretState, SecretUsage, SecretUser, SecretView,
+};
 pub use session::{
     BlockRequest, ChannelView, KillRequest, KillResult, PeerConnectionState, PeerConnectionView,
     PermissionView, RateLimits, SessionDetail, SessionView, SessionsKill,

@@ -68,6 +68,22 @@ pub struct RealmDocument {
     /// whatever the node's `tcp_relay` says; absent: as it says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_relay: Option<bool>,
+    /// Whether running sessions of a stored user end when the user is deleted or switched off; else
+    /// they go on until their client lets them. New sessions are refused in any case.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_on_user_removal: bool,
+    /// Whether running sessions that came with the password before end when a stored user gets
+    /// another one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_on_password_change: bool,
+    /// Whether running sessions end when the shared secret that signed their credential is removed
+    /// or retired.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_on_secret_removal: bool,
+    /// Whether a session ends when its time-limited credential does, and not only when its client
+    /// stops refreshing it: calls longer than what their credentials were minted for are cut.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_on_credential_expiry: bool,
     /// For operators.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
@@ -236,6 +252,10 @@ impl Default for RealmDocument {
             password_algorithms: Vec::new(),
             username_anonymity: false,
             tcp_relay: None,
+            revoke_on_user_removal: false,
+            revoke_on_password_change: false,
+            revoke_on_secret_removal: false,
+            revoke_on_credential_expiry: false,
             note: String::new(),
             extra: serde_json::Map::new(),
         }

@@ -110,6 +110,11 @@ const EXPLANATIONS: &[Explanation] = &[
         "unblock the user",
     ),
     (
+        "client_banned",
+        "an operator banned the client's network",
+        "list the bans, and remove the one it is in",
+    ),
+    (
         "lookup_unavailable",
         "the store did not answer",
         "look after the store: the list of nodes tells its state",

@@ -65,7 +65,9 @@ pub const REALM_HISTORY: &str = "/v1/realms/{realm}/history";
 pub const REALM_PREVIEW: &str = "/v1/realms/{realm}/preview";
 /// `GET`: page of [`SecretView`](super::SecretView). `POST` [`SecretCreate`](super::SecretCreate).
 pub const SECRETS: &str = "/v1/realms/{realm}/secrets";
-/// `DELETE`.
+/// `GET`: page of [`SecretUsage`](super::SecretUsage).
+pub const SECRET_USAGE: &str = "/v1/realms/{realm}/secrets/usage";
+/// `PATCH` [`SecretPatch`](super::SecretPatch): [`SecretView`](super::SecretView). `DELETE`.
 pub const SECRET: &str = "/v1/realms/{realm}/secrets/{id}";
 /// `POST` [`MintRequest`](super::MintRequest): [`Credential`](super::Credential).
 pub const CREDENTIALS: &str = "/v1/realms/{realm}/credentials";
@@ -91,6 +93,11 @@ pub const ALERT_RULE: &str = "/v1/alerts/rules/{name}";
 pub const REDIRECTS: &str = "/v1/redirects";
 /// `DELETE`.
 pub const REDIRECT: &str = "/v1/redirects/{id}";
+/// `GET`: page of [`BanView`](super::BanView). `POST` [`BanCreate`](super::BanCreate):
+/// [`BanResult`](super::BanResult).
+pub const BANS: &str = "/v1/bans";
+/// `DELETE`.
+pub const BAN: &str = "/v1/bans/{id}";
 /// `GET`: page of [`OauthKeyView`](super::OauthKeyView).
 pub const OAUTH_KEYS: &str = "/v1/oauth/keys";
 /// `PUT` [`OauthKeyPut`](super::OauthKeyPut), `DELETE`.
@@ -192,6 +199,12 @@ pub fn secrets(realm: &Realm) -> String {
     fill(SECRETS, &[realm.as_str()])
 }
 
+/// The path of who uses which secret of a realm.
+#[must_use]
+pub fn secret_usage(realm: &Realm) -> String {
+    fill(SECRET_USAGE, &[realm.as_str()])
+}
+
 /// The path of a secret.
 #[must_use]
 pub fn secret(realm: &Realm, id: &str) -> String {
@@ -214,6 +227,12 @@ pub fn alert_rule(name: &str) -> String {
 #[must_use]
 pub fn redirect(id: &str) -> String {
     fill(REDIRECT, &[id])
+}
+
+/// The path of a ban.
+#[must_use]
+pub fn ban(id: &str) -> String {
+    fill(BAN, &[id])
 }
 
 /// The path of a key of third-party authorization.

@@ -180,6 +180,7 @@ pub fn books(
 /// When it exceeds them.
 pub fn report(report: &UsageReport) {
     assert!(report.refused.len() <= MAX_TOLD);
-    assert!(report.server.ended <= report.server.allocations + report.server.restored);
+    let begun = report.server.allocations + report.server.restored;
+    assert!(report.server.ended.total() <= begun);
     assert!(report.server.malformed.total() <= report.server.received.total());
 }

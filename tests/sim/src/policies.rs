@@ -43,6 +43,7 @@ pub fn user(realm: &Realm, name: &str) -> CredentialAnswer {
     let limited = name == LIMITED.0;
     CredentialAnswer::Known(UserCredential {
         key: LongTermKey::derive(name, realm.as_str(), password),
+        key_id: 0,
         sha256: (!limited).then(|| Sha256Key::derive(name, realm.as_str(), password)),
         max_sessions: limited.then_some(1),
         max_rate_bps: limited.then_some(20_000),

@@ -401,7 +401,7 @@ impl World {
         assert_eq!(self.quota.held(), 0, "quota is left");
         let counters = self.server.counters();
         let begun = counters.allocations + counters.restored;
-        assert_eq!(begun, counters.ended);
+        assert_eq!(begun, counters.ended.total());
     }
 
     /// Does everything that the core asks for, and checks it.

@@ -47,6 +47,7 @@ pub(super) async fn create(admin: &HttpAdmin) -> anyhow::Result<Cast> {
         stored.push(Login::new(name, &password));
     }
     let create = SecretCreate {
+        pending: false,
         label: "demo".to_owned(),
         reason: REASON.to_owned(),
         value: None,

@@ -119,6 +119,7 @@ impl Generator {
             username,
             user: name.into(),
             credential_expiry: rest.then_some(expiry),
+            key_id: 0,
             secret_id: rest.then(|| Arc::from(format!("{:016x}", mix(number % REALMS)).as_str())),
             relay_transport: shared::RelayTransport::Udp,
             is_mobile: false,

@@ -8,7 +8,7 @@ use relay::worker::WorkerNews;
 use shared::{SessionId, WorkerId};
 use tokio::sync::mpsc;
 use turn_proto::server::{
-    Command, EndCause, Event, RefusalReason, ServerCounters, SessionSnapshot, UsageReport,
+    ByCause, Command, EndCause, Event, RefusalReason, ServerCounters, SessionSnapshot, UsageReport,
 };
 
 use super::generate::{Generator, REALMS, WORKERS, counters, realm_name};
@@ -168,9 +168,11 @@ impl PaperWorkers {
         let share = |number: u64| number / u64::from(WORKERS);
         let workers = (0..WORKERS).map(WorkerId);
         let events = workers.zip(reports).map(|(worker, mut report)| {
+            let mut ended = ByCause::default();
+            ended.add(EndCause::Released, share(books.ended));
             report.server = ServerCounters {
                 allocations: share(books.created),
-                ended: share(books.ended),
+                ended,
                 relayed_packets: second * share(books.totals.len() as u64) * 40,
                 ..ServerCounters::default()
             };

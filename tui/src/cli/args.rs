@@ -9,8 +9,8 @@ use shared::filter::{AUDIT_COLUMNS, Column};
 
 use super::output::Format;
 use super::{
-    alert, bench, config, context, credential, event, generate, history, info, job, node, oauth,
-    realm, redirect, refusals, secret, session, snapshot, token, turn, user,
+    alert, ban, bench, config, context, credential, event, generate, history, info, job, node,
+    oauth, realm, redirect, refusals, secret, session, snapshot, token, turn, user,
 };
 
 /// Console and command line for clusters of relayd.
@@ -159,6 +159,9 @@ pub enum Command {
     /// Conditions that hold, and their thresholds
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Banned networks, of clients and of peers
+    #[command(subcommand)]
+    Ban(ban::BanCommand),
     /// Where clients are sent instead
     #[command(subcommand)]
     Redirect(redirect::RedirectCommand),

@@ -7,6 +7,7 @@ pub mod alert;
 pub mod app;
 pub mod args;
 mod audit;
+mod ban;
 pub mod bench;
 pub mod config;
 pub mod context;
@@ -221,6 +222,7 @@ async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure
         Command::Job(command) => Box::pin(job::run(app, &command)).await,
         Command::Config(command) => Box::pin(config::run(app, &command)).await,
         Command::Alert(command) => Box::pin(alert::run(app, &command)).await,
+        Command::Ban(command) => Box::pin(ban::run(app, &command)).await,
         Command::Redirect(command) => Box::pin(redirect::run(app, &command)).await,
         Command::History(command) => Box::pin(history::run(app, &command)).await,
         Command::Refusals(args) => Box::pin(refusals::run(app, &args)).await,

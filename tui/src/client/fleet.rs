@@ -3,9 +3,9 @@
 
 use async_trait::async_trait;
 use shared::api::{
-    AlertRulePatch, AlertRules, AlertView, AuditView, ConfigOverrides, ConfigPatch, ConfigResult,
-    ConfigView, GroupQuery, GroupView, HistoryView, ListQuery, Page, RealmPreview, RealmPut,
-    RedirectCreate, RedirectView, RefusalView,
+    AlertRulePatch, AlertRules, AlertView, AuditView, BanCreate, BanResult, BanView,
+    ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, GroupQuery, GroupView, HistoryView,
+    ListQuery, Page, RealmPreview, RealmPut, RedirectCreate, RedirectView, RefusalView,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -74,6 +74,13 @@ pub trait FleetApi: Send + Sync {
         expected: u64,
         patch: &AlertRulePatch,
     ) -> ClientResult<AlertRules>;
+
+    /// Banned networks.
+    async fn bans(&self) -> ClientResult<Page<BanView>>;
+    /// Bans a network, or only tells what that would hit.
+    async fn create_ban(&self, create: &BanCreate) -> ClientResult<BanResult>;
+    /// Takes a ban back.
+    async fn delete_ban(&self, id: &str, reason: &str) -> ClientResult<()>;
 
     /// Redirects with their health.
     async fn redirects(&self, query: &ListQuery) -> ClientResult<Page<RedirectView>>;

@@ -22,9 +22,9 @@ use futures_util::Stream;
 use shared::api::{
     BlockRequest, BlockView, Credential, DrainRequest, DrainView, EventView, JobView, KillRequest,
     KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
-    Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate, SecretCreated, SecretView,
-    SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
-    UserPut, UserView, WhoAmI,
+    Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate, SecretCreated, SecretPatch,
+    SecretUsage, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated,
+    TokenView, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm};
 
@@ -132,6 +132,15 @@ pub trait AdminApi: FleetApi {
         realm: &Realm,
         create: &SecretCreate,
     ) -> ClientResult<SecretCreated>;
+    /// Who uses which secret of a realm.
+    async fn secret_usage(&self, realm: &Realm) -> ClientResult<Page<SecretUsage>>;
+    /// Changes the state or label of a secret.
+    async fn patch_secret(
+        &self,
+        realm: &Realm,
+        id: &str,
+        patch: &SecretPatch,
+    ) -> ClientResult<SecretView>;
     /// Removes a secret.
     async fn delete_secret(&self, realm: &Realm, id: &str, reason: &str) -> ClientResult<()>;
     /// Mints a time-limited credential.

@@ -106,6 +106,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "where clients are sent instead",
     ),
     (
+        Command::Place(Place::Bans),
+        &["bans"],
+        "",
+        "banned networks",
+    ),
+    (
         Command::Place(Place::Contexts),
         &["contexts"],
         "",

@@ -90,6 +90,7 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         Question::Secrets(realm) | Question::RotateSecrets(realm) => {
             Answer::Secrets(api.secrets(realm).await?)
         }
+        Question::Bans => Answer::Bans(api.bans().await?),
         Question::OauthKeys => Answer::OauthKeys(api.oauth_keys().await?),
         Question::Preview(realm, put) => {
             Answer::Preview(Box::new(api.preview_realm(realm, put).await?))
@@ -247,8 +248,17 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
         Action::CreateSecret(realm, create) => {
             Outcome::Secret(api.create_secret(realm, create).await?)
         }
+        Action::PatchSecret(realm, id, patch) => {
+            api.patch_secret(realm, id, patch).await?;
+            Outcome::Done
+        }
         Action::DeleteSecret(realm, id, reason) => {
             api.delete_secret(realm, id, reason).await?;
+            Outcome::Done
+        }
+        Action::CreateBan(create) => Outcome::Ban(Box::new(api.create_ban(create).await?)),
+        Action::DeleteBan(id, reason) => {
+            api.delete_ban(id, reason).await?;
             Outcome::Done
         }
         Action::PutOauthKey(kid, put) => Outcome::OauthKey(api.put_oauth_key(kid, put).await?),

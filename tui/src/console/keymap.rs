@@ -43,7 +43,8 @@ impl Views {
     pub(crate) const ALERT_RULES: Self = Self(1 << 16);
     pub(crate) const DIFF: Self = Self(1 << 17);
     pub(crate) const OAUTH_KEYS: Self = Self(1 << 18);
-    const ALL: Self = Self(0x7ffff);
+    pub(crate) const BANS: Self = Self(1 << 19);
+    const ALL: Self = Self(0xf_ffff);
     /// Views with several panels, or two lists.
     const TABS: Self = Self::PULSE
         .and(Self::REFUSALS)
@@ -63,6 +64,7 @@ impl Views {
         .and(Self::ALERT_RULES)
         .and(Self::DIFF)
         .and(Self::OAUTH_KEYS)
+        .and(Self::BANS)
         .and(Self::CONTEXTS);
     /// Lists that the nodes filter, sort and page.
     const PAGED: Self = Self::NODES
@@ -246,9 +248,10 @@ static BINDINGS: &[Binding] = &[
         Views::USERS
             .and(Views::REALMS)
             .and(Views::REDIRECTS)
-            .and(Views::OAUTH_KEYS),
+            .and(Views::OAUTH_KEYS)
+            .and(Views::BANS),
         "new",
-        "add a user, a realm, a redirect or an OAuth key",
+        "add a user, a realm, a redirect, an OAuth key or a ban",
         Role::Admin,
     ),
     change(
@@ -262,9 +265,9 @@ static BINDINGS: &[Binding] = &[
     change(
         &[key('Z')],
         I::Delete,
-        Views::USERS.and(Views::OAUTH_KEYS),
+        Views::USERS.and(Views::OAUTH_KEYS).and(Views::BANS),
         "delete",
-        "delete the user, or the OAuth key",
+        "delete the user or the OAuth key, or take the ban back",
         Role::Admin,
     ),
     change(

@@ -1,8 +1,8 @@
 //! The lists of the console, and which place shows which.
 
 use shared::api::{
-    AlertRule, AlertView, AuditView, EventView, GroupView, NodeView, OauthKeyView, RealmView,
-    RedirectView, RefusalCount, RefusalView, SessionView, SettingView, UserView,
+    AlertRule, AlertView, AuditView, BanView, EventView, GroupView, NodeView, OauthKeyView,
+    RealmView, RedirectView, RefusalCount, RefusalView, SessionView, SettingView, UserView,
 };
 
 use super::list::{AnyList, ListState};
@@ -23,6 +23,7 @@ pub(crate) struct Lists {
     pub(crate) alerts: ListState<AlertView>,
     pub(crate) rules: ListState<AlertRule>,
     pub(crate) redirects: ListState<RedirectView>,
+    pub(crate) bans: ListState<BanView>,
     pub(crate) oauth_keys: ListState<OauthKeyView>,
     pub(crate) config: ListState<SettingView>,
     pub(crate) diff: ListState<DiffRow>,
@@ -45,6 +46,7 @@ impl Lists {
             alerts: ListState::sorted("severity", true),
             rules: ListState::default(),
             redirects: ListState::sorted("transport", false),
+            bans: ListState::default(),
             oauth_keys: ListState::default(),
             config: ListState::default(),
             diff: ListState::default(),
@@ -68,6 +70,7 @@ impl Lists {
             Place::AlertRules => &self.rules,
             Place::Diff(..) => &self.diff,
             Place::Redirects => &self.redirects,
+            Place::Bans => &self.bans,
             Place::OauthKeys => &self.oauth_keys,
             Place::Config(_) => &self.config,
             Place::Groups(_) => &self.groups,
@@ -79,6 +82,7 @@ impl Lists {
     /// The same, to be changed.
     pub(crate) fn of_mut(&mut self, place: &Place) -> Option<&mut dyn AnyList> {
         Some(match place {
+            Place::Bans => &mut self.bans,
             Place::OauthKeys => &mut self.oauth_keys,
             Place::Config(_) => &mut self.config,
             Place::AlertRules => &mut self.rules,

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 use shared::api::{
-    AlertRulePatch, AlertRules, AlertView, ApiError, AuditView, BlockRequest, ConfigOverrides,
-    ConfigPatch, ConfigResult, ConfigView, DrainRequest, EventView, GroupQuery, GroupView,
-    HistoryView, JobView, KillRequest, KillResult, ListQuery, NodeView, OauthKeyCreated,
-    OauthKeyPut, OauthKeyView, Overview, Page, RealmPreview, RealmPut, RealmView, RedirectCreate,
-    RedirectView, RefusalCount, RefusalView, SecretCreate, SecretCreated, SecretView,
-    SessionDetail, SessionView, SessionsKill, UserPatch, UserPut, UserView, WhoAmI,
+    AlertRulePatch, AlertRules, AlertView, ApiError, AuditView, BanCreate, BanResult, BanView,
+    BlockRequest, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, DrainRequest, EventView,
+    GroupQuery, GroupView, HistoryView, JobView, KillRequest, KillResult, ListQuery, NodeView,
+    OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPreview, RealmPut, RealmView,
+    RedirectCreate, RedirectView, RefusalCount, RefusalView, SecretCreate, SecretCreated,
+    SecretPatch, SecretView, SessionDetail, SessionView, SessionsKill, UserPatch, UserPut,
+    UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -209,6 +210,8 @@ pub(crate) enum Question {
     Secrets(Realm),
     /// Keys of third-party authorization.
     OauthKeys,
+    /// Banned networks.
+    Bans,
     /// The users of a realm with the most traffic.
     TopUsers(Realm, GroupQuery),
 }
@@ -288,6 +291,7 @@ impl Question {
             Self::AlertRules => "alert-rules",
             Self::Secrets(_) => "secrets",
             Self::OauthKeys => "oauth-keys",
+            Self::Bans => "bans",
             Self::TopUsers(..) => "top-users",
         })
     }
@@ -341,6 +345,8 @@ pub(crate) enum Answer {
     Preview(Box<RealmPreview>),
     /// To [`Question::Secrets`] and [`Question::RotateSecrets`].
     Secrets(Page<SecretView>),
+    /// To [`Question::Bans`].
+    Bans(Page<BanView>),
     /// To [`Question::OauthKeys`].
     OauthKeys(Page<OauthKeyView>),
     /// To [`Question::Overrides`].
@@ -386,6 +392,12 @@ pub(crate) enum Action {
     CreateRedirect(Box<RedirectCreate>),
     /// Remove a redirect, for a reason.
     DeleteRedirect(String, String),
+    /// Ban a network, or only tell what that would hit.
+    CreateBan(Box<BanCreate>),
+    /// Take a ban back, with its id and a reason.
+    DeleteBan(String, String),
+    /// Change the state of a secret of a realm.
+    PatchSecret(Realm, String, SecretPatch),
     /// Add a secret to a realm.
     CreateSecret(Realm, SecretCreate),
     /// Delete one, for a reason.
@@ -412,6 +424,8 @@ pub(crate) enum Outcome {
     Secret(SecretCreated),
     /// An OAuth key; a generated one with its value, this once.
     OauthKey(OauthKeyCreated),
+    /// A ban, or what one would hit.
+    Ban(Box<BanResult>),
     /// It was done.
     Done,
 }

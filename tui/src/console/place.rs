@@ -40,6 +40,8 @@ pub(crate) enum Place {
     Redirects,
     /// Keys of third-party authorization (RFC 7635).
     OauthKeys,
+    /// Banned networks.
+    Bans,
     /// Settings of a node.
     Config(NodeId),
     /// What differs between the settings of two nodes.
@@ -80,6 +82,7 @@ impl Place {
             Self::Diff(..) => Views::DIFF,
             Self::Redirects => Views::REDIRECTS,
             Self::OauthKeys => Views::OAUTH_KEYS,
+            Self::Bans => Views::BANS,
             Self::Config(_) => Views::CONFIG,
             Self::Groups(_) => Views::GROUPS,
             Self::Contexts => Views::CONTEXTS,
@@ -105,6 +108,7 @@ impl Place {
             Self::Diff(left, right) => format!("Config {left} against {right}"),
             Self::Redirects => "Redirects".to_owned(),
             Self::OauthKeys => "OAuth keys".to_owned(),
+            Self::Bans => "Bans".to_owned(),
             Self::Config(node) => format!("Config {node}"),
             Self::Groups(by) => format!("Sessions by {by}"),
             Self::Contexts => "Contexts".to_owned(),
@@ -129,6 +133,7 @@ impl Place {
             | Self::Events
             | Self::AlertRules
             | Self::OauthKeys
+            | Self::Bans
             | Self::Config(_)
             | Self::Diff(..)
             | Self::Groups(_)
@@ -157,6 +162,7 @@ impl Place {
             | Self::Realm(_)
             | Self::AlertRules
             | Self::OauthKeys
+            | Self::Bans
             | Self::Diff(..)
             | Self::Contexts => None,
         }

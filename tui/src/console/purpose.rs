@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use shared::api::{
-    BlockRequest, DrainRequest, KillRequest, MAX_DRAIN_SECS, NodeView, OauthKeyPut, RealmDocument,
-    RealmPut, RealmView, SecretCreate, SecretView, SessionsKill, UserPatch, UserPut, UserView,
+    BanCreate, BanKind, BlockRequest, DrainRequest, KillRequest, MAX_DRAIN_SECS, NodeView,
+    OauthKeyPut, RealmDocument, RealmPut, RealmView, SecretCreate, SecretPatch, SecretState,
+    SecretView, SessionsKill, UserPatch, UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
 use shared::{IpRange, NodeId, Realm, Secret, SessionId, Username};
@@ -58,6 +59,8 @@ pub(crate) enum Purpose {
     NewSecret(Realm),
     /// Delete the one with this id.
     DeleteSecret(Realm, String),
+    /// Change the state of a secret: to be active, or to be one no more.
+    PatchSecret(Realm, String, SecretState),
     /// Show a new one, this once.
     SecretShown(Secret<String>),
     /// Add an OAuth key, or replace it.
@@ -68,6 +71,12 @@ pub(crate) enum Purpose {
     Drain(NodeId),
     /// Have it take new sessions again.
     Undrain(NodeId),
+    /// Name a network to be banned: what it would hit is asked for.
+    NewBan,
+    /// Ban it.
+    ConfirmBan(Box<BanCreate>),
+    /// Take a ban back.
+    DeleteBan(String),
     /// Check these nodes.
     Verify(Vec<NodeView>),
 }
@@ -353,16 +362,8 @@ impl Purpose {
                 let put = Box::new(realm_put(draft, reason));
                 Action::PutRealm(draft.name.clone(), base.revision, put)
             }
-            Self::NewSecret(realm) => Action::CreateSecret(
-                realm.clone(),
-                SecretCreate {
-                    value: None,
-                    label: form.value("label").to_owned(),
-                    reason,
-                },
-            ),
-            Self::DeleteSecret(realm, id) => {
-                Action::DeleteSecret(realm.clone(), id.clone(), reason)
+            Self::NewSecret(_) | Self::PatchSecret(..) | Self::DeleteSecret(..) => {
+                return self.secret_action(form, reason);
             }
             Self::PutOauthKey => {
                 let (kid, put) = oauth_key(form, reason)?;
@@ -380,9 +381,43 @@ impl Purpose {
         })
     }
 
+    /// The changes of secrets.
+    fn secret_action(&self, form: &Form, reason: String) -> Result<Action, String> {
+        Ok(match self {
+            Self::NewSecret(realm) => Action::CreateSecret(
+                realm.clone(),
+                SecretCreate {
+                    value: None,
+                    label: form.value("label").to_owned(),
+                    pending: form.value("pending") == "yes",
+                    reason,
+                },
+            ),
+            Self::PatchSecret(realm, id, state) => {
+                let refuse = form.value("now") == "yes";
+                let patch = SecretPatch {
+                    state: Some(if refuse { SecretState::Retired } else { *state }),
+                    label: None,
+                    reason,
+                };
+                Action::PatchSecret(realm.clone(), id.clone(), patch)
+            }
+            Self::DeleteSecret(realm, id) => {
+                Action::DeleteSecret(realm.clone(), id.clone(), reason)
+            }
+            _ => return Err("nothing to do yet".to_owned()),
+        })
+    }
+
     /// The changes of the fleet as a whole.
     fn fleet_action(&self, form: &Form) -> Result<Action, String> {
         Ok(match self {
+            Self::NewBan => {
+                let reason = form.value("reason").to_owned();
+                Action::CreateBan(Box::new(new_ban(form, reason)?))
+            }
+            Self::ConfirmBan(create) => Action::CreateBan(create.clone()),
+            Self::DeleteBan(id) => Action::DeleteBan(id.clone(), form.value("reason").to_owned()),
             Self::ConfigForm(edit) => {
                 let (scope, revision) = edit.scope(form);
                 Action::PatchConfig(scope, revision, Box::new(edit.patch(form, true)?))
@@ -411,6 +446,24 @@ impl Purpose {
             _ => return Err("nothing to do".to_owned()),
         })
     }
+}
+
+/// A network that is named; nothing is done to it yet.
+fn new_ban(form: &Form, reason: String) -> Result<BanCreate, String> {
+    let net = form.value("net").parse();
+    let time = parse_duration(form.value("for"));
+    Ok(BanCreate {
+        kind: match form.value("of") {
+            "client" => BanKind::Client,
+            "peer" => BanKind::Peer,
+            _ => return Err("of: client or peer".to_owned()),
+        },
+        net: net.map_err(|_| "net: a network, as in 203.0.113.0/24")?,
+        secs: time.ok_or("for: a duration, as in 10m or 7d")?.as_secs(),
+        dry_run: true,
+        expected: None,
+        reason,
+    })
 }
 
 fn oauth_key(form: &Form, reason: String) -> Result<(String, OauthKeyPut), String> {

@@ -1,8 +1,9 @@
 //! Ids of the rows of all lists.
 
 use shared::api::{
-    AlertRule, AlertView, AuditView, ConfigView, EventView, GroupView, NodeView, OauthKeyView,
-    RealmView, RedirectView, RefusalCount, RefusalView, SessionView, SettingView, UserView,
+    AlertRule, AlertView, AuditView, BanView, ConfigView, EventView, GroupView, NodeView,
+    OauthKeyView, RealmView, RedirectView, RefusalCount, RefusalView, SessionView, SettingView,
+    UserView,
 };
 
 use super::list::Row;
@@ -23,6 +24,12 @@ impl Row for UserView {
     /// A realm holds no control characters: the two parts cannot run into each other.
     fn key(&self) -> String {
         format!("{}\n{}", self.realm.as_str(), self.name)
+    }
+}
+
+impl Row for BanView {
+    fn key(&self) -> String {
+        self.id.clone()
     }
 }
 

@@ -3,6 +3,7 @@
 mod alert_rules;
 mod alerts;
 mod audit;
+mod bans;
 mod config;
 mod contexts;
 mod dialogs;
@@ -67,6 +68,7 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
         Place::AlertRules => alert_rules::paint(model, canvas, regions.body),
         Place::Diff(..) => diff::paint(model, canvas, regions.body),
         Place::Redirects => redirects::paint(model, canvas, regions.body),
+        Place::Bans => bans::paint(model, canvas, regions.body),
         Place::OauthKeys => oauth_keys::paint(model, canvas, regions.body),
         Place::Config(_) => config::paint(model, canvas, regions.body),
         Place::Groups(_) => groups::paint(model, canvas, regions.body),
@@ -120,6 +122,7 @@ pub(crate) fn columns_of(model: &Model, place: &Place) -> Vec<ColumnInfo> {
         Place::AlertRules => infos(alert_rules::COLUMNS, width, &lists.rules),
         Place::Diff(..) => infos(diff::COLUMNS, width, &lists.diff),
         Place::Redirects => infos(redirects::COLUMNS, width, &lists.redirects),
+        Place::Bans => infos(bans::COLUMNS, width, &lists.bans),
         Place::OauthKeys => infos(oauth_keys::COLUMNS, width, &lists.oauth_keys),
         Place::Config(_) => infos(config::COLUMNS, width, &lists.config),
         Place::Groups(_) => infos(groups::COLUMNS, width, &lists.groups),

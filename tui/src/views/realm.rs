@@ -248,17 +248,17 @@ fn secrets(model: &Model, canvas: &mut Canvas<'_>, area: Rect, name: &Realm) {
         canvas,
         inner,
         inner.y,
-        ["ID", "LABEL", "AGE", "SESS"],
+        ["ID", "STATE", "LABEL", "AGE", "SESS"],
         Tone::Title,
     );
     for (y, secret) in (inner.y + 1..inner.bottom()).zip(secrets) {
         let cells = secret_cells(model, secret);
-        let cells = [&*cells[0], &cells[1], &cells[2], &cells[3]];
+        let cells = [&*cells[0], &cells[1], &cells[2], &cells[3], &cells[4]];
         secret_row(canvas, inner, y, cells, Tone::Normal);
     }
 }
 
-fn secret_cells(model: &Model, secret: &SecretView) -> [String; 4] {
+fn secret_cells(model: &Model, secret: &SecretView) -> [String; 5] {
     let since = match secret.created_at_ms {
         0 => "-".to_owned(),
         at => age(Duration::from_millis(model.now_ms.saturating_sub(at))),
@@ -270,17 +270,23 @@ fn secret_cells(model: &Model, secret: &SecretView) -> [String; 4] {
     };
     [
         secret.id.clone(),
+        secret.state.as_str().to_owned(),
         label.to_owned(),
         since,
         grouped(secret.sessions),
     ]
 }
 
-fn secret_row(canvas: &mut Canvas<'_>, inner: Rect, y: u16, cells: [&str; 4], tone: Tone) {
-    let label = inner.width.saturating_sub(29);
+fn secret_row(canvas: &mut Canvas<'_>, inner: Rect, y: u16, cells: [&str; 5], tone: Tone) {
+    let age = if inner.width < 50 { 0 } else { 7 };
+    let label = inner.width.saturating_sub(30 + age);
+    let widths = [12, 8, label, age.saturating_sub(1), 7];
     let mut x = inner.x;
-    for (i, (cell, width)) in cells.into_iter().zip([12, label, 6, 8]).enumerate() {
-        let align = if i < 2 { Align::Left } else { Align::Right };
+    for (i, (cell, width)) in cells.into_iter().zip(widths).enumerate() {
+        if width == 0 {
+            continue;
+        }
+        let align = if i < 3 { Align::Left } else { Align::Right };
         canvas.cell(x, y, width, cell, align, tone);
         x += width + 1;
     }

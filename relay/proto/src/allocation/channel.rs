@@ -1,6 +1,6 @@
 //! Channel bindings (RFC 8656 §12).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::channel_data::ChannelNumber;
@@ -89,6 +89,13 @@ impl Channels {
     pub(crate) fn forget_family(&mut self, family: AddressFamily) {
         self.0
             .retain(|channel| AddressFamily::of(channel.peer) != family);
+    }
+
+    /// Forgets those of such peers; says whether there were any.
+    pub(crate) fn forget_peers(&mut self, is_gone: impl Fn(IpAddr) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|channel| !is_gone(channel.peer.ip()));
+        self.0.len() < before
     }
 
     #[cfg(test)]

@@ -44,6 +44,8 @@ pub(crate) struct Identity {
     /// What requests are checked by; `None`: of a session that was restored, whose owner has not asked
     /// for anything since.
     pub(crate) key: Option<Arc<SigningKey>>,
+    /// Which key of its user that is; 0: of no stored user.
+    pub(crate) key_id: u32,
     /// When the access token is good that it came with (RFC 7635).
     pub(crate) token: Option<TokenSpan>,
     /// The user's own session limit.
@@ -107,6 +109,7 @@ impl Identity {
     pub(crate) fn complete(&mut self, proven: &Self) {
         if self.key.is_none() {
             self.key.clone_from(&proven.key);
+            self.key_id = proven.key_id;
             self.max_rate_bps = proven.max_rate_bps;
         }
     }
@@ -115,6 +118,7 @@ impl Identity {
     pub(crate) fn renew(&mut self, later: &Self) {
         self.username = later.username.clone();
         self.key.clone_from(&later.key);
+        self.key_id = later.key_id;
         self.token = later.token;
         self.credential_expiry = later.credential_expiry;
         self.secret_id = later.secret_id.clone();
@@ -212,9 +216,22 @@ impl Allocation {
             self.second.as_ref().map(|half| half.expires),
             self.permissions.next_deadline(),
             self.channels.next_deadline(),
+            self.credential_end(),
         ];
         let inner = inner.into_iter().flatten();
         inner.fold(self.first.expires, Instant::min)
+    }
+
+    /// When its credential ends it, in a realm that wants that: in the second after the last one in
+    /// which the credential would still be accepted. Reckoned from the beginning of the session, so
+    /// that a clock which is set later neither ends nor prolongs anything.
+    pub(crate) fn credential_end(&self) -> Option<Instant> {
+        if !self.identity.realm.ends_with_credential {
+            return None;
+        }
+        let left = self.identity.credential_expiry?;
+        let left = left.saturating_sub(self.created_unix).saturating_add(1);
+        self.created.checked_add(Duration::from_secs(left))
     }
 
     /// Follows a new policy: limits at once, peer verdicts through the revision.
@@ -223,6 +240,18 @@ impl Allocation {
             self.identity.realm = Arc::clone(realm);
         }
         self.limit(policy, now);
+    }
+
+    /// Forgets permissions and channels of peers that the policy bans; says whether there were any.
+    pub(crate) fn forget_banned(&mut self, policy: &Policy) -> bool {
+        if policy.peers.banned.is_empty() {
+            return false;
+        }
+        let permissions = &mut self.permissions;
+        let forgot = permissions.forget_peers(|peer| policy.peers.is_banned(peer));
+        self.channels
+            .forget_peers(|peer| policy.peers.is_banned(peer))
+            || forgot
     }
 
     /// Puts the limits of a policy in force.
@@ -272,6 +301,7 @@ impl Allocation {
             user: Arc::clone(&self.identity.user),
             credential_expiry: self.identity.credential_expiry,
             secret_id: self.identity.secret_id.clone(),
+            key_id: self.identity.key_id,
             relay_transport: self.transport,
             is_mobile: self.mobility.is_some(),
             relay_local: self.first.local,

@@ -132,6 +132,13 @@ impl Permissions {
             .retain(|permission| AddressFamily::of_ip(permission.peer) != family);
     }
 
+    /// Forgets those of such peers; says whether there were any.
+    pub(crate) fn forget_peers(&mut self, is_gone: impl Fn(IpAddr) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|permission| !is_gone(permission.peer));
+        self.0.len() < before
+    }
+
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.0.capacity()

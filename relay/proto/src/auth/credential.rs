@@ -164,6 +164,7 @@ pub(crate) struct KnownUser {
     pub(crate) username: Username,
     pub(crate) max_sessions: Option<u32>,
     pub(crate) max_rate_bps: Option<u64>,
+    pub(crate) key_id: u32,
     md5: Arc<SigningKey>,
     sha256: Option<Arc<SigningKey>>,
 }
@@ -176,6 +177,7 @@ impl KnownUser {
             username,
             max_sessions: credential.max_sessions,
             max_rate_bps: credential.max_rate_bps,
+            key_id: credential.key_id,
             md5: signing(IntegrityKey::Md5(credential.key.clone())),
             sha256: sha256.map(signing),
         }
@@ -195,6 +197,10 @@ impl KnownUser {
 pub struct UserCredential {
     /// The MD5 key, which every user has.
     pub key: LongTermKey,
+    /// Which key that is: a short keyed fingerprint, from which nobody learns anything about the
+    /// password, and which another password has with a chance of one in four thousand millions. It
+    /// tells sessions of the password from those of the one before. 0: nobody asks.
+    pub key_id: u32,
     /// The SHA-256 key; `None` where only coturn's key is known.
     pub sha256: Option<Sha256Key>,
     /// Sessions this user may have, where that differs from the realm's rule.

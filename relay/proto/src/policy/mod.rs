@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod nat_discovery;
+pub mod net_set;
 pub mod oauth;
 pub mod peer;
 pub mod quota;
@@ -18,6 +19,7 @@ use shared::{Realm, Secret};
 
 pub use budget::{Budget, Budgets, Lane, RateLimit, source_of};
 pub use nat_discovery::NatDiscovery;
+pub use net_set::NetSet;
 pub use oauth::{OauthKey, OauthPolicy};
 pub use peer::{AddressVerdict, PeerRules, RelayEndpoint};
 pub use quota::{Claimant, Quota, QuotaExceeded, QuotaLimits};
@@ -46,6 +48,8 @@ pub struct Policy {
     pub peers: PeerRules,
     /// Users that are refused, by realm and user (not username), until a Unix second.
     pub blocks: HashMap<(Realm, Box<str>), u64>,
+    /// Networks whose clients are refused.
+    pub banned_clients: NetSet,
     /// Lifetimes and what else applies to all realms.
     pub settings: NodeSettings,
     /// The key nonces are made with; the same on every node of the cluster.
@@ -97,6 +101,7 @@ impl Policy {
                 .collect(),
             peers: PeerRules::default(),
             blocks: HashMap::new(),
+            banned_clients: NetSet::default(),
             settings: NodeSettings::default(),
             nonce_key,
             relay_v4: true,

@@ -5,13 +5,14 @@ use std::ops::RangeInclusive;
 
 use shared::IpRange;
 
+use super::net_set::NetSet;
 use super::realm::RealmPolicy;
 use super::special_use::{embedded_v4, is_special_use, is_tunnelled};
 
 /// Rules of the node, judged together with those of the realm.
 ///
 /// Order, after every embedded IPv4 form was reduced: Teredo, 6to4, the unspecified address (which the
-/// system takes for this very host) and the cluster's own services are refused always;
+/// system takes for this very host), banned networks and the cluster's own services are refused always;
 /// relay endpoints of the cluster's nodes are allowed on their relay ports, and on others only where a
 /// list allows them; then the realm's allow and deny lists, then the node's; then the special-use list;
 /// everything else is allowed.
@@ -21,6 +22,8 @@ pub struct PeerRules {
     pub allowed: Vec<IpRange>,
     /// Denied.
     pub denied: Vec<IpRange>,
+    /// Banned: refused whatever anything else says.
+    pub banned: NetSet,
     /// Listeners, admin, metrics and store endpoints: refused always.
     pub services: Vec<SocketAddr>,
     /// Relay and external addresses of the cluster's nodes with their relay ports.
@@ -54,7 +57,7 @@ impl PeerRules {
     #[must_use]
     pub fn judge_address(&self, realm: &RealmPolicy, peer: IpAddr) -> AddressVerdict {
         let mut verdict = AddressVerdict::Allowed;
-        if is_nobody(peer) {
+        if is_nobody(peer) || self.is_banned(peer) {
             return AddressVerdict::Denied;
         }
         for form in Self::forms(peer) {
@@ -73,11 +76,18 @@ impl PeerRules {
         verdict
     }
 
+    /// Whether a peer is in a banned network, in any of its forms.
+    #[must_use]
+    pub fn is_banned(&self, peer: IpAddr) -> bool {
+        !self.banned.is_empty() && Self::forms(peer).any(|ip| self.banned.contains(ip))
+    }
+
     /// Whether datagrams may pass between a relay and this peer.
     #[must_use]
     pub fn allows(&self, realm: &RealmPolicy, peer: SocketAddr) -> bool {
         peer.port() != 0
             && !is_nobody(peer.ip())
+            && !self.is_banned(peer.ip())
             && Self::forms(peer.ip()).all(|ip| self.allows_form(realm, ip, peer.port()))
     }
 
@@ -91,7 +101,7 @@ impl PeerRules {
             self.allows_form(realm, ip, peer.port())
                 && (!own || self.listed(realm, ip) == Some(true))
         };
-        peer.port() != 0 && Self::forms(peer.ip()).all(allows)
+        peer.port() != 0 && !self.is_banned(peer.ip()) && Self::forms(peer.ip()).all(allows)
     }
 
     /// The local address that datagrams for an external one are sent to.

@@ -26,6 +26,8 @@ pub struct RealmPolicy {
     /// Whether TCP allocations are for its clients (RFC 6062), whatever the node's setting is;
     /// `None`: as the node has it.
     pub tcp_relay: Option<bool>,
+    /// Whether a session ends when the time-limited credential that it came with does.
+    pub ends_with_credential: bool,
     /// Sessions in the realm.
     pub max_sessions: Option<u32>,
     /// Sessions per non-empty user.
@@ -64,6 +66,7 @@ impl RealmPolicy {
             password_algorithms: Vec::new(),
             username_anonymity: false,
             tcp_relay: None,
+            ends_with_credential: false,
             max_sessions: None,
             max_sessions_per_user: None,
             max_rate_bps: None,

@@ -68,8 +68,8 @@ impl Server {
         }
         let wish = Wish::read(exchange, message, &self.policy, &identity.realm)?;
         let is_mobile = self.wants_mobility(message)?;
-        if self.is_blocked(now, &identity) {
-            return Err(RefusalReason::UserBlocked.into());
+        if let Some(reason) = self.barred(now, exchange, &identity) {
+            return Err(reason.into());
         }
         // A reserved port is kept here and nowhere else.
         let reserved = matches!(wish.port, PortRequest::Reserved(_));
@@ -130,15 +130,23 @@ impl Server {
         }
     }
 
-    pub(super) fn is_blocked(&self, now: Now, identity: &Identity) -> bool {
-        if self.policy.blocks.is_empty() {
-            return false;
+    /// Why an operator wants nothing to begin or to go on for this client, if so.
+    pub(super) fn barred(
+        &self,
+        now: Now,
+        exchange: &Exchange,
+        identity: &Identity,
+    ) -> Option<RefusalReason> {
+        let policy = &self.policy;
+        if policy.banned_clients.contains(exchange.tuple.client.ip()) {
+            return Some(RefusalReason::ClientBanned);
+        }
+        if policy.blocks.is_empty() {
+            return None;
         }
         let key = (identity.realm.name.clone(), Box::from(&*identity.user));
-        self.policy
-            .blocks
-            .get(&key)
-            .is_some_and(|until| now.unix < *until)
+        let until = policy.blocks.get(&key)?;
+        (now.unix < *until).then_some(RefusalReason::UserBlocked)
     }
 }
 

@@ -196,6 +196,7 @@ impl Server {
             key: Some(Arc::new(SigningKey::new(IntegrityKey::Token(Box::new(
                 mac_key,
             ))))),
+            key_id: 0,
             token: Some(span),
             max_rate_bps: None,
             max_sessions: None,
@@ -346,6 +347,7 @@ fn verify_user(
         credential_expiry: None,
         secret_id: None,
         key: Some(Arc::clone(key)),
+        key_id: user.key_id,
         token: None,
         max_sessions: user.max_sessions,
         max_rate_bps: user.max_rate_bps,
@@ -378,6 +380,7 @@ fn verify_rest(
             credential_expiry: Some(rest.expiry),
             secret_id: Some(Arc::clone(&secret.id)),
             key: Some(Arc::new(key)),
+            key_id: 0,
             token: None,
             max_sessions: None,
             max_rate_bps: None,
@@ -468,6 +471,7 @@ mod tests {
                     Output::LookupCredential { realm, username } => {
                         let known = CredentialAnswer::Known(UserCredential {
                             key: LongTermKey::derive("alice", "example.org", "secret"),
+                            key_id: 0,
                             sha256: None,
                             max_sessions: None,
                             max_rate_bps: None,

@@ -65,8 +65,21 @@ impl Server {
         self.nonces.set_master(&self.policy.nonce_key);
         let lifetime = self.policy.settings.nonce_lifetime;
         self.nonces.set_lifetime(lifetime);
+        let (mut sooner, mut without_peers) = (Vec::new(), Vec::new());
         for allocation in self.table.iter_mut() {
             allocation.adopt(&self.policy, now.mono);
+            if allocation.forget_banned(&self.policy) {
+                without_peers.push(allocation.first.relay);
+            }
+            if allocation.next_deadline() < allocation.scheduled {
+                sooner.push(allocation.first.relay);
+            }
+        }
+        for relay in sooner {
+            self.reschedule(relay);
+        }
+        for relay in without_peers {
+            self.describe(relay);
         }
         self.judge_links(now);
     }

@@ -31,8 +31,8 @@ impl Server {
         if allocation.half(AddressFamily::of(peer)).is_none() {
             return Err(Rejection::of_peer(RefusalReason::FamilyMismatch, peer));
         }
-        if self.is_blocked(now, identity) {
-            return Err(Rejection::of_peer(RefusalReason::UserBlocked, peer));
+        if let Some(reason) = self.barred(now, exchange, identity) {
+            return Err(Rejection::of_peer(reason, peer));
         }
         let rules = &self.policy.peers;
         if !rules.allows_stream(&allocation.identity.realm, peer) {

@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 
 use shared::Transport;
 
+use super::EndCause;
 use crate::stun::ParseError;
 
 /// What is wrong with a datagram or frame that is dropped in silence (RFC 8489 §6.3).
@@ -127,6 +128,37 @@ impl ByFlaw {
     }
 }
 
+/// Numbers by how a session ended.
+pub type ByCause = Counts<{ EndCause::WORDS }>;
+
+impl ByCause {
+    pub(super) fn count(&mut self, cause: EndCause) {
+        self.add(cause, 1);
+    }
+
+    /// Counts several that ended so.
+    pub fn add(&mut self, cause: EndCause, number: u64) {
+        let place = match cause {
+            EndCause::Released => 0,
+            EndCause::Expired => 1,
+            EndCause::Killed => 2,
+            EndCause::Disconnected => 3,
+            EndCause::Revoked(_) => 4,
+            EndCause::Banned => 5,
+            EndCause::Drained => 6,
+        };
+        self.0[place] += number;
+    }
+
+    /// Each cause's word with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        EndCause::each()
+            .into_iter()
+            .map(EndCause::as_str)
+            .zip(self.0)
+    }
+}
+
 /// Plain counters of one server, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerCounters {
@@ -148,8 +180,8 @@ pub struct ServerCounters {
     pub allocations: u64,
     /// Allocations of an earlier start that were taken up again.
     pub restored: u64,
-    /// Allocations ended.
-    pub ended: u64,
+    /// Allocations ended, by cause.
+    pub ended: ByCause,
     /// Packets relayed in either direction.
     pub relayed_packets: u64,
     /// Payload bytes relayed in either direction.
@@ -212,6 +244,12 @@ mod tests {
     fn names_are_numbered_as_they_are_listed() {
         for (index, flaw) in Flaw::ALL.into_iter().enumerate() {
             assert_eq!(flaw as usize, index);
+        }
+        for cause in EndCause::each() {
+            let mut counts = ByCause::default();
+            counts.count(cause);
+            let counted = counts.iter().find(|(_, number)| *number == 1);
+            assert_eq!(counted, Some((cause.as_str(), 1)));
         }
         for (index, transport) in Transport::ALL.into_iter().enumerate() {
             assert_eq!(transport as usize, index);

@@ -14,6 +14,7 @@ mod connection_bind;
 mod counters;
 mod create_permission;
 pub mod data_connection;
+mod end_cause;
 mod exchange;
 mod guests;
 mod icmp;
@@ -41,8 +42,9 @@ use shared::{Realm, SessionId, Transport, Username, WorkerId};
 
 pub use config::{ServerConfig, ServerLimits};
 pub use connection::Arrival;
-pub use counters::{ByFlaw, ByTransport, Counts, Flaw, ServerCounters};
+pub use counters::{ByCause, ByFlaw, ByTransport, Counts, Flaw, ServerCounters};
 pub use data_connection::Direction;
+pub use end_cause::{EndCause, Revocation};
 pub(crate) use exchange::Exchange;
 pub(crate) use icmp::IcmpBudget;
 pub use icmp::IcmpError;
@@ -222,7 +224,7 @@ impl Server {
         self.check_links();
         let begun = self.counters.allocations + self.counters.restored;
         assert_eq!(
-            begun - self.counters.ended,
+            begun - self.counters.ended.total(),
             self.table.len() as u64,
             "what began less what ended is what exists"
         );
@@ -383,7 +385,7 @@ impl Server {
             user: &allocation.identity.user,
             source: allocation.meter.source,
         });
-        self.counters.ended += 1;
+        self.counters.ended.count(cause);
         let halves = allocation.halves().map(|half| half.relay);
         let close = halves.map(|relay| Output::CloseRelay { relay });
         let close: Vec<_> = close.collect();
@@ -395,8 +397,11 @@ impl Server {
             counters: allocation.counters.counters(),
         }));
         // Over UDP a client finds out at its next Refresh; here it can be told at once.
-        let is_cut_off = matches!(cause, EndCause::Killed | EndCause::Drained);
-        if is_cut_off && allocation.tuple.transport != Transport::Udp {
+        let by_us = matches!(
+            cause,
+            EndCause::Killed | EndCause::Revoked(_) | EndCause::Banned | EndCause::Drained
+        );
+        if by_us && allocation.tuple.transport != Transport::Udp {
             self.disconnect(allocation.tuple);
         }
         self.sweep_expiry();

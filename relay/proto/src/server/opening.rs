@@ -274,12 +274,14 @@ impl Server {
         };
         // By the policy in force now, not by that of the request.
         allocation.adopt(&self.policy, now.mono);
+        let scheduled = allocation.next_deadline();
+        allocation.scheduled = scheduled;
         let created = Event::SessionCreated(Box::new(
             allocation.snapshot(self.config.worker, &self.links),
         ));
         let tuple = allocation.tuple;
         self.table.open(relay, allocation);
-        self.expiry.push(expires, due(relay, id));
+        self.expiry.push(scheduled, due(relay, id));
         self.counters.allocations += 1;
         self.outputs.push_back(Output::Transmit {
             tuple,

@@ -12,7 +12,7 @@ use crate::auth::parking::Userhash;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId, ReservationToken};
 use crate::policy::Policy;
 use crate::server::rejection::RefusalReason;
-use crate::server::{RestoreDetails, ServerCounters};
+use crate::server::{EndCause, RestoreDetails, ServerCounters};
 
 /// A packet to be relayed: the hot path's only result. It borrows the payload from the input.
 #[derive(Debug, PartialEq, Eq)]
@@ -345,35 +345,6 @@ pub struct Refused {
     pub count: u64,
 }
 
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EndCause {
-    /// The client sent a Refresh with lifetime 0.
-    Released,
-    /// Nobody refreshed it in time.
-    Expired,
-    /// An operator killed it.
-    Killed,
-    /// The client's TCP, TLS or DTLS connection ended.
-    Disconnected,
-    /// The deadline of the node's drain came.
-    Drained,
-}
-
-impl EndCause {
-    /// The word used in events and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Released => "released",
-            Self::Expired => "expired",
-            Self::Killed => "killed",
-            Self::Disconnected => "disconnected",
-            Self::Drained => "drained",
-        }
-    }
-}
-
 /// Everything the books need to know about a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionSnapshot {
@@ -393,6 +364,10 @@ pub struct SessionSnapshot {
     pub credential_expiry: Option<u64>,
     /// Which shared secret signed it.
     pub secret_id: Option<Arc<str>>,
+    /// Which key of its user it came with ([`UserCredential::key_id`]); 0: of no stored user.
+    ///
+    /// [`UserCredential::key_id`]: crate::auth::credential::UserCredential::key_id
+    pub key_id: u32,
     /// What it relays with.
     pub relay_transport: RelayTransport,
     /// Its client may move (RFC 8016).

@@ -20,13 +20,15 @@ impl Server {
     ) -> Result<(), Rejection> {
         let asked = message.number(AttributeType::LIFETIME)?;
         let family = refreshed_family(message)?;
-        let blocked = self.is_blocked(now, identity);
+        let barred = self.barred(now, exchange, identity);
         // Whoever gives a session back may always do so.
         let is_last = self.policy.drain == Some(Drain::EndByLifetime) && asked != Some(0);
         let (relay, ticket) = match message.attribute(AttributeType::MOBILITY_TICKET) {
-            Some(_) if blocked => return Err(RefusalReason::UserBlocked.into()),
-            Some(_) if is_last => return Err(RefusalReason::Draining.into()),
+            Some(_) if is_last && barred.is_none() => return Err(RefusalReason::Draining.into()),
             Some(ticket) => {
+                if let Some(reason) = barred {
+                    return Err(reason.into());
+                }
                 let (relay, next) = self.move_here(now, exchange, identity, ticket, family)?;
                 (relay, Some(next))
             }
@@ -54,8 +56,8 @@ impl Server {
             self.released(exchange);
             return Ok(());
         }
-        if blocked {
-            return Err(RefusalReason::UserBlocked.into());
+        if let Some(reason) = barred {
+            return Err(reason.into());
         }
         if is_last {
             return Err(RefusalReason::Draining.into());

@@ -69,6 +69,8 @@ reasons! {
     TokenExpired = "token_expired" => Some(ErrorCode::UNAUTHENTICATED),
     /// The user is blocked.
     UserBlocked = "user_blocked" => Some(ErrorCode::FORBIDDEN),
+    /// The client's network is banned.
+    ClientBanned = "client_banned" => Some(ErrorCode::FORBIDDEN),
     /// The store did not answer.
     LookupUnavailable = "lookup_unavailable" => Some(ErrorCode::SERVER_ERROR),
     /// The store did not answer in time.

@@ -91,6 +91,8 @@ pub struct RestoredSession {
     pub credential_expiry: Option<u64>,
     /// The shared secret that the credential was made of.
     pub secret_id: Option<Arc<str>>,
+    /// Which key of its user it came with; 0: of no stored user.
+    pub key_id: u32,
     /// What few sessions have.
     pub details: RestoreDetails,
     /// Its relayed address.
@@ -180,6 +182,7 @@ impl From<&SessionSnapshot> for RestoredSession {
                 })
                 .collect(),
             counters: session.counters,
+            key_id: session.key_id,
             details,
         }
     }
@@ -379,6 +382,7 @@ fn identity(session: &RestoredSession, realm: Arc<RealmPolicy>) -> Identity {
         credential_expiry: session.credential_expiry,
         secret_id: session.secret_id.clone(),
         key,
+        key_id: session.key_id,
         token: session.details.token,
         max_sessions: None,
         max_rate_bps: session.details.user_rate_bps,

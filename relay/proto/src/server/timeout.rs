@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use shared::SessionId;
 
-use super::{EndCause, Event, Output, RefusalReason, Server, UsageReport, limits};
+use super::{EndCause, Event, Output, RefusalReason, Revocation, Server, UsageReport, limits};
 use crate::allocation::Half;
 use crate::five_tuple::RelayId;
 use crate::time::Now;
@@ -63,6 +63,13 @@ impl Server {
             }
             if allocation.expires() <= now.mono {
                 self.end(relay, EndCause::Expired);
+                continue;
+            }
+            if allocation
+                .credential_end()
+                .is_some_and(|end| end <= now.mono)
+            {
+                self.end(relay, EndCause::Revoked(Revocation::CredentialExpired));
                 continue;
             }
             let over = allocation.halves().find(|half| half.expires <= now.mono);

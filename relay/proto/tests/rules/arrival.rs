@@ -69,6 +69,7 @@ fn user_of_origin(net: &mut Net, name: &str) -> Client {
     let key = LongTermKey::derive(name, OF_ORIGIN, "pw");
     let known = UserCredential {
         key: key.clone(),
+        key_id: 0,
         sha256: None,
         max_sessions: None,
         max_rate_bps: None,

@@ -202,6 +202,7 @@ impl Net {
         let key = LongTermKey::derive(name, REALM, password);
         let user = UserCredential {
             key,
+            key_id: 0,
             sha256: Some(Sha256Key::derive(name, REALM, password)),
             max_sessions: None,
             max_rate_bps: None,

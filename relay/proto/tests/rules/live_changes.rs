@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kit::*;
+use turn_proto::server::{EndCause, Revocation};
 use turn_proto::{Command, Event, Policy, RealmPolicy, ServerConfig};
 
 fn set(net: &mut Net, revision: u64, change: impl Fn(&mut RealmPolicy, &mut Vec<(String, u64)>)) {
@@ -180,4 +181,119 @@ fn another_lifetime_counts_from_the_next_request_and_ends_nothing_that_exists() 
     assert_eq!(alice.permit(&mut net, peer), 0);
     net.advance(31.0);
     assert!(!passes(&mut net), "the next one is of the new length");
+}
+
+/// A client with a time-limited credential, and its session.
+fn guest(net: &mut Net, good_for: u64) -> Client {
+    let name = format!("{}:carol", UNIX + good_for);
+    let password = turn_proto::auth::rest::password(b"north", &name);
+    let client = Client::at("192.0.2.10:40005", &name, &password).greet(net);
+    assert_eq!(client.code(net, allocate()), 0);
+    client
+}
+
+fn credentials_end_sessions(net: &mut Net, revision: u64, whether: bool) {
+    set(net, revision, |realm, _| {
+        realm.secrets = vec![rest_secret("s", "north")];
+        realm.ends_with_credential = whether;
+    });
+}
+
+fn revoked(net: &Net) -> usize {
+    let expired = EndCause::Revoked(Revocation::CredentialExpired);
+    let ended = net
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::SessionEnded { cause, .. } if *cause == expired));
+    ended.count()
+}
+
+#[test]
+fn a_session_ends_with_its_credential_where_the_realm_says_so() {
+    let mut net = Net::new();
+    credentials_end_sessions(&mut net, 2, true);
+    let (alice, _) = Client::allocated(&mut net);
+    let carol = guest(&mut net, 300);
+    net.advance(300.5);
+    assert_eq!(carol.refresh(&mut net, 3600), 0, "in its last second");
+    net.advance(0.5);
+    assert_eq!((net.server.sessions(), revoked(&net)), (1, 1));
+    assert_eq!(net.server.counters().ended.total(), 1);
+    assert_eq!(alice.refresh(&mut net, 600), 0, "a password has no end");
+}
+
+#[test]
+fn the_rule_follows_the_policy_both_ways_while_sessions_run() {
+    let mut net = Net::new();
+    credentials_end_sessions(&mut net, 2, false);
+    let carol = guest(&mut net, 100);
+    net.advance(50.0);
+    credentials_end_sessions(&mut net, 3, true);
+    credentials_end_sessions(&mut net, 4, false);
+    net.advance(100.0);
+    assert_eq!(carol.refresh(&mut net, 600), 0, "long expired");
+    credentials_end_sessions(&mut net, 5, true);
+    net.advance(0.1);
+    assert_eq!((net.server.sessions(), revoked(&net)), (0, 1));
+}
+
+#[test]
+fn a_credential_without_a_believable_end_ends_nothing() {
+    let mut net = Net::new();
+    credentials_end_sessions(&mut net, 2, true);
+    let carol = guest(&mut net, u64::MAX - UNIX);
+    net.advance(500.0);
+    assert_eq!(carol.refresh(&mut net, 600), 0);
+}
+
+fn ban(net: &mut Net, revision: u64, clients: &[&str], peers: &[&str]) {
+    let set = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
+    let mut next: Policy = policy(vec![realm_policy(REALM)]);
+    next.revision = revision;
+    next.banned_clients = set(clients);
+    next.peers.banned = set(peers);
+    // Whatever a list allows.
+    next.peers.allowed = peers.iter().map(|net| net.parse().unwrap()).collect();
+    net.command(Command::SetPolicy(Arc::new(next)));
+}
+
+#[test]
+fn a_client_of_a_banned_net_is_challenged_as_all_are_and_gets_403_when_it_proved_itself() {
+    let mut net = Net::new();
+    let (alice, _) = Client::allocated(&mut net);
+    ban(&mut net, 2, &["192.0.2.0/24"], &[]);
+    assert_eq!(alice.refresh(&mut net, 600), 403);
+    let second = Client::at("192.0.2.77:4000", "alice", "secret").greet(&mut net);
+    assert_eq!(second.code(&mut net, allocate()), 403);
+    let guess = Client::at("192.0.2.77:4001", "alice", "a guess").greet(&mut net);
+    assert_eq!(
+        guess.code(&mut net, allocate()),
+        401,
+        "no word about the ban"
+    );
+    let far = Client::at("192.0.3.1:4000", "alice", "secret").greet(&mut net);
+    assert_eq!(far.code(&mut net, allocate()), 0);
+    assert_eq!(alice.refresh(&mut net, 0), 0, "leaving is always allowed");
+}
+
+#[test]
+fn a_banned_peer_loses_permission_and_channel_and_the_session_goes_on() {
+    let mut net = Net::new();
+    let (alice, relay) = Client::allocated(&mut net);
+    alice.bind(&mut net, 0x4000, PEER);
+    let packet = channel_data(0x4000, b"hello");
+    assert!(net.client(alice.tuple, &packet).is_some());
+    net.events.clear();
+    ban(&mut net, 2, &[], &[PEER.rsplit_once(':').unwrap().0]);
+    let Some(Event::SessionChanged(now)) = net.events.last() else {
+        panic!("the books are told: {:?}", net.events)
+    };
+    assert!(now.permissions.is_empty() && now.channels.is_empty());
+    assert!(net.client(alice.tuple, &packet).is_none());
+    assert!(net.peer(relay, PEER, b"hello").is_none());
+    assert_eq!(alice.permit(&mut net, PEER), 403);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 403);
+    assert_eq!(alice.refresh(&mut net, 600), 0);
+    ban(&mut net, 3, &[], &[]);
+    assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
 }

@@ -358,6 +358,7 @@ fn a_user_with_coturns_key_only_gets_in_with_md5_and_not_with_sha256() {
     let mut net = net(&BOTH);
     let old = UserCredential {
         key: LongTermKey::derive("alice", REALM, "secret"),
+        key_id: 0,
         sha256: None,
         max_sessions: None,
         max_rate_bps: None,

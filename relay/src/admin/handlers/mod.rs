@@ -1,6 +1,7 @@
 //! The handlers, one file per noun: they take a request apart, call the service and answer JSON.
 
 pub(super) mod alert;
+pub(super) mod ban;
 pub(super) mod cluster;
 pub(super) mod config;
 pub(super) mod event;

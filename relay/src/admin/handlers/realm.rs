@@ -6,7 +6,7 @@ use axum::{Extension, Json};
 use shared::Realm;
 use shared::api::{
     Credential, ListQuery, MintRequest, Page, RealmPreview, RealmPut, RealmView, SecretCreate,
-    SecretCreated, SecretView,
+    SecretCreated, SecretPatch, SecretUsage, SecretView,
 };
 
 use super::input::{Asked, Body, Expected, Named, Why};
@@ -79,6 +79,25 @@ pub(in crate::admin) async fn create_secret(
 ) -> Created<SecretCreated> {
     let created = service.create_secret(&caller, &realm, create).await?;
     Ok((StatusCode::CREATED, Json(created)))
+}
+
+pub(in crate::admin) async fn secret_usage(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(realm): Named<Realm>,
+) -> Answer<Page<SecretUsage>> {
+    Ok(Json(service.secret_usage(&caller, &realm).await?))
+}
+
+pub(in crate::admin) async fn patch_secret(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named((realm, id)): Named<(Realm, String)>,
+    Body(patch): Body<SecretPatch>,
+) -> Answer<SecretView> {
+    Ok(Json(
+        service.patch_secret(&caller, &realm, &id, patch).await?,
+    ))
 }
 
 pub(in crate::admin) async fn delete_secret(

@@ -33,6 +33,8 @@ const MEASURE_OVER: Duration = Duration::from_millis(100);
 pub(crate) const KILL_WAIT: Duration = Duration::from_secs(2);
 /// Users with sessions that one node tells about at most.
 pub(crate) const MAX_USERS: usize = 10_000;
+/// Users of each secret that one node tells about at most.
+const MAX_SECRET_USERS: usize = 1000;
 /// Refusal rows that one node tells about at most.
 const MAX_REFUSALS: usize = 5000;
 
@@ -64,12 +66,9 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
             let (loads, count) = hub.books().user_loads(realms, limit.min(MAX_USERS), now);
             NodeAnswer::Users { loads, count }
         }
-        NodeQuestion::Realms => {
-            let mut loads = hub.books().realm_loads(now);
-            loads.retain(|load| caller.sees(&load.realm));
-            NodeAnswer::Realms(loads)
-        }
-        NodeQuestion::SecretUse { realm } => NodeAnswer::SecretUse(hub.books().secret_use(&realm)),
+        NodeQuestion::Realms => realms_with_load(hub, caller, now),
+        NodeQuestion::SecretUse { realm } => secret_use(hub, &realm),
+        NodeQuestion::SecretUsage { realm } => secret_users(hub, caller, &realm),
         NodeQuestion::Refusals => NodeAnswer::Refusals(refusals(hub, caller)),
         NodeQuestion::RecentRefusals(query) => own_page(hub, caller, &query)
             .map_or_else(NodeAnswer::Failed, NodeAnswer::RecentRefusals),
@@ -169,6 +168,25 @@ fn history(hub: &Hub, caller: &Caller, of: HistoryOf, now: Moment) -> History {
         }
         HistoryOf::Realm(_) | HistoryOf::User(..) => History::None,
     }
+}
+
+fn realms_with_load(hub: &Hub, caller: &Caller, now: Moment) -> NodeAnswer {
+    let mut loads = hub.books().realm_loads(now);
+    loads.retain(|load| caller.sees(&load.realm));
+    NodeAnswer::Realms(loads)
+}
+
+fn secret_use(hub: &Hub, realm: &Realm) -> NodeAnswer {
+    let used = hub.books().secret_use(realm).into_iter();
+    let live = used.filter(|(_, used)| used.sessions > 0);
+    NodeAnswer::SecretUse(live.map(|(id, used)| (id, used.sessions)).collect())
+}
+
+fn secret_users(hub: &Hub, caller: &Caller, realm: &Realm) -> NodeAnswer {
+    if !caller.sees(realm) {
+        return NodeAnswer::SecretUsage(Vec::new());
+    }
+    NodeAnswer::SecretUsage(hub.books().secret_users(realm, MAX_SECRET_USERS))
 }
 
 fn groups(hub: &Hub, caller: &Caller, query: &GroupQuery) -> NodeAnswer {

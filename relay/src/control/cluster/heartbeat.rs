@@ -156,7 +156,7 @@ fn sample(hub: &Hub) {
     drop(books);
     let mut sample = Sample::from([
         ("created".to_owned(), server.allocations),
-        ("ended".to_owned(), server.ended),
+        ("ended".to_owned(), server.ended.total()),
         ("packets".to_owned(), server.relayed_packets),
         ("malformed".to_owned(), server.malformed.total()),
         ("drops".to_owned(), server.dropped_packets),

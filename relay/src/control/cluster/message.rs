@@ -14,6 +14,7 @@ use shared::api::{
 use shared::{NodeId, Realm, SessionId};
 
 use crate::control::clock::Moment;
+use crate::control::directory::SecretUse;
 use crate::control::directory::aggregate::{RealmLoad, UserLoad};
 use crate::control::directory::groups::GroupAnswer;
 use crate::control::directory::query::{SessionAnswer, SessionQuestion};
@@ -65,6 +66,11 @@ pub(crate) enum NodeQuestion {
     Realms,
     /// How many of its sessions each secret signed.
     SecretUse {
+        /// In this realm.
+        realm: Realm,
+    },
+    /// Who among its sessions uses which secret.
+    SecretUsage {
         /// In this realm.
         realm: Realm,
     },
@@ -134,6 +140,7 @@ impl NodeQuestion {
             Self::Users { .. } => "users",
             Self::Realms => "realms",
             Self::SecretUse { .. } => "secret_use",
+            Self::SecretUsage { .. } => "secret_usage",
             Self::Refusals => "refusals",
             Self::RecentRefusals(_) => "recent_refusals",
             Self::Redirects => "redirects",
@@ -177,6 +184,8 @@ pub(crate) enum NodeAnswer {
     Realms(Vec<RealmLoad>),
     /// Sessions by secret id.
     SecretUse(BTreeMap<String, u64>),
+    /// Who uses which secret.
+    SecretUsage(Vec<SecretUsers>),
     /// Refusal counters.
     Refusals(Vec<RefusalCount>),
     /// A page of its latest refusals.
@@ -197,6 +206,19 @@ pub(crate) enum NodeAnswer {
     Drain(Option<Box<DrainView>>),
     /// It cannot or will not.
     Failed(ApiError),
+}
+
+/// Who uses one secret on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SecretUsers {
+    /// The secret.
+    pub id: String,
+    /// How much.
+    pub used: SecretUse,
+    /// Users with their sessions, those with most of them first.
+    pub users: Vec<(String, u64)>,
+    /// Whether these are all.
+    pub complete: bool,
 }
 
 /// What a node says about somebody's figures.

@@ -8,6 +8,7 @@ use shared::{Realm, Transport};
 use super::distinct::Distinct;
 use super::{Directory, Row, current_report};
 use crate::control::clock::Moment;
+use crate::control::cluster::message::SecretUsers;
 
 /// Sessions and rates of whatever they are summed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,20 +155,31 @@ impl Directory {
         loads.collect()
     }
 
-    /// How many sessions each shared secret of a realm has signed.
+    /// Who uses which secret of a realm: at most `limit` users of each, those with most sessions.
     #[must_use]
-    pub(crate) fn secret_use(&self, realm: &Realm) -> BTreeMap<String, u64> {
-        let mut sums = BTreeMap::new();
+    pub(crate) fn secret_users(&self, realm: &Realm, limit: usize) -> Vec<SecretUsers> {
+        let mut users: HashMap<&str, HashMap<&str, u64>> = HashMap::new();
         for entry in self.entries.iter().filter(|entry| entry.realm == *realm) {
             if let Some(id) = entry.kept.secret_id() {
-                match sums.get_mut(id) {
-                    Some(count) => *count += 1,
-                    None => {
-                        sums.insert(id.to_owned(), 1);
-                    }
-                }
+                *users.entry(id).or_default().entry(&entry.user).or_default() += 1;
             }
         }
-        sums
+        let used = self.secret_use(realm).into_iter().map(|(id, used)| {
+            let of_secret = users.remove(id.as_str()).unwrap_or_default();
+            let mut users: Vec<_> = of_secret
+                .into_iter()
+                .map(|(user, sessions)| (user.to_owned(), sessions))
+                .collect();
+            users.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+            let complete = users.len() <= limit;
+            users.truncate(limit);
+            SecretUsers {
+                id,
+                used,
+                users,
+                complete,
+            }
+        });
+        used.collect()
     }
 }

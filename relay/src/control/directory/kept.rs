@@ -57,6 +57,8 @@ pub(crate) struct Kept {
     pub tally: SessionTally,
     /// The lifetime granted last, in seconds.
     pub lifetime_secs: u32,
+    /// Which key of its stored user it came with; 0: of none.
+    pub key_id: u32,
     /// How the client's messages come.
     pub transport: Transport,
     /// What it relays with.
@@ -102,6 +104,7 @@ impl Kept {
             channels: snapshot.channels.into_boxed_slice(),
             tally: SessionTally::from(&snapshot.counters),
             lifetime_secs: u32::try_from(snapshot.lifetime.as_secs()).unwrap_or(u32::MAX),
+            key_id: snapshot.key_id,
             transport: snapshot.tuple.transport,
             relay_transport: snapshot.relay_transport,
             is_mobile: snapshot.is_mobile,

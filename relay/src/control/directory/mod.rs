@@ -14,6 +14,7 @@ mod new_peers;
 pub(super) mod query;
 mod ranking;
 mod scan;
+mod secrets;
 mod slots;
 pub(super) mod tally;
 mod top;
@@ -35,6 +36,8 @@ pub(super) use entry::Row;
 use kept::Homes;
 pub(super) use kept::Kept;
 use ranking::Rankings;
+pub(super) use secrets::SecretUse;
+use secrets::SecretsInUse;
 pub(super) use slots::IdHash;
 use slots::Slots;
 
@@ -60,6 +63,7 @@ pub(super) struct Directory {
     homes: Homes,
     /// How many sessions there are of each transport.
     transports: [u64; Transport::ALL.len()],
+    secrets: SecretsInUse,
     workers: BTreeMap<WorkerId, WorkerBooks>,
     rankings: Rankings,
 }
@@ -104,6 +108,7 @@ impl Directory {
             realms: HashSet::new(),
             homes: Homes::default(),
             transports: Default::default(),
+            secrets: SecretsInUse::default(),
             workers: BTreeMap::new(),
             rankings: Rankings::default(),
         }
@@ -146,6 +151,41 @@ impl Directory {
     #[must_use]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Looks at so many sessions from place `below` downwards, and answers the place to go on below;
+    /// 0: that was all. A session that is there during the whole walk is seen, whatever else begins
+    /// or ends between two slices: who moves into a gap comes from a place that was seen.
+    pub(super) fn walk_down(
+        &self,
+        below: usize,
+        count: usize,
+        now: Moment,
+        mut visit: impl FnMut(Row<'_>),
+    ) -> usize {
+        let below = below.min(self.len());
+        let next = below.saturating_sub(count);
+        for entry in self.entries.places(next..below) {
+            visit(Row {
+                entry,
+                node: &self.node,
+                report: None,
+                now,
+            });
+        }
+        next
+    }
+
+    /// The shared secrets that signed credentials of live sessions, and keys of third-party
+    /// authorization, with what is known about their use.
+    pub(super) fn secrets_in_use(&self) -> impl Iterator<Item = (&Realm, &Arc<str>)> {
+        self.secrets.in_use()
+    }
+
+    /// How much the secrets of a realm are used: sessions, and when the last one began.
+    #[must_use]
+    pub(crate) fn secret_use(&self, realm: &Realm) -> BTreeMap<String, SecretUse> {
+        self.secrets.of_realm(realm)
     }
 
     /// All ids.
@@ -193,10 +233,15 @@ impl Directory {
             }
         }
         if let Some(entry) = self.entries.get_mut(snapshot.id) {
+            if entry.kept.secret_id() != snapshot.secret_id.as_deref() {
+                self.secrets.leave(&entry.realm, entry.kept.secret_id());
+                self.secrets.enter(&snapshot);
+            }
             entry.update(snapshot, &mut self.homes, now);
             return false;
         }
         self.transports[place_of(snapshot.tuple.transport)] += 1;
+        self.secrets.enter(&snapshot);
         self.entries.insert(Entry::new(snapshot, &mut self.homes));
         true
     }
@@ -215,6 +260,7 @@ impl Directory {
     fn take_out(&mut self, id: SessionId, now: Moment) -> Option<Ended> {
         let entry = self.entries.remove(id)?;
         self.transports[place_of(entry.kept.transport)] -= 1;
+        self.secrets.leave(&entry.realm, entry.kept.secret_id());
         if let Some(books) = self.workers.get_mut(&entry.worker) {
             let (rate_in, rate_out) = entry.rates(Some(books.report));
             books.rates.0 = books.rates.0.saturating_sub(rate_in);

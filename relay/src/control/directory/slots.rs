@@ -51,6 +51,11 @@ impl Slots {
         self.chunks.iter().flatten()
     }
 
+    /// The entries at these places, in memory order.
+    pub(super) fn places(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = &Entry> {
+        range.filter_map(|place| self.chunks.get(place / CHUNK)?.get(place % CHUNK))
+    }
+
     /// Adds one whose id is not there yet.
     pub(super) fn insert(&mut self, entry: Entry) {
         let place = self.len();

@@ -139,10 +139,13 @@ impl NodeDrain {
     }
 
     /// Learns from a session that ended.
-    pub(super) fn observe(&self, ended: &Ended, cause: &str) {
-        let was_cut = [EndCause::Killed, EndCause::Drained].map(EndCause::as_str);
+    pub(super) fn observe(&self, ended: &Ended, cause: Option<EndCause>) {
+        let was_cut = matches!(
+            cause,
+            Some(EndCause::Killed | EndCause::Drained | EndCause::Revoked(_) | EndCause::Banned)
+        );
         let mut observed = self.observed();
-        if was_cut.contains(&cause) {
+        if was_cut {
             observed.cut.add(ended.age);
         } else {
             observed.ended.add(ended.age);

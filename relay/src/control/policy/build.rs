@@ -14,6 +14,7 @@ use turn_proto::policy::{
 
 use super::{RealmEntry, Sources};
 use crate::config::{Config, NatDiscoveryConfig, OauthConfig, PeerConfig};
+use crate::control::bans::BannedNets;
 use crate::control::keys::ClusterKey;
 use crate::control::parts::ControlParts;
 use crate::listener::nat_discovery::others;
@@ -78,6 +79,7 @@ pub(super) struct Inputs {
     default_realm: Realm,
     realms: Vec<RealmEntry>,
     blocks: BTreeMap<(Realm, String), u64>,
+    bans: BannedNets,
     peers: PeerConfig,
     settings: NodeSettings,
     services: Vec<SocketAddr>,
@@ -91,6 +93,23 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
+    /// What takes running sessions along, by realm.
+    #[must_use]
+    pub(super) fn revoke_rules(&self) -> RevokeRules {
+        let rules = self.realms.iter().map(|realm| {
+            let document = &realm.document;
+            let rules = RealmRules {
+                user_removal: document.revoke_on_user_removal,
+                password_change: document.revoke_on_password_change,
+                secret_removal: document.revoke_on_secret_removal,
+            };
+            (realm.name.clone(), rules)
+        });
+        rules
+            .filter(|(_, rules)| *rules != RealmRules::default())
+            .collect()
+    }
+
     /// Gathers them; blocks that have ended are left out.
     #[must_use]
     pub(super) fn gather(config: &Config, own: &Own, sources: &Sources, now_ms: u64) -> Self {
@@ -106,6 +125,7 @@ impl Inputs {
             blocks: blocks
                 .map(|block| ((block.realm, block.user), block.until_ms.div_ceil(1000)))
                 .collect(),
+            bans: sources.bans.clone(),
             peers: config.peers.clone(),
             settings: config.limits.apply(NodeSettings {
                 software: config.software.clone(),
@@ -163,6 +183,20 @@ fn nat_discovery(usage: &NatDiscoveryConfig, own: &Own) -> Option<Arc<NatDiscove
     })
 }
 
+/// What takes running sessions of a realm along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::control) struct RealmRules {
+    /// That their user is deleted or switched off.
+    pub user_removal: bool,
+    /// That their user gets another password.
+    pub password_change: bool,
+    /// That their shared secret is removed or retired.
+    pub secret_removal: bool,
+}
+
+/// The rules of the realms that have any.
+pub(in crate::control) type RevokeRules = BTreeMap<Realm, RealmRules>;
+
 /// Builds a policy.
 #[must_use]
 pub(super) fn policy(
@@ -209,11 +243,13 @@ pub(super) fn policy(
         peers: PeerRules {
             allowed: inputs.peers.allowed.clone(),
             denied: inputs.peers.denied.clone(),
+            banned: inputs.bans.peers.iter().copied().collect(),
             services: inputs.services.clone(),
             relays: inputs.relays.clone(),
             external_to_local: own.external_to_local.clone(),
         },
         blocks: blocks.collect(),
+        banned_clients: inputs.bans.clients.iter().copied().collect(),
         settings: inputs.settings.clone(),
         nonce_key: key.nonce_key(),
         relay_v4: own.relay_v4,
@@ -245,7 +281,9 @@ fn by_name(
 
 pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy {
     let document = &realm.document;
-    let secrets = realm.secrets.iter().map(|secret| {
+    let accepted = realm.secrets.iter();
+    let accepted = accepted.filter(|secret| secret.state.is_accepted());
+    let secrets = accepted.map(|secret| {
         let value = secret.value.expose();
         RestSecret {
             id: key.secret_id(&realm.name, value).into(),
@@ -260,6 +298,7 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         password_algorithms: document.password_algorithms.clone(),
         username_anonymity: document.username_anonymity,
         tcp_relay: document.tcp_relay,
+        ends_with_credential: document.revoke_on_credential_expiry,
         max_sessions: document.max_sessions,
         max_sessions_per_user: document.max_sessions_per_user,
         max_rate_bps: document.max_rate_bps,

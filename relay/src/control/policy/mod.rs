@@ -8,16 +8,18 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use shared::Realm;
 use shared::api::{BlockView, RealmDocument};
+use shared::{IpRange, Realm};
 use turn_proto::policy::{Drain, Policy, RealmPolicy, Redirect, RelayEndpoint};
 use turn_proto::server::Command;
 
+use super::bans::BannedNets;
 use super::clock::Moment;
 use super::credentials;
 use super::hub::Hub;
@@ -26,6 +28,7 @@ use super::parts::ControlParts;
 use crate::config::Config;
 use crate::store::{Store, StoreError};
 
+pub(super) use build::RevokeRules;
 pub(super) use sources::{RealmEntry, SecretEntry, Sources};
 
 /// How often everything is compared, so that a lost message heals.
@@ -46,6 +49,8 @@ pub(super) struct PolicyKeeper {
     own: build::Own,
     config: ArcSwap<Config>,
     current: ArcSwap<Policy>,
+    revoke: ArcSwap<RevokeRules>,
+    was_read: AtomicBool,
     state: Mutex<State>,
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -82,6 +87,8 @@ impl PolicyKeeper {
             own,
             config: ArcSwap::new(Arc::clone(&parts.config)),
             current: ArcSwap::from_pointee(policy),
+            revoke: ArcSwap::default(),
+            was_read: AtomicBool::new(false),
             state: Mutex::new(State {
                 sources,
                 built: None,
@@ -130,6 +137,24 @@ impl PolicyKeeper {
     #[must_use]
     pub(super) fn secret_id(&self, realm: &Realm, value: &str) -> String {
         self.key.secret_id(realm, value)
+    }
+
+    /// Which key a user has: see [`ClusterKey::key_id`].
+    #[must_use]
+    pub(super) fn key_id(&self, key: &[u8; 16]) -> u32 {
+        self.key.key_id(key)
+    }
+
+    /// What ends sessions in each realm that says so, as of the policy in force.
+    #[must_use]
+    pub(super) fn revoke_rules(&self) -> Arc<RevokeRules> {
+        self.revoke.load_full()
+    }
+
+    /// Whether the store was read as a whole since the start: what is not known then is not there.
+    #[must_use]
+    pub(super) fn was_read(&self) -> bool {
+        self.was_read.load(Ordering::Acquire)
     }
 
     /// Looks into the sources.
@@ -223,6 +248,20 @@ impl PolicyKeeper {
         let changed = state.sources.redirects != redirects;
         state.sources.redirects = redirects;
         changed
+    }
+
+    /// The networks that are banned; `true` when they changed.
+    pub(super) fn set_bans(&self, bans: BannedNets) -> bool {
+        let mut state = self.state();
+        let changed = state.sources.bans != bans;
+        state.sources.bans = bans;
+        changed
+    }
+
+    /// The networks whose clients are banned.
+    #[must_use]
+    pub(super) fn banned_clients(&self) -> Vec<IpRange> {
+        self.state().sources.bans.clients.clone()
     }
 
     /// Takes no new allocations from here on.
@@ -325,6 +364,9 @@ impl PolicyKeeper {
                 state.sources.secrets.insert(realm, secrets);
             }
         }
+        if wanted.everything {
+            self.was_read.store(true, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -340,6 +382,7 @@ impl PolicyKeeper {
         let revision = self.current.load().revision + 1;
         let policy = build::policy(&inputs, &self.own, &config, &self.key, revision);
         self.current.store(Arc::new(policy));
+        self.revoke.store(Arc::new(inputs.revoke_rules()));
         state.built = Some(inputs);
         true
     }
@@ -374,7 +417,9 @@ pub(super) async fn refresh(hub: &Hub) -> bool {
         }
     }
     flush_blocks(hub).await;
-    hub.keeper.rebuild();
+    if hub.keeper.rebuild() {
+        hub.revocation.look();
+    }
     tell(hub)
 }
 

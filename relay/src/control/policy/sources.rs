@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use shared::api::{BlockView, RealmDocument};
+use shared::api::{BlockView, RealmDocument, SecretState};
 use shared::{Realm, Secret};
 use turn_proto::policy::{Drain, Redirect, RelayEndpoint};
 
 use crate::config::Config;
+use crate::control::bans::BannedNets;
 use crate::store::{StoredOauthKey, StoredRealm, StoredSecret};
 
 /// What was read from the store and heard from other nodes.
@@ -23,6 +24,8 @@ pub(crate) struct Sources {
     pub blocks: Vec<BlockView>,
     /// Blocks that the store has not yet.
     pub pending_blocks: Vec<BlockView>,
+    /// Banned networks.
+    pub bans: BannedNets,
     /// Where the other nodes relay.
     pub relays: Vec<RelayEndpoint>,
     /// Where the other nodes listen.
@@ -63,6 +66,8 @@ pub(crate) struct SecretEntry {
     pub label: String,
     /// When it was added; 0 where that is not known.
     pub created_at_ms: u64,
+    /// Where it is in its life; one of the config file is active.
+    pub state: SecretState,
     /// Whether it stands in the config file and not in the store.
     pub configured: bool,
 }
@@ -112,6 +117,7 @@ impl Sources {
                 value: secret.value.clone(),
                 label: secret.label.clone(),
                 created_at_ms: secret.created_at_ms,
+                state: secret.state,
                 configured: false,
             })
             .collect();
@@ -126,6 +132,7 @@ impl Sources {
                     value: value.clone(),
                     label: "config file".to_owned(),
                     created_at_ms: 0,
+                    state: SecretState::Active,
                     configured: true,
                 });
             }

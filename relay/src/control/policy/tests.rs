@@ -36,6 +36,7 @@ fn the_stored_document_wins_and_the_secrets_of_both_count() {
             value: Secret::new("from-the-store".to_owned()),
             label: String::new(),
             created_at_ms: 5,
+            state: shared::api::SecretState::Active,
         };
         state.sources.secrets.insert(realm("acme"), vec![secret]);
     }

@@ -309,7 +309,7 @@ fn try_again(hub: &Arc<Hub>, worker: WorkerId, sessions: Vec<RestoredSession>) {
 
 fn finished(hub: &Arc<Hub>) {
     // Their users may have changed meanwhile.
-    hub.user_limits.want_all();
+    hub.running_users.want_all();
     let mut inner = hub.restoring.inner();
     let restored = std::mem::take(&mut inner.restored);
     let refused = std::mem::take(&mut inner.refused);

@@ -111,6 +111,7 @@ fn session(record: &SessionRecord, now: Moment) -> Option<RestoredSession> {
         username: record.username.clone(),
         credential_expiry: record.credential_expiry,
         secret_id: record.secret_id.as_deref().map(Into::into),
+        key_id: record.key_id,
         details: details(record),
         first: relay(record.relay_local, record.relay_external, first_expires),
         second: record

@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod audit;
+mod bans;
 mod blocks;
 pub(super) mod config;
 mod drain;

@@ -1,23 +1,25 @@
 //! Shared secrets, and the time-limited credentials that are made with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use shared::api::{
     ApiError, Credential, ErrorKind, EventKind, MintRequest, Page, Role, SecretCreate,
-    SecretCreated, SecretView, Severity,
+    SecretCreated, SecretPatch, SecretState, SecretUsage, SecretUser, SecretView, Severity,
 };
 use shared::{Realm, Secret, Username, display_safe};
 use turn_proto::auth::rest;
 
 use super::{Caller, MAX_TEXT, Service, bad, need, need_realm, not_found};
 use crate::control::clock::Moment;
-use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
+use crate::control::cluster::message::{NodeAnswer, NodeQuestion, SecretUsers};
 use crate::control::keys;
 use crate::control::policy::{self, SecretEntry};
 use crate::store::StoredSecret;
 
 /// Secrets of one realm at most.
 const MAX_SECRETS: usize = 16;
+/// Users named of each secret's.
+const TOP_USERS: usize = 20;
 /// How long a minted credential is good when nothing is said.
 const DEFAULT_TTL: u64 = 86_400;
 /// The shortest and the longest.
@@ -79,6 +81,7 @@ impl Service {
         let SecretCreate {
             value,
             label,
+            pending,
             reason,
         } = request;
         let given = value.map(Secret::new);
@@ -106,10 +109,15 @@ impl Service {
                 return Err(ApiError::new(ErrorKind::Conflict, message));
             }
             let created_at_ms = Moment::now().unix_ms;
+            let state = match pending {
+                true => SecretState::Pending,
+                false => SecretState::Active,
+            };
             let secret = StoredSecret {
                 value,
                 label: label.clone(),
                 created_at_ms,
+                state,
             };
             self.store(self.hub.store.put_secret(realm, &secret).await)?;
             self.secret_changed(caller, realm, "was given a secret")
@@ -118,6 +126,7 @@ impl Service {
                 value: secret.value.clone(),
                 label,
                 created_at_ms,
+                state,
                 configured: false,
             };
             let shown = given.is_none().then(|| secret.value.expose().clone());
@@ -136,7 +145,8 @@ impl Service {
         .await
     }
 
-    /// Removes a secret: what it signed is refused from now on, running sessions go on.
+    /// Removes a secret: what it signed is refused from now on. Running sessions go on, unless the
+    /// realm has `revoke_on_secret_removal`.
     ///
     /// # Errors
     /// No such secret; one of the config file; the store is away.
@@ -151,23 +161,14 @@ impl Service {
             need(caller, Role::Admin)?;
             need_realm(caller, realm)?;
             self.need_gateway()?;
-            let entries = self.secret_entries(realm)?.into_iter();
-            let entry = entries
-                .into_iter()
-                .find(|entry| self.hub.keeper.secret_id(realm, entry.value.expose()) == id);
-            let missing = || not_found(format!("secret {} in {realm}", display_safe(id)));
-            let entry = entry.ok_or_else(missing)?;
-            if entry.configured {
-                let message = "this secret stands in the node's config file: change it there";
-                return Err(ApiError::new(ErrorKind::Conflict, message));
-            }
+            let entry = self.stored_secret(realm, id)?;
             let deleted = self
                 .hub
                 .store
                 .delete_secret(realm, entry.value.expose())
                 .await;
             if !self.store(deleted)? {
-                return Err(missing());
+                return Err(no_secret(realm, id));
             }
             self.secret_changed(caller, realm, "lost a secret").await;
             Ok(())
@@ -177,7 +178,96 @@ impl Service {
             .await
     }
 
-    /// Makes a time-limited credential with the newest secret of the realm, for the best nodes.
+    /// Changes the state or the label of a secret.
+    ///
+    /// # Errors
+    /// No such secret; one of the config file; the store is away.
+    pub async fn patch_secret(
+        &self,
+        caller: &Caller,
+        realm: &Realm,
+        id: &str,
+        patch: SecretPatch,
+    ) -> Result<SecretView, ApiError> {
+        let work = async {
+            need(caller, Role::Admin)?;
+            need_realm(caller, realm)?;
+            self.need_gateway()?;
+            let mut entry = self.stored_secret(realm, id)?;
+            let before = entry.state;
+            entry.state = patch.state.unwrap_or(before);
+            entry.label = patch.label.clone().unwrap_or(entry.label);
+            if entry.label.len() > MAX_TEXT {
+                return Err(bad(format!("label: at most {MAX_TEXT} bytes")));
+            }
+            let secret = StoredSecret {
+                value: entry.value.clone(),
+                label: entry.label.clone(),
+                created_at_ms: entry.created_at_ms,
+                state: entry.state,
+            };
+            self.store(self.hub.store.put_secret(realm, &secret).await)?;
+            let word = match entry.state == before {
+                true => format!("has another label on secret {id}"),
+                false => format!(
+                    "has secret {id} {}, which was {}",
+                    entry.state.as_str(),
+                    before.as_str()
+                ),
+            };
+            self.secret_changed(caller, realm, &word).await;
+            let all = self.secrets(caller, realm).await?.items.into_iter();
+            all.into_iter()
+                .find(|secret| secret.id == id)
+                .ok_or_else(|| no_secret(realm, id))
+        };
+        let target = format!("{}/{id}", realm.as_str());
+        self.audited(caller, "secret.patch", target, &patch.reason, work)
+            .await
+    }
+
+    /// Who uses which secret, over the cluster.
+    ///
+    /// # Errors
+    /// No such realm.
+    pub async fn secret_usage(
+        &self,
+        caller: &Caller,
+        realm: &Realm,
+    ) -> Result<Page<SecretUsage>, ApiError> {
+        need(caller, Role::Viewer)?;
+        need_realm(caller, realm)?;
+        let question = NodeQuestion::SecretUsage {
+            realm: realm.clone(),
+        };
+        let asked = self.ask(caller, None, question).await;
+        let mut uses: BTreeMap<String, UsageSum> = BTreeMap::new();
+        for (_, answer) in asked.answers {
+            if let NodeAnswer::SecretUsage(of_node) = answer {
+                for one in of_node {
+                    uses.entry(one.id.clone()).or_default().add(one);
+                }
+            }
+        }
+        let rows = self.secret_entries(realm)?.into_iter().map(|entry| {
+            let view = self.secret_view(realm, &entry);
+            let used = uses.remove(&view.id).unwrap_or_default();
+            used.of(view)
+        });
+        let items: Vec<_> = rows.collect();
+        let count = items.len() as u64;
+        Ok(Page {
+            schema: "secret-usage/1".to_owned(),
+            as_of_ms: Moment::now().unix_ms,
+            items,
+            next: None,
+            matched: count,
+            total: count,
+            missing: asked.missing,
+        })
+    }
+
+    /// Makes a time-limited credential with the newest active secret of the realm, for the best nodes.
     ///
     /// # Errors
     /// A realm without secrets; an impossible user or lifetime; no node that takes the client.
@@ -207,8 +297,9 @@ impl Service {
         }
         let entry = self.hub.keeper.realm(realm);
         let entry = entry.ok_or_else(|| not_found(format!("realm {realm}")))?;
-        let Some(secret) = entry.secrets.first() else {
-            let message = format!("{realm} has no shared secret: add one first");
+        let mut active = entry.secrets.iter();
+        let Some(secret) = active.find(|secret| secret.state == SecretState::Active) else {
+            let message = format!("{realm} has no active shared secret: add or activate one first");
             return Err(ApiError::new(ErrorKind::Conflict, message));
         };
         let expiry = Moment::now().unix_secs() + ttl_secs;
@@ -238,12 +329,26 @@ impl Service {
             .ok_or_else(|| not_found(format!("realm {realm}")))
     }
 
+    /// A secret that can be changed.
+    fn stored_secret(&self, realm: &Realm, id: &str) -> Result<SecretEntry, ApiError> {
+        let mut entries = self.secret_entries(realm)?.into_iter();
+        let entry =
+            entries.find(|entry| self.hub.keeper.secret_id(realm, entry.value.expose()) == id);
+        let entry = entry.ok_or_else(|| no_secret(realm, id))?;
+        if entry.configured {
+            let message = "this secret stands in the node's config file: change it there";
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        }
+        Ok(entry)
+    }
+
     fn secret_view(&self, realm: &Realm, entry: &SecretEntry) -> SecretView {
         SecretView {
             id: self.hub.keeper.secret_id(realm, entry.value.expose()),
             realm: realm.clone(),
             label: entry.label.clone(),
             created_at_ms: entry.created_at_ms,
+            state: entry.state,
             sessions: 0,
         }
     }
@@ -258,6 +363,47 @@ impl Service {
             .new_event(EventKind::SecretChanged, Severity::Notice, text);
         event.realm = Some(realm.clone());
         self.hub.recorder.event(event);
+    }
+}
+
+fn no_secret(realm: &Realm, id: &str) -> ApiError {
+    not_found(format!("secret {} in {realm}", display_safe(id)))
+}
+
+/// What nodes say about the use of one secret, put together.
+#[derive(Debug, Default)]
+struct UsageSum {
+    sessions: u64,
+    last_used_at_ms: u64,
+    users: HashMap<String, u64>,
+    untold: bool,
+}
+
+impl UsageSum {
+    fn add(&mut self, one: SecretUsers) {
+        self.sessions += one.used.sessions;
+        self.last_used_at_ms = self.last_used_at_ms.max(one.used.last_used_at_ms);
+        self.untold |= !one.complete;
+        for (user, sessions) in one.users {
+            *self.users.entry(user).or_default() += sessions;
+        }
+    }
+
+    fn of(self, mut secret: SecretView) -> SecretUsage {
+        secret.sessions = self.sessions;
+        let users = self.users.len() as u64;
+        let named = self.users.into_iter();
+        let named = named.map(|(user, sessions)| SecretUser { user, sessions });
+        let mut top_users: Vec<_> = named.collect();
+        top_users.sort_by(|a, b| (b.sessions, &a.user).cmp(&(a.sessions, &b.user)));
+        top_users.truncate(TOP_USERS);
+        SecretUsage {
+            secret,
+            users,
+            users_complete: !self.untold,
+            top_users,
+            last_used_at_ms: self.last_used_at_ms,
+        }
     }
 }
 

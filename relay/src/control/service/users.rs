@@ -322,7 +322,8 @@ impl Service {
             .await
     }
 
-    /// Deletes a stored user. Sessions that it has go on; new ones are refused.
+    /// Deletes a stored user. New sessions are refused; those that it has go on, unless its realm has
+    /// `revoke_on_user_removal`.
     ///
     /// # Errors
     /// No such stored user; the store is away.
@@ -363,7 +364,7 @@ impl Service {
                 "user: 1 to 508 bytes without '/', '\"' or control characters",
             ));
         }
-        if credentials::configured(&self.hub.config(), realm, name).is_some() {
+        if credentials::configured(&self.hub, realm, name).is_some() {
             let message = "this user stands in the node's config file: change it there";
             return Err(ApiError::new(ErrorKind::Conflict, message));
         }

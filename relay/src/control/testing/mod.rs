@@ -81,6 +81,7 @@ pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnap
         user: user.into(),
         credential_expiry: None,
         secret_id: None,
+        key_id: 0,
         relay_transport: shared::RelayTransport::Udp,
         is_mobile: false,
         relay_local: "192.0.2.1:50000".parse().unwrap(),

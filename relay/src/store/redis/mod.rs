@@ -17,6 +17,7 @@ mod mailbox;
 mod oauth;
 mod realms;
 mod schema;
+mod secrets;
 mod sentinel;
 mod trail;
 mod users;
@@ -188,15 +189,15 @@ impl Store for RedisStore {
     }
 
     async fn secrets(&self, realm: &Realm) -> Result<Vec<StoredSecret>, StoreError> {
-        users::secrets(&self.inner, realm).await
+        secrets::all(&self.inner, realm).await
     }
 
     async fn put_secret(&self, realm: &Realm, secret: &StoredSecret) -> Result<(), StoreError> {
-        users::put_secret(&self.inner, realm, secret).await
+        secrets::put(&self.inner, realm, secret).await
     }
 
     async fn delete_secret(&self, realm: &Realm, value: &str) -> Result<bool, StoreError> {
-        users::delete_secret(&self.inner, realm, value).await
+        secrets::delete(&self.inner, realm, value).await
     }
 
     async fn realms(&self) -> Result<Vec<StoredRealm>, StoreError> {

@@ -18,7 +18,7 @@ const HISTORY_KEPT: isize = 50;
 /// Realms read by one pipeline.
 const CHUNK: usize = 64;
 /// Commands for each.
-const READS: usize = 9;
+const READS: usize = 10;
 
 /// Replaces (`ARGV[2]` not empty) or removes a document whose revision is `ARGV[1]`, and writes its
 /// projection in the same moment, so that nobody takes the one without the other for a foreign
@@ -109,6 +109,7 @@ fn reads(pipe: &mut Pipeline, realm: &Realm) {
         .arg(schema::origins(realm))
         .arg(schema::ORIGIN_PREFIX)
         .arg(realm.as_str());
+    pipe.cmd("EXISTS").arg(schema::secrets_aside(realm));
 }
 
 /// A realm as it was read: document, coturn's options, and whether it has users or secrets.
@@ -162,7 +163,7 @@ fn parse(name: &Realm, values: &[Value]) -> Result<Read, StoreError> {
         options.add_origin(origin);
     }
     let number = |value| redis::from_redis_value_ref::<u64>(value).unwrap_or(0);
-    let peopled = number(&values[6]) + number(&values[7]) > 0;
+    let peopled = [6, 7, 9].iter().any(|&at| number(&values[at]) > 0);
     Ok(Read {
         stored,
         options,

@@ -166,6 +166,16 @@ pub(super) fn secret(realm: &Realm, fingerprint: [u8; 16]) -> String {
     format!("relay:secret:{{{}}}:{id}", encoded(realm.as_str()))
 }
 
+/// The secrets of a realm that are not accepted, by [`secret_field`]: coturn's set must not have them.
+pub(super) fn secrets_aside(realm: &Realm) -> String {
+    format!("relay:secrets:{{{}}}", encoded(realm.as_str()))
+}
+
+/// What names a secret in [`secrets_aside`].
+pub(super) fn secret_field(fingerprint: [u8; 16]) -> String {
+    URL_SAFE_NO_PAD.encode(fingerprint)
+}
+
 /// A document. Its names never need quoting.
 pub(super) fn document(name: &str) -> String {
     format!("relay:document:{{{name}}}")

@@ -1,4 +1,4 @@
-//! Users and secrets: coturn's keys, our records and the index beside them.
+//! Users: coturn's keys, our records and the index beside them.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use shared::{Realm, Secret};
 
 use super::{Inner, schema};
 use crate::store::coturn::{format_key, parse_key};
-use crate::store::record::{from_json, secret_fingerprint, to_json, unreadable};
+use crate::store::record::{from_json, to_json, unreadable};
 use crate::store::user_keys::{hash_of, sha256_of, sha256_record};
-use crate::store::{Change, StoreError, StoredSecret, StoredUser, UserKeys, UserRecord};
+use crate::store::{Change, StoreError, StoredUser, UserKeys, UserRecord};
 
 /// The field of a user's hash that holds its SHA-256 key and which MD5 key it belongs to.
 const SHA256: &str = "sha256";
@@ -17,8 +17,6 @@ const SHA256: &str = "sha256";
 const CHUNK: usize = 256;
 /// The most users in one page.
 const MAX_PAGE: usize = 10_000;
-/// The most secrets of a realm that are read.
-const MAX_SECRETS: usize = 512;
 
 fn bytes(value: &Value) -> Option<&[u8]> {
     match value {
@@ -287,87 +285,4 @@ pub(super) async fn count(inner: &Inner, realm: Option<&Realm>) -> Result<u64, S
         total += counts.iter().sum::<u64>();
     }
     Ok(total)
-}
-
-pub(super) async fn secrets(inner: &Inner, realm: &Realm) -> Result<Vec<StoredSecret>, StoreError> {
-    let values: Vec<Vec<u8>> = inner
-        .link
-        .query(cmd("SMEMBERS").arg(schema::coturn_secret(realm)))
-        .await?;
-    let mut values: Vec<Secret<String>> = values
-        .into_iter()
-        .filter_map(|value| String::from_utf8(value).ok().map(Secret::new))
-        .take(MAX_SECRETS)
-        .collect();
-    values.sort_unstable_by(|a, b| a.expose().cmp(b.expose()));
-    let mut reads = pipe();
-    for value in &values {
-        let key = schema::secret(realm, secret_fingerprint(value.expose()));
-        reads.cmd("HGETALL").arg(key);
-    }
-    let labels: Vec<HashMap<String, String>> = inner.link.pipe(&reads).await?;
-    let secrets = values
-        .into_iter()
-        .zip(labels)
-        .map(|(value, mut fields)| StoredSecret {
-            value,
-            label: fields.remove("label").unwrap_or_default(),
-            created_at_ms: fields
-                .get("created_at_ms")
-                .and_then(|ms| ms.parse().ok())
-                .unwrap_or(0),
-        });
-    Ok(secrets.collect())
-}
-
-pub(super) async fn put_secret(
-    inner: &Inner,
-    realm: &Realm,
-    secret: &StoredSecret,
-) -> Result<(), StoreError> {
-    let value = secret.value.expose();
-    let mut writes = pipe();
-    writes
-        .cmd("SADD")
-        .arg(schema::coturn_secret(realm))
-        .arg(value);
-    writes
-        .cmd("HSET")
-        .arg(schema::secret(realm, secret_fingerprint(value)))
-        .arg(&[
-            ("v", schema::VERSION.to_string()),
-            ("label", secret.label.clone()),
-            ("created_at_ms", secret.created_at_ms.to_string()),
-        ]);
-    writes.cmd("SADD").arg(schema::REALMS).arg(realm.as_str());
-    inner
-        .write_and_tell(
-            writes,
-            Change::Secrets {
-                realm: realm.clone(),
-            },
-        )
-        .await
-}
-
-pub(super) async fn delete_secret(
-    inner: &Inner,
-    realm: &Realm,
-    value: &str,
-) -> Result<bool, StoreError> {
-    let mut writes = pipe();
-    writes
-        .cmd("SREM")
-        .arg(schema::coturn_secret(realm))
-        .arg(value);
-    writes
-        .cmd("DEL")
-        .arg(schema::secret(realm, secret_fingerprint(value)));
-    let (was_there, _): (bool, Value) = inner.link.pipe(&writes).await?;
-    inner
-        .tell(Change::Secrets {
-            realm: realm.clone(),
-        })
-        .await;
-    Ok(was_there)
 }

@@ -15,7 +15,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a start waits for the owner before it, which may be about to end.
 const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
 /// The schema written below, in `PRAGMA user_version`.
-const SCHEMA_VERSION: u32 = 3;
+const SCHEMA_VERSION: u32 = 4;
 
 /// Version 1, and below it what each later version added.
 const SCHEMA: &str = "
@@ -45,6 +45,12 @@ CREATE TABLE document (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, changed
 const CREDENTIALS: &str = "
 CREATE TABLE user_key (realm TEXT, name TEXT, sha256 BLOB NOT NULL, PRIMARY KEY (realm, name)) WITHOUT ROWID;
 CREATE TABLE userhash (realm TEXT, hash BLOB, name TEXT NOT NULL, PRIMARY KEY (realm, hash)) WITHOUT ROWID;
+";
+
+const SECRET_STATES: &str = "
+ALTER TABLE secret_label ADD COLUMN state TEXT NOT NULL DEFAULT 'active';
+CREATE TABLE secret_aside (realm TEXT, fingerprint BLOB, value TEXT NOT NULL, label TEXT NOT NULL,
+  created_at_ms INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (realm, fingerprint)) WITHOUT ROWID;
 ";
 
 /// Creates an empty file that only its owner may read, where there is none.
@@ -110,9 +116,10 @@ pub(super) fn open_own(path: &Path) -> Result<Connection, StoreError> {
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(sql_error)?;
     let missing = match version {
-        0 => format!("{SCHEMA}{DOCUMENTS}{CREDENTIALS}"),
-        1 => format!("{DOCUMENTS}{CREDENTIALS}"),
-        2 => CREDENTIALS.to_owned(),
+        0 => format!("{SCHEMA}{DOCUMENTS}{CREDENTIALS}{SECRET_STATES}"),
+        1 => format!("{DOCUMENTS}{CREDENTIALS}{SECRET_STATES}"),
+        2 => format!("{CREDENTIALS}{SECRET_STATES}"),
+        3 => SECRET_STATES.to_owned(),
         SCHEMA_VERSION => return Ok(connection),
         newer => {
             return Err(StoreError::Refused(format!(

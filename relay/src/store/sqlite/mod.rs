@@ -11,6 +11,7 @@ mod hashes;
 mod mailbox;
 mod oauth;
 mod realms;
+mod secrets;
 mod trail;
 mod turndb;
 mod users;
@@ -206,22 +207,20 @@ impl Store for SqliteStore {
 
     async fn secrets(&self, realm: &Realm) -> Result<Vec<StoredSecret>, StoreError> {
         let realm = realm.clone();
-        self.run(DEADLINE, move |inner| users::secrets(inner, &realm))
+        self.run(DEADLINE, move |inner| secrets::all(inner, &realm))
             .await
     }
 
     async fn put_secret(&self, realm: &Realm, secret: &StoredSecret) -> Result<(), StoreError> {
         let (realm, secret) = (realm.clone(), secret.clone());
-        self.run(DEADLINE, move |inner| {
-            users::put_secret(inner, &realm, &secret)
-        })
-        .await
+        self.run(DEADLINE, move |inner| secrets::put(inner, &realm, &secret))
+            .await
     }
 
     async fn delete_secret(&self, realm: &Realm, value: &str) -> Result<bool, StoreError> {
         let (realm, value) = (realm.clone(), shared::Secret::new(value.to_owned()));
         self.run(DEADLINE, move |inner| {
-            users::delete_secret(inner, &realm, value.expose())
+            secrets::delete(inner, &realm, value.expose())
         })
         .await
     }

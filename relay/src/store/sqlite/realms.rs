@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use shared::Realm;
 use shared::api::RealmDocument;
 
-use super::{Inner, sql_error};
+use super::{Inner, secrets, sql_error};
 use crate::store::coturn::{
     CoturnOptions, EXTERNAL, PeerList, realm as foreign_realm, whole_origin,
 };
@@ -18,8 +18,11 @@ const HISTORY_KEPT: u64 = 50;
 
 pub(super) fn all(inner: &Inner) -> Result<Vec<StoredRealm>, StoreError> {
     let own = inner.own();
-    let foreign = inner.turn.read(foreign_realms)?;
+    let mut foreign = inner.turn.read(foreign_realms)?;
     let mut realms = documents(&own)?;
+    for name in secrets::realms(&own).map_err(sql_error)? {
+        foreign.entry(name).or_default();
+    }
     drop(own);
     for (name, options) in foreign {
         realms.entry(name.clone()).or_insert_with(|| StoredRealm {

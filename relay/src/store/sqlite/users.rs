@@ -1,13 +1,13 @@
-//! Users and secrets: coturn's rows, our records beside them.
+//! Users: coturn's rows, our records beside them.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use shared::{Realm, Secret};
 
 use super::{Inner, hashes, sql_error};
 use crate::store::coturn::{format_key, is_user_name, parse_key, realm as foreign_realm};
-use crate::store::record::{from_json, secret_fingerprint, to_json, unreadable};
+use crate::store::record::{from_json, to_json, unreadable};
 use crate::store::user_keys::{StoredSha256Key, sha256_of, sha256_record};
-use crate::store::{Change, StoreError, StoredKey, StoredSecret, StoredUser, UserKeys, UserRecord};
+use crate::store::{Change, StoreError, StoredKey, StoredUser, UserKeys, UserRecord};
 
 /// The most users in one page.
 const MAX_PAGE: usize = 10_000;
@@ -241,95 +241,4 @@ pub(super) fn count(inner: &Inner, realm: Option<&Realm>) -> Result<u64, StoreEr
             .query_row([], |row| row.get(0)),
     })?;
     Ok(u64::try_from(count).unwrap_or(0))
-}
-
-pub(super) fn secrets(inner: &Inner, realm: &Realm) -> Result<Vec<StoredSecret>, StoreError> {
-    let values: Vec<Secret<String>> = inner.turn.read(|db| {
-        let mut query =
-            db.prepare_cached("SELECT value FROM turn_secret WHERE realm = ?1 ORDER BY value")?;
-        let mut rows = query.query([realm.as_str()])?;
-        let mut values = Vec::new();
-        while let Some(row) = rows.next()? {
-            if let Ok(value) = row.get_ref(0)?.as_str() {
-                values.push(Secret::new(value.to_owned()));
-            }
-        }
-        Ok(values)
-    })?;
-    let own = inner.own();
-    values
-        .into_iter()
-        .map(|value| {
-            let label = own
-                .prepare_cached(
-                    "SELECT label, created_at_ms FROM secret_label \
-                     WHERE realm = ?1 AND fingerprint = ?2",
-                )
-                .and_then(|mut query| {
-                    let key = params![realm.as_str(), secret_fingerprint(value.expose())];
-                    query
-                        .query_row(key, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
-                        .optional()
-                })
-                .map_err(sql_error)?;
-            let (label, created): (String, i64) = label.unwrap_or_default();
-            let created_at_ms = u64::try_from(created).unwrap_or(0);
-            Ok(StoredSecret {
-                value,
-                label,
-                created_at_ms,
-            })
-        })
-        .collect()
-}
-
-pub(super) fn put_secret(
-    inner: &Inner,
-    realm: &Realm,
-    secret: &StoredSecret,
-) -> Result<(), StoreError> {
-    let own = inner.own();
-    let value = secret.value.expose();
-    inner.turn.write(|db| {
-        db.execute(
-            "INSERT OR IGNORE INTO turn_secret (realm, value) VALUES (?1, ?2)",
-            params![realm.as_str(), value],
-        )
-    })?;
-    own.execute(
-        "INSERT OR REPLACE INTO secret_label (realm, fingerprint, label, created_at_ms) \
-         VALUES (?1, ?2, ?3, ?4)",
-        params![
-            realm.as_str(),
-            secret_fingerprint(value),
-            secret.label,
-            i64::try_from(secret.created_at_ms).unwrap_or(i64::MAX)
-        ],
-    )
-    .map_err(sql_error)?;
-    drop(own);
-    inner.tell(Change::Secrets {
-        realm: realm.clone(),
-    });
-    Ok(())
-}
-
-pub(super) fn delete_secret(inner: &Inner, realm: &Realm, value: &str) -> Result<bool, StoreError> {
-    let own = inner.own();
-    let rows = inner.turn.write(|db| {
-        db.execute(
-            "DELETE FROM turn_secret WHERE realm = ?1 AND value = ?2",
-            params![realm.as_str(), value],
-        )
-    })?;
-    own.execute(
-        "DELETE FROM secret_label WHERE realm = ?1 AND fingerprint = ?2",
-        params![realm.as_str(), secret_fingerprint(value)],
-    )
-    .map_err(sql_error)?;
-    drop(own);
-    inner.tell(Change::Secrets {
-        realm: realm.clone(),
-    });
-    Ok(rows > 0)
 }

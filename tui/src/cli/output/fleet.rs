@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shared::NodeId;
 use shared::api::{
-    AlertRule, AlertView, ConfigChange, GroupView, HistorySample, PermissionView, RealmPreview,
-    RedirectView, RefusalView, SettingView, setting_text,
+    AlertRule, AlertView, BanResult, BanView, ConfigChange, GroupView, HistorySample,
+    PermissionView, RealmPreview, RedirectView, RefusalView, SettingView, setting_text,
 };
 
 use super::Shown::{Detail, Table, Wide};
@@ -117,6 +117,26 @@ shows!(AlertRule, "alert-rules/1", |row| row.name.clone(), {
     "enabled" Table Text row.enabled;
     "is_default" Wide Text row.is_default;
     "help" Wide Text row.help;
+});
+
+shows!(BanView, "bans/1", |row| row.id.clone(), {
+    "id" Table Text row.id;
+    "kind" Table Text row.kind.as_str();
+    "net" Table Text row.net.to_string();
+    "until" Table Time row.until_ms;
+    "reason" Table Text row.reason;
+    "by" Table Text row.by;
+    "stored" Wide Text if row.stored { "yes" } else { "not yet" };
+});
+
+shows!(BanResult, "bans/1", |row| row.ban.id.clone(), {
+    "id" Table Text row.ban.id;
+    "kind" Table Text row.ban.kind.as_str();
+    "net" Table Text row.ban.net.to_string();
+    "until" Table Time row.ban.until_ms;
+    "sessions" Table Count row.sessions;
+    "users" Table Count row.users;
+    "dry_run" Table Text if row.dry_run { "yes" } else { "no" };
 });
 
 shows!(RedirectView, "redirects/1", |row| row.id.clone(), {

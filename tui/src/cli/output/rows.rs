@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::json;
 use shared::api::{
     AuditView, BlockView, Credential, DrainView, EventView, ItemOutcome, JobView, NodeView,
-    OauthKeyCreated, OauthKeyView, Overview, RealmView, RefusalCount, SecretCreated, SecretView,
-    SessionDetail, SessionView, TokenCreated, TokenView, UserView, WhoAmI,
+    OauthKeyCreated, OauthKeyView, Overview, RealmView, RefusalCount, SecretCreated, SecretUsage,
+    SecretUser, SecretView, SessionDetail, SessionView, TokenCreated, TokenView, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -238,10 +238,31 @@ shows!(RealmView, "realms/1", |row| row.name.as_str().to_owned(), {
 shows!(SecretView, "secrets/1", |row| row.id.clone(), {
     "id" Table Text row.id;
     "realm" Table Text row.realm;
+    "state" Table Text row.state.as_str();
     "label" Table Text row.label;
     "created" Table Time row.created_at_ms;
     "sessions" Table Count row.sessions;
 });
+
+shows!(SecretUsage, "secret-usage/1", |row| row.secret.id.clone(), {
+    "id" Table Text row.secret.id;
+    "realm" Wide Text row.secret.realm;
+    "state" Table Text row.secret.state.as_str();
+    "label" Table Text row.secret.label;
+    "sessions" Table Count row.secret.sessions;
+    "users" Table Count row.users;
+    "last_used" Table Time row.last_used_at_ms;
+    "top_users" Table Text named(&row.top_users);
+});
+
+/// Users with their sessions, in one cell.
+fn named(users: &[SecretUser]) -> String {
+    let named = users.iter().map(|one| match one.user.as_str() {
+        "" => format!("(no name) {}", one.sessions),
+        user => format!("{user} {}", one.sessions),
+    });
+    named.collect::<Vec<_>>().join(", ")
+}
 
 shows!(SecretCreated, "secrets/1", |row| row.secret.id.clone(), {
     "id" Table Text row.secret.id;

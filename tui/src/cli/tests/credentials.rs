@@ -92,6 +92,15 @@ async fn secrets_tokens_and_credentials_are_shown_once() {
         list.contains("2f9c01ab44de") && !list.contains("generated"),
         "{list}"
     );
+    let usage = ["secret", "usage", "2f9c", "--realm", "acme", "-o", "json"];
+    let usage = run(&api, &usage).await.json();
+    assert_eq!(usage["items"][0]["top_users"][0]["user"], "alice");
+    assert_eq!(usage["items"].as_array().unwrap().len(), 1);
+    let retire = ["secret", "retire", "2f9c", "--realm", "acme", "--now"];
+    let refused = run(&api, &retire).await;
+    assert_ne!(refused.code, code::OK, "it has to be said: {}", refused.err);
+    let retired = run(&api, &[&retire[..], &["--yes"]].concat()).await;
+    assert!(retired.out.contains("retired"), "{}", retired.out);
     let rm = ["secret", "rm", "2f9c", "--realm", "acme", "--yes"];
     assert_eq!(run(&api, &rm).await.code, 0);
     assert_eq!(run(&api, &rm).await.code, code::NOT_FOUND);

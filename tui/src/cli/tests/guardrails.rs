@@ -108,3 +108,30 @@ async fn what_asks_nothing_asks_where_a_rule_says_so() {
     );
     assert_eq!(guarded(&api, plain, &["y"], &edit).await.code, 0);
 }
+
+#[tokio::test]
+async fn a_ban_is_previewed_and_has_to_be_confirmed() {
+    let api = FakeAdmin::default();
+    let add = [
+        "ban",
+        "add",
+        "203.0.113.0/24",
+        "--for",
+        "2h",
+        "--reason",
+        "flood",
+    ];
+    let dry = run(&api, &[&add[..], &["--dry-run", "-o", "json"]].concat()).await;
+    assert_eq!(dry.json()["users"], 3);
+    assert_ne!(run(&api, &add).await.code, code::OK, "it has to be said");
+    assert_eq!(api.changes(), ["preview_ban client 203.0.113.0/24"; 2]);
+    let done = run(&api, &[&add[..], &["--yes"]].concat()).await;
+    assert_eq!(done.code, code::OK, "{}", done.err);
+    let call = "create_ban client 203.0.113.0/24 secs=7200 expected=Some(14) reason=flood";
+    assert_eq!(api.changes().last().map(String::as_str), Some(call));
+    let list = run(&api, &["ban", "list"]).await.out;
+    assert!(list.contains("203.0.113.0/24"), "{list}");
+    let rm = run(&api, &["ban", "rm", "203.0.113.0/24", "--yes"]).await;
+    assert_eq!(rm.code, code::OK, "{}", rm.err);
+    assert!(api.changes().last().unwrap().starts_with("delete_ban "));
+}

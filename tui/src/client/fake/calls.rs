@@ -7,8 +7,9 @@ use shared::api::{
     ApiError, BlockRequest, BlockView, Credential, DrainRequest, DrainView, ErrorKind, EventView,
     IceServer, JobView, KillRequest, KillResult, ListQuery, MintRequest, NodeState, NodeView,
     OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPut, RealmView, RefusalCount,
-    Role, SecretCreate, SecretCreated, SecretView, SessionDetail, SessionView, SessionsKill,
-    TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    Role, SecretCreate, SecretCreated, SecretPatch, SecretState, SecretUsage, SecretView,
+    SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
+    UserPut, UserView, WhoAmI,
 };
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
@@ -421,6 +422,10 @@ impl AdminApi for FakeAdmin {
             realm: realm.clone(),
             label: create.label.clone(),
             created_at_ms: state.now_ms,
+            state: match create.pending {
+                true => SecretState::Pending,
+                false => SecretState::Active,
+            },
             sessions: 0,
         };
         state.secrets.push(secret.clone());
@@ -430,6 +435,35 @@ impl AdminApi for FakeAdmin {
             .is_none()
             .then(|| "generated-secret-value".to_owned());
         Ok(SecretCreated { secret, value })
+    }
+
+    async fn secret_usage(&self, realm: &Realm) -> ClientResult<Page<SecretUsage>> {
+        let state = self.enter(Role::Viewer, format!("secret_usage {realm}"))?;
+        let secrets = state.secrets.iter().filter(|s| s.realm == *realm);
+        let items = secrets.map(super::data::secret_usage).collect();
+        Ok(state.whole("secret-usage/1", items))
+    }
+
+    async fn patch_secret(
+        &self,
+        realm: &Realm,
+        id: &str,
+        patch: &SecretPatch,
+    ) -> ClientResult<SecretView> {
+        let next = patch.state.map_or("same", SecretState::as_str);
+        let call = format!(
+            "patch_secret {realm}/{id} state={next} reason={}",
+            patch.reason
+        );
+        let mut state = self.enter(Role::Admin, call)?;
+        let mut secrets = state.secrets.iter_mut();
+        let secret = secrets.find(|s| s.realm == *realm && s.id == id);
+        let secret = secret.ok_or_else(|| not_found("such secret"))?;
+        secret.state = patch.state.unwrap_or(secret.state);
+        if let Some(label) = &patch.label {
+            secret.label.clone_from(label);
+        }
+        Ok(secret.clone())
     }
 
     async fn delete_secret(&self, realm: &Realm, id: &str, reason: &str) -> ClientResult<()> {

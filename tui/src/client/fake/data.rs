@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use shared::api::{
     Capacity, EventKind, EventView, NodeRole, NodeState, NodeView, OauthKeyView, RealmDocument,
-    RealmView, SecretView, SessionView, Severity, StoreState, UserView,
+    RealmView, SecretState, SecretUsage, SecretUser, SecretView, SessionView, Severity, StoreState,
+    UserView,
 };
 use shared::{
     NodeId, OauthAlgorithm, PasswordAlgorithm, Realm, RelayTransport, SessionId, Transport,
@@ -193,8 +194,30 @@ pub(super) fn secrets() -> Vec<SecretView> {
         realm: realm_name("acme"),
         label: "web".into(),
         created_at_ms: START_MS - 864_000_000,
+        state: SecretState::Active,
         sessions: 0,
     }]
+}
+
+/// Two people use the first secret, and nobody any other one.
+pub(super) fn secret_usage(secret: &SecretView) -> SecretUsage {
+    let used = secret.id.starts_with("2f9c");
+    let user = |(user, sessions): (&str, u64)| SecretUser {
+        user: user.to_owned(),
+        sessions,
+    };
+    let users = [("alice", 3), ("bob", 1)];
+    let top_users: Vec<_> = users.into_iter().filter(|_| used).map(user).collect();
+    SecretUsage {
+        secret: SecretView {
+            sessions: top_users.iter().map(|user| user.sessions).sum(),
+            ..secret.clone()
+        },
+        users: top_users.len() as u64,
+        users_complete: true,
+        top_users,
+        last_used_at_ms: if used { START_MS - 60_000 } else { 0 },
+    }
 }
 
 pub(super) fn oauth_keys() -> Vec<OauthKeyView> {

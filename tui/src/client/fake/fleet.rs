@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use shared::api::{
-    AlertRule, AlertRulePatch, AlertRules, AlertView, Applies, AuditView, ConfigChange,
-    ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, GroupBy, GroupQuery, GroupView,
-    HistorySample, HistoryView, ListQuery, Page, RealmPreview, RealmPut, RedirectCreate,
-    RedirectHealth, RedirectView, RefusalView, Role, SettingKind, SettingSource, SettingView,
-    Severity,
+    AlertRule, AlertRulePatch, AlertRules, AlertView, Applies, AuditView, BanCreate, BanKind,
+    BanResult, BanView, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView,
+    GroupBy, GroupQuery, GroupView, HistorySample, HistoryView, ListQuery, Page, RealmPreview,
+    RealmPut, RedirectCreate, RedirectHealth, RedirectView, RefusalView, Role, SettingKind,
+    SettingSource, SettingView, Severity,
 };
 use shared::filter::{
     ALERT_COLUMNS, AUDIT_COLUMNS, Filter, GROUP_COLUMNS, RECENT_REFUSAL_COLUMNS, REDIRECT_COLUMNS,
@@ -119,6 +119,18 @@ pub(super) fn alert_rules() -> AlertRules {
             ),
         ],
     }
+}
+
+pub(super) fn bans() -> Vec<BanView> {
+    vec![BanView {
+        id: "0badc0ffee00".into(),
+        kind: BanKind::Peer,
+        net: "198.51.100.0/24".parse().expect("a network"),
+        until_ms: START_MS + 7_200_000,
+        reason: "scanned from there".into(),
+        by: "unix:0".into(),
+        stored: true,
+    }]
 }
 
 pub(super) fn redirects() -> Vec<RedirectView> {
@@ -454,6 +466,56 @@ impl FleetApi for FakeAdmin {
         rules.revision += 1;
         rules.changed_by = "unix:0".into();
         Ok(rules.clone())
+    }
+
+    async fn bans(&self) -> ClientResult<Page<BanView>> {
+        let state = self.enter(Role::Viewer, "bans".to_owned())?;
+        Ok(state.whole("bans/1", state.bans.clone()))
+    }
+
+    async fn create_ban(&self, create: &BanCreate) -> ClientResult<BanResult> {
+        let (kind, net) = (create.kind, create.net);
+        let call = match create.dry_run {
+            true => format!("preview_ban {} {net}", kind.as_str()),
+            false => format!(
+                "create_ban {} {net} secs={} expected={:?} reason={}",
+                kind.as_str(),
+                create.secs,
+                create.expected,
+                create.reason
+            ),
+        };
+        let mut state = self.enter(Role::Operator, call)?;
+        let ban = BanView {
+            id: format!("{:012x}", 0xba00 + state.bans.len()),
+            kind,
+            net,
+            until_ms: state.now_ms + create.secs * 1000,
+            reason: create.reason.clone(),
+            by: "unix:0".to_owned(),
+            stored: !create.dry_run,
+        };
+        if !create.dry_run {
+            state.bans.push(ban.clone());
+        }
+        Ok(BanResult {
+            ban,
+            dry_run: create.dry_run,
+            sessions: 4,
+            users: 3,
+            missing: Vec::new(),
+        })
+    }
+
+    async fn delete_ban(&self, id: &str, reason: &str) -> ClientResult<()> {
+        let call = format!("delete_ban {id} reason={reason}");
+        let mut state = self.enter(Role::Operator, call)?;
+        let before = state.bans.len();
+        state.bans.retain(|ban| ban.id != id);
+        match state.bans.len() < before {
+            true => Ok(()),
+            false => Err(not_found("such ban")),
+        }
     }
 
     async fn redirects(&self, query: &ListQuery) -> ClientResult<Page<RedirectView>> {

@@ -73,6 +73,7 @@ fn keep(state: &mut State, rows: usize) {
     state.recent_refusals.truncate(rows);
     state.alerts.truncate(rows);
     state.redirects.truncate(rows);
+    state.bans.truncate(rows);
     state.count();
 }
 
@@ -119,6 +120,10 @@ fn rename(state: &mut State, poison: Poison) {
     for (i, redirect) in state.redirects.iter_mut().enumerate() {
         redirect.note = name(i);
         redirect.domain = Some(name(i + 1));
+    }
+    for (i, ban) in state.bans.iter_mut().enumerate() {
+        ban.reason = name(i);
+        ban.by = name(i + 1);
     }
     for (i, record) in state.audit.iter_mut().enumerate() {
         record.actor = name(i);
@@ -186,6 +191,9 @@ fn inflate(state: &mut State) {
         alert.since_ms = u64::MAX;
         alert.value = f64::NAN;
         alert.threshold = f64::INFINITY;
+    }
+    for ban in &mut state.bans {
+        ban.until_ms = u64::MAX;
     }
     for redirect in &mut state.redirects {
         redirect.weight = u32::MAX;

@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 
 use shared::NodeId;
 use shared::api::{
-    AlertRules, AlertView, AuditView, BlockView, ConfigOverrides, DrainEstimate, DrainRequest,
-    DrainView, EventView, ItemOutcome, JobItem, JobState, JobView, ListQuery, MissingNode,
-    NodeState, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Page, RealmView, RedirectView,
-    RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
+    AlertRules, AlertView, AuditView, BanView, BlockView, ConfigOverrides, DrainEstimate,
+    DrainRequest, DrainView, EventView, ItemOutcome, JobItem, JobState, JobView, ListQuery,
+    MissingNode, NodeState, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Page, RealmView,
+    RedirectView, RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
 };
 use shared::filter::{Column, Direction, Filter, Row, SESSION_COLUMNS, SortSpec};
 
@@ -35,6 +35,7 @@ pub(super) struct State {
     pub(super) alerts: Vec<AlertView>,
     pub(super) alert_rules: AlertRules,
     pub(super) redirects: Vec<RedirectView>,
+    pub(super) bans: Vec<BanView>,
     pub(super) calls: Vec<String>,
     pub(super) missing: Vec<MissingNode>,
     pub(super) unreachable: bool,
@@ -109,6 +110,7 @@ impl State {
             alerts: fleet::alerts(),
             alert_rules: fleet::alert_rules(),
             redirects: fleet::redirects(),
+            bans: fleet::bans(),
             calls: Vec::new(),
             missing: Vec::new(),
             unreachable: false,

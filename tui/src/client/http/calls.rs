@@ -5,9 +5,9 @@ use reqwest::Method;
 use shared::api::{
     BlockRequest, BlockView, Credential, DrainRequest, DrainView, EventView, JobView, KillRequest,
     KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
-    Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate, SecretCreated, SecretView,
-    SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
-    UserPut, UserView, WhoAmI, route,
+    Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate, SecretCreated, SecretPatch,
+    SecretUsage, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated,
+    TokenView, UserPatch, UserPut, UserView, WhoAmI, route,
 };
 use shared::{NodeId, Realm};
 
@@ -160,6 +160,20 @@ impl AdminApi for HttpAdmin {
         create: &SecretCreate,
     ) -> ClientResult<SecretCreated> {
         self.write(Method::POST, &route::secrets(realm), create)
+            .await
+    }
+
+    async fn secret_usage(&self, realm: &Realm) -> ClientResult<Page<SecretUsage>> {
+        self.get(&route::secret_usage(realm)).await
+    }
+
+    async fn patch_secret(
+        &self,
+        realm: &Realm,
+        id: &str,
+        patch: &SecretPatch,
+    ) -> ClientResult<SecretView> {
+        self.write(Method::PATCH, &route::secret(realm, id), patch)
             .await
     }
 

@@ -5,9 +5,9 @@ use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::api::{
-    AlertRulePatch, AlertRules, AlertView, AuditView, ConfigOverrides, ConfigPatch, ConfigResult,
-    ConfigView, GroupQuery, GroupView, HistoryView, ListQuery, Page, RealmPreview, RealmPut,
-    RedirectCreate, RedirectView, RefusalView, route,
+    AlertRulePatch, AlertRules, AlertView, AuditView, BanCreate, BanResult, BanView,
+    ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, GroupQuery, GroupView, HistoryView,
+    ListQuery, Page, RealmPreview, RealmPut, RedirectCreate, RedirectView, RefusalView, route,
 };
 use shared::{NodeId, Realm};
 
@@ -101,6 +101,18 @@ impl FleetApi for HttpAdmin {
         patch: &AlertRulePatch,
     ) -> ClientResult<AlertRules> {
         self.patch(&route::alert_rule(name), expected, patch).await
+    }
+
+    async fn bans(&self) -> ClientResult<Page<BanView>> {
+        self.get(route::BANS).await
+    }
+
+    async fn create_ban(&self, create: &BanCreate) -> ClientResult<BanResult> {
+        self.write(Method::POST, route::BANS, create).await
+    }
+
+    async fn delete_ban(&self, id: &str, reason: &str) -> ClientResult<()> {
+        self.delete(&route::ban(id), reason).await
     }
 
     async fn redirects(&self, query: &ListQuery) -> ClientResult<Page<RedirectView>> {

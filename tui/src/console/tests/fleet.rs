@@ -459,3 +459,33 @@ fn a_drain_is_confirmed_shown_and_taken_back() {
     rig.line(":drain nowhere");
     assert!(rig.screen().contains("no node nowhere is known"));
 }
+
+#[test]
+fn a_ban_is_previewed_before_it_is_set_and_can_be_taken_back() {
+    let mut rig = Rig::writable(12);
+    rig.line(":bans");
+    rig.keys("N");
+    rig.line("203.0.113.0/24");
+    for _ in 0..3 {
+        rig.press(KeyCode::Tab);
+    }
+    rig.keys("y");
+    let screen = rig.screen();
+    assert!(
+        screen.contains("Ban client 203.0.113.0/24") && screen.contains("users"),
+        "{screen}"
+    );
+    assert_eq!(rig.called("preview_ban").len(), 1);
+    rig.press(KeyCode::Enter);
+    assert!(rig.called("create_ban").is_empty(), "Cancel has the focus");
+    rig.keys("N");
+    rig.line("nonsense");
+    for _ in 0..3 {
+        rig.press(KeyCode::Tab);
+    }
+    rig.keys("y");
+    assert!(rig.screen().contains("net: a network"), "{}", rig.screen());
+    rig.press(KeyCode::Esc);
+    rig.keys("gZy");
+    assert_eq!(rig.called("delete_ban").len(), 1, "{}", rig.screen());
+}

@@ -18,7 +18,7 @@ use crate::widgets::text::width;
 const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (160, 45)];
 
 /// Every view: its name, and the line or keys that lead there.
-const VIEWS: [(&str, &str); 15] = [
+const VIEWS: [(&str, &str); 16] = [
     ("pulse", "1"),
     ("nodes", "2"),
     ("sessions", "3"),
@@ -31,6 +31,7 @@ const VIEWS: [(&str, &str); 15] = [
     ("refusals", ":refusals\r"),
     ("alerts", ":alerts\r"),
     ("redirects", ":redirects\r"),
+    ("bans", ":bans\r"),
     ("config", ":config fra1\r"),
     ("groups", ":top user\r"),
     ("contexts", ":contexts\r"),

@@ -190,7 +190,7 @@ fn the_realm_sheet_leads_on_to_the_sessions_of_the_realm() {
     rig.press(KeyCode::Enter);
     rig.second();
     let screen = rig.screen();
-    assert!(screen.contains("2f9c01ab44de web"), "{screen}");
+    assert!(screen.contains("2f9c01ab44de active   web"), "{screen}");
     rig.press(KeyCode::Enter);
     assert_eq!(rig.model.lists.sessions.filter, "realm=acme");
 }

@@ -8,7 +8,7 @@ use super::super::model::{Dialog, Mode, Model, Place};
 use super::super::rows::DiffRow;
 use super::super::theme::Tone;
 use super::{
-    ask, ask_page, change, config, documents, fleet, frozen, oauth, realm, secrets, verify,
+    ask, ask_page, bans, change, config, documents, fleet, frozen, oauth, realm, secrets, verify,
 };
 use shared::api::Role;
 
@@ -169,6 +169,7 @@ fn take_panel(model: &mut Model, question: Question, answer: Answer) {
         (_, Answer::Overrides(theirs)) => config::conflict(model, &theirs),
         (Question::Diff(..), Answer::Diff(left, right)) => take_diff(model, &left, &right),
         (_, Answer::AlertRules(rules)) if !model.paused => fleet::take_rules(model, rules),
+        (_, Answer::Bans(page)) if !frozen(model) => bans::take(model, page),
         (_, Answer::OauthKeys(page)) if !frozen(model) => oauth::take(model, page),
         (Question::TopUsers(realm, _), Answer::Groups(page)) => {
             model.panels.users = Some((realm, page));
@@ -340,6 +341,7 @@ fn refused(model: &mut Model, question: Question, error: ApiError) {
         Question::Groups(_) => model.lists.groups.error = Some(error.message),
         Question::Diff(..) => model.lists.diff.error = Some(error.message),
         Question::AlertRules => model.lists.rules.error = Some(error.message),
+        Question::Bans => model.lists.bans.error = Some(error.message),
         Question::OauthKeys => model.lists.oauth_keys.error = Some(error.message),
         Question::OneRealm(_) => model.sheet.error = Some(error.message),
         Question::Preview(name, _) => realm::not_previewed(model, &name, &error.message),

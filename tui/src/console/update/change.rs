@@ -13,7 +13,7 @@ use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, config, drain, editor, fleet, guard, oauth, realm, secrets, verify};
+use super::{answers, bans, config, drain, editor, fleet, guard, oauth, realm, secrets, verify};
 use crate::guardrails::{Deed, Names};
 use crate::widgets::form::{Field, Form};
 
@@ -38,6 +38,8 @@ pub(super) fn begin(model: &mut Model, binding: &Binding, effects: &mut Vec<Effe
         Intent::Edit if *model.place() == Place::AlertRules => fleet::edit_rule(model),
         Intent::New if *model.place() == Place::Redirects => fleet::new_redirect(model),
         Intent::New if *model.place() == Place::OauthKeys => oauth::create(model),
+        Intent::New if *model.place() == Place::Bans => bans::create(model),
+        Intent::Delete if *model.place() == Place::Bans => bans::delete(model),
         Intent::Delete if *model.place() == Place::OauthKeys => oauth::delete(model),
         Intent::Block => block(model),
         Intent::Edit if matches!(model.place(), Place::Realms | Place::Realm(_)) => {
@@ -399,7 +401,7 @@ fn password(model: &mut Model, user: UserView) {
     ];
     let form = Form::new(format!("Password of {}", user.name), "Set (y)", fields)
         .fact("realm", user.realm.to_string())
-        .note("Sessions that exist go on until their next refresh.")
+        .note("Sessions that exist go on, or end where the realm has revoke_on_user_removal.")
         .focus_first();
     open(model, form, Purpose::Password(user.realm, user.name));
 }

@@ -64,6 +64,7 @@ pub(super) fn row_json(model: &Model) -> Option<String> {
         Place::Alerts => lists.alerts.selected().map(json),
         Place::AlertRules => lists.rules.selected().map(json),
         Place::Redirects => lists.redirects.selected().map(json),
+        Place::Bans => lists.bans.selected().map(json),
         Place::OauthKeys => lists.oauth_keys.selected().map(json),
         Place::Config(_) => lists.config.selected().map(json),
         Place::Groups(_) => lists.groups.selected().map(json),

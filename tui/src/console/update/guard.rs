@@ -53,12 +53,15 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
         Purpose::Drain(node) => Deed::of_node("node.drain", Some(node)),
         Purpose::Undrain(node) => Deed::of_node("node.undrain", Some(node)),
         Purpose::NewSecret(realm) => Deed::of_realm("secret.create", realm),
+        Purpose::PatchSecret(realm, ..) => Deed::of_realm("secret.patch", realm),
         Purpose::DeleteSecret(realm, _) => Deed::of_realm("secret.delete", realm),
         // Its realm may be typed: a rule for any realm holds.
         Purpose::PutOauthKey => Deed {
             realms: Names::Unknown,
             ..Deed::of_cluster("oauth_key.put")
         },
+        Purpose::NewBan | Purpose::ConfirmBan(_) => Deed::of_cluster("ban.create"),
+        Purpose::DeleteBan(_) => Deed::of_cluster("ban.delete"),
         Purpose::DeleteOauthKey(_) => Deed::of_cluster("oauth_key.delete"),
         Purpose::Verify(nodes) => Deed {
             action: "credential.mint",

@@ -1,13 +1,13 @@
 //! What comes of changes: results, jobs, and conflicts.
 
 use crossterm::event::{KeyCode, KeyEvent};
-use shared::api::{ErrorKind, JobState, JobView, KillResult};
+use shared::api::{ErrorKind, JobState, JobView, KillResult, SecretState};
 
 use super::super::message::{Action, Effect, Failure, Outcome, Question};
 use super::super::model::{Dialog, JobDialog, Model};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, ask_view, config, editor, fleet, guard, oauth, secrets, verify};
+use super::{answers, ask_view, bans, config, editor, fleet, guard, oauth, secrets, verify};
 
 /// Takes in what came of a change.
 pub(super) fn acted(
@@ -86,12 +86,24 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
             secrets::shown(model, created);
             text
         }
+        (Action::CreateBan(create), Outcome::Ban(result)) => {
+            if result.dry_run {
+                bans::previewed(model, &create, &result);
+                return;
+            }
+            bans::done(&create, &result)
+        }
+        (Action::DeleteBan(id, _), _) => format!("ban {id}: taken back"),
         (_, Outcome::OauthKey(created)) => {
             let text = format!("OAuth key {} is good on all nodes now", created.view.kid);
             oauth::shown(model, created);
             text
         }
         (Action::DeleteOauthKey(kid, _), _) => format!("OAuth key {kid}: deleted"),
+        (Action::PatchSecret(realm, id, patch), _) => {
+            let state = patch.state.map_or("changed", SecretState::as_str);
+            format!("secret {id} of {realm}: {state}")
+        }
         (Action::DeleteSecret(realm, id, _), _) => format!("secret {id} of {realm}: deleted"),
         (Action::DeleteUser(realm, user, _), _) => format!("{user} in {realm}: deleted"),
         _ => "done".to_owned(),

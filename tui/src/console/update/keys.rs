@@ -412,6 +412,7 @@ pub(super) fn open(model: &mut Model) {
         Place::AlertRules
         | Place::Redirects
         | Place::OauthKeys
+        | Place::Bans
         | Place::Diff(..)
         | Place::Contexts => return,
     };

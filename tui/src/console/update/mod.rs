@@ -1,6 +1,7 @@
 //! The one function that changes the model: a message goes in, effects come out. Pure.
 
 mod answers;
+mod bans;
 mod change;
 mod config;
 mod documents;
@@ -198,6 +199,7 @@ fn ask_view(model: &mut Model, effects: &mut Vec<Effect>) {
         }
         Place::Diff(left, right) => ask(model, Question::Diff(left, right), effects),
         Place::AlertRules => ask(model, Question::AlertRules, effects),
+        Place::Bans => ask(model, Question::Bans, effects),
         Place::OauthKeys => ask(model, Question::OauthKeys, effects),
         Place::Realm(name) => ask(model, Question::OneRealm(name), effects),
         Place::Contexts => {}

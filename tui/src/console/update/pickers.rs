@@ -84,17 +84,6 @@ pub(super) fn open_copy(model: &mut Model) {
 /// What can be copied of the row under the cursor, what is wanted most first.
 fn cells(model: &Model) -> Vec<(&'static str, String)> {
     let lists = &model.lists;
-    let session = |s: &SessionView| {
-        vec![
-            ("id", s.id.to_string()),
-            ("user", s.user.clone()),
-            ("username", s.username.clone()),
-            ("client", s.client.to_string()),
-            ("relay", s.relay.to_string()),
-            ("filter", equals("id", &s.id.to_string())),
-            ("of user", change::user_filter(&s.realm, &s.user)),
-        ]
-    };
     let cells = match model.place() {
         Place::Session(_) => model.detail.view.as_ref().map(|d| session(&d.session)),
         Place::Sessions => lists.sessions.selected().map(session),
@@ -144,6 +133,7 @@ fn cells(model: &Model) -> Vec<(&'static str, String)> {
             .rules
             .selected()
             .map(|r| vec![("rule", r.name.clone())]),
+        Place::Bans => (lists.bans.selected()).map(|ban| vec![("net", ban.net.to_string())]),
         Place::OauthKeys => (lists.oauth_keys.selected()).map(|key| vec![("kid", key.kid.clone())]),
         Place::Diff(..) => lists.diff.selected().map(|d| vec![("key", d.key.clone())]),
         Place::Contexts => lists
@@ -153,6 +143,19 @@ fn cells(model: &Model) -> Vec<(&'static str, String)> {
         _ => None,
     };
     cells.unwrap_or_default()
+}
+
+/// What of a session can be copied.
+fn session(s: &SessionView) -> Vec<(&'static str, String)> {
+    vec![
+        ("id", s.id.to_string()),
+        ("user", s.user.clone()),
+        ("username", s.username.clone()),
+        ("client", s.client.to_string()),
+        ("relay", s.relay.to_string()),
+        ("filter", equals("id", &s.id.to_string())),
+        ("of user", change::user_filter(&s.realm, &s.user)),
+    ]
 }
 
 fn realm_cells(name: &str) -> Vec<(&'static str, String)> {

@@ -1,7 +1,7 @@
 //! `S`: the secrets of a realm, one more or one less.
 
 use shared::Realm;
-use shared::api::{SecretCreated, SecretView};
+use shared::api::{SecretCreated, SecretState, SecretView};
 use shared::units::grouped;
 
 use super::super::message::{Effect, Question};
@@ -13,6 +13,8 @@ use crate::widgets::form::{Field, Form};
 
 /// Secrets shown in the dialog; more than two are unusual.
 const SHOWN: usize = 8;
+/// What can be done to one that is named.
+const DEEDS: [&str; 3] = ["activate", "retire", "delete"];
 
 /// Asks for the secrets of the realm under the cursor, or of the one that is looked at.
 pub(super) fn begin(model: &mut Model, effects: &mut Vec<Effect>) {
@@ -36,6 +38,8 @@ pub(super) fn show(model: &mut Model, realm: Realm, secrets: Vec<SecretView>) {
     }
     let fields = vec![
         Field::toggle("add", "add one", secrets.is_empty()),
+        Field::text("activate", "activate", "", "its id, or the beginning of it"),
+        Field::text("retire", "retire", "", "its id, or the beginning of it"),
         Field::text("delete", "delete", "", "its id, or the beginning of it"),
     ];
     let mut form = Form::new(format!("Secrets of {realm}"), "Go on (y)", fields);
@@ -46,19 +50,20 @@ pub(super) fn show(model: &mut Model, realm: Realm, secrets: Vec<SecretView>) {
             &secret.label
         };
         let sessions = grouped(secret.sessions);
-        form = form.fact(&secret.id, format!("{label}, {sessions} sessions"));
+        let state = secret.state.as_str();
+        form = form.fact(&secret.id, format!("{state}, {label}, {sessions} sessions"));
     }
     if secrets.len() > SHOWN {
         form = form.fact("", format!("and {} more", secrets.len() - SHOWN));
     }
     let form = form.note(
-        "To rotate: add one, give it to whoever mints credentials, and delete the old one when no \
-         session uses it any more.",
+        "To rotate: add one, give it to whoever mints credentials, retire the old one, and delete it \
+         when no session uses it any more.",
     );
     open(model, form, Purpose::Secrets(realm, secrets));
 }
 
-/// From the list to the dialog that adds one or deletes one.
+/// From the list to the dialog that does what was asked for.
 pub(super) fn next_step(model: &mut Model) {
     let Some(Dialog::Form(form, purpose)) = &mut model.dialog else {
         return;
@@ -66,44 +71,89 @@ pub(super) fn next_step(model: &mut Model) {
     let Purpose::Secrets(realm, secrets) = &**purpose else {
         return;
     };
-    let (add, delete) = (form.value("add") == "yes", form.value("delete"));
-    let mut hits = secrets
-        .iter()
-        .filter(|secret| secret.id.starts_with(delete));
-    let target = match (add, delete, hits.next(), hits.next()) {
-        (true, "", ..) => None,
-        (true, ..) => {
-            form.error = Some("one after the other: add one, or delete one".to_owned());
+    let add = form.value("add") == "yes";
+    let mut wanted = DEEDS.into_iter().filter_map(|deed| {
+        let id = form.value(deed);
+        (!id.is_empty()).then(|| (deed, id.to_owned()))
+    });
+    let (deed, id) = match (add, wanted.next(), wanted.next()) {
+        (true, None, _) => {
+            let realm = realm.clone();
+            return add_one(model, realm);
+        }
+        (false, Some(one), None) => one,
+        (false, None, _) => {
+            form.error = Some("say what: add one, or name one".to_owned());
             return;
         }
-        (false, "", ..) => {
-            form.error = Some("say what: add one, or delete one".to_owned());
-            return;
-        }
-        (false, _, Some(secret), None) => Some(secret.clone()),
-        (false, _, None, _) => {
-            form.error = Some(format!("{delete}: there is no such secret"));
-            return;
-        }
-        (false, _, Some(_), Some(_)) => {
-            form.error = Some(format!("{delete}: several secrets begin so"));
+        _ => {
+            form.error = Some("one after the other: one change at a time".to_owned());
             return;
         }
     };
-    let realm = realm.clone();
-    match target {
-        Some(secret) => delete_one(model, realm, secret),
-        None => add_one(model, realm),
+    let mut hits = secrets.iter().filter(|secret| secret.id.starts_with(&id));
+    let (realm, secret) = match (hits.next(), hits.next()) {
+        (Some(secret), None) => (realm.clone(), secret.clone()),
+        (None, _) => {
+            form.error = Some(format!("{id}: there is no such secret"));
+            return;
+        }
+        (Some(_), Some(_)) => {
+            form.error = Some(format!("{id}: several secrets begin so"));
+            return;
+        }
+    };
+    match deed {
+        "activate" => activate(model, realm, secret),
+        "retire" => retire(model, realm, secret),
+        _ => delete_one(model, realm, secret),
     }
+}
+
+fn activate(model: &mut Model, realm: Realm, secret: SecretView) {
+    let title = format!("Activate secret {} of {realm}", secret.id);
+    let form = Form::new(title, "Activate (y)", vec![reason_field()])
+        .fact("label", secret.label)
+        .fact("state", secret.state.as_str())
+        .note("It is accepted, and credentials are minted with the newest active one.");
+    open(
+        model,
+        form,
+        Purpose::PatchSecret(realm, secret.id, SecretState::Active),
+    );
+}
+
+fn retire(model: &mut Model, realm: Realm, secret: SecretView) {
+    let fields = vec![
+        Field::toggle("now", "refuse at once", false),
+        reason_field(),
+    ];
+    let title = format!("Retire secret {} of {realm}", secret.id);
+    let form = Form::new(title, "Retire (y)", fields)
+        .fact("label", secret.label)
+        .fact("state", secret.state.as_str())
+        .fact("sessions", grouped(secret.sessions))
+        .note(
+            "Nothing is minted with it any more. What it signed is accepted still, or refused at once: \
+             then its calls end where the realm has revoke_on_secret_removal.",
+        );
+    open(
+        model,
+        form,
+        Purpose::PatchSecret(realm, secret.id, SecretState::Retiring),
+    );
 }
 
 fn add_one(model: &mut Model, realm: Realm) {
     let fields = vec![
         Field::text("label", "label", "", "for operators"),
+        Field::toggle("pending", "pending", false),
         reason_field(),
     ];
-    let form = Form::new(format!("Add a secret to {realm}"), "Add (y)", fields)
-        .note("It is generated, shown once, and signs credentials on all nodes at once.");
+    let form = Form::new(format!("Add a secret to {realm}"), "Add (y)", fields).note(
+        "It is generated, shown once, and signs credentials on all nodes at once; a pending one \
+             when it is activated.",
+    );
     open(model, form, Purpose::NewSecret(realm));
 }
 
@@ -116,7 +166,8 @@ fn delete_one(model: &mut Model, realm: Realm, secret: SecretView) {
     .fact("label", secret.label)
     .fact("sessions", grouped(secret.sessions))
     .note(
-        "Credentials that it signed are refused from now on; sessions fail at their next refresh.",
+        "Credentials that it signed are refused from now on; sessions go on, or end where the realm \
+         has revoke_on_secret_removal.",
     );
     open(model, form, Purpose::DeleteSecret(realm, secret.id));
 }

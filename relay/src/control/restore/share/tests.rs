@@ -33,6 +33,7 @@ fn record(id: u32, client: &str) -> SessionRecord {
         user_rate_bps: Some(64_000),
         token: None,
         mobility: None,
+        key_id: 5,
     }
 }
 
