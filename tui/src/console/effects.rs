@@ -203,24 +203,12 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
         }
         Action::KillMany(request) => Outcome::Job(api.start_kill_job(request).await?),
         Action::StopJob(id) => Outcome::Job(api.stop_job(id).await?),
-        Action::Block(realm, user, request) => {
-            api.put_block(realm, user, request).await?;
-            Outcome::Done
-        }
-        Action::Unblock(realm, user, reason) => {
-            api.delete_block(realm, user, reason).await?;
-            Outcome::Done
-        }
-        Action::PutUser(realm, user, put) => {
-            api.put_user(realm, user, put).await?;
-            Outcome::Done
-        }
-        Action::PatchUser(realm, user, patch) => {
-            api.patch_user(realm, user, patch).await?;
-            Outcome::Done
-        }
-        Action::DeleteUser(realm, user, reason) => {
-            api.delete_user(realm, user, reason).await?;
+        Action::Block(..)
+        | Action::Unblock(..)
+        | Action::PutUser(..)
+        | Action::PatchUser(..)
+        | Action::DeleteUser(..) => {
+            change_user(api, action).await?;
             Outcome::Done
         }
         Action::PatchConfig(scope, revision, patch) => {
@@ -270,6 +258,18 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
             Outcome::Realm(Box::new(api.put_realm(realm, *revision, put).await?))
         }
     })
+}
+
+/// Changes a user, or what users may do; anything else is none of its business.
+async fn change_user(api: &dyn AdminApi, action: &Action) -> ClientResult<()> {
+    match action {
+        Action::Block(realm, user, request) => api.put_block(realm, user, request).await.map(drop),
+        Action::Unblock(realm, user, reason) => api.delete_block(realm, user, reason).await,
+        Action::PutUser(realm, user, put) => api.put_user(realm, user, put).await.map(drop),
+        Action::PatchUser(realm, user, patch) => api.patch_user(realm, user, patch).await.map(drop),
+        Action::DeleteUser(realm, user, reason) => api.delete_user(realm, user, reason).await,
+        _ => Ok(()),
+    }
 }
 
 /// Follows events until their stream ends or the console leaves.
