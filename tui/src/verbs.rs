@@ -4,8 +4,10 @@
 //! A new [`Action`] does not compile without a [`Verb`], nor a new verb without both of its forms.
 //! It is compiled for tests only.
 
+mod fleet;
+
 use crossterm::event::KeyCode;
-use shared::api::{BlockRequest, ConfigPatch, DrainRequest, SessionsKill};
+use shared::api::{BlockRequest, ConfigPatch, SessionsKill};
 
 use crate::cli::tests::{Script, run_as};
 use crate::client::fake::FakeAdmin;
@@ -13,6 +15,8 @@ use crate::client::{AdminApi as _, ConfigScope, FleetApi as _};
 use crate::console::message::Action;
 use crate::console::tests::Rig;
 use crate::guardrails::ACTIONS;
+
+use fleet::{bans, drains, fleet, oauth_keys};
 
 /// Defines the verbs, and the list of all of them.
 macro_rules! verbs {
@@ -386,136 +390,6 @@ fn settings(verb: Verb) -> Forms {
             "config.set",
             ":nodes node=lon1<enter>L<clear>debug<tab><tab>look<tab>yy",
             &["node", "log-level", "lon1", "debug", "--reason", "look"],
-        ),
-    }
-}
-
-fn drains(verb: Verb) -> Forms {
-    match verb {
-        Verb::Drain => forms(
-            "node.drain",
-            ":nodes node=lon1<enter>D<tab><tab>kernel<tab>30m<tab> <tab>y",
-            &[
-                "node",
-                "drain",
-                "lon1",
-                "--deadline",
-                "30m",
-                "--refuse-refresh",
-                "--reason",
-                "kernel",
-            ],
-        ),
-        _ => Forms {
-            before: |api| {
-                let lon1 = "lon1".parse().unwrap();
-                done(api.drain_node(&lon1, &DrainRequest::default()));
-            },
-            ..forms(
-                "node.undrain",
-                ":nodes node=lon1<enter>D<tab><tab>ready<tab>y",
-                &["node", "undrain", "lon1", "--reason", "ready"],
-            )
-        },
-    }
-}
-
-fn fleet(verb: Verb) -> Forms {
-    match verb {
-        Verb::SetAlertRule => forms(
-            "alert.rule.set",
-            ":rules<enter>E<clear>70<tab><clear><tab><clear>1m<tab><tab><tab>noise<tab>y",
-            &[
-                "alert",
-                "set",
-                "node-capacity",
-                "--warn",
-                "70",
-                "--crit",
-                "none",
-                "--for",
-                "1m",
-                "--reason",
-                "noise",
-            ],
-        ),
-        Verb::AddRedirect => forms(
-            "redirect.create",
-            ":redirects<enter>N<clear>tls<tab>192.0.2.9:5349<tab>turn.example.org<tab><clear>ams1\
-             <tab><tab>spill<tab>full<tab>y",
-            &[
-                "redirect",
-                "add",
-                "-t",
-                "tls",
-                "192.0.2.9:5349",
-                "--domain",
-                "turn.example.org",
-                "-n",
-                "ams1",
-                "-w",
-                "1",
-                "--note",
-                "spill",
-                "--reason",
-                "full",
-            ],
-        ),
-        _ => forms(
-            "redirect.delete",
-            ":redirects<enter>X<backtab>empty<tab>y",
-            &["redirect", "remove", "00c0ffee", "--reason", "empty"],
-        ),
-    }
-}
-
-fn bans(verb: Verb) -> Forms {
-    match verb {
-        Verb::AddBan => forms(
-            "ban.create",
-            ":bans<enter>N203.0.113.0/24<tab><clear>client<tab><clear>2h<tab>flood<tab>yy",
-            &[
-                "ban",
-                "add",
-                "203.0.113.0/24",
-                "--for",
-                "2h",
-                "--reason",
-                "flood",
-            ],
-        ),
-        _ => forms(
-            "ban.delete",
-            ":bans<enter>Z<backtab>over<tab>y",
-            &["ban", "rm", "198.51.100.0/24", "--reason", "over"],
-        ),
-    }
-}
-
-fn oauth_keys(verb: Verb) -> Forms {
-    match verb {
-        Verb::AddOauthKey => forms(
-            "oauth_key.put",
-            ":oauth-keys<enter>Nsouth<tab><clear>A128GCM<tab>globex<tab>90d<tab><tab>yearly<tab>y",
-            &[
-                "oauth",
-                "key",
-                "add",
-                "south",
-                "--algorithm",
-                "A128GCM",
-                "--realm",
-                "globex",
-                "--ttl",
-                "90d",
-                "--reason",
-                "yearly",
-            ],
-        ),
-        _ => forms(
-            "oauth_key.delete",
-            ":oauth-keys<enter>Z<backtab>leaked<tab>y",
-            &["oauth", "key", "delete", "north", "--reason", "leaked"],
         ),
     }
 }

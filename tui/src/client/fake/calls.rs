@@ -4,64 +4,22 @@ use async_trait::async_trait;
 use futures_util::stream;
 use serde_json::json;
 use shared::api::{
-    ApiError, BlockRequest, BlockView, Credential, DrainRequest, DrainView, ErrorKind, EventView,
-    IceServer, JobView, KillRequest, KillResult, ListQuery, MintRequest, NodeState, NodeView,
-    OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPut, RealmView, RefusalCount,
-    Role, SecretCreate, SecretCreated, SecretPatch, SecretState, SecretUsage, SecretView,
-    SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch,
-    UserPut, UserView, WhoAmI,
+    BlockRequest, BlockView, Credential, DrainRequest, DrainView, EventView, IceServer, JobView,
+    KillRequest, KillResult, ListQuery, MintRequest, NodeState, NodeView, OauthKeyCreated,
+    OauthKeyPut, OauthKeyView, Overview, Page, RealmPut, RealmView, RefusalCount, Role,
+    SecretCreate, SecretCreated, SecretPatch, SecretState, SecretUsage, SecretView, SessionDetail,
+    SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView,
+    WhoAmI,
 };
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
 };
 use shared::{NodeId, PasswordAlgorithm, Realm};
 
+use super::places::{query_text, realm_at, user_at};
 use super::session_detail::detail;
-use super::state::State;
 use super::{FakeAdmin, bad_request, not_found};
 use crate::client::{AdminApi, ClientError, ClientResult, EventStream};
-
-pub(super) fn query_text(query: &ListQuery) -> String {
-    let parts = [
-        ("filter", &query.filter),
-        ("sort", &query.sort),
-        ("cursor", &query.cursor),
-    ];
-    let given = parts
-        .iter()
-        .filter_map(|(name, value)| Some(format!(" {name}={}", value.as_ref()?)));
-    given.collect()
-}
-
-pub(super) fn revision_conflict(current: u64) -> ClientError {
-    let message = format!("somebody else changed it; it is at revision {current} now");
-    let error = ApiError::new(ErrorKind::RevisionConflict, message);
-    ApiError {
-        current_revision: Some(current),
-        ..error
-    }
-    .into()
-}
-
-/// The realm at `expected`; 412 with the other revision otherwise.
-fn realm_at(state: &State, name: &Realm, expected: u64) -> ClientResult<usize> {
-    let at = state.realms.iter().position(|r| r.name == *name);
-    let at = at.ok_or_else(|| not_found("such realm"))?;
-    let current = state.realms[at].revision;
-    if current == expected {
-        Ok(at)
-    } else {
-        Err(revision_conflict(current))
-    }
-}
-
-fn user_at(state: &State, realm: &Realm, name: &str) -> ClientResult<usize> {
-    let at = state
-        .users
-        .iter()
-        .position(|u| u.realm == *realm && u.name == name);
-    at.ok_or_else(|| not_found("such user"))
-}
 
 #[async_trait]
 impl AdminApi for FakeAdmin {

@@ -15,8 +15,8 @@ use shared::filter::{
 };
 use shared::{NodeId, Realm, Transport};
 
-use super::calls::{query_text, revision_conflict};
 use super::data::{self, START_MS};
+use super::places::{query_text, revision_conflict};
 use super::state::State;
 use super::{FakeAdmin, bad_request, not_found};
 use crate::client::fleet::{ConfigScope, HistoryOf};

@@ -6,6 +6,7 @@
 mod calls;
 pub mod data;
 mod fleet;
+mod places;
 pub mod poison;
 mod session_detail;
 mod state;
