@@ -327,7 +327,7 @@ fn node_verify_tells_every_transport_of_every_node() {
     let unminted = ctl.run(&["node", "verify", "ams1", "--realm", "bare"]);
     assert_eq!(unminted.code, 1, "{}", unminted.stdout);
     assert!(
-        unminted.stderr.contains("add one first"),
+        unminted.stderr.contains("add or activate one first"),
         "{}",
         unminted.stderr
     );
