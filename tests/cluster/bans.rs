@@ -309,12 +309,15 @@ fn thousands_of_sessions_are_killed_and_their_net_is_banned_within_what_is_promi
     all_gone(second, "killed, their user blocked", begun);
     drop(crowd);
 
-    wait_until("the block to end", SOON * 2, || {
-        let mut client = third.client(&stored_login());
-        let served = client.allocate().is_ok();
-        let _ = client.refresh(0);
-        served
-    });
+    // On all of them: a crowd that one node refuses never gathers.
+    for node in &cluster.nodes {
+        wait_until("the block to end", SOON * 5, || {
+            let mut client = node.client(&stored_login());
+            let served = client.allocate().is_ok();
+            let _ = client.refresh(0);
+            served
+        });
+    }
     let _crowd = Crowd::gather(&cluster);
     gathered(third);
     let create = BanCreate {

@@ -12,7 +12,7 @@ use crate::wait::{wait_for, wait_until};
 /// What the sentinels call the master.
 pub const MASTER: &str = "mymaster";
 /// How long everybody may take to know everybody.
-const MET: Duration = Duration::from_secs(30);
+const MET: Duration = Duration::from_secs(90);
 
 /// A master and its replica; which of them is which changes.
 #[derive(Debug)]

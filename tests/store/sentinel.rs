@@ -10,7 +10,7 @@ use relay::store::{Store, StoreError};
 use crate::world::{key, realm};
 
 /// A second until the sentinels find out, a few until they agree, and ours to follow.
-const FAILOVER: Duration = Duration::from_secs(40);
+const FAILOVER: Duration = Duration::from_secs(120);
 
 fn store(sentinels: &Sentinels, name: &str) -> RedisStore {
     let options = RedisOptions {
