@@ -13,6 +13,7 @@ pub mod listener;
 pub mod node;
 pub mod room;
 pub mod store;
+pub mod succession;
 pub mod tcp;
 pub mod telemetry;
 pub mod udp;

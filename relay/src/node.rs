@@ -1,37 +1,40 @@
 //! A node: builds everything in order, owns it, takes it down in order.
 
 mod addresses;
+mod binding;
+mod passing;
+mod process;
 mod store;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use shared::{NodeId, Realm, Transport};
-use tokio::signal::unix::{SignalKind, signal};
+use shared::NodeId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use turn_proto::ServerConfig;
 
-use crate::config::{Args, Config, ListenerConfig, StoreConfig, cluster_key};
+use crate::config::{Config, StoreConfig, cluster_key};
 use crate::control::restore::{self, Earlier};
 use crate::control::{
     ClusterKey, ControlHandle, ControlParts, NoWorkers, Prepared, Restoring, RunningWorkers,
-    Service, WatchedCertificates, WorkerSide, at_start, prepare,
+    Service, WorkerSide, at_start, prepare,
 };
-use crate::listener::{ListenerGroup, Listening, nat_discovery};
+use crate::listener::Listening;
 use crate::store::Store;
-use crate::telemetry::log::{Log, LogLevel};
+use crate::succession::{Bequest, Heir, Inherited};
+use crate::telemetry::log::LogLevel;
 use crate::udp::interfaces;
 use crate::worker::ports::{PortPool, Reserving};
 use crate::worker::{WorkerPool, WorkerSetup, WorkerThreads};
-use crate::{admin, telemetry};
 use addresses::{relay_addresses, urls};
+use binding::{Group, Servers, bind, certificates, listener_realms};
+use passing::Passing;
+pub use process::run;
 use store::{earlier, open_store, session_base, store_addresses};
-use turn_udp::sys;
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
@@ -48,16 +51,18 @@ pub struct Node {
     threads: Option<WorkerThreads>,
     servers: Vec<JoinHandle<()>>,
     cancel: CancellationToken,
+    passing: Option<Passing>,
 }
 
-/// A listener that is bound.
-struct Group {
-    address: SocketAddr,
-    realm: Option<Realm>,
-    sockets: ListenerGroup,
-    /// What clients may be told to speak there; nothing behind a proxy, and on a second port for
-    /// NAT behaviour discovery.
-    offered: Vec<Transport>,
+/// What a start comes with besides its configuration.
+#[derive(Debug, Default)]
+struct Circumstances {
+    /// The level of the process's log, if the node may change it.
+    log: Option<LogLevel>,
+    /// The process that runs already and passes on what it has.
+    heir: Option<Heir>,
+    /// Whether this process may pass on what it has.
+    has_door: bool,
 }
 
 impl Node {
@@ -67,46 +72,50 @@ impl Node {
     /// # Errors
     /// Whatever keeps the node from serving, with the remedy. A Redis out of reach does not.
     pub async fn start(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
-        Self::start_with_log(config, store, None).await
+        Self::start_in(config, store, Circumstances::default()).await
     }
 
-    /// Like [`start`](Self::start), for the node that may change the level of the process's log.
-    async fn start_with_log(
+    async fn start_in(
         config: Config,
         store: Option<Arc<dyn Store>>,
-        log: Option<LogLevel>,
+        circumstances: Circumstances,
     ) -> anyhow::Result<Self> {
+        let Circumstances {
+            log,
+            mut heir,
+            has_door,
+        } = circumstances;
         prepare_state_dir(&config)?;
         let id = node_id(&config)?;
         let key = cluster_key::load_or_create(&config)?;
         let store = match store {
             Some(store) => store,
-            None => open_store(&config)?,
+            None => open_store(&config, heir.is_some())?,
         };
-        let config = at_start(config, &*store, &id).await;
+        let mut config = at_start(config, &*store, &id).await;
         if let Some(log) = &log {
             log.set(&config.log.level).context("log.level")?;
         }
-        let (config, groups, servers) = bind(config).await?;
+        let mut inherited = Inherited::default();
+        if let Some(heir) = &mut heir {
+            inherited = passing::take_listeners(heir, &id, &mut config)?;
+        }
+        let (config, groups, servers) = bind(config, &inherited).await?;
         let config = Arc::new(config);
-        let pool = PortPool::new(
-            relay_addresses(&config, &groups),
-            &config.relay_ports,
-            Reserving {
-                lifetime: config.reservation_lifetime,
-                most: config.limits.reserved_ports,
-            },
-        );
-        let pool = Arc::new(pool);
+        let pool = Arc::new(port_pool(&config, &groups));
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();
-        let earlier = earlier(&config, &*store, &id).await;
-        let session_base = session_base(&earlier)?;
+        let earlier = match &heir {
+            None => earlier(&config, &*store, &id).await,
+            Some(_) => Earlier::passed_on(),
+        };
+        let base = session_base(&earlier, heir.as_ref())?;
         let listening = Arc::new(Listening::new(&config).context("tls.certificate")?);
-        let prepared = prepare(ControlParts {
+        let parts = ControlParts {
             config: Arc::clone(&config),
             node: id.clone(),
-            session_base,
-            store,
+            elder_of: None,
+            session_base: base,
+            store: Arc::clone(&store),
             cluster_key: ClusterKey::new(key.expose().to_vec()),
             listeners: listeners.clone(),
             urls: urls(&groups, pool.addresses()),
@@ -115,23 +124,36 @@ impl Node {
             services: services(&config, &servers).await,
             certificates: certificates(&listening, &servers),
             log,
-        })
-        .await;
-        let (side, threads) = start_workers(
-            &config,
-            session_base,
-            &prepared,
+        };
+        let prepared = prepare(parts.clone()).await;
+        let copies = has_door.then(|| servers.copies(&groups)).transpose()?;
+        let bequest = heir.as_mut().map(|heir| passing::take(heir, &prepared));
+        let ground = Ground {
             groups,
             pool,
             listening,
             earlier,
-        )?;
+            bequest: bequest.transpose()?,
+        };
+        let quota = prepared.quota();
+        let (side, running) = start_workers(&config, base, &prepared, ground)?;
+        if let Some(heir) = heir {
+            passing::serving(heir, &*store).await;
+        }
         let cancel = CancellationToken::new();
         let control = prepared.run(side, cancel.clone());
         let metrics = servers.metrics_address();
+        let socket = servers.admin.passed_on();
         let servers = servers.serve(&control.service(), &cancel);
         control.serving();
         tracing::info!(node = %id, ?listeners, ?metrics, workers = config.workers, "Serving.");
+        let (workers, threads) = running.unzip();
+        let passing = match (copies, workers) {
+            (Some(copies), Some(workers)) => {
+                Some(Passing::open(parts, quota, workers, copies, socket)?)
+            }
+            _ => None,
+        };
         Ok(Self {
             id,
             listeners,
@@ -140,6 +162,7 @@ impl Node {
             threads,
             servers,
             cancel,
+            passing,
         })
     }
 
@@ -187,52 +210,15 @@ impl Node {
     }
 }
 
-/// The HTTP servers of a node, bound before anything runs: a taken address fails the start.
-struct Servers {
-    admin: admin::Bound,
-    metrics: Option<telemetry::health::Bound>,
-}
-
-impl Servers {
-    async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let admin = admin::bind(&config.admin).await?;
-        let metrics = match config.metrics {
-            Some(address) => Some(telemetry::health::bind(address).await.with_context(|| {
-                format!("metrics.listen {address}: end what uses it, or name another")
-            })?),
-            None => None,
-        };
-        Ok(Self { admin, metrics })
-    }
-
-    fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().map(telemetry::health::Bound::address)
-    }
-
-    fn serve(self, service: &Service, cancel: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let mut tasks = vec![tokio::spawn(
-            self.admin.serve(service.clone(), cancel.clone()),
-        )];
-        if let Some(metrics) = self.metrics {
-            tasks.push(tokio::spawn(metrics.serve(service.clone(), cancel.clone())));
-        }
-        tasks
-    }
-}
-
-/// What is read again when its files change.
-fn certificates(listening: &Listening, servers: &Servers) -> Vec<WatchedCertificates> {
-    let clients = listening.tls.certificates().map(Arc::clone);
-    [("tls", clients), ("admin", servers.admin.certificates())]
-        .into_iter()
-        .filter_map(|(purpose, certificates)| {
-            let certificates = certificates?;
-            Some(WatchedCertificates {
-                purpose,
-                certificates,
-            })
-        })
-        .collect()
+fn port_pool(config: &Config, groups: &[Group]) -> PortPool {
+    PortPool::new(
+        relay_addresses(config, groups),
+        &config.relay_ports,
+        Reserving {
+            lifetime: config.reservation_lifetime,
+            most: config.limits.reserved_ports,
+        },
+    )
 }
 
 fn prepare_state_dir(config: &Config) -> anyhow::Result<()> {
@@ -268,111 +254,6 @@ fn node_id(config: &Config) -> anyhow::Result<NodeId> {
     Ok(id)
 }
 
-/// Binds what is served. An override of the store that nothing can be bound with would keep the node
-/// down, and with it the API that could take the override back: the node starts without it then.
-async fn bind(config: Config) -> anyhow::Result<(Config, Vec<Group>, Servers)> {
-    let error = match bind_all(&config).await {
-        Ok((groups, servers)) => match unusable_relay(&config, &groups) {
-            None => return Ok((config, groups, servers)),
-            Some(error) if config.without_overrides_of_starts().is_some() => error,
-            // As the file says: an address that may come up later.
-            Some(_) => return Ok((config, groups, servers)),
-        },
-        Err(error) => error,
-    };
-    let Some(without) = config.without_overrides_of_starts() else {
-        return Err(error);
-    };
-    let error = format!("{error:#}");
-    tracing::error!(
-        error,
-        "the store's overrides cannot be used; starting without those that apply at a start"
-    );
-    let (groups, servers) = bind_all(&without).await?;
-    Ok((without, groups, servers))
-}
-
-async fn bind_all(config: &Config) -> anyhow::Result<(Vec<Group>, Servers)> {
-    Ok((bind_listeners(config)?, Servers::bind(config).await?))
-}
-
-/// Why no session could relay from one of the addresses.
-fn unusable_relay(config: &Config, groups: &[Group]) -> Option<anyhow::Error> {
-    let relays = relay_addresses(config, groups).into_iter();
-    relays.map(|relay| relay.local).find_map(|local| {
-        let error = std::net::UdpSocket::bind((local, 0)).err()?;
-        Some(anyhow::Error::new(error).context(format!("cannot relay from {local}")))
-    })
-}
-
-/// Binds every listener before anything is served: the group of sockets behind an address never
-/// changes size afterwards.
-fn bind_listeners(config: &Config) -> anyhow::Result<Vec<Group>> {
-    let mut groups = Vec::new();
-    for (listener, address) in wanted_listeners(config)? {
-        let sockets =
-            ListenerGroup::bind(listener, address, config.workers).with_context(|| {
-                format!("cannot listen on {address}: end what uses it, or change `listen`")
-            })?;
-        groups.push(Group {
-            address: sockets.address,
-            realm: listener.realm.clone(),
-            offered: offered(listener, address),
-            sockets,
-        });
-    }
-    anyhow::ensure!(
-        !groups.is_empty() || !config.is_relay(),
-        "no address to listen on: the host has none of the families that `listen` names"
-    );
-    Ok(groups)
-}
-
-/// What is to be listened on: wildcards expanded, second ports for NAT behaviour discovery added.
-fn wanted_listeners(config: &Config) -> anyhow::Result<Vec<(&ListenerConfig, SocketAddr)>> {
-    let mut wanted = Vec::new();
-    for listener in config.listeners.iter().filter(|_| config.is_relay()) {
-        let addresses = interfaces::expand(listener.address)?;
-        wanted.extend(addresses.into_iter().map(|address| (listener, address)));
-    }
-    let usage = &config.nat_discovery;
-    if usage.enabled && config.is_relay() {
-        let udp = |(listener, _): &&(&ListenerConfig, _)| listener.serves_udp();
-        let addresses: Vec<_> = wanted.iter().filter(udp).map(|one| one.1).collect();
-        let alternates = nat_discovery::alternates(&addresses, usage);
-        if alternates.is_empty() && nat_discovery::others(&addresses, usage).is_empty() {
-            tracing::warn!(
-                "rfc5780 is on, but no two listeners have port {} on addresses of one family: \
-                 CHANGE-REQUEST is refused.",
-                usage.first_port
-            );
-        }
-        for (like, alternate) in alternates {
-            if let Some((listener, _)) = wanted.iter().find(|(_, address)| *address == like) {
-                wanted.push((*listener, alternate));
-            }
-        }
-    }
-    Ok(wanted)
-}
-
-/// What clients may be told to speak at `address`, where `listener` is bound.
-fn offered(listener: &ListenerConfig, address: SocketAddr) -> Vec<Transport> {
-    let configured = listener.address.port();
-    let second_port = configured != 0 && configured != address.port();
-    if second_port || !listener.proxy_from.is_empty() {
-        return Vec::new();
-    }
-    listener.transports.clone()
-}
-
-fn listener_realms(groups: &[Group]) -> HashMap<SocketAddr, Realm> {
-    groups
-        .iter()
-        .filter_map(|g| Some((g.address, g.realm.clone()?)))
-        .collect()
-}
-
 /// Endpoints of this node that no peer may be: admin, metrics, store.
 async fn services(config: &Config, servers: &Servers) -> Vec<SocketAddr> {
     let mut services = Vec::new();
@@ -391,34 +272,59 @@ async fn services(config: &Config, servers: &Servers) -> Vec<SocketAddr> {
     services
 }
 
+/// What workers stand on.
+struct Ground {
+    groups: Vec<Group>,
+    pool: Arc<PortPool>,
+    listening: Arc<Listening>,
+    /// Sessions of an earlier start.
+    earlier: Earlier,
+    /// What the process before this one passed on.
+    bequest: Option<Bequest>,
+}
+
+type Running = (Arc<RunningWorkers>, WorkerThreads);
+
 fn start_workers(
     config: &Config,
     session_base: u32,
     prepared: &Prepared,
-    groups: Vec<Group>,
-    ports: Arc<PortPool>,
-    listening: Arc<Listening>,
-    earlier: Earlier,
-) -> anyhow::Result<(WorkerSide, Option<WorkerThreads>)> {
+    ground: Ground,
+) -> anyhow::Result<(WorkerSide, Option<Running>)> {
     if !config.is_relay() {
         // Nothing ever sends: the channel is closed from the start.
         let (_, news) = mpsc::channel(1);
-        return Ok((
-            WorkerSide {
-                workers: Arc::new(NoWorkers),
-                news,
-                restoring: Restoring::default(),
-            },
-            None,
-        ));
+        let side = WorkerSide {
+            workers: Arc::new(NoWorkers),
+            news,
+            restoring: Restoring::default(),
+        };
+        return Ok((side, None));
     }
+    let Ground {
+        groups,
+        pool: ports,
+        listening,
+        earlier,
+        bequest,
+    } = ground;
     // A realm that is not known yet is not one that is gone: its sessions come back later.
     let earlier = match prepared.is_whole() {
         true => earlier,
         false => earlier.unread(),
     };
     let (epoch, is_read) = (earlier.epoch, earlier.is_read);
-    let shared = restore::share_out(earlier.records, config.workers);
+    let (shared, inheritance) = match bequest {
+        None => (
+            restore::share_out(earlier.records, config.workers),
+            Vec::new(),
+        ),
+        Some(bequest) => {
+            ports.inherit(bequest.relays);
+            let shared = restore::share_bequest(bequest.records, config.workers);
+            (shared, bequest.inheritance)
+        }
+    };
     let setup = WorkerSetup {
         server: config.limits.apply_at_start(ServerConfig {
             session_base,
@@ -430,6 +336,7 @@ fn start_workers(
         listeners: groups.into_iter().map(|g| g.sockets).collect(),
         listening: Arc::clone(&listening),
         restore: shared.workers,
+        inheritance,
     };
     let (pool, threads, news) =
         WorkerPool::start(config.workers, setup).context("the workers cannot be started")?;
@@ -439,7 +346,7 @@ fn start_workers(
         listening,
     });
     let side = WorkerSide {
-        workers,
+        workers: Arc::clone(&workers) as _,
         news,
         restoring: Restoring {
             epoch,
@@ -449,80 +356,5 @@ fn start_workers(
             adopted: earlier.adopted,
         },
     };
-    Ok((side, Some(threads)))
-}
-
-/// Runs the node of `config` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP loads
-/// the configuration again as `args` say and applies what can change while serving; SIGUSR2, as
-/// coturn's, reads certificates alone.
-///
-/// # Errors
-/// Whatever keeps the node from starting.
-pub fn run(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
-    let limit = sys::raise_descriptor_limit().context("the descriptor limit cannot be raised")?;
-    sys::forbid_core_dumps().context("core dumps cannot be forbidden")?;
-    tracing::debug!(limit, "Descriptors.");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .context("the control threads cannot be started")?;
-    let result = runtime.block_on(serve_until_told(config, args, log));
-    runtime.shutdown_timeout(LEFTOVERS);
-    result
-}
-
-async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut certificates = signal(SignalKind::user_defined2())?;
-    let node = Box::pin(Node::start_with_log(config, None, Some(log.level()))).await?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&node, args).await,
-            _ = certificates.recv() => node.service().reload_certificates(),
-        }
-    }
-    tracing::info!("Stopping; a second signal ends the node at once.");
-    tokio::select! {
-        () = node.stop() => Ok(()),
-        _ = terminate.recv() => anyhow::bail!("ended by a second signal"),
-        _ = interrupt.recv() => anyhow::bail!("ended by a second signal"),
-    }
-}
-
-/// An invalid configuration changes nothing and is reported in full. What waits for a restart is told
-/// at every reload until the layers say again what the node was started with.
-async fn reload(node: &Node, args: &Args) {
-    node.service().reload_certificates();
-    let reloaded = match Config::load(args) {
-        Ok(config) => {
-            for warning in &config.warnings {
-                tracing::warn!("{warning}");
-            }
-            node.service().reload_config(&config).await
-        }
-        Err(errors) => Err(errors),
-    };
-    let change = match reloaded {
-        Ok(change) => change,
-        Err(errors) => {
-            for error in errors.as_slice() {
-                tracing::error!("{error}");
-            }
-            tracing::error!("The configuration is invalid; the one in force stays.");
-            return;
-        }
-    };
-    for key in &change.restart {
-        tracing::warn!(
-            key,
-            "Differs from what runs, and takes effect at the next start only."
-        );
-    }
-    tracing::info!(changed = ?change.live, "Configuration reloaded.");
+    Ok((side, Some((workers, threads))))
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use kit::client::{From, Login, TurnClient};
 use relay::config::{Args, Config, ListenerConfig};
 use relay::listener::{ListenerGroup, Listening};
+use relay::succession::Inherited;
 use relay::worker::ports::{PortPool, RelayAddress, Reserving};
 use relay::worker::{News, WorkerNews, WorkerPool, WorkerSetup, WorkerThreads};
 use shared::{Realm, Secret, Transport};
@@ -111,7 +112,7 @@ fn setup(ip: &str, workers: u16, copy_dscp: bool) -> (WorkerSetup, SocketAddr, A
         transports: vec![Transport::Udp, Transport::Tcp],
         proxy_from: Vec::new(),
     };
-    let group = ListenerGroup::bind(&listener, address, workers).unwrap();
+    let group = ListenerGroup::bind(&listener, address, workers, &Inherited::default()).unwrap();
     let server = group.address;
     let local = server.ip();
     let ports = PortPool::new(
@@ -130,6 +131,7 @@ fn setup(ip: &str, workers: u16, copy_dscp: bool) -> (WorkerSetup, SocketAddr, A
     config.copy_dscp = copy_dscp;
     let listening = Listening::new(&config).unwrap();
     let setup = WorkerSetup {
+        inheritance: Vec::new(),
         server: ServerConfig {
             session_base: 7,
             ..ServerConfig::default()

@@ -111,6 +111,12 @@ impl Partial {
         self.0
     }
 
+    /// What is kept.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Whether nothing is kept: the stream stands between two frames.
     #[must_use]
     pub fn is_empty(&self) -> bool {

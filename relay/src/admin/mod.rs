@@ -16,19 +16,21 @@ pub mod tls;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Certificates;
 use crate::config::{AdminConfig, TokenLock};
 use crate::control::Service;
+use crate::succession::Inherited;
 
 use auth::Throttle;
 use serve::{Limits, Listening};
+pub use socket::PassedOn;
 
 /// Connections over the Unix socket at a time; more are closed at once.
 const UNIX_CONNECTIONS: usize = 256;
@@ -69,14 +71,20 @@ pub struct Bound {
     lock: TokenLock,
 }
 
-/// Binds what `config` names. To be called inside a tokio runtime.
+/// Binds what `config` names, or takes what the process before this one had there. To be called inside
+/// a tokio runtime.
 ///
 /// # Errors
 /// See [`AdminError`]; another process that answers on the socket is one.
-pub async fn bind(config: &AdminConfig) -> Result<Bound, AdminError> {
+pub async fn bind(config: &AdminConfig, inherited: &Inherited) -> Result<Bound, AdminError> {
     let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
     let (tls, certificates) = tls.unzip();
-    let unix = socket::bind(&config.socket).map_err(|source| AdminError::Socket {
+    let unix = match inherited.socket() {
+        Ok(None) => socket::bind(&config.socket),
+        Ok(Some(passed_on)) => socket::inherit(&config.socket, passed_on),
+        Err(error) => Err(error),
+    };
+    let unix = unix.map_err(|source| AdminError::Socket {
         path: config.socket.clone(),
         source,
     })?;
@@ -90,7 +98,9 @@ pub async fn bind(config: &AdminConfig) -> Result<Bound, AdminError> {
         });
     };
     let listen = |source| AdminError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let listener = serve::bind(address, inherited.admin(address))
+        .await
+        .map_err(listen)?;
     let tcp_address = Some(listener.local_addr().map_err(listen)?);
     Ok(Bound {
         unix,
@@ -106,6 +116,24 @@ impl Bound {
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp_address
+    }
+
+    /// Copies of the Unix socket and of the TCP listener.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn copies(&self) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+        let tcp = match &self.tcp {
+            Some(Listening::Tcp(listener, _)) => Some(listener.as_fd().try_clone_to_owned()?),
+            _ => None,
+        };
+        Ok((self.unix.copy()?, tcp))
+    }
+
+    /// To say that another process has the Unix socket.
+    #[must_use]
+    pub fn passed_on(&self) -> PassedOn {
+        self.unix.passed_on()
     }
 
     /// The certificates of the TCP listener; `None`: it speaks plain HTTP, or there is none.

@@ -96,6 +96,20 @@ impl Listening {
     }
 }
 
+/// A listener at `address`: the one that the process before this one had there, else a fresh one.
+pub(crate) async fn bind(
+    address: SocketAddr,
+    inherited: io::Result<Option<std::net::TcpListener>>,
+) -> io::Result<TcpListener> {
+    match inherited? {
+        Some(listener) => {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        }
+        None => TcpListener::bind(address).await,
+    }
+}
+
 /// Serves `router` until `cancel`.
 pub(crate) async fn run(
     listening: Listening,

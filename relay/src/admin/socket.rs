@@ -1,8 +1,11 @@
 //! The Unix socket: who may open it, and what was left behind by a node that died.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
@@ -22,21 +25,60 @@ pub(super) struct AdminSocket {
     file: SocketFile,
 }
 
-/// Removes the file of a socket when dropped.
+/// Removes the file of a socket when dropped, unless it is another process's by then.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    passed_on: PassedOn,
+}
+
+/// Whether another process has the socket now.
+#[derive(Clone, Debug, Default)]
+pub struct PassedOn(Arc<AtomicBool>);
+
+impl PassedOn {
+    /// It has: the file stays.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if !self.passed_on.0.load(Ordering::Relaxed) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 impl AdminSocket {
+    /// A copy of the socket.
+    pub(super) fn copy(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// To say that another process has it.
+    pub(super) fn passed_on(&self) -> PassedOn {
+        self.file.passed_on.clone()
+    }
+
     /// The listener, and the guard of its file.
     pub(super) fn listening(self) -> (Listening, SocketFile) {
         (Listening::Unix(self.listener), self.file)
     }
+}
+
+/// The socket at `path` that the process before this one had.
+pub(super) fn inherit(path: &Path, socket: OwnedFd) -> io::Result<AdminSocket> {
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    listener.set_nonblocking(true)?;
+    Ok(AdminSocket {
+        listener: UnixListener::from_std(listener)?,
+        file: SocketFile {
+            path: path.to_owned(),
+            passed_on: PassedOn::default(),
+        },
+    })
 }
 
 /// Binds `path`; its directory is created if absent. A socket on which nobody answers any more is
@@ -54,7 +96,10 @@ pub(super) fn bind(path: &Path) -> io::Result<AdminSocket> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile {
+        path: path.to_owned(),
+        passed_on: PassedOn::default(),
+    };
     // Nobody can connect before `listen`: the mode is right from the first moment on.
     if let Some(gid) = group_id(GROUP)
         && let Err(error) = std::os::unix::fs::chown(path, None, Some(gid))
@@ -80,8 +125,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => {
-            let message = "another relayd answers on it: stop that one, or give this one a \
-                           state_dir of its own";
+            let message = "another relayd answers on it: take over from it with --upgrade, stop it, \
+                           or give this one a state_dir of its own";
             Err(io::Error::new(io::ErrorKind::AddrInUse, message))
         }
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -15,6 +15,8 @@ use super::keys::{Flag, KEYS, Kind};
 pub struct Args {
     /// What to do.
     pub task: Task,
+    /// Take over from the process that runs as this node.
+    pub upgrade: bool,
     /// The file, from `--config` or `RELAYD_CONFIG`; `None`: [`Args::DEFAULT_FILE`] if it exists.
     pub config: Option<PathBuf>,
     pub(super) flags: BTreeMap<&'static str, Vec<String>>,
@@ -78,12 +80,14 @@ impl Args {
         if matches.get_flag("gateway") {
             flags.insert("roles", vec!["gateway".to_owned()]);
         }
+        let upgrade = matches.get_flag("upgrade");
         let config = matches
             .get_one::<PathBuf>("config")
             .cloned()
             .or_else(|| environment.get("RELAYD_CONFIG").map(PathBuf::from));
         Ok(Self {
             task,
+            upgrade,
             config,
             flags,
             environment,
@@ -127,6 +131,11 @@ fn command() -> Command {
         .action(ArgAction::SetTrue)
         .conflicts_with("roles")
         .help("Only answer the admin API for the cluster: no TURN listeners");
+    let upgrade = Arg::new("upgrade")
+        .long("upgrade")
+        .global(true)
+        .action(ArgAction::SetTrue)
+        .help("Take over from the relayd that runs with this state directory, without losing a packet");
     let check = Arg::new("check-config")
         .long("check-config")
         .action(ArgAction::SetTrue)
@@ -167,6 +176,7 @@ fn command() -> Command {
         .arg(config)
         .arg(gateway)
         .arg(check)
+        .arg(upgrade)
         .args(keys)
         .subcommand(Command::new("run").about("Relay until told to stop (the default)"))
         .subcommand(

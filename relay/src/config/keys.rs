@@ -272,6 +272,11 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "How long a start waits for a store that does not tell the sessions of the start before, 0s to 1m; default 5s",
     ),
+    key(
+        "upgrade_deadline",
+        Kind::Text,
+        "How long the process before an upgrade keeps TLS and DTLS clients, 0s to 30d; default 1d",
+    ),
     live(
         "mobility",
         Kind::Boolean,

@@ -121,6 +121,8 @@ pub struct Config {
     pub adopts_at_start: bool,
     /// How long a start waits for a store that does not tell the sessions of the start before.
     pub restore_wait: Duration,
+    /// How long the process before an upgrade keeps what cannot move.
+    pub upgrade_deadline: Duration,
     /// Lifetimes of allocations, and what clients may use.
     pub allocation: AllocationConfig,
     /// What the node bounds, whatever the realms say.

@@ -65,6 +65,9 @@ fn is_flag(item: &super::file::Item) -> bool {
 
 /// How long a start waits for the sessions of the start before.
 const RESTORE_WAIT: Duration = Duration::from_secs(5);
+/// How long the process before an upgrade keeps what cannot move, where nothing is said: calls are
+/// shorter.
+const UPGRADE_DEADLINE: Duration = Duration::from_secs(86_400);
 
 /// Reads every setting; what is wrong becomes an error and a default.
 fn resolve(reader: &mut Reader<'_>) -> Config {
@@ -120,6 +123,9 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         restore_wait: reader
             .duration("restore_wait", 0..=60)
             .unwrap_or(RESTORE_WAIT),
+        upgrade_deadline: reader
+            .duration("upgrade_deadline", 0..=30 * 86_400)
+            .unwrap_or(UPGRADE_DEADLINE),
         allocation,
         copy_dscp: reader.boolean("copy_dscp").unwrap_or(false),
         nat_discovery,

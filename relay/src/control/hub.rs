@@ -262,7 +262,7 @@ impl Hub {
             NodeState::Draining
         } else if !self.serving.load(Ordering::Relaxed) {
             NodeState::Joining
-        } else if self.drain.mode().is_some() {
+        } else if self.drain.mode().is_some() || self.parts.elder_of.is_some() {
             NodeState::Draining
         } else {
             NodeState::Ready

@@ -158,7 +158,7 @@ fn records(hub: &Hub, ids: &[SessionId]) -> Vec<SessionRecord> {
     records.collect()
 }
 
-fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
+pub(super) fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
     let kept = row.kept();
     let tally = &kept.tally;
     let permissions = kept.permissions.iter();

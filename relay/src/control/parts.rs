@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::{NodeId, Realm, WorkerId};
-use tokio::sync::mpsc;
+use shared::{NodeId, Realm};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use turn_proto::policy::Policy;
@@ -27,7 +27,7 @@ use crate::control::{
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::LogLevel;
-use crate::worker::WorkerNews;
+use crate::worker::News;
 use crate::worker::ports::RelayAddress;
 
 /// How long a start waits for the store before it goes on with the realms of the config file.
@@ -36,12 +36,14 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What the control plane needs before the workers start.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ControlParts {
     /// The configuration.
     pub config: Arc<Config>,
     /// This node's id.
     pub node: NodeId,
+    /// The node whose former process this is; mostly nobody's.
+    pub elder_of: Option<NodeId>,
     /// The upper half of this start's session ids, drawn at random by the caller.
     pub session_base: u32,
     /// The store.
@@ -72,7 +74,7 @@ pub struct WorkerSide {
     /// [`NoWorkers`](super::NoWorkers) on a pure gateway.
     pub workers: Arc<dyn Workers>,
     /// What the workers have to say.
-    pub news: mpsc::Receiver<(WorkerId, WorkerNews)>,
+    pub news: News,
     /// Sessions of an earlier start that they take up.
     pub restoring: Restoring,
 }
@@ -132,6 +134,12 @@ impl Prepared {
         self.keeper.current()
     }
 
+    /// Counts in a quota that workers have already.
+    #[must_use]
+    pub fn with_quota(self, quota: Arc<NodeQuota>) -> Self {
+        Self { quota, ..self }
+    }
+
     /// Whether the policy has what the store knows.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -161,7 +169,7 @@ impl Prepared {
         });
         hub.tokens.load();
         let tasks = TaskTracker::new();
-        tasks.spawn(pump::run(Arc::clone(&hub), side.news));
+        let news = tasks.spawn(pump::run(Arc::clone(&hub), side.news));
         tasks.spawn(credentials::watch_changes(Arc::clone(&hub)));
         tasks.spawn(crate::control::policy::keep_current(Arc::clone(&hub)));
         tasks.spawn(cluster::heartbeat::run(Arc::clone(&hub)));
@@ -186,7 +194,7 @@ impl Prepared {
         tasks.spawn(revocation::run(Arc::clone(&hub)));
         tasks.spawn(certificates::watch(Arc::clone(&hub)));
         tasks.close();
-        ControlHandle { hub, tasks }
+        ControlHandle { hub, tasks, news }
     }
 }
 
@@ -195,6 +203,7 @@ impl Prepared {
 pub struct ControlHandle {
     hub: Arc<Hub>,
     tasks: TaskTracker,
+    news: JoinHandle<News>,
 }
 
 impl ControlHandle {
@@ -207,6 +216,44 @@ impl ControlHandle {
     /// Marks the node as ready for clients: its listeners are open.
     pub fn serving(&self) {
         self.hub.set_serving();
+    }
+
+    /// The number of this start; 0: the store has not told it.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.hub.epoch()
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.hub.books().ids().count()
+    }
+
+    /// Waits until the tasks have ended, without a word to the store: another process is this node
+    /// from now on. Answers where news of the workers come.
+    ///
+    /// # Errors
+    /// When the task that took them broke.
+    pub async fn released(self) -> Result<News, JoinError> {
+        self.hub.cancel.cancelled().await;
+        if tokio::time::timeout(FAREWELL, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("something of the control plane does not end");
+        }
+        self.news.await
+    }
+
+    /// As [`stopped`](Self::stopped), and takes the node out of the registry.
+    pub async fn forgotten(self) {
+        let (store, node) = (Arc::clone(&self.hub.store), self.hub.node.clone());
+        self.stopped().await;
+        let forgotten = tokio::time::timeout(FAREWELL, store.remove_node(&node)).await;
+        if !matches!(forgotten, Ok(Ok(_))) {
+            tracing::debug!(%node, "the registry keeps this generation for a day");
+        }
     }
 
     /// Waits until the tasks have ended, then says goodbye to the store: the node is marked gone,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use shared::api::{EventKind, EventView, Severity};
 use shared::{Realm, Username, WorkerId, display_safe};
-use tokio::sync::mpsc;
 use turn_proto::server::{Command, Event, RefusalReason, Refused, SessionSnapshot, UsageReport};
 
 use super::clock::Moment;
@@ -13,7 +12,7 @@ use super::directory::{Ended, Row};
 use super::hub::Hub;
 use super::waiters::News;
 use super::{credentials, restore, userhash};
-use crate::worker::WorkerNews;
+use crate::worker::{News as WorkersNews, WorkerNews};
 
 /// News taken at once before the books are let go.
 const BATCH: usize = 256;
@@ -26,15 +25,16 @@ const MAX_REFUSAL_EVENTS: usize = 10;
 /// How long to wait before a snapshot is asked for again.
 const SNAPSHOT_RETRY: Duration = Duration::from_millis(500);
 
-/// Runs until the workers are gone, or the node stops and their news are taken in.
-pub(super) async fn run(hub: Arc<Hub>, mut news: mpsc::Receiver<(WorkerId, WorkerNews)>) {
+/// Runs until the workers are gone, or the node stops and their news are taken in. Answers where more
+/// news would come.
+pub(super) async fn run(hub: Arc<Hub>, mut news: WorkersNews) -> WorkersNews {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
             biased;
             count = news.recv_many(&mut batch, BATCH) => {
                 if count == 0 {
-                    return;
+                    return news;
                 }
                 let now = Moment::now();
                 for (worker, one) in batch.drain(..) {
@@ -47,7 +47,7 @@ pub(super) async fn run(hub: Arc<Hub>, mut news: mpsc::Receiver<(WorkerId, Worke
                     continue;
                 }
             }
-            () = hub.cancel.cancelled() => return,
+            () = hub.cancel.cancelled() => return news,
         }
         tokio::select! {
             () = tokio::time::sleep(GATHER) => {}

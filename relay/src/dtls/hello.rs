@@ -70,7 +70,7 @@ pub(super) struct ClientHello<'a> {
 }
 
 /// Whether a datagram begins with a plaintext ClientHello, whole or not, well-formed or not.
-pub(super) fn begins_hello(datagram: &[u8]) -> bool {
+pub fn begins_hello(datagram: &[u8]) -> bool {
     datagram.len() > RECORD_HEADER
         && datagram[0] == HANDSHAKE
         && datagram[3..5] == [0, 0]

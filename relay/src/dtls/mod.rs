@@ -25,7 +25,8 @@ use turn_proto::five_tuple::FiveTuple;
 
 use association::{Accepted, Association, Fate, Stage};
 use cookie::{Alert, CookieMint, Verdict, write_alert};
-use hello::{ClientHello, begins_hello};
+use hello::ClientHello;
+pub use hello::begins_hello;
 pub use moved::Moved;
 pub use outbox::{Event, EventKind, Outbox};
 use tally::Dropped;
@@ -145,6 +146,12 @@ impl Associations {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
+    }
+
+    /// Whether there is an association with that client, a handshake under way included.
+    #[must_use]
+    pub fn knows(&self, key: &Key) -> bool {
+        self.map.contains_key(key)
     }
 
     /// Swaps what happened since the last call for an outbox to be filled anew.

@@ -187,6 +187,26 @@ impl Connection {
         std::mem::take(&mut self.partial).into_bytes()
     }
 
+    /// The same, left where it is.
+    pub(super) fn partial_bytes(&self) -> &[u8] {
+        self.partial.bytes()
+    }
+
+    /// Whether another process can carry it on: nothing of TLS hangs on it, nor a peer's connection.
+    pub(super) fn can_move(&self) -> bool {
+        let is_untouched = matches!(self.stage, Stage::Undecided) && self.partial.is_empty();
+        (matches!(self.stage, Stage::Plain) || is_untouched) && self.link.is_none()
+    }
+
+    /// Makes one of another process what it was there; answers the client where messages have begun.
+    pub(super) fn take_up(&mut self, has_begun: bool) -> Option<Arrived> {
+        if has_begun {
+            return Some(self.open(Stage::Plain));
+        }
+        self.stage = Stage::Undecided;
+        None
+    }
+
     /// The client, and what its handshake said.
     pub(super) fn arrived(&self) -> Arrived {
         let server_name = match &self.stage {

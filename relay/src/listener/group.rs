@@ -7,6 +7,7 @@ use shared::{IpRange, Transport};
 
 use super::tcp;
 use crate::config::ListenerConfig;
+use crate::succession::Inherited;
 use crate::udp::socket;
 
 /// How often a free port of one protocol is tried for the other.
@@ -41,11 +42,20 @@ pub struct ListenerShare {
 }
 
 impl ListenerGroup {
-    /// Binds what `config` says, at one of the addresses that its own stands for.
+    /// Binds what `config` says, at one of the addresses that its own stands for, unless the process
+    /// before this one passed its sockets on.
     ///
     /// # Errors
     /// What the system says; the caller names the address.
-    pub fn bind(config: &ListenerConfig, address: SocketAddr, workers: u16) -> io::Result<Self> {
+    pub fn bind(
+        config: &ListenerConfig,
+        address: SocketAddr,
+        workers: u16,
+        inherited: &Inherited,
+    ) -> io::Result<Self> {
+        if let Some((address, udp, tcp)) = inherited.group(address)? {
+            return Self::inherit(config, address, workers, udp, tcp);
+        }
         let mut result = Self::bind_once(config, address, workers);
         for _ in 1..ATTEMPTS {
             match &result {
@@ -57,6 +67,34 @@ impl ListenerGroup {
             }
         }
         result
+    }
+
+    /// The sockets that the process before this one had; what that one did not speak is bound.
+    fn inherit(
+        config: &ListenerConfig,
+        address: SocketAddr,
+        workers: u16,
+        mut udp: Vec<UdpSocket>,
+        mut tcp: Vec<TcpListener>,
+    ) -> io::Result<Self> {
+        let speaks = |any: [Transport; 2]| config.transports.iter().any(|t| any.contains(t));
+        match speaks([Transport::Udp, Transport::Dtls]) {
+            true if udp.is_empty() => udp = socket::bind_listener_group(address, workers)?,
+            true => {}
+            false => udp.clear(),
+        }
+        match speaks([Transport::Tcp, Transport::Tls]) {
+            true if tcp.is_empty() => tcp = tcp::bind_listener_group(address, workers)?,
+            true => {}
+            false => tcp.clear(),
+        }
+        Ok(Self {
+            address,
+            udp,
+            tcp,
+            transports: config.transports.clone(),
+            proxy_from: config.proxy_from.clone(),
+        })
     }
 
     fn bind_once(

@@ -5,6 +5,7 @@
 
 pub mod certificate;
 mod connection;
+mod estate;
 mod gate;
 mod group;
 pub mod nat_discovery;
@@ -27,6 +28,7 @@ use crate::dtls::{self, SharedSettings};
 use crate::room::Room;
 use certificate::TlsContext;
 pub use connection::{Arrived, Brought};
+pub use estate::StreamEstate;
 use gate::Gate;
 pub use group::{ListenerGroup, ListenerShare};
 pub use outbound::Kind;

@@ -67,7 +67,7 @@ struct Acceptor {
 /// The TCP side of a worker.
 #[derive(Debug)]
 pub struct Streams {
-    shared: Arc<Listening>,
+    pub(super) shared: Arc<Listening>,
     pub(super) registry: Registry,
     token_of: fn(StreamId) -> Token,
     acceptors: Vec<Acceptor>,
@@ -145,6 +145,21 @@ impl Streams {
             ready: false,
         });
         Ok(())
+    }
+
+    /// What the listener of that address allows.
+    pub(super) fn terms_of(&self, address: SocketAddr) -> Option<Terms> {
+        let acceptor = self.acceptors.iter().find(|a| a.address == address)?;
+        Some(acceptor.terms.clone())
+    }
+
+    /// Accepts nobody any more; other processes may have the same listeners.
+    pub fn stop_listening(&mut self) {
+        for mut acceptor in self.acceptors.drain(..) {
+            if let Err(error) = self.registry.deregister(&mut acceptor.socket) {
+                tracing::debug!(%error, "A listener was not registered.");
+            }
+        }
     }
 
     /// How many listeners there are.

@@ -45,11 +45,13 @@ pub enum Closing {
     NodeLimit,
     /// The worker has as many unfinished TLS handshakes as it may.
     HandshakeLimit,
+    /// It did not: another process carries it on.
+    PassedOn,
 }
 
 impl Closing {
     /// All reasons, as they are numbered.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Client,
         Self::Truncated,
         Self::Broken,
@@ -67,6 +69,7 @@ impl Closing {
         Self::SourceLimit,
         Self::NodeLimit,
         Self::HandshakeLimit,
+        Self::PassedOn,
     ];
 
     /// The word used in metrics and logs.
@@ -90,6 +93,7 @@ impl Closing {
             Self::SourceLimit => "source_limit",
             Self::NodeLimit => "node_limit",
             Self::HandshakeLimit => "handshake_limit",
+            Self::PassedOn => "passed_on",
         }
     }
 }

@@ -12,14 +12,19 @@ use crate::control::restore::{self, Earlier};
 use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
+use crate::succession::Heir;
 
 /// How long the start waits for the name of the store to be resolved.
 const STORE_LOOKUP: Duration = Duration::from_secs(2);
 /// Addresses of one name that are taken for the store's.
 const MAX_STORE_ADDRESSES: usize = 64;
 
-pub(super) fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+/// Opens the store; `beside`: another process of this node has it open, too.
+pub(super) fn open_store(config: &Config, beside: bool) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match &config.store {
+        StoreConfig::Sqlite { turndb, db } if beside => {
+            Arc::new(SqliteStore::open_beside(turndb, db)?)
+        }
         StoreConfig::Sqlite { turndb, db } => Arc::new(SqliteStore::open(turndb, db)?),
         StoreConfig::Redis(redis) => Arc::new(RedisStore::connect(&redis_options(
             redis,
@@ -95,12 +100,12 @@ pub(super) async fn earlier(config: &Config, store: &dyn Store, id: &NodeId) -> 
 }
 
 /// The upper half of this start's session ids: that of no session that comes back.
-pub(super) fn session_base(earlier: &Earlier) -> anyhow::Result<u32> {
+pub(super) fn session_base(earlier: &Earlier, heir: Option<&Heir>) -> anyhow::Result<u32> {
     loop {
         let mut random = [0; 4];
         getrandom::fill(&mut random).context("the operating system has no randomness")?;
         let base = u32::from_be_bytes(random);
-        if !earlier.has_base(base) {
+        if !earlier.has_base(base) && !heir.is_some_and(|heir| heir.has_base(base)) {
             return Ok(base);
         }
     }

@@ -35,6 +35,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A round trip; how `/readyz` and the console know that the store is there.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// Another process works with what belongs to one process from now on; this one goes on beside it.
+    fn share(&self) {}
+
+    /// Takes what belongs to one process, once the process before has given it up.
+    ///
+    /// # Errors
+    /// It has not yet.
+    async fn claim(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     // --- users: coturn's keys, our record beside them ---
 
     /// One user: its key and record, or `None` when there is no key.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use axum::Router;
 use axum::extract::State;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::metrics;
 use crate::admin::serve::{self, Limits, Listening};
 use crate::control::{Readiness, Service};
+use crate::succession::Inherited;
 
 /// Connections at a time; more are closed at once.
 const CONNECTIONS: usize = 64;
@@ -26,12 +28,13 @@ pub struct Bound {
     address: SocketAddr,
 }
 
-/// Binds `address`. To be called inside a tokio runtime.
+/// Binds `address`, or takes the listener that the process before this one had there. To be called
+/// inside a tokio runtime.
 ///
 /// # Errors
 /// The address is taken or not ours.
-pub async fn bind(address: SocketAddr) -> io::Result<Bound> {
-    let listener = TcpListener::bind(address).await?;
+pub async fn bind(address: SocketAddr, inherited: &Inherited) -> io::Result<Bound> {
+    let listener = serve::bind(address, inherited.metrics(address)).await?;
     let address = listener.local_addr()?;
     Ok(Bound { listener, address })
 }
@@ -41,6 +44,14 @@ impl Bound {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A copy of the listener.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
     }
 
     /// Serves until `cancel`.

@@ -25,8 +25,8 @@ impl WorkerByHand {
     pub fn new(setup: WorkerSetup) -> io::Result<(Self, Arc<WorkerPool>, News)> {
         let (pool, workers, news) = WorkerPool::prepare(1, setup)?;
         let first = workers.into_iter().next();
-        let (_, mut worker, sessions) = first.ok_or(io::ErrorKind::NotFound)?;
-        worker.restore(sessions);
+        let (_, mut worker, inheritance, sessions) = first.ok_or(io::ErrorKind::NotFound)?;
+        worker.restore(inheritance, sessions);
         let by_hand = Self {
             worker,
             events: events(),

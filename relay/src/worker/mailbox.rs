@@ -12,6 +12,7 @@ use turn_proto::five_tuple::FiveTuple;
 use turn_proto::server::{Command, Errand, Event, RestoredSession, SessionSnapshot};
 
 use super::restore::{NotRestored, Restore};
+use super::succession::Freeze;
 use crate::dtls;
 use crate::listener::Moved;
 
@@ -59,6 +60,8 @@ pub(super) enum Mail {
     Adopt(Box<Adopted>),
     /// Sessions of an earlier start that the store told late.
     Restore(Box<Restore>),
+    /// Everything that can move is to be passed on to another process.
+    Freeze(Box<Freeze>),
     Stop,
 }
 

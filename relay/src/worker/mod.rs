@@ -15,9 +15,11 @@ pub mod ports;
 mod restore;
 mod run;
 mod streams;
+mod succession;
 mod token;
 
 pub use by_hand::WorkerByHand;
 pub use mailbox::{MailboxFull, WorkerNews};
-pub use pool::{News, WorkerPool, WorkerSetup, WorkerThreads};
+pub use pool::{Frozen, News, WorkerPool, WorkerSetup, WorkerThreads};
 pub use restore::{NotRestored, Restore};
+pub use succession::{Inheritance, WorkerEstate};

@@ -1,5 +1,6 @@
 //! What the core asks for besides packets: messages, relay sockets, news.
 
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -35,6 +36,8 @@ pub(super) struct Relays {
     registry: Registry,
     copy_dscp: bool,
     sockets: Vec<Option<RelaySocket>>,
+    /// Those that were ready in the process before this one: what waits there was let through.
+    in_use: HashSet<RelayId>,
     /// Local addresses, which stand for devices.
     devices: Vec<IpAddr>,
 }
@@ -56,6 +59,7 @@ impl Relays {
             registry,
             copy_dscp,
             sockets: Vec::new(),
+            in_use: HashSet::new(),
             devices: Vec::new(),
         }
     }
@@ -141,6 +145,18 @@ impl Relays {
         std::mem::take(&mut relay.errors).then(|| relay.socket.as_raw_fd())
     }
 
+    /// All sockets by their local addresses.
+    pub(super) fn by_address(&self) -> HashMap<SocketAddr, BorrowedFd<'_>> {
+        let address = |relay: &RelaySocket| {
+            let ip = self.devices.get(relay.place as usize)?;
+            Some(SocketAddr::new(*ip, relay.port))
+        };
+        let sockets = self.sockets.iter().flatten();
+        sockets
+            .filter_map(|relay| Some((address(relay)?, relay.socket.as_fd())))
+            .collect()
+    }
+
     fn get(&self, relay: RelayId) -> Option<&RelaySocket> {
         self.sockets.get(relay.0 as usize)?.as_ref()
     }
@@ -167,13 +183,28 @@ impl Relays {
         });
     }
 
+    /// Notes that a socket came from the process before this one with its session.
+    pub(super) fn note_in_use(&mut self, relay: RelayId) {
+        self.in_use.insert(relay);
+    }
+
+    /// All that came are ready, or had no permission yet.
+    pub(super) fn all_taken_up(&mut self) {
+        self.in_use = HashSet::new();
+    }
+
     /// Makes a socket ready for datagrams, and answers how many came too early: no permission could
     /// have let them through.
     fn prepare(&mut self, id: RelayId) -> std::io::Result<u64> {
         let Some(Some(relay)) = self.sockets.get_mut(id.0 as usize) else {
             return Ok(0);
         };
-        let early = (0..MOST_EARLY).take_while(|_| relay.socket.recv_from(&mut [0]).is_ok());
+        let tried = if self.in_use.remove(&id) {
+            0
+        } else {
+            MOST_EARLY
+        };
+        let early = (0..tried).take_while(|_| relay.socket.recv_from(&mut [0]).is_ok());
         let early = early.count() as u64;
         let device = self.devices.get(relay.place as usize);
         let ipv4 = device.is_some_and(IpAddr::is_ipv4);

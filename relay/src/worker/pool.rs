@@ -1,8 +1,12 @@
 //! All workers of a node, as control sees them.
 
+use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mio::{Poll, Waker};
 use shared::WorkerId;
@@ -15,17 +19,21 @@ use super::mailbox::{Mail, MailSender, MailboxFull, NewsSender, Post, WorkerNews
 use super::ports::PortPool;
 use super::restore::Restore;
 use super::run::Worker;
+use super::succession::{Freeze, Inheritance, WorkerEstate};
 use super::token;
 use crate::listener::{ListenerGroup, Listening};
 
 /// News of all workers waiting for control: several seconds of the busiest churn.
 const NEWS: usize = 65_536;
 
+/// How long a worker may take to say what it has.
+const FREEZE: Duration = Duration::from_secs(5);
+
 /// The news of all workers, each with its sender.
 pub type News = mpsc::Receiver<(WorkerId, WorkerNews)>;
 
 /// Workers that do not run yet, with what they have to restore before they do.
-type Workers = Vec<(WorkerId, Worker, Restore)>;
+type Workers = Vec<(WorkerId, Worker, Inheritance, Restore)>;
 
 /// What all workers of a node have in common.
 #[derive(Debug)]
@@ -44,6 +52,27 @@ pub struct WorkerSetup {
     pub listening: Arc<Listening>,
     /// Sessions of an earlier start, by the worker that their clients' packets reach.
     pub restore: Vec<Restore>,
+    /// What the process before this one passed on, by worker.
+    pub inheritance: Vec<Inheritance>,
+}
+
+/// Workers that stand still. Dropping it lets them go on as if nothing had been.
+#[derive(Debug)]
+pub struct Frozen {
+    /// What they pass on, by worker.
+    pub estates: Vec<WorkerEstate>,
+    resume: Vec<SyncSender<UnixDatagram>>,
+}
+
+impl Frozen {
+    /// Another process serves: the workers go on with what could not move, and hear their DTLS clients
+    /// through these.
+    pub fn part(self, doorways: Vec<UnixDatagram>) {
+        for (resume, doorway) in self.resume.into_iter().zip(doorways) {
+            // A worker that is gone has ended the process.
+            let _ = resume.send(doorway);
+        }
+    }
 }
 
 /// The workers of a node. Cheap to share; both queues are bounded.
@@ -65,24 +94,26 @@ impl WorkerPool {
     ///
     /// # Errors
     /// When the system gives no epoll instance or thread.
-    pub fn start(
-        workers: u16,
-        setup: WorkerSetup,
-    ) -> std::io::Result<(Arc<Self>, WorkerThreads, News)> {
+    pub fn start(workers: u16, setup: WorkerSetup) -> io::Result<(Arc<Self>, WorkerThreads, News)> {
+        let ports = Arc::clone(&setup.ports);
         let (pool, workers, news) = Self::prepare(workers, setup)?;
         // A new session must not get the port, or a share of the quota, of one that comes back.
         let all_restored = Arc::new(Barrier::new(workers.len()));
-        let spawned = workers.into_iter().map(|(id, mut worker, sessions)| {
-            let all_restored = Arc::clone(&all_restored);
-            spawn(id, move || {
-                worker.restore(sessions);
-                all_restored.wait();
-                worker.run()
-            })
-        });
+        let spawned = workers
+            .into_iter()
+            .map(|(id, mut worker, inheritance, sessions)| {
+                let (all_restored, ports) = (Arc::clone(&all_restored), Arc::clone(&ports));
+                spawn(id, move || {
+                    worker.restore(inheritance, sessions);
+                    if all_restored.wait().is_leader() {
+                        ports.forget_inherited();
+                    }
+                    worker.run()
+                })
+            });
         let threads = WorkerThreads {
             pool: Arc::clone(&pool),
-            threads: spawned.collect::<std::io::Result<_>>()?,
+            threads: spawned.collect::<io::Result<_>>()?,
         };
         Ok((pool, threads, news))
     }
@@ -91,13 +122,14 @@ impl WorkerPool {
     pub(super) fn prepare(
         workers: u16,
         setup: WorkerSetup,
-    ) -> std::io::Result<(Arc<Self>, Workers, News)> {
+    ) -> io::Result<(Arc<Self>, Workers, News)> {
         let (news, receiver) = mpsc::channel(NEWS);
         let overflows = Arc::new(AtomicU64::new(0));
         let (mut mailboxes, mut prepared) = (Vec::new(), Vec::new());
         let shares = setup.listeners.into_iter().map(|g| g.shares(workers));
         let mut groups: Vec<_> = shares.map(Vec::into_iter).collect();
         let mut restore = setup.restore.into_iter();
+        let mut inheritance = setup.inheritance.into_iter();
         let mut ends = Vec::new();
         for _ in 0..workers {
             let poll = Poll::new()?;
@@ -135,7 +167,8 @@ impl WorkerPool {
                 Arc::clone(&setup.listening),
                 listeners,
             )?;
-            prepared.push((id, worker, restore.next().unwrap_or_default()));
+            let inheritance = inheritance.next().unwrap_or_default();
+            prepared.push((id, worker, inheritance, restore.next().unwrap_or_default()));
         }
         let pool = Arc::new(Self {
             mailboxes,
@@ -180,6 +213,35 @@ impl WorkerPool {
         mailbox.send(Mail::Restore(Box::new(restore)))
     }
 
+    /// Has all workers stand still and tells what they can pass on to another process.
+    ///
+    /// # Errors
+    /// When one does not answer in time, or is out of descriptors; all go on then.
+    pub fn freeze(&self) -> io::Result<Frozen> {
+        let (mut answers, mut resume) = (Vec::new(), Vec::new());
+        for mailbox in &self.mailboxes {
+            let (estate, answer) = sync_channel(1);
+            let (sender, receiver) = sync_channel(1);
+            let freeze = Freeze {
+                estate,
+                resume: receiver,
+            };
+            mailbox
+                .send(Mail::Freeze(Box::new(freeze)))
+                .map_err(io::Error::other)?;
+            answers.push(answer);
+            resume.push(sender);
+        }
+        let estates = answers.into_iter().map(|answer| {
+            let answer = answer.recv_timeout(FREEZE);
+            answer.map_err(|_| io::Error::other("a worker does not answer"))?
+        });
+        Ok(Frozen {
+            estates: estates.collect::<io::Result<_>>()?,
+            resume,
+        })
+    }
+
     /// News that were lost because control was behind; healed by snapshots.
     #[must_use]
     pub fn overflows(&self) -> u64 {
@@ -208,15 +270,15 @@ impl WorkerThreads {
 
 fn spawn(
     id: WorkerId,
-    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name(format!("worker-{id}"))
         .spawn(move || {
             let span = tracing::info_span!("worker", %id);
             let _entered = span.enter();
             let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            if let Err(reason) = end.unwrap_or_else(|_| Err(std::io::Error::other("panic"))) {
+            if let Err(reason) = end.unwrap_or_else(|_| Err(io::Error::other("panic"))) {
                 // The listener group must not shrink while the node serves (clients of other workers
                 // would move): better to end and let the supervisor start the node again.
                 tracing::error!(%reason, "A worker cannot go on; the node stops.");

@@ -64,6 +64,8 @@ struct State {
     taken: Vec<Vec<u64>>,
     used: Vec<usize>,
     reserved: HashMap<ReservationToken, Reservation>,
+    /// Sockets of sessions that the process before this one passed on, until they are taken up.
+    inherited: HashMap<SocketAddr, UdpSocket>,
     random: SmallRng,
 }
 
@@ -101,6 +103,7 @@ impl PortPool {
             taken: vec![vec![0; count.div_ceil(64)]; addresses.len()],
             used: vec![0; addresses.len()],
             reserved: HashMap::new(),
+            inherited: HashMap::new(),
             random: SmallRng::from_seed(seed),
         };
         Self {
@@ -206,12 +209,24 @@ impl PortPool {
         Err(OpenError::PortsExhausted)
     }
 
-    /// Binds the socket of a session of an earlier start again.
+    /// Keeps bound sockets of sessions that are about to be taken up.
+    pub fn inherit(&self, sockets: HashMap<SocketAddr, UdpSocket>) {
+        self.lock().inherited = sockets;
+    }
+
+    /// Closes those that nobody took up.
+    pub fn forget_inherited(&self) {
+        let left = std::mem::take(&mut self.lock().inherited);
+        drop(left);
+    }
+
+    /// Binds the socket of a session of an earlier start again, or answers the one that never was
+    /// closed, and whether it is that one.
     ///
     /// # Errors
     /// `AddrNotAvailable`: none of the addresses and ports of this pool; `AddrInUse`: a session of this
     /// start or something else on the host has it; whatever else the system says.
-    pub fn reopen(&self, local: SocketAddr) -> io::Result<UdpSocket> {
+    pub fn reopen(&self, local: SocketAddr) -> io::Result<(UdpSocket, bool)> {
         let address = self.addresses.iter().position(|a| a.local == local.ip());
         let address = address.filter(|_| self.ports().contains(&local.port()));
         let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -222,8 +237,12 @@ impl PortPool {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
             state.take(address, index);
+            if let Some(socket) = state.inherited.remove(&local) {
+                return Ok((socket, true));
+            }
         }
-        bind_relay(local).inspect_err(|_| self.give_back_port(address, local.port()))
+        let bound = bind_relay(local).inspect_err(|_| self.give_back_port(address, local.port()));
+        bound.map(|socket| (socket, false))
     }
 
     /// Gives the port of a closed relay socket back.

@@ -5,13 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::{SessionId, WorkerId};
+use shared::{SessionId, Transport, WorkerId};
 use turn_proto::Now;
 use turn_proto::five_tuple::RelayId;
 use turn_proto::server::{RestoreRefusal, RestoredRelay, RestoredSession};
 
 use super::mailbox::WorkerNews;
-use super::run::Core;
+use super::run::{Core, Listener};
 
 /// Sessions of an earlier start that a worker takes up.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,8 @@ pub enum NotRestored {
 struct Reopened {
     socket: std::net::UdpSocket,
     local: SocketAddr,
+    /// It was never closed: the process before this one passed it on.
+    in_use: bool,
 }
 
 impl Core {
@@ -58,6 +60,7 @@ impl Core {
                 Err(why) => refused.push((session, why)),
             }
         }
+        self.relays.all_taken_up();
         let mut sessions = self.server.snapshots();
         sessions.retain(|session| restored.contains(&session.id));
         self.news.send(WorkerNews::Restored { sessions, refused });
@@ -66,7 +69,12 @@ impl Core {
     fn restore_one(&mut self, now: Now, session: &RestoredSession) -> Result<(), NotRestored> {
         let mut session = session.clone();
         let listener = self.listener(session.tuple.server);
-        if !listener.is_some_and(|listener| listener.serves_udp()) {
+        let is_reached = match session.tuple.transport {
+            Transport::Udp => listener.is_some_and(Listener::serves_udp),
+            // Its connection came along.
+            _ => self.streams.find(&session.tuple).is_some(),
+        };
+        if !is_reached {
             return Err(NotRestored::UnknownListener);
         }
         let alive = |relay: &RestoredRelay| now.mono < relay.expires;
@@ -109,7 +117,11 @@ impl Core {
 
     fn reopen(&self, local: SocketAddr) -> Result<Reopened, NotRestored> {
         match self.ports.reopen(local) {
-            Ok(socket) => Ok(Reopened { socket, local }),
+            Ok((socket, in_use)) => Ok(Reopened {
+                socket,
+                local,
+                in_use,
+            }),
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
                 Err(NotRestored::UnknownRelayAddress)
             }
@@ -123,8 +135,12 @@ impl Core {
     }
 
     fn file(&mut self, name: Option<RelayId>, socket: Option<Reopened>) {
-        if let (Some(relay), Some(Reopened { socket, local })) = (name, socket) {
-            self.relays.insert(relay, socket, local);
+        let (Some(relay), Some(reopened)) = (name, socket) else {
+            return;
+        };
+        if reopened.in_use {
+            self.relays.note_in_use(relay);
         }
+        self.relays.insert(relay, reopened.socket, reopened.local);
     }
 }

@@ -23,6 +23,7 @@ use super::mailbox::{Mail, MailSender, NewsSender, Post};
 use super::outputs::{Relays, is_stream};
 use super::ports::PortPool;
 use super::restore::Restore;
+use super::succession::{Doorway, Freeze, Inheritance};
 use super::token::{self, Source};
 use crate::dtls::{Associations, Outbox};
 use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
@@ -76,6 +77,11 @@ pub(super) struct Core {
     pub(super) leaving: Option<Leaving>,
     /// Sources that have something to do although no event said so.
     pub(super) woken: Vec<Source>,
+    /// Where the process after this one brings datagrams of DTLS clients.
+    pub(super) doorway: Option<Doorway>,
+    /// Where those of clients go that the process before this one knows.
+    pub(super) elder: Option<Doorway>,
+    doorway_ready: bool,
 }
 
 /// A listening socket of this worker.
@@ -166,6 +172,9 @@ impl Worker {
                 colleagues: post.colleagues,
                 leaving: None,
                 woken: Vec::new(),
+                doorway: None,
+                elder: None,
+                doorway_ready: false,
             },
             inbox: post.inbox,
             ready: VecDeque::new(),
@@ -174,9 +183,24 @@ impl Worker {
         })
     }
 
-    /// Takes up sessions of an earlier start, before anything is read.
-    pub(super) fn restore(&mut self, restore: Restore) {
-        self.core.restore(read_clocks(), restore);
+    /// Takes up connections of the process before this one, and sessions of an earlier start, before
+    /// anything is read.
+    pub(super) fn restore(&mut self, inheritance: Inheritance, restore: Restore) {
+        let now = read_clocks();
+        self.core.inherit(now, inheritance);
+        self.core.restore(now, restore);
+    }
+
+    /// Stands still until it is known whether another process carries on what can move.
+    fn freeze(&mut self, now: Now, freeze: Freeze) {
+        let Freeze { estate, resume } = freeze;
+        if estate.send(self.core.estate()).is_err() {
+            return;
+        }
+        // An error: nobody took it, and everything goes on here.
+        if let Ok(doorway) = resume.recv() {
+            self.core.part(now, self.poll.registry(), doorway);
+        }
     }
 
     /// Runs until told to stop.
@@ -294,6 +318,7 @@ impl Worker {
                 Ok(Mail::PassedOn(passed)) => self.core.take_passed_on(now, &passed, buffers),
                 Ok(Mail::Adopt(adopted)) => self.core.adopt(now, *adopted, buffers),
                 Ok(Mail::Restore(restore)) => self.core.restore(now, *restore),
+                Ok(Mail::Freeze(freeze)) => self.freeze(now, *freeze),
                 Ok(Mail::Stop) => return true,
                 Err(_) => return false,
             }
@@ -337,6 +362,7 @@ impl Worker {
                 Source::Stream(id) => core.read_stream(now, id, stream, &mut batch),
                 Source::TcpRelay(relay) => core.accept_peers(now, relay),
                 Source::Link(link) => core.run_link(now, link, stream),
+                Source::Doorway => core.read_doorway(now, &mut batch),
             };
             match (drained, self.core.ready_flag(source)) {
                 (Drained::No, _) => self.ready.push_back(source),
@@ -357,6 +383,7 @@ impl Core {
             Source::Stream(id) => self.streams.ready(id),
             Source::TcpRelay(relay) => self.links.relay_ready(relay),
             Source::Link(link) => self.links.link_ready(link),
+            Source::Doorway => Some(&mut self.doorway_ready),
         }
     }
 
@@ -388,6 +415,9 @@ impl Core {
             };
             if serves_dtls && Protocol::of(bytes) == Protocol::Dtls {
                 tuple.transport = Transport::Dtls;
+                if self.pass_to_elder(&tuple, bytes) {
+                    continue;
+                }
                 match self.server.host_of(now, &tuple) {
                     Some(host) => self.pass_on(tuple, host, bytes.to_vec(), Errand::Serve),
                     None => self.dtls.handle_datagram(now.mono, tuple, bytes),

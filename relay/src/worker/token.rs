@@ -27,6 +27,8 @@ pub(super) enum Source {
     TcpRelay(RelayId),
     /// A connection with a peer.
     Link(LinkId),
+    /// Datagrams that the process after this one received.
+    Doorway,
 }
 
 impl Source {
@@ -38,6 +40,7 @@ impl Source {
             Self::Stream(stream) => (3, stream.0 as usize),
             Self::TcpRelay(relay) => (4, relay.0 as usize),
             Self::Link(link) => (5, link.0 as usize),
+            Self::Doorway => (6, 0),
         };
         Token(kind << KIND | number)
     }
@@ -52,6 +55,7 @@ impl Source {
             3 => Self::Stream(StreamId(number as u32)),
             4 => Self::TcpRelay(RelayId(number as u32)),
             5 => Self::Link(LinkId(number as u32)),
+            6 => Self::Doorway,
             _ => return None,
         })
     }
@@ -73,7 +77,7 @@ mod tests {
                 Source::Link(LinkId(number)),
             ]
         });
-        for source in sources {
+        for source in sources.chain([Source::Doorway]) {
             assert_eq!(Source::of(source.token()), Some(source));
         }
         assert_eq!(Source::of(MAILBOX), None);

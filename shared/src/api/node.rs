@@ -105,6 +105,10 @@ pub struct NodeView {
     /// Whether its version is another one than most nodes run, as seen by whoever answers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub version_skew: bool,
+    /// The node whose former process this is: it was restarted without an end, and what cannot move to
+    /// the new process (TLS and DTLS clients) goes on here until it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elder_of: Option<NodeId>,
     /// Its drain, while it is drained; `sessions` is what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainView>,

@@ -108,6 +108,7 @@ impl FakeCluster {
         let parts = ControlParts {
             config: Arc::new(config),
             node,
+            elder_of: None,
             session_base: base,
             store: Arc::clone(store),
             cluster_key: ClusterKey::new(vec![7; 32]),
@@ -161,7 +162,7 @@ impl FakeCluster {
             tls: None,
             lock: relay::config::TokenLock::default(),
         };
-        let bound = relay::admin::bind(&admin).await?;
+        let bound = relay::admin::bind(&admin, &relay::succession::Inherited::default()).await?;
         self.tasks
             .spawn(bound.serve(self.service(), self.cancel.clone()));
         Ok(())

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use relay::config::{Args, Config, ListenerConfig};
 use relay::listener::{ListenerGroup, Listening};
+use relay::succession::Inherited;
 use relay::worker::ports::{PortPool, RelayAddress, Reserving};
 use relay::worker::{News, WorkerByHand, WorkerSetup};
 use shared::{Secret, Transport};
@@ -203,7 +204,7 @@ fn worker() -> io::Result<(WorkerByHand, News, SocketAddr)> {
         transports: vec![Transport::Udp],
         proxy_from: Vec::new(),
     };
-    let group = ListenerGroup::bind(&listener, address, 1)?;
+    let group = ListenerGroup::bind(&listener, address, 1, &Inherited::default())?;
     let server = group.address;
     let local = server.ip();
     let ports = PortPool::new(
@@ -228,6 +229,7 @@ fn worker() -> io::Result<(WorkerByHand, News, SocketAddr)> {
         ..RealmPolicy::new(REALM.parse().expect("a name"))
     };
     let setup = WorkerSetup {
+        inheritance: Vec::new(),
         server: ServerConfig::default(),
         policy: Arc::new(Policy::new(vec![realm], Secret::new([1; 32]))),
         quota: Arc::new(Count::new(Instant::now())),

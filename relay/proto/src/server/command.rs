@@ -8,6 +8,7 @@ use shared::{Realm, Transport, Username};
 use super::{Command, Event, Output, RefusalReason, Server, SessionSnapshot};
 use crate::auth::credential::{CredentialAnswer, KnownUser, UserhashAnswer};
 use crate::auth::parking::{Parked, Userhash, Wanted};
+use crate::five_tuple::FiveTuple;
 use crate::policy::Policy;
 use crate::stun::{AttributeType, Message};
 use crate::time::Now;
@@ -50,6 +51,14 @@ impl Server {
                     .push_back(Output::Event(Event::Snapshot(sessions)));
             }
         }
+    }
+
+    /// The session of a client.
+    #[must_use]
+    pub fn snapshot_of(&self, tuple: &FiveTuple) -> Option<SessionSnapshot> {
+        let relay = self.table.relay_of(tuple)?;
+        let allocation = self.table.get(relay)?;
+        Some(allocation.snapshot(self.config.worker, &self.links))
     }
 
     /// All sessions as they are.

@@ -58,7 +58,7 @@ pub use restore::{
 };
 pub use tally::SessionTally;
 
-use crate::allocation::{AllocationTable, Identity, Links, Shares, Slot};
+use crate::allocation::{Allocation, AllocationTable, Identity, Links, Shares, Slot};
 use crate::auth::cache::LookupCache;
 use crate::auth::credential::KnownUser;
 use crate::auth::nonce::NonceMint;
@@ -375,16 +375,9 @@ impl Server {
 
     /// Ends a session: port, quota and indices come back at once.
     fn end(&mut self, relay: RelayId, cause: EndCause) {
-        let Some(Slot::Open(mut allocation)) = self.table.remove(relay) else {
+        let Some(allocation) = self.take_out(relay) else {
             return;
         };
-        limits::count_over_rate(&mut self.refusals, &mut allocation);
-        self.shares.leave(allocation.meter.shares);
-        self.quota.release(Claimant {
-            realm: &allocation.identity.realm.name,
-            user: &allocation.identity.user,
-            source: allocation.meter.source,
-        });
         self.counters.ended.count(cause);
         let halves = allocation.halves().map(|half| half.relay);
         let close = halves.map(|relay| Output::CloseRelay { relay });
@@ -405,6 +398,21 @@ impl Server {
             self.disconnect(allocation.tuple);
         }
         self.sweep_expiry();
+    }
+
+    /// Takes a session out of the tables and gives back what it held of limits.
+    fn take_out(&mut self, relay: RelayId) -> Option<Box<Allocation>> {
+        let Some(Slot::Open(mut allocation)) = self.table.remove(relay) else {
+            return None;
+        };
+        limits::count_over_rate(&mut self.refusals, &mut allocation);
+        self.shares.leave(allocation.meter.shares);
+        self.quota.release(Claimant {
+            realm: &allocation.identity.realm.name,
+            user: &allocation.identity.user,
+            source: allocation.meter.source,
+        });
+        Some(allocation)
     }
 
     /// Ends one half of a dual allocation; the other one carries the session on.

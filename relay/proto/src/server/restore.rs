@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use shared::{PasswordAlgorithm, Realm, RelayTransport, SessionId, Transport, Username, WorkerId};
 
 use super::timeout::due;
-use super::{IcmpBudget, Mobility, Server, SessionCounters, SessionSnapshot, SessionTally};
+use super::{IcmpBudget, Mobility, Output, Server, SessionCounters, SessionSnapshot, SessionTally};
 use crate::allocation::{Allocation, Channels, Half, Identity, Meter, Permissions};
 use crate::auth::credential::{IntegrityKey, SigningKey};
 use crate::auth::rest;
@@ -81,7 +81,8 @@ pub struct RestoredMobility {
 pub struct RestoredSession {
     /// It keeps its id.
     pub id: SessionId,
-    /// Client and listener; over UDP, since every other connection died with the process.
+    /// Client and listener; over UDP, or over a TCP connection that another process passed on. Every
+    /// other connection died with its process.
     pub tuple: FiveTuple,
     /// The realm that its user belongs to.
     pub realm: Realm,
@@ -127,8 +128,8 @@ pub struct RestoredRelays {
 pub enum RestoreRefusal {
     /// All its relayed addresses have expired.
     Expired,
-    /// Its client came by a connection.
-    NotUdp,
+    /// Its client came by a connection whose state cannot move.
+    Secured,
     /// There is no such realm any more.
     UnknownRealm,
     /// A session of this start has that 5-tuple.
@@ -201,8 +202,8 @@ impl Server {
         session: RestoredSession,
     ) -> Result<RestoredRelays, RestoreRefusal> {
         self.touch(now);
-        if session.tuple.transport != Transport::Udp {
-            return Err(RestoreRefusal::NotUdp);
+        if matches!(session.tuple.transport, Transport::Tls | Transport::Dtls) {
+            return Err(RestoreRefusal::Secured);
         }
         if self.table.by_session(session.id).is_some() {
             return Err(RestoreRefusal::Known);
@@ -265,6 +266,21 @@ impl Server {
                 .iter()
                 .map(|(session, worker)| (*session, *worker));
             Arc::make_mut(&mut self.relocated).extend(more);
+        }
+    }
+
+    /// Lets go of a session that another process carries on: nobody is told, least of all its client.
+    /// Its sockets are closed here by what [`poll_output`](Self::poll_output) says.
+    pub fn let_go(&mut self, session: SessionId) {
+        let Some(relay) = self.table.by_session(session) else {
+            return;
+        };
+        if let Some(allocation) = self.take_out(relay) {
+            self.connections.remove(&allocation.tuple);
+            let halves = allocation.halves().map(|half| half.relay);
+            self.outputs
+                .extend(halves.map(|relay| Output::CloseRelay { relay }));
+            self.sweep_expiry();
         }
     }
 

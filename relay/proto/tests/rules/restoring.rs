@@ -266,9 +266,11 @@ fn what_cannot_come_back_is_refused_and_leaves_no_trace() {
     with_channel(&mut net, Client::alice());
     let session = known(&mut net).remove(0);
     let mut next = next_start(&net);
-    let mut by_tcp = session.clone();
-    by_tcp.tuple.transport = Transport::Tcp;
-    assert_eq!(restore(&mut next, by_tcp), Err(RestoreRefusal::NotUdp));
+    for transport in [Transport::Tls, Transport::Dtls] {
+        let mut secured = session.clone();
+        secured.tuple.transport = transport;
+        assert_eq!(restore(&mut next, secured), Err(RestoreRefusal::Secured));
+    }
     let mut strange = session.clone();
     strange.realm = "gone.example".parse().unwrap();
     assert_eq!(

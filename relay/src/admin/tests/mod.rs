@@ -55,6 +55,7 @@ impl Gateway {
         let prepared = prepare(ControlParts {
             config: Arc::new(config),
             node: "g1".parse().unwrap(),
+            elder_of: None,
             session_base: 7,
             store: Arc::new(store),
             cluster_key: ClusterKey::new(vec![7; 32]),
@@ -78,7 +79,9 @@ impl Gateway {
             cancel.clone(),
         );
         control.serving();
-        let bound = super::bind(&admin).await.unwrap();
+        let bound = super::bind(&admin, &crate::succession::Inherited::default())
+            .await
+            .unwrap();
         let tcp = bound.tcp_address().unwrap();
         let service = control.service();
         let serving = tokio::spawn(bound.serve(service.clone(), cancel.clone()));

@@ -4,6 +4,7 @@ use super::*;
 use crate::admin::serve::{self, Limits, Listening};
 use crate::admin::tls;
 use crate::config::TlsFiles;
+use crate::succession::Inherited;
 use crate::telemetry::health;
 
 #[tokio::test]
@@ -50,7 +51,9 @@ async fn connections_above_the_bound_are_closed_at_once() {
 #[tokio::test]
 async fn the_metrics_listener_serves_three_pages_and_nothing_else() {
     let gateway = Gateway::start().await;
-    let bound = health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let bound = health::bind("127.0.0.1:0".parse().unwrap(), &Inherited::default())
+        .await
+        .unwrap();
     let address = bound.address();
     let serving = tokio::spawn(bound.serve(gateway.service.clone(), gateway.cancel.clone()));
     let get = async |path| {

@@ -270,6 +270,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         control_overflows: hub.workers.overflows(),
         certificates: certificates::views(hub),
         version_skew: false,
+        elder_of: hub.parts.elder_of.clone(),
         drain: hub.drain.view(),
     }
 }

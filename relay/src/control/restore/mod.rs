@@ -22,7 +22,7 @@ use crate::worker::{NotRestored, Restore};
 
 pub use adopt::Adopted;
 pub(super) use adopt::watch;
-pub use share::{Shared, share_out};
+pub use share::{Shared, records_of, share_bequest, share_out};
 
 /// Between questions to a store that does not answer.
 const RETRY: Duration = Duration::from_millis(100);
@@ -50,6 +50,15 @@ pub struct Earlier {
 }
 
 impl Earlier {
+    /// As if the store had told that there is nothing: another process tells it all.
+    #[must_use]
+    pub fn passed_on() -> Self {
+        Self {
+            is_read: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes the sessions of a node that is dead along, whose addresses this one has now.
     pub async fn adopt(&mut self, store: &dyn Store, node: &NodeId) {
         match adopt::claim(store, node).await {

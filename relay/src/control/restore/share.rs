@@ -1,19 +1,23 @@
 //! Which worker takes up which session, and what it needs of its record.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::{PasswordAlgorithm, SessionId, Transport};
+use shared::{NodeId, PasswordAlgorithm, SessionId, Transport, WorkerId};
 use turn_proto::auth::token::TokenSpan;
 use turn_proto::channel_data::ChannelNumber;
 use turn_proto::server::{
     RestoreDetails, RestoredMobility, RestoredRelay, RestoredSession, SessionCounters,
+    SessionSnapshot,
 };
 
 use crate::control::clock::Moment;
-use crate::store::SessionRecord;
+use crate::control::directory::Directory;
+use crate::control::mirror;
+use crate::store::record::{decode_session, encode_session};
+use crate::store::{SessionRecord, StoreError};
 use crate::udp::selector::worker_of;
 use crate::worker::Restore;
 
@@ -39,6 +43,52 @@ pub fn share_out(records: Vec<SessionRecord>, workers: u16) -> Shared {
     share_out_at(records, workers, Moment::now())
 }
 
+/// Records of sessions for another process, as the store has them.
+///
+/// # Errors
+/// One that cannot be written.
+pub fn records_of(sessions: &[SessionSnapshot]) -> Result<Vec<Vec<u8>>, StoreError> {
+    let now = Moment::now();
+    let mut books = Directory::new(nobody(), BTreeMap::new());
+    for session in sessions {
+        books.upsert(session.clone(), now);
+    }
+    let rows = sessions.iter().filter_map(|s| books.row(s.id, now));
+    rows.map(|row| encode_session(&mirror::record(&row, 0, now)))
+        .collect()
+}
+
+fn nobody() -> NodeId {
+    "heir".parse().expect("a node id")
+}
+
+/// Shares sessions out that another process passes on. Those over connections stay with the worker that
+/// has the connection.
+#[must_use]
+pub fn share_bequest(records: Vec<(WorkerId, Vec<u8>)>, workers: u16) -> Shared {
+    let now = Moment::now();
+    let (mut by_udp, mut by_stream) = (Vec::new(), Vec::new());
+    for (worker, record) in records {
+        let Some(record) = decode_session(&record) else {
+            tracing::error!("A session that was passed on cannot be read.");
+            continue;
+        };
+        match record.transport {
+            Transport::Udp => by_udp.push(record),
+            _ => by_stream.push((worker, record)),
+        }
+    }
+    let mut shared = share_out_at(by_udp, workers, now);
+    for (worker, record) in by_stream {
+        let share = shared.workers.get_mut(usize::from(worker.0));
+        match (share, session(&record, now)) {
+            (Some(share), Some(session)) => share.sessions.push(session),
+            _ => shared.refused.push(record.id),
+        }
+    }
+    shared
+}
+
 fn share_out_at(mut records: Vec<SessionRecord>, workers: u16, now: Moment) -> Shared {
     records.sort_by_key(|record| std::cmp::Reverse((record.epoch, record.created_at_ms)));
     let mut shares = vec![Vec::new(); usize::from(workers)];
@@ -53,7 +103,9 @@ fn share_out_at(mut records: Vec<SessionRecord>, workers: u16, now: Moment) -> S
             || relays.contains(&record.relay_local)
             || second.is_some_and(|second| relays.contains(&second));
         let share = shares.get_mut(usize::from(worker.0));
-        match (session(&record, now), share) {
+        // The store has those over UDP only: connections ended with their process.
+        let restored = session(&record, now).filter(|s| s.tuple.transport == Transport::Udp);
+        match (restored, share) {
             (Some(session), Some(share)) if !is_taken => {
                 tuples.insert((record.client, record.server));
                 relays.insert(record.relay_local);
@@ -83,7 +135,7 @@ fn session(record: &SessionRecord, now: Moment) -> Option<RestoredSession> {
     // A record of version 2 does not say when the token ends.
     let is_unclear =
         record.token.is_none() && secret.is_some_and(|secret| secret.starts_with(TOKEN));
-    if record.transport != Transport::Udp || is_unclear {
+    if matches!(record.transport, Transport::Tls | Transport::Dtls) || is_unclear {
         return None;
     }
     let lifetime = Duration::from_secs(u64::from(record.lifetime_secs));

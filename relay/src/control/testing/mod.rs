@@ -346,6 +346,7 @@ pub(super) fn parts(config: Config, node: &str, base: u32, store: Arc<dyn Store>
     ControlParts {
         config: Arc::new(config),
         node: node.parse().unwrap(),
+        elder_of: None,
         session_base: base,
         store,
         cluster_key: ClusterKey::new(vec![7; 32]),

@@ -19,6 +19,8 @@ pub(super) struct Mailboxes(Mutex<HashMap<Mailbox, Inbox>>);
 struct Inbox {
     messages: VecDeque<Vec<u8>>,
     last_post: Instant,
+    /// Somebody in this process takes what is there.
+    is_read: bool,
     arrived: Arc<Notify>,
 }
 
@@ -27,6 +29,7 @@ impl Default for Inbox {
         Self {
             messages: VecDeque::new(),
             last_post: Instant::now(),
+            is_read: false,
             arrived: Arc::default(),
         }
     }
@@ -35,6 +38,11 @@ impl Default for Inbox {
 impl Mailboxes {
     fn lock(&self) -> MutexGuard<'_, HashMap<Mailbox, Inbox>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody in this process takes what is there.
+    pub(super) fn is_read(&self, mailbox: &Mailbox) -> bool {
+        self.lock().get(mailbox).is_some_and(|inbox| inbox.is_read)
     }
 
     /// Adds a message; the oldest makes room.
@@ -66,6 +74,7 @@ impl Mailboxes {
             let arrived = {
                 let mut boxes = self.lock();
                 let inbox = boxes.entry(from.clone()).or_default();
+                inbox.is_read = true;
                 if inbox.last_post.elapsed() >= MAILBOX_TTL {
                     inbox.messages.clear();
                 }

@@ -2,13 +2,15 @@
 //!
 //! `turndb` holds coturn's tables ([`turndb`]), `relayd.db` everything of ours ([`files`]). Calls
 //! run on blocking threads; mailboxes and changes stay inside the process, so that several nodes of
-//! one process can share one store. A thread looks at `turndb` four times a second ([`watch`]).
+//! one process can share one store; between two processes of a node they go through a table
+//! ([`neighbours`]). A thread looks at `turndb` four times a second ([`watch`]).
 
 mod cluster;
 mod documents;
 mod files;
 mod hashes;
 mod mailbox;
+mod neighbours;
 mod oauth;
 mod realms;
 mod secrets;
@@ -18,7 +20,7 @@ mod users;
 mod watch;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ use super::{
     UserRecord,
 };
 use mailbox::Mailboxes;
+use neighbours::Neighbours;
 use turndb::TurnDb;
 
 /// The longest write of session records.
@@ -52,9 +55,12 @@ struct Inner {
     turn: TurnDb,
     own: Mutex<Connection>,
     mailboxes: Mailboxes,
+    neighbours: Neighbours,
     changes: broadcast::Sender<Change>,
-    /// Says to other processes that `relayd.db` is taken.
-    _claim: File,
+    /// Says to other processes that `relayd.db` is taken; `None`: another process of this node has it.
+    claim: Mutex<Option<File>>,
+    /// Ours, for the claim.
+    path: PathBuf,
 }
 
 impl Inner {
@@ -63,7 +69,17 @@ impl Inner {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn claim_lock(&self) -> MutexGuard<'_, Option<File>> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells a change here, and to other processes of this node where there are any.
     fn tell(&self, change: Change) {
+        self.neighbours.tell(&change);
+        self.tell_here(change);
+    }
+
+    fn tell_here(&self, change: Change) {
         // Nobody listening is fine.
         let _ = self.changes.send(change);
     }
@@ -77,13 +93,30 @@ impl SqliteStore {
     /// was written by a newer version; [`StoreError::Corrupt`] where one is no SQLite file.
     pub fn open(turndb: &Path, db: &Path) -> Result<Self, StoreError> {
         let claim = files::claim(db)?;
+        Self::open_with(turndb, db, Some(claim))
+    }
+
+    /// Opens both files beside another process of this node, which is about to stop or to take up
+    /// less: mailboxes and changes go through `relayd.db` from now on.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for files in use.
+    pub fn open_beside(turndb: &Path, db: &Path) -> Result<Self, StoreError> {
+        let store = Self::open_with(turndb, db, None)?;
+        neighbours::begin(&store.inner)?;
+        Ok(store)
+    }
+
+    fn open_with(turndb: &Path, db: &Path, claim: Option<File>) -> Result<Self, StoreError> {
         let own = files::open_own(db)?;
         let inner = Arc::new(Inner {
             turn: TurnDb::open(turndb)?,
             own: Mutex::new(own),
             mailboxes: Mailboxes::default(),
+            neighbours: Neighbours::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
-            _claim: claim,
+            claim: Mutex::new(claim),
+            path: db.to_owned(),
         });
         watch::start(&inner)?;
         Ok(Self { inner })
@@ -111,6 +144,24 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn share(&self) {
+        self.inner.claim_lock().take();
+        if let Err(error) = neighbours::begin(&self.inner) {
+            tracing::error!(%error, "the process that took over does not see what goes on here");
+        }
+    }
+
+    async fn claim(&self) -> Result<(), StoreError> {
+        self.run(DEADLINE, |inner| {
+            let mut claim = inner.claim_lock();
+            if claim.is_none() {
+                *claim = Some(files::claim(&inner.path)?);
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -350,6 +401,10 @@ impl Store for SqliteStore {
     }
 
     async fn post(&self, to: &Mailbox, message: Vec<u8>) -> Result<(), StoreError> {
+        if self.inner.neighbours.is_on() && !self.inner.mailboxes.is_read(to) {
+            self.inner.neighbours.post(to, message);
+            return Ok(());
+        }
         self.inner.mailboxes.post(to, message)
     }
 

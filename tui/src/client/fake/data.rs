@@ -84,6 +84,7 @@ pub(super) fn node(index: usize) -> NodeView {
         control_overflows: 0,
         certificates: Vec::new(),
         version_skew: false,
+        elder_of: None,
         drain: None,
     }
 }

@@ -1,0 +1,139 @@
+//! A node as a process: signals, reloads, and the process after it.
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CONTROL_THREADS, Circumstances, LEFTOVERS, Node};
+use crate::config::{Args, Config};
+use crate::succession::{Elder, Heir, Knock};
+use crate::telemetry::log::Log;
+use turn_udp::sys;
+
+/// Exit status of a process that passed everything on and could not keep the rest.
+const RETIRED_BADLY: i32 = 1;
+
+/// Runs the node of `config` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP loads
+/// the configuration again as `args` say and applies what can change while serving; SIGUSR2, as
+/// coturn's, reads certificates alone.
+///
+/// # Errors
+/// Whatever keeps the node from starting.
+pub fn run(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
+    let limit = sys::raise_descriptor_limit().context("the descriptor limit cannot be raised")?;
+    sys::forbid_core_dumps().context("core dumps cannot be forbidden")?;
+    tracing::debug!(limit, "Descriptors.");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("the control threads cannot be started")?;
+    let result = runtime.block_on(serve_until_told(config, args, log));
+    runtime.shutdown_timeout(LEFTOVERS);
+    result
+}
+
+async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut certificates = signal(SignalKind::user_defined2())?;
+    let heir = match args.upgrade {
+        true => find_running(&config)?,
+        false => None,
+    };
+    let circumstances = Circumstances {
+        log: Some(log.level()),
+        heir,
+        has_door: true,
+    };
+    let mut node = Box::pin(Node::start_in(config, None, circumstances)).await?;
+    loop {
+        tokio::select! {
+            knock = node.knock() => match pass_on(node, knock).await {
+                Ok(elder) => return elder.live().await,
+                Err(still) => node = *still,
+            },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&node, args).await,
+            _ = certificates.recv() => node.service().reload_certificates(),
+        }
+    }
+    tracing::info!("Stopping; a second signal ends the node at once.");
+    tokio::select! {
+        () = node.stop() => Ok(()),
+        _ = terminate.recv() => anyhow::bail!("ended by a second signal"),
+        _ = interrupt.recv() => anyhow::bail!("ended by a second signal"),
+    }
+}
+
+/// The process that is to be taken over from.
+fn find_running(config: &Config) -> anyhow::Result<Option<Heir>> {
+    let heir = Heir::knock(&config.state_dir)?;
+    if heir.is_none() {
+        tracing::warn!(
+            state_dir = %config.state_dir.display(),
+            "No relayd runs here: this is a start like any other."
+        );
+    }
+    Ok(heir)
+}
+
+/// Lets another process take over; the node itself where that did not come about.
+async fn pass_on(node: Node, knock: Knock) -> Result<Elder, Box<Node>> {
+    let pid = knock.pid;
+    let farewell = match node.hand_over(knock).await {
+        Ok(farewell) => farewell,
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::warn!(
+                error,
+                pid,
+                "Nothing was passed on: everything goes on here."
+            );
+            return Err(Box::new(node));
+        }
+    };
+    tracing::info!(pid, "Another process serves now.");
+    match node.retire(farewell).await {
+        Ok(elder) => Ok(elder),
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(error, "What could not move ends.");
+            std::process::exit(RETIRED_BADLY);
+        }
+    }
+}
+
+/// An invalid configuration changes nothing and is reported in full. What waits for a restart is told
+/// at every reload until the layers say again what the node was started with.
+async fn reload(node: &Node, args: &Args) {
+    node.service().reload_certificates();
+    let reloaded = match Config::load(args) {
+        Ok(config) => {
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
+            }
+            node.service().reload_config(&config).await
+        }
+        Err(errors) => Err(errors),
+    };
+    let change = match reloaded {
+        Ok(change) => change,
+        Err(errors) => {
+            for error in errors.as_slice() {
+                tracing::error!("{error}");
+            }
+            tracing::error!("The configuration is invalid; the one in force stays.");
+            return;
+        }
+    };
+    for key in &change.restart {
+        tracing::warn!(
+            key,
+            "Differs from what runs, and takes effect at the next start only."
+        );
+    }
+    tracing::info!(changed = ?change.live, "Configuration reloaded.");
+}
