@@ -18,3 +18,4 @@ mod selector;
 mod tcp_relaying;
 mod turnadmin;
 mod under_load;
+mod upgrade;

@@ -350,6 +350,28 @@ impl Node {
         self.wait_exit();
     }
 
+    /// Starts another process that takes over from the one that runs, and waits until that one says so.
+    /// Answers the one that ran, which keeps what cannot move.
+    ///
+    /// # Panics
+    /// When nothing was taken over; the message has the log.
+    #[track_caller]
+    pub fn upgrade(&mut self) -> Elder {
+        let said = "Another process serves now.";
+        let before = self.log().matches(said).count();
+        let elder = self.child.take().expect("a running node");
+        self.arguments.push("--upgrade".to_owned());
+        self.launch();
+        self.arguments.pop();
+        wait_until("the takeover", START, || {
+            let child = self.child.as_mut().expect("launched before");
+            let gone = child.try_wait().expect("a child can be waited for");
+            assert!(gone.is_none(), "{gone:?}\n{}", self.log());
+            self.log().matches(said).count() > before
+        });
+        Elder(elder)
+    }
+
     /// Has the next start run with other options; addresses and state directory stay.
     ///
     /// # Panics
@@ -479,6 +501,40 @@ impl Drop for Node {
                 eprintln!("--- log of {} ---\n{tail}", self.options.id);
             }
         }
+    }
+}
+
+/// The process that ran before an upgrade. Dropping it kills it.
+#[derive(Debug)]
+pub struct Elder(Child);
+
+impl Elder {
+    /// Whether it runs.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    #[must_use]
+    pub fn runs(&mut self) -> bool {
+        let gone = self.0.try_wait().expect("a child can be waited for");
+        gone.is_none()
+    }
+
+    /// Waits for it to end by itself; its exit code.
+    #[must_use]
+    pub fn ended(&mut self, deadline: Duration) -> Option<i32> {
+        program::ended(&mut self.0, deadline)?.code()
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Elder {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -130,7 +130,8 @@ impl Registry {
     }
 
     /// The node whose sessions have ids that begin with `base`: the one that drew it, or whoever took
-    /// its sessions up since.
+    /// its sessions up since. `None` where none is known, or where several share them: a node and the
+    /// process before it.
     #[must_use]
     pub(crate) fn owner(&self, base: u32, now: Instant) -> Option<NodeId> {
         let text = format!("{base:08x}");
@@ -141,6 +142,10 @@ impl Registry {
             let is_dead = matches!(known.state(now), NodeState::Stale | NodeState::Gone);
             (!is_dead, known.view.restored_bases.contains(&text))
         };
+        let is_alive = |known: &&Known| heir(known).0;
+        if self.nodes.values().filter(has).filter(is_alive).count() > 1 {
+            return None;
+        }
         let known = self.nodes.values().filter(has).max_by_key(heir)?;
         Some(known.view.id.clone())
     }

@@ -40,6 +40,11 @@ impl Mailboxes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets all: what waits, and who reads.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
     /// Whether somebody in this process takes what is there.
     pub(super) fn is_read(&self, mailbox: &Mailbox) -> bool {
         self.lock().get(mailbox).is_some_and(|inbox| inbox.is_read)

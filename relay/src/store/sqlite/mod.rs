@@ -148,6 +148,8 @@ impl Store for SqliteStore {
 
     fn share(&self) {
         self.inner.claim_lock().take();
+        // The other process reads those of the node.
+        self.inner.mailboxes.clear();
         if let Err(error) = neighbours::begin(&self.inner) {
             tracing::error!(%error, "the process that took over does not see what goes on here");
         }

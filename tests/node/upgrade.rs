@@ -1,0 +1,183 @@
+//! A process that takes over from the one that runs: nothing is lost, over no transport.
+
+use std::time::{Duration, Instant};
+
+use kit::certificate::TestCertificate;
+use kit::client::Login;
+use kit::coturn::Peer;
+use kit::node::{Node, NodeOptions, SECRET, rest_login, stored_login};
+use kit::stream::{StreamClient, tls_config};
+use kit::survivors::{CHANNEL, Survivors, sessions};
+use kit::wait::{wait_for, wait_until};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(15);
+
+#[expect(clippy::print_stderr, reason = "the gap is the result")]
+fn report(text: &str) {
+    eprintln!("{text}");
+}
+
+fn logins(count: usize) -> Vec<Login> {
+    let login = |number| Login::rest(&format!("4000000000:user-{number}"), SECRET);
+    (0..count).map(login).collect()
+}
+
+/// All sessions of the node and of its generations.
+fn listed(node: &Node, count: usize) -> Vec<Value> {
+    let ctl = node.ctl();
+    wait_for("all sessions in the list", SOON, || {
+        let rows = ctl.items(&["session", "list", "--limit", "2000"]);
+        (rows.len() == count).then_some(rows)
+    })
+}
+
+/// Waits until as much time has passed while clients talk.
+fn talk_for(time: Duration) {
+    let end = Instant::now() + time;
+    wait_until("clients to talk for a while", time * 3, || {
+        Instant::now() >= end
+    });
+}
+
+/// A message to the peer, and its echo.
+#[track_caller]
+fn echoes(client: &mut StreamClient, text: &[u8]) {
+    client.send_channel(CHANNEL, text).unwrap();
+    let (_, heard) = client.recv_channel(SOON).unwrap().expect("an echo");
+    assert_eq!(heard, text);
+}
+
+#[test]
+fn no_datagram_is_lost_however_often_the_process_changes() {
+    const SESSIONS: usize = 50;
+    let mut node = Node::start(NodeOptions::default());
+    // Ten peers: what one of them has to wait for must not fill its socket.
+    let peers: Vec<_> = (0..10).map(|_| Peer::start()).collect();
+    let clients = logins(SESSIONS)
+        .chunks(SESSIONS / peers.len())
+        .zip(&peers)
+        .flat_map(|(logins, peer)| sessions(node.turn, logins.to_vec(), peer.address))
+        .collect();
+    let before = listed(&node, SESSIONS);
+    let survivors = Survivors::start(clients, Duration::from_millis(20));
+    talk_for(Duration::from_millis(500));
+    for _ in 0..3 {
+        survivors.mark();
+        let mut elder = node.upgrade();
+        assert_eq!(elder.ended(SOON), Some(0), "{}", node.log());
+        talk_for(Duration::from_millis(500));
+        report(&format!(
+            "the longest silence: {:?}",
+            survivors.summary().longest
+        ));
+    }
+    let (mut clients, summary) = survivors.stop();
+    assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
+    let ids = |rows: &[Value]| -> Vec<_> {
+        let mut ids: Vec<_> = rows.iter().map(|row| row["id"].to_string()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&listed(&node, SESSIONS)), ids(&before));
+    for client in &mut clients {
+        assert_eq!(client.refresh(600).unwrap(), 600);
+        client.refresh(0).unwrap();
+    }
+    listed(&node, 0);
+    let mut fresh = node.client(&stored_login());
+    fresh.allocate().unwrap();
+}
+
+#[test]
+fn plain_connections_go_along_with_half_a_message_under_way() {
+    let mut node = Node::start(NodeOptions::default());
+    let peer = Peer::start();
+    let mut client = StreamClient::tcp(node.turn, stored_login()).unwrap();
+    client.allocate().unwrap();
+    client.bind_channel(CHANNEL, peer.address).unwrap();
+    // One that said nothing yet, and one that stands before its Allocate.
+    let mut silent = StreamClient::tcp(node.turn, rest_login("silent")).unwrap();
+    let mut early = StreamClient::tcp(node.turn, rest_login("early")).unwrap();
+    early.binding().unwrap();
+    let message = [&CHANNEL.to_be_bytes()[..], &[0, 8], b"in parts"].concat();
+    client.write(&message[..7]).unwrap();
+    wait_until("the first half to be read", SOON, || {
+        // The kernel has nothing of it left.
+        node.ctl().items(&["session", "list"]).len() == 1
+    });
+    let mut elder = node.upgrade();
+    assert_eq!(elder.ended(SOON), Some(0), "{}", node.log());
+    client.write(&message[7..]).unwrap();
+    let (_, heard) = client.recv_channel(SOON).unwrap().expect("an echo");
+    assert_eq!(heard, b"in parts");
+    for number in 0..100_u32 {
+        echoes(&mut client, &number.to_be_bytes());
+    }
+    client.refresh(600).unwrap();
+    silent.allocate().unwrap();
+    early.allocate().unwrap();
+    listed(&node, 3);
+    drop(client);
+    listed(&node, 2);
+}
+
+#[test]
+fn clients_over_tls_and_dtls_stay_with_the_process_before_until_they_end() {
+    let pair = TestCertificate::ecdsa();
+    let mut node = Node::start(NodeOptions {
+        end: pair.section(),
+        ..NodeOptions::default()
+    });
+    let peer = Peer::start();
+    let mut by_tls = StreamClient::tls(
+        node.turn,
+        rest_login("tls"),
+        &tls_config(&[&rustls::version::TLS13], &[]),
+        "localhost",
+    )
+    .unwrap();
+    by_tls.allocate().unwrap();
+    by_tls.bind_channel(CHANNEL, peer.address).unwrap();
+    let mut by_udp = node.client(&rest_login("udp"));
+    by_udp.allocate().unwrap();
+    let epoch = node.ctl().items(&["node", "list"])[0]["epoch"].clone();
+    let mut elder = node.upgrade();
+    for number in 0..100_u32 {
+        echoes(&mut by_tls, &number.to_be_bytes());
+    }
+    by_tls.refresh(600).unwrap();
+    assert_eq!(by_udp.refresh(600).unwrap(), 600);
+    let rows = listed(&node, 2);
+    let of = |transport: &str| {
+        let row = rows.iter().find(|row| row["transport"] == transport);
+        row.unwrap_or_else(|| panic!("{rows:?}")).clone()
+    };
+    assert_eq!(of("udp")["node"], "ams1");
+    let generation = format!("ams1.g{epoch}");
+    assert_eq!(of("tls")["node"], generation.as_str());
+    let ctl = node.ctl();
+    let nodes = ctl.items(&["node", "list"]);
+    let old = nodes.iter().find(|row| row["id"] == generation.as_str());
+    let old = old.unwrap_or_else(|| panic!("{nodes:?}"));
+    assert_eq!(
+        (&old["state"], &old["elder_of"]),
+        (&"draining".into(), &"ams1".into())
+    );
+    // New clients over TLS come to the new process.
+    let config = tls_config(&[&rustls::version::TLS13], &[]);
+    let mut fresh =
+        StreamClient::tls(node.turn, rest_login("fresh"), &config, "localhost").unwrap();
+    fresh.allocate().unwrap();
+    assert!(elder.runs());
+    // What operators do reaches the sessions of both.
+    let id = of("tls")["id"].as_str().unwrap().to_owned();
+    let killed = ctl.run(&["session", "kill", &id, "--yes", "--reason", "test"]);
+    assert_eq!(killed.code, 0, "{}{}", killed.stdout, killed.stderr);
+    assert!(by_tls.is_closed(SOON));
+    assert_eq!(elder.ended(SOON), Some(0), "{}", node.log());
+    wait_until("the registry to forget the generation", SOON, || {
+        ctl.items(&["node", "list"]).len() == 1
+    });
+    listed(&node, 2);
+}
