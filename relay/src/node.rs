@@ -112,12 +112,13 @@ impl Node {
         let listening = Arc::new(Listening::new(&config).context("tls.certificate")?);
         let parts = ControlParts {
             config: Arc::clone(&config),
-            node: id.clone(),
+            node: id,
             elder_of: None,
+            can_pass_on: has_door && config.is_relay(),
             session_base: base,
-            store: Arc::clone(&store),
+            store,
             cluster_key: ClusterKey::new(key.expose().to_vec()),
-            listeners: listeners.clone(),
+            listeners,
             urls: urls(&groups, pool.addresses()),
             listener_realms: listener_realms(&groups),
             relays: pool.addresses().to_vec(),
@@ -125,20 +126,34 @@ impl Node {
             certificates: certificates(&listening, &servers),
             log,
         };
-        let prepared = prepare(parts.clone()).await;
-        let copies = has_door.then(|| servers.copies(&groups)).transpose()?;
-        let bequest = heir.as_mut().map(|heir| passing::take(heir, &prepared));
         let ground = Ground {
             groups,
             pool,
             listening,
             earlier,
-            bequest: bequest.transpose()?,
+            bequest: None,
         };
+        Self::serve(parts, servers, ground, heir).await
+    }
+
+    /// Starts what runs, on what is bound.
+    async fn serve(
+        parts: ControlParts,
+        servers: Servers,
+        mut ground: Ground,
+        mut heir: Option<Heir>,
+    ) -> anyhow::Result<Self> {
+        let (id, config) = (parts.node.clone(), Arc::clone(&parts.config));
+        let prepared = prepare(parts.clone()).await;
+        let copies = parts.can_pass_on.then(|| servers.copies(&ground.groups));
+        let copies = copies.transpose()?;
+        if let Some(heir) = &mut heir {
+            ground.bequest = Some(passing::take(heir, &prepared)?);
+        }
         let quota = prepared.quota();
-        let (side, running) = start_workers(&config, base, &prepared, ground)?;
+        let (side, running) = start_workers(&config, parts.session_base, &prepared, ground)?;
         if let Some(heir) = heir {
-            passing::serving(heir, &*store).await;
+            passing::serving(heir, &*parts.store).await;
         }
         let cancel = CancellationToken::new();
         let control = prepared.run(side, cancel.clone());
@@ -146,6 +161,7 @@ impl Node {
         let socket = servers.admin.passed_on();
         let servers = servers.serve(&control.service(), &cancel);
         control.serving();
+        let listeners = parts.listeners.clone();
         tracing::info!(node = %id, ?listeners, ?metrics, workers = config.workers, "Serving.");
         let (workers, threads) = running.unzip();
         let passing = match (copies, workers) {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 /// More frames than this, decoded on each side.
 const FRAMES: u64 = 100;
 const DEADLINE: Duration = Duration::from_secs(30);
+const HANG_UP: &str = "for (const pc of window.call) pc.close(); arguments[0]()";
 
 #[derive(Debug, Default)]
 struct Relayed {
@@ -31,13 +32,47 @@ fn relayed(node: &Node) -> Relayed {
     }
 }
 
+/// ICE servers for a call through `url` alone.
+fn servers(url: &str) -> Value {
+    let login = rest_login("browser");
+    json!([{ "urls": [url], "username": login.username, "credential": login.password }])
+}
+
+/// A call through `url` during which `what` happens to the node, and that goes on.
+#[track_caller]
+fn call_that_goes_on<T>(node: &mut Node, url: &str, what: impl FnOnce(&mut Node) -> T) -> T {
+    let browser = Browser::start();
+    let begin = [servers(url), json!(FRAMES), json!(true)];
+    let began = browser.run(include_str!("call.js"), &begin);
+    assert!(frames(&began).iter().all(|n| *n > FRAMES), "{began}");
+    assert_eq!(relayed(node).sessions, 2, "{began}");
+    let happened = what(node);
+    let report = browser.run(include_str!("go_on.js"), &[json!(FRAMES)]);
+    assert_eq!(report["complete"], true, "{report}");
+    let states = report["states"].as_array().cloned().unwrap_or_default();
+    assert!(!states.iter().any(|state| state == "failed"), "{report}");
+    assert_eq!(relayed(node).sessions, 2, "{report}");
+    let _ = browser.run(HANG_UP, &[]);
+    wait_until("the sessions of the call to end", DEADLINE, || {
+        relayed(node).sessions == 0
+    });
+    happened
+}
+
+fn frames(report: &Value) -> Vec<u64> {
+    let sides = report["sides"].as_array().cloned().unwrap_or_default();
+    let frames = sides.iter().map(|side| side["frames"].as_u64());
+    frames.map(Option::unwrap_or_default).collect()
+}
+
 /// Calls through `urls` and checks what browser and node say about it.
 fn call(node: &Node, url: &str, protocol: &str) {
-    let login = rest_login("browser");
-    let servers =
-        json!([{ "urls": [url], "username": login.username, "credential": login.password }]);
+    let servers = servers(url);
     let browser = Browser::start();
-    let report = browser.run(include_str!("call.js"), &[servers, json!(FRAMES)]);
+    let report = browser.run(
+        include_str!("call.js"),
+        &[servers, json!(FRAMES), json!(false)],
+    );
     let sides = report["sides"].as_array().cloned().unwrap_or_default();
     assert_eq!(sides.len(), 2, "{report}");
     let number = |side: &Value, key: &str| side[key].as_u64().unwrap_or_default();
@@ -64,10 +99,7 @@ fn call(node: &Node, url: &str, protocol: &str) {
             sessions >= 2 && close && from_clients >= sent && to_clients >= received
         },
     );
-    let _ = browser.run(
-        "for (const pc of window.call) pc.close(); arguments[0]()",
-        &[],
-    );
+    let _ = browser.run(HANG_UP, &[]);
     wait_until(
         "the sessions of a call that was hung up end",
         DEADLINE,
@@ -95,4 +127,39 @@ fn a_relay_only_video_call_over_turns() {
         ..NodeOptions::default()
     });
     call(&node, &format!("turns:{}?transport=tcp", node.turn), "tls");
+}
+
+#[test]
+fn a_call_over_udp_goes_on_after_its_node_was_killed() {
+    let mut node = Node::start(NodeOptions::default());
+    let url = format!("turn:{}?transport=udp", node.turn);
+    call_that_goes_on(&mut node, &url, |node| {
+        // A hundred frames ago it told the store all that it needs.
+        node.kill();
+        node.launch();
+        node.wait_ready();
+    });
+}
+
+#[test]
+fn a_call_over_udp_or_tcp_moves_to_the_next_process() {
+    for transport in ["udp", "tcp"] {
+        let mut node = Node::start(NodeOptions::default());
+        let url = format!("turn:{}?transport={transport}", node.turn);
+        let mut elder = call_that_goes_on(&mut node, &url, Node::upgrade);
+        assert_eq!(elder.ended(DEADLINE), Some(0), "{}", node.log());
+    }
+}
+
+#[test]
+fn a_call_over_turns_stays_with_the_process_before_and_lives() {
+    let pair = TestCertificate::ecdsa();
+    let mut node = Node::start(NodeOptions {
+        end: pair.section(),
+        ..NodeOptions::default()
+    });
+    let url = format!("turns:{}?transport=tcp", node.turn);
+    let mut elder = call_that_goes_on(&mut node, &url, Node::upgrade);
+    // It was hung up: nothing is left of it.
+    assert_eq!(elder.ended(DEADLINE), Some(0), "{}", node.log());
 }

@@ -1,6 +1,7 @@
 // Two peer connections of one page call each other through relays only, with video both ways.
-// Answers once both decoded enough frames, after the video was stopped and the bytes stand still.
-const [iceServers, framesWanted, done] = arguments;
+// Answers once both decoded enough frames, after the video was stopped and the bytes stand still; or at
+// once, where the call is to go on.
+const [iceServers, framesWanted, goesOn, done] = arguments;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -48,10 +49,12 @@ async function call() {
   const config = { iceServers, iceTransportPolicy: 'relay' };
   const [a, b] = [new RTCPeerConnection(config), new RTCPeerConnection(config)];
   window.call = [a, b];
+  window.states = [];
   const errors = [];
   for (const [pc, other] of [[a, b], [b, a]]) {
     pc.onicecandidate = ({ candidate }) => candidate && other.addIceCandidate(candidate);
     pc.onicecandidateerror = (e) => errors.push(`${e.errorCode} ${e.errorText} ${e.url}`);
+    pc.oniceconnectionstatechange = () => window.states.push(pc.iceConnectionState);
     const stream = video();
     stream.getTracks().forEach((track) => pc.addTrack(track, stream));
   }
@@ -60,7 +63,9 @@ async function call() {
   await b.setLocalDescription();
   await a.setRemoteDescription(b.localDescription);
   const both = () => Promise.all([stats(a), stats(b)]);
+  [window.look, window.eventually] = [both, eventually];
   await eventually(async () => (await both()).every((one) => one.frames > framesWanted));
+  if (goesOn) return { errors, sides: await both() };
   for (const pc of [a, b]) pc.getSenders().forEach((sender) => sender.track.stop());
   return { errors, sides: await both() };
 }

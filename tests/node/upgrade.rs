@@ -1,11 +1,15 @@
 //! A process that takes over from the one that runs: nothing is lost, over no transport.
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use kit::certificate::TestCertificate;
 use kit::client::Login;
+use kit::cluster::cluster_key;
 use kit::coturn::Peer;
 use kit::node::{Node, NodeOptions, SECRET, rest_login, stored_login};
+use kit::redis::RedisServer;
 use kit::stream::{StreamClient, tls_config};
 use kit::survivors::{CHANNEL, Survivors, sessions};
 use kit::wait::{wait_for, wait_until};
@@ -180,4 +184,90 @@ fn clients_over_tls_and_dtls_stay_with_the_process_before_until_they_end() {
         ctl.items(&["node", "list"]).len() == 1
     });
     listed(&node, 2);
+}
+
+/// The epoch of the node as it lists itself.
+fn epoch(node: &Node) -> u64 {
+    let nodes = node.ctl().items(&["node", "list"]);
+    let own = nodes.iter().find(|row| row["id"] == node.id());
+    own.and_then(|row| row["epoch"].as_u64()).expect("the node")
+}
+
+#[test]
+fn relayctl_has_a_node_pass_everything_on_to_a_process_that_it_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = RedisServer::start();
+    let mut node = Node::start(NodeOptions {
+        redis: Some(redis.url()),
+        cluster_key: Some(cluster_key(&folder)),
+        ..NodeOptions::default()
+    });
+    let peer = Peer::start();
+    let clients = sessions(node.turn, logins(20), peer.address);
+    let survivors = Survivors::start(clients, Duration::from_millis(20));
+    let before = epoch(&node);
+    let upgrade = ["node", "upgrade", "ams1", "--yes", "--reason", "release"];
+    let upgraded = node.ctl().run(&upgrade);
+    let said = format!("{}{}", upgraded.stdout, upgraded.stderr);
+    assert_eq!(upgraded.code, 0, "{said}\n{}", node.log());
+    assert!(said.contains("with 20 sessions"), "{said}");
+    assert_eq!(epoch(&node), before + 1);
+    // The process that the kit started has nothing left to do.
+    assert_eq!(node.wait_exit(), Some(0), "{}", node.log());
+    let (_, summary) = survivors.stop();
+    assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
+    let again = node.ctl().run(&upgrade);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert_eq!(epoch(&node), before + 2);
+    node.stop_heirs();
+}
+
+#[test]
+fn a_process_that_cannot_take_over_costs_nothing() {
+    let mut node = Node::start(NodeOptions::default());
+    let peer = Peer::start();
+    let clients = sessions(node.turn, logins(10), peer.address);
+    let survivors = Survivors::start(clients, Duration::from_millis(20));
+    // A configuration that is wrong by now.
+    let config = std::fs::read_to_string(node.config_path()).unwrap();
+    std::fs::write(node.config_path(), format!("mistyped = 1\n{config}")).unwrap();
+    let upgraded = node.ctl().run(&["node", "upgrade", "ams1", "--yes"]);
+    assert_eq!(upgraded.code, 1, "{}{}", upgraded.stdout, upgraded.stderr);
+    assert!(
+        upgraded.stderr.contains("did not take over"),
+        "{}",
+        upgraded.stderr
+    );
+    assert!(node.log().contains("mistyped"), "{}", node.log());
+    std::fs::write(node.config_path(), config).unwrap();
+    // Some that ask for everything and never serve.
+    for _ in 0..3 {
+        let mut door = UnixStream::connect(node.state_dir().join("upgrade.sock")).unwrap();
+        let _ = door.write_all(&[0; 64]);
+    }
+    let before = epoch(&node);
+    let mut second = node.launch_beside(&[]);
+    assert_eq!(
+        second.ended(SOON),
+        Some(1),
+        "a second start without --upgrade"
+    );
+    assert!(node.log().contains("--upgrade"), "{}", node.log());
+    // Killed while it prepares, or just as it takes over: whatever was passed on by then goes on.
+    for pause in [0, 20, 40, 60, 80, 100] {
+        let mut heir = node.launch_beside(&["--upgrade"]);
+        talk_for(Duration::from_millis(pause));
+        if node.log().contains("Another process serves now.") {
+            break;
+        }
+        heir.kill();
+    }
+    talk_for(Duration::from_millis(200));
+    survivors.all_heard_within(SOON);
+    assert!(epoch(&node) <= before + 1);
+    let (mut clients, summary) = survivors.stop();
+    report(&format!("{summary:?}"));
+    for client in &mut clients {
+        assert_eq!(client.refresh(600).unwrap(), 600);
+    }
 }

@@ -372,6 +372,49 @@ impl Node {
         Elder(elder)
     }
 
+    /// Starts another process with the same configuration beside the one that runs.
+    ///
+    /// # Panics
+    /// When there is no binary.
+    pub fn launch_beside(&mut self, arguments: &[&str]) -> Elder {
+        let own = self.child.take();
+        let count = self.arguments.len();
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.launch();
+        self.arguments.truncate(count);
+        let other = std::mem::replace(&mut self.child, own);
+        Elder(other.expect("launched just now"))
+    }
+
+    /// Processes of this node that it has started itself and that run.
+    #[must_use]
+    pub fn heirs(&self) -> Vec<u32> {
+        let log = self.log();
+        let started = log
+            .lines()
+            .filter(|line| line.contains("Starting the process that takes over."));
+        let pids = started.filter_map(|line| line.rsplit_once("pid=")?.1.trim().parse().ok());
+        let config = self.config_path();
+        // One that ended has no command line, also where nobody waits for it.
+        let runs = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&*config.to_string_lossy())
+        };
+        pids.filter(runs).collect()
+    }
+
+    /// Stops those, and waits for it.
+    ///
+    /// # Panics
+    /// When one does not end.
+    pub fn stop_heirs(&self) {
+        for pid in self.heirs() {
+            program::terminate(pid);
+        }
+        wait_until("heirs to end", STOP, || self.heirs().is_empty());
+    }
+
     /// Has the next start run with other options; addresses and state directory stay.
     ///
     /// # Panics
@@ -491,6 +534,9 @@ impl Drop for Node {
                 let _ = child.kill();
                 let _ = child.wait();
             }
+        }
+        for pid in self.heirs() {
+            program::terminate(pid);
         }
         if std::thread::panicking() {
             let text = self.log();

@@ -174,8 +174,20 @@ pub fn ended(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
 /// # Panics
 /// When `kill` is not installed.
 pub fn signal(child: &Child, signal: &str) {
+    send(child.id(), signal);
+}
+
+/// Tells a process to stop that one of those has started.
+///
+/// # Panics
+/// When `kill` is not installed.
+pub fn terminate(pid: u32) {
+    send(pid, "TERM");
+}
+
+fn send(pid: u32, signal: &str) {
     let status = Command::new("kill")
-        .args(["-s", signal, &child.id().to_string()])
+        .args(["-s", signal, &pid.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -23,7 +23,7 @@ mod tests;
 
 /// What the guardrails can be about: every change that the console or the command line makes, named
 /// as the nodes' audit names it. Stopping a job is none of them: nothing may stand in its way.
-pub const ACTIONS: [&str; 26] = [
+pub const ACTIONS: [&str; 27] = [
     "session.kill",
     "sessions.kill",
     "block.put",
@@ -45,6 +45,7 @@ pub const ACTIONS: [&str; 26] = [
     "credential.mint",
     "node.drain",
     "node.undrain",
+    "node.upgrade",
     "node.forget",
     "config.set",
     "alert.rule.set",

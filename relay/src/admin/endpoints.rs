@@ -46,6 +46,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         delete NODE cluster::forget_node;
         put NODE_DRAIN cluster::drain;
         delete NODE_DRAIN cluster::undrain;
+        post NODE_UPGRADE cluster::upgrade;
         get NODE_HISTORY history::node;
         get NODE_CONFIG config::of_node;
         patch NODE_CONFIG config::patch_node;

@@ -34,6 +34,7 @@ use super::service::jobs::Jobs;
 use super::service::users::UserIndex;
 use super::settings::Settings;
 use super::tokens::Tokens;
+use super::upgrade::Upgrade;
 use super::waiters::Waiters;
 use super::workers::Workers;
 use crate::config::Config;
@@ -110,6 +111,8 @@ pub(super) struct Hub {
     pub documents: Documents,
     /// The drain of this node.
     pub drain: NodeDrain,
+    /// The process that takes over.
+    pub upgrade: Upgrade,
     /// Redirects.
     pub redirects: Redirects,
     /// Tokens.
@@ -176,6 +179,7 @@ impl Hub {
             alerts: Alerts::default(),
             documents: Documents::new(&parts.node),
             drain,
+            upgrade: Upgrade::default(),
             redirects: Redirects::new(&parts),
             tokens: Tokens::new(parts.config.state_dir.join("tokens.json")),
             user_index: UserIndex::default(),

@@ -40,6 +40,7 @@ mod sampler;
 mod service;
 mod settings;
 mod tokens;
+mod upgrade;
 mod userhash;
 mod waiters;
 mod workers;

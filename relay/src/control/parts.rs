@@ -44,6 +44,8 @@ pub struct ControlParts {
     pub node: NodeId,
     /// The node whose former process this is; mostly nobody's.
     pub elder_of: Option<NodeId>,
+    /// Whether another process may take over from this one.
+    pub can_pass_on: bool,
     /// The upper half of this start's session ids, drawn at random by the caller.
     pub session_base: u32,
     /// The store.

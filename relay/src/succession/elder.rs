@@ -79,6 +79,7 @@ impl Elder {
         let prepared = prepare(ControlParts {
             config,
             elder_of: Some(parts.node.clone()),
+            can_pass_on: false,
             node: id.clone(),
             // New clients come to the other process.
             urls: Vec::new(),

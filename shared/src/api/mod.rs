@@ -25,6 +25,7 @@ pub mod route;
 pub mod secret;
 pub mod session;
 pub mod token;
+mod upgrade;
 pub mod user;
 
 pub use alert::{AlertRule, AlertRulePatch, AlertRules, AlertView};
@@ -57,4 +58,5 @@ pub use session::{
     PermissionView, RateLimits, SessionDetail, SessionView, SessionsKill,
 };
 pub use token::{Role, TokenCreate, TokenCreated, TokenView, WhoAmI};
+pub use upgrade::{UpgradeRequest, UpgradeView};
 pub use user::{BlockView, UserPatch, UserPut, UserView};

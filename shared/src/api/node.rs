@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeId;
-use crate::api::{DrainView, MissingNode};
+use crate::api::{DrainView, MissingNode, UpgradeView};
 
 /// A node as the registry and its own counters describe it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -109,6 +109,9 @@ pub struct NodeView {
     /// the new process (TLS and DTLS clients) goes on here until it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elder_of: Option<NodeId>,
+    /// The process that is to take over from this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeView>,
     /// Its drain, while it is drained; `sessions` is what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainView>,

@@ -14,6 +14,8 @@ pub const OVERVIEW_HISTORY: &str = "/v1/overview/history";
 pub const NODES: &str = "/v1/nodes";
 /// `GET`: [`NodeView`](super::NodeView). `DELETE`: forgets a node that is gone or stale.
 pub const NODE: &str = "/v1/nodes/{id}";
+/// `POST` [`UpgradeRequest`](super::UpgradeRequest): [`UpgradeView`](super::UpgradeView).
+pub const NODE_UPGRADE: &str = "/v1/nodes/{id}/upgrade";
 /// `PUT` [`DrainRequest`](super::DrainRequest): [`DrainView`](super::DrainView). `DELETE`: takes new
 /// sessions again.
 pub const NODE_DRAIN: &str = "/v1/nodes/{id}/drain";
@@ -113,6 +115,12 @@ pub const OPENAPI: &str = "/v1/openapi.json";
 #[must_use]
 pub fn node(id: &NodeId) -> String {
     fill(NODE, &[id.as_str()])
+}
+
+/// The path of a node's upgrade.
+#[must_use]
+pub fn node_upgrade(id: &NodeId) -> String {
+    fill(NODE_UPGRADE, &[id.as_str()])
 }
 
 /// The path of a node's drain.

@@ -109,6 +109,7 @@ impl FakeCluster {
             config: Arc::new(config),
             node,
             elder_of: None,
+            can_pass_on: false,
             session_base: base,
             store: Arc::clone(store),
             cluster_key: ClusterKey::new(vec![7; 32]),

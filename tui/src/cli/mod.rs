@@ -34,7 +34,8 @@ mod switchboard;
 pub mod terminal;
 pub mod token;
 pub mod turn;
-pub mod user;
+pub mod upgrade;
+mod user;
 pub mod verify;
 
 #[cfg(test)]

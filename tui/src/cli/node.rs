@@ -10,7 +10,7 @@ use super::args::{ListArgs, columns_help};
 use super::config::How;
 use super::exit::Failure;
 use super::permit::Ask;
-use super::{App, config, drain, verify};
+use super::{App, config, drain, upgrade, verify};
 use crate::guardrails::Deed;
 
 /// Verbs of `node`.
@@ -42,6 +42,9 @@ pub enum NodeCommand {
         /// The node
         id: NodeId,
     },
+    /// Start a node's program again and pass all sessions on to the new process
+    #[command(after_long_help = upgrade::AFTER)]
+    Upgrade(upgrade::UpgradeArgs),
     /// Remove a node that is gone or stale from the registry
     Forget {
         /// The node
@@ -78,6 +81,7 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &NodeCommand) -> Result<
         }
         NodeCommand::Drain(args) => drain::begin(app, args).await,
         NodeCommand::Undrain { id } => drain::end(app, id).await,
+        NodeCommand::Upgrade(args) => upgrade::run(app, args).await,
         NodeCommand::Forget { id } => {
             let question = format!("Node {id} leaves the registry until it starts again.");
             let deed = Deed::of_node("node.forget", Some(id));

@@ -24,7 +24,7 @@ use shared::api::{
     KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
     Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate, SecretCreated, SecretPatch,
     SecretUsage, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated,
-    TokenView, UserPatch, UserPut, UserView, WhoAmI,
+    TokenView, UpgradeRequest, UpgradeView, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm};
 
@@ -65,6 +65,12 @@ pub trait AdminApi: FleetApi {
     async fn drain_node(&self, id: &NodeId, request: &DrainRequest) -> ClientResult<DrainView>;
     /// Has it take new sessions again.
     async fn undrain_node(&self, id: &NodeId, reason: &str) -> ClientResult<()>;
+    /// Has a node start the process that takes over from it.
+    async fn upgrade_node(
+        &self,
+        id: &NodeId,
+        request: &UpgradeRequest,
+    ) -> ClientResult<UpgradeView>;
 
     /// A page of sessions.
     async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>>;

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Kill,
     /// The drain of a node.
     Drain,
+    /// Upgrade a node.
+    Upgrade,
     /// The self-test of nodes.
     Verify,
     /// Allow changes.
@@ -171,6 +173,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "have a node take no new sessions, or take them again; asks first",
     ),
     (
+        Command::Upgrade,
+        &["upgrade"],
+        "[NODE]",
+        "have a node pass all sessions on to a new process; asks first",
+    ),
+    (
         Command::Verify,
         &["verify"],
         "[NODE...|marked] [realm=REALM]",
@@ -270,9 +278,9 @@ pub(crate) fn completions(model: &Model, kind: PromptKind, line: &str) -> Vec<St
         return lines.iter().map(|l| format!("{word} {l}")).collect();
     }
     let known: Vec<&str> = match find(word) {
-        Some(Command::Node | Command::Config | Command::Diff | Command::Drain) => {
-            model.cluster.iter().map(|n| n.id.as_str()).collect()
-        }
+        Some(
+            Command::Node | Command::Config | Command::Diff | Command::Drain | Command::Upgrade,
+        ) => model.cluster.iter().map(|n| n.id.as_str()).collect(),
         Some(Command::Context) => {
             let rows = &model.lists.contexts.rows;
             rows.iter().map(|c| c.name.as_str()).collect()

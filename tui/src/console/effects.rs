@@ -225,6 +225,10 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
             api.undrain_node(node, reason).await?;
             Outcome::Done
         }
+        Action::Upgrade(node, request) => {
+            api.upgrade_node(node, request).await?;
+            Outcome::Done
+        }
         Action::CreateRedirect(create) => {
             api.create_redirect(create).await?;
             Outcome::Done

@@ -9,8 +9,8 @@ use shared::api::{
     GroupQuery, GroupView, HistoryView, JobView, KillRequest, KillResult, ListQuery, NodeView,
     OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPreview, RealmPut, RealmView,
     RedirectCreate, RedirectView, RefusalCount, RefusalView, SecretCreate, SecretCreated,
-    SecretPatch, SecretView, SessionDetail, SessionView, SessionsKill, UserPatch, UserPut,
-    UserView, WhoAmI,
+    SecretPatch, SecretView, SessionDetail, SessionView, SessionsKill, UpgradeRequest, UserPatch,
+    UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -388,6 +388,8 @@ pub(crate) enum Action {
     Drain(NodeId, DrainRequest),
     /// Have it take new sessions again, for a reason.
     Undrain(NodeId, String),
+    /// Have a node pass everything on to a process that it starts.
+    Upgrade(NodeId, UpgradeRequest),
     /// Add a redirect.
     CreateRedirect(Box<RedirectCreate>),
     /// Remove a redirect, for a reason.

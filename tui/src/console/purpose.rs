@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use shared::api::{
     BanCreate, BanKind, BlockRequest, DrainRequest, KillRequest, MAX_DRAIN_SECS, NodeView,
     OauthKeyPut, RealmDocument, RealmPut, RealmView, SecretCreate, SecretPatch, SecretState,
-    SecretView, SessionsKill, UserPatch, UserPut, UserView,
+    SecretView, SessionsKill, UpgradeRequest, UserPatch, UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
 use shared::{IpRange, NodeId, Realm, Secret, SessionId, Username};
@@ -71,6 +71,8 @@ pub(crate) enum Purpose {
     Drain(NodeId),
     /// Have it take new sessions again.
     Undrain(NodeId),
+    /// Have the node pass everything on to a process that it starts.
+    Upgrade(NodeId),
     /// Name a network to be banned: what it would hit is asked for.
     NewBan,
     /// Ban it.
@@ -435,6 +437,12 @@ impl Purpose {
                 DrainRequest {
                     deadline_secs: deadline_secs(form)?,
                     refuse_refresh: form.value("refuse_refresh") == "yes",
+                    reason: form.value("reason").to_owned(),
+                },
+            ),
+            Self::Upgrade(node) => Action::Upgrade(
+                node.clone(),
+                UpgradeRequest {
                     reason: form.value("reason").to_owned(),
                 },
             ),

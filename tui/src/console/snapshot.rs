@@ -65,6 +65,7 @@ pub fn snapshot_views() -> Vec<&'static str> {
         | Command::Realm
         | Command::Kill
         | Command::Drain
+        | Command::Upgrade
         | Command::Verify
         | Command::ReadWrite
         | Command::ReadOnly

@@ -21,6 +21,11 @@ pub(super) fn drains(verb: Verb) -> Forms {
                 "kernel",
             ],
         ),
+        Verb::Upgrade => forms(
+            "node.upgrade",
+            ":upgrade lon1<enter><tab><tab>release<tab>y",
+            &["node", "upgrade", "lon1", "--reason", "release"],
+        ),
         _ => Forms {
             before: |api| {
                 let lon1 = "lon1".parse().unwrap();

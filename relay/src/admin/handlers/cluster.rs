@@ -7,7 +7,8 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use shared::NodeId;
 use shared::api::{
-    DrainRequest, DrainView, ListQuery, NodeView, Overview, Page, RefusalCount, RefusalView, WhoAmI,
+    DrainRequest, DrainView, ListQuery, NodeView, Overview, Page, RefusalCount, RefusalView,
+    UpgradeRequest, UpgradeView, WhoAmI,
 };
 
 use super::input::{Asked, Body, Named, Why};
@@ -72,6 +73,15 @@ pub(in crate::admin) async fn undrain(
 ) -> Done {
     service.undrain_node(&caller, &id, &why.reason).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(in crate::admin) async fn upgrade(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(id): Named<NodeId>,
+    Body(request): Body<UpgradeRequest>,
+) -> Answer<UpgradeView> {
+    Ok(Json(service.upgrade_node(&caller, &id, request).await?))
 }
 
 pub(in crate::admin) async fn refusals(

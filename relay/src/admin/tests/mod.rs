@@ -56,6 +56,7 @@ impl Gateway {
             config: Arc::new(config),
             node: "g1".parse().unwrap(),
             elder_of: None,
+            can_pass_on: false,
             session_base: 7,
             store: Arc::new(store),
             cluster_key: ClusterKey::new(vec![7; 32]),

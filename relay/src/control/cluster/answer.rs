@@ -23,6 +23,7 @@ use crate::control::redirects;
 use crate::control::service::Caller;
 use crate::control::service::refusals::own_page;
 use crate::control::settings;
+use crate::control::upgrade;
 use crate::control::waiters::News;
 
 /// How long a worker has to describe a session.
@@ -80,6 +81,7 @@ pub(crate) async fn answer(hub: &Arc<Hub>, caller: &Caller, question: NodeQuesti
         }
         NodeQuestion::Drain(request) => drained(hub, caller, Some(&request)).await,
         NodeQuestion::Undrain => drained(hub, caller, None).await,
+        NodeQuestion::Upgrade => upgraded(hub, caller),
         NodeQuestion::Config | NodeQuestion::ConfigPreview { .. } if !realms.is_empty() => {
             let message = "settings concern all realms; the caller is confined to some";
             NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message))
@@ -119,6 +121,15 @@ async fn drained(hub: &Hub, caller: &Caller, request: Option<&DrainRequest>) -> 
         None => drain::end(hub, &caller.actor).await,
     };
     NodeAnswer::Drain(drain.map(Box::new))
+}
+
+/// Starts the process that takes over from this one.
+fn upgraded(hub: &Arc<Hub>, caller: &Caller) -> NodeAnswer {
+    if !caller.realms.is_empty() {
+        let message = "an upgrade concerns all realms; the caller is confined to some";
+        return NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message));
+    }
+    upgrade::begin(hub).map_or_else(NodeAnswer::Failed, NodeAnswer::Upgrade)
 }
 
 async fn preview_of(

@@ -271,6 +271,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         certificates: certificates::views(hub),
         version_skew: false,
         elder_of: hub.parts.elder_of.clone(),
+        upgrade: hub.upgrade.view(),
         drain: hub.drain.view(),
     }
 }

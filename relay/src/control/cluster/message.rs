@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use shared::api::{
     ApiError, ConfigChange, ConfigView, DrainRequest, DrainView, GroupQuery, ItemOutcome, JobView,
     ListQuery, Page, RealmDocument, RedirectHealth, RefusalCount, RefusalView, Role, SessionDetail,
+    UpgradeView,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -107,6 +108,8 @@ pub(crate) enum NodeQuestion {
     Drain(DrainRequest),
     /// Take new sessions again.
     Undrain,
+    /// Start the process that takes over.
+    Upgrade,
     /// What a document would do to its sessions.
     Preview {
         /// Of this realm.
@@ -124,7 +127,7 @@ impl NodeQuestion {
             Self::Kill { .. } | Self::StopJob { .. } | Self::Drain(_) | Self::Undrain => {
                 Role::Operator
             }
-            Self::Preview { .. } | Self::ConfigPreview { .. } => Role::Admin,
+            Self::Preview { .. } | Self::ConfigPreview { .. } | Self::Upgrade => Role::Admin,
             _ => Role::Viewer,
         }
     }
@@ -148,6 +151,7 @@ impl NodeQuestion {
             Self::StopJob { .. } => "stop_job",
             Self::Drain(_) => "drain",
             Self::Undrain => "undrain",
+            Self::Upgrade => "upgrade",
             Self::History(_) => "history",
             Self::Preview { .. } => "preview",
             Self::Config => "config",
@@ -204,6 +208,8 @@ pub(crate) enum NodeAnswer {
     ConfigPreview(Vec<ConfigChange>),
     /// Its drain; `None`: it has none to end.
     Drain(Option<Box<DrainView>>),
+    /// The process that takes over.
+    Upgrade(UpgradeView),
     /// It cannot or will not.
     Failed(ApiError),
 }

@@ -1,10 +1,11 @@
-//! Drains of nodes, begun and ended from anywhere; the node concerned keeps them.
+//! Drains and upgrades of nodes, ordered from anywhere; the node concerned does them.
 
 use std::time::Duration;
 
 use shared::NodeId;
 use shared::api::{
     ApiError, DrainRequest, DrainView, ErrorKind, MAX_DRAIN_SECS, NodeRole, NodeState, Role,
+    UpgradeRequest, UpgradeView,
 };
 
 use super::kill::silent;
@@ -67,6 +68,33 @@ impl Service {
             })
         };
         self.audited(caller, "node.undrain", id.as_str().to_owned(), reason, work)
+            .await
+    }
+
+    /// Has a node start the process that takes over from it.
+    ///
+    /// # Errors
+    /// No such node, or one that has stopped, that no process can take over from, or that does so
+    /// already; the node did not confirm in time.
+    pub async fn upgrade_node(
+        &self,
+        caller: &Caller,
+        id: &NodeId,
+        request: UpgradeRequest,
+    ) -> Result<UpgradeView, ApiError> {
+        let work = async {
+            need(caller, Role::Admin)?;
+            self.drainable(caller, id).await?;
+            let question = NodeQuestion::Upgrade;
+            let begun = mailbox::ask_one(&self.hub, caller, id, question, OBEY_WAIT).await;
+            match begun {
+                Ok(NodeAnswer::Upgrade(view)) => Ok(view),
+                Ok(other) => Err(unexpected(&other)),
+                Err(silence) => Err(silent(id, &silence)),
+            }
+        };
+        let target = id.as_str().to_owned();
+        self.audited(caller, "node.upgrade", target, &request.reason, work)
             .await
     }
 

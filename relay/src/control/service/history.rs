@@ -110,7 +110,10 @@ impl Service {
         let full = id.parse::<SessionId>();
         let full = full.map_err(|_| bad("a session is named by all 16 hex digits here"))?;
         let missing = || not_found(format!("session {full}"));
-        let node = self.owner(Some(full)).ok_or_else(missing)?;
+        let node = match self.owner(Some(full)) {
+            Some(node) => node,
+            None => self.find_session(caller, id, false).await?.session.node,
+        };
         let question = NodeQuestion::History(HistoryOf::Session(full));
         let asked = self.ask_for_history(caller, node, question).await?;
         if let [(_, NodeAnswer::History(answer))] = asked.answers.as_slice()

@@ -347,6 +347,7 @@ pub(super) fn parts(config: Config, node: &str, base: u32, store: Arc<dyn Store>
         config: Arc::new(config),
         node: node.parse().unwrap(),
         elder_of: None,
+        can_pass_on: false,
         session_base: base,
         store,
         cluster_key: ClusterKey::new(vec![7; 32]),

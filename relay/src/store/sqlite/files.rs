@@ -87,8 +87,8 @@ pub(super) fn claim(path: &Path) -> Result<File, StoreError> {
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(StoreError::Refused(format!(
-                    "{} is in use by another relayd: give each its own state directory, or use \
-                     Redis",
+                    "{} is in use by another relayd: take over from it with --upgrade, give each its own \
+                     state directory, or use Redis",
                     path.display()
                 )));
             }

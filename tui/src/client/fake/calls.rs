@@ -8,8 +8,8 @@ use shared::api::{
     KillRequest, KillResult, ListQuery, MintRequest, NodeState, NodeView, OauthKeyCreated,
     OauthKeyPut, OauthKeyView, Overview, Page, RealmPut, RealmView, RefusalCount, Role,
     SecretCreate, SecretCreated, SecretPatch, SecretState, SecretUsage, SecretView, SessionDetail,
-    SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UserPatch, UserPut, UserView,
-    WhoAmI,
+    SessionView, SessionsKill, TokenCreate, TokenCreated, TokenView, UpgradeRequest, UpgradeView,
+    UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::filter::{
     BLOCK_COLUMNS, NODE_COLUMNS, REALM_COLUMNS, REFUSAL_COLUMNS, SESSION_COLUMNS, USER_COLUMNS,
@@ -106,6 +106,24 @@ impl AdminApi for FakeAdmin {
         let node = node.ok_or_else(|| not_found("such drain"))?;
         (node.drain, node.state) = (None, NodeState::Ready);
         Ok(())
+    }
+
+    async fn upgrade_node(
+        &self,
+        id: &NodeId,
+        request: &UpgradeRequest,
+    ) -> ClientResult<UpgradeView> {
+        let call = format!("upgrade_node {id} reason={}", request.reason);
+        let mut state = self.enter(Role::Admin, call)?;
+        let mut nodes = state.nodes.iter_mut();
+        let node = nodes.find(|n| n.id == *id);
+        let node = node.ok_or_else(|| not_found("such node"))?;
+        node.epoch += 1;
+        Ok(UpgradeView {
+            started_at_ms: 0,
+            pid: 4711,
+            failed: None,
+        })
     }
 
     async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>> {

@@ -85,6 +85,7 @@ pub(super) fn node(index: usize) -> NodeView {
         certificates: Vec::new(),
         version_skew: false,
         elder_of: None,
+        upgrade: None,
         drain: None,
     }
 }

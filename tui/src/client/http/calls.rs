@@ -7,7 +7,7 @@ use shared::api::{
     KillResult, ListQuery, MintRequest, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView,
     Overview, Page, RealmPut, RealmView, RefusalCount, SecretCreate, SecretCreated, SecretPatch,
     SecretUsage, SecretView, SessionDetail, SessionView, SessionsKill, TokenCreate, TokenCreated,
-    TokenView, UserPatch, UserPut, UserView, WhoAmI, route,
+    TokenView, UpgradeRequest, UpgradeView, UserPatch, UserPut, UserView, WhoAmI, route,
 };
 use shared::{NodeId, Realm};
 
@@ -47,6 +47,15 @@ impl AdminApi for HttpAdmin {
 
     async fn undrain_node(&self, id: &NodeId, reason: &str) -> ClientResult<()> {
         self.delete(&route::node_drain(id), reason).await
+    }
+
+    async fn upgrade_node(
+        &self,
+        id: &NodeId,
+        request: &UpgradeRequest,
+    ) -> ClientResult<UpgradeView> {
+        self.write(Method::POST, &route::node_upgrade(id), request)
+            .await
     }
 
     async fn sessions(&self, query: &ListQuery) -> ClientResult<Page<SessionView>> {

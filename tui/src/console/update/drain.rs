@@ -22,19 +22,25 @@ pub(super) fn selected(model: &mut Model) {
 /// cursor.
 pub(super) fn command(model: &mut Model, name: &str) -> Result<(), String> {
     model.may(Role::Operator)?;
+    if let Some(node) = named(model, ":drain", name)? {
+        of_node(model, &node);
+    }
+    Ok(())
+}
+
+/// The node of that name; without one that under the cursor, in the list of nodes.
+pub(super) fn named(model: &Model, command: &str, name: &str) -> Result<Option<NodeView>, String> {
     if name.is_empty() {
         if *model.place() != Place::Nodes {
-            return Err(":drain needs the name of a node".to_owned());
+            return Err(format!("{command} needs the name of a node"));
         }
-        selected(model);
-        return Ok(());
+        return Ok(model.lists.nodes.selected().cloned());
     }
     let id: NodeId = name.parse().map_err(|e| format!("{e}"))?;
     let mut known = model.lists.nodes.rows.iter().chain(&model.cluster);
     let node = known.find(|node| node.id == id).cloned();
-    let node = node.ok_or_else(|| format!("no node {id} is known; :nodes lists them"))?;
-    of_node(model, &node);
-    Ok(())
+    let unknown = || format!("no node {id} is known; :nodes lists them");
+    node.map(Some).ok_or_else(unknown)
 }
 
 fn of_node(model: &mut Model, node: &NodeView) {

@@ -52,6 +52,7 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
         ),
         Purpose::Drain(node) => Deed::of_node("node.drain", Some(node)),
         Purpose::Undrain(node) => Deed::of_node("node.undrain", Some(node)),
+        Purpose::Upgrade(node) => Deed::of_node("node.upgrade", Some(node)),
         Purpose::NewSecret(realm) => Deed::of_realm("secret.create", realm),
         Purpose::PatchSecret(realm, ..) => Deed::of_realm("secret.patch", realm),
         Purpose::DeleteSecret(realm, _) => Deed::of_realm("secret.delete", realm),

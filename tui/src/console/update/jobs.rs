@@ -37,6 +37,20 @@ fn succeeded(model: &mut Model, action: Action, outcome: Outcome, effects: &mut 
     }
 }
 
+/// What is said of a node that did as it was told.
+fn of_node(action: &Action) -> String {
+    match action {
+        Action::Drain(node, _) => format!("{node} takes no new sessions"),
+        Action::Undrain(node, _) => format!("{node} takes new sessions again"),
+        Action::Upgrade(node, _) => {
+            format!(
+                "{node} starts the process that takes over: its epoch grows when that one serves"
+            )
+        }
+        _ => "done".to_owned(),
+    }
+}
+
 /// Closes the dialog of a change that was made, and says so.
 fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<Effect>) {
     if matches!(&model.dialog, Some(Dialog::Form(form, _)) if form.busy) {
@@ -65,8 +79,9 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
             fleet::take_rules(model, rules);
             format!("alert rule {name} changed, revision {revision}")
         }
-        (Action::Drain(node, _), _) => format!("{node} takes no new sessions"),
-        (Action::Undrain(node, _), _) => format!("{node} takes new sessions again"),
+        (action @ (Action::Drain(..) | Action::Undrain(..) | Action::Upgrade(..)), _) => {
+            of_node(&action)
+        }
         (Action::CreateRedirect(create), _) => {
             format!(
                 "{} clients are sent to {} now",

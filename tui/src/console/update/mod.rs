@@ -25,6 +25,7 @@ mod prompt;
 mod realm;
 mod saved;
 mod secrets;
+mod upgrade;
 mod verify;
 mod watch;
 

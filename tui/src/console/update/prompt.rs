@@ -12,7 +12,7 @@ use super::super::model::{Dialog, Model, Place, Prompt, PromptKind};
 use super::super::theme::Tone;
 use super::{
     answers, change, documents, drain, exports, help, jump, keys, lists, live_filter, looks, saved,
-    set_filter, verify,
+    set_filter, upgrade, verify,
 };
 use crate::widgets::form::edit_request;
 
@@ -166,6 +166,7 @@ pub(super) fn run(model: &mut Model, line: &str, effects: &mut Vec<Effect>) -> R
         }
         Command::Kill => kill(model, rest, effects)?,
         Command::Drain => drain::command(model, rest)?,
+        Command::Upgrade => upgrade::command(model, rest)?,
         Command::Verify => verify::command(model, rest, effects)?,
         Command::ReadWrite => answers::allow_changes(model),
         Command::ReadOnly => keys::read_only(model),
