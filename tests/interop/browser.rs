@@ -45,13 +45,13 @@ fn call_that_goes_on<T>(node: &mut Node, url: &str, what: impl FnOnce(&mut Node)
     let begin = [servers(url), json!(FRAMES), json!(true)];
     let began = browser.run(include_str!("call.js"), &begin);
     assert!(frames(&began).iter().all(|n| *n > FRAMES), "{began}");
-    assert_eq!(relayed(node).sessions, 2, "{began}");
+    assert!(relayed(node).sessions >= 2, "{began}");
     let happened = what(node);
     let report = browser.run(include_str!("go_on.js"), &[json!(FRAMES)]);
     assert_eq!(report["complete"], true, "{report}");
     let states = report["states"].as_array().cloned().unwrap_or_default();
     assert!(!states.iter().any(|state| state == "failed"), "{report}");
-    assert_eq!(relayed(node).sessions, 2, "{report}");
+    assert!(relayed(node).sessions >= 2, "{report}");
     let _ = browser.run(HANG_UP, &[]);
     wait_until("the sessions of the call to end", DEADLINE, || {
         relayed(node).sessions == 0

@@ -262,11 +262,11 @@ impl Hub {
     pub(super) fn state(&self) -> NodeState {
         if self.cancel.is_cancelled() {
             NodeState::Gone
-        } else if self.fenced() {
+        } else if self.fenced() || self.parts.elder_of.is_some() {
             NodeState::Draining
         } else if !self.serving.load(Ordering::Relaxed) {
             NodeState::Joining
-        } else if self.drain.mode().is_some() || self.parts.elder_of.is_some() {
+        } else if self.drain.mode().is_some() {
             NodeState::Draining
         } else {
             NodeState::Ready

@@ -200,6 +200,9 @@ impl Worker {
         // An error: nobody took it, and everything goes on here.
         if let Ok(doorway) = resume.recv() {
             self.core.part(now, self.poll.registry(), doorway);
+            // What waits there is the other process's.
+            self.ready
+                .retain(|source| !matches!(source, Source::Listener(_) | Source::Acceptor(_)));
         }
     }
 
