@@ -69,6 +69,23 @@ fn allocate_with_channel(client: &mut DtlsClient, peer: SocketAddr) {
     client.request(Method::ChannelBind, bind).unwrap();
 }
 
+/// Its datagrams reach the new process, which hands them to the one before.
+fn dtls_echoes(client: &mut DtlsClient) {
+    for number in 0..100_u32 {
+        client.send_channel(CHANNEL, &number.to_be_bytes()).unwrap();
+        let (_, heard) = client.recv_channel(SOON).unwrap().expect("an echo");
+        assert_eq!(heard, number.to_be_bytes());
+    }
+}
+
+fn is_listed_as_former(node: &Node, generation: &str) {
+    let nodes = node.ctl().items(&["node", "list"]);
+    let old = nodes.iter().find(|row| row["id"] == generation);
+    let old = old.unwrap_or_else(|| panic!("{nodes:?}"));
+    let shown = (&old["state"], &old["elder_of"]);
+    assert_eq!(shown, (&"draining".into(), &"ams1".into()));
+}
+
 #[test]
 fn no_datagram_is_lost_however_often_the_process_changes() {
     const SESSIONS: usize = 50;
@@ -170,14 +187,7 @@ fn clients_over_tls_and_dtls_stay_with_the_process_before_until_they_end() {
     for number in 0..100_u32 {
         echoes(&mut by_tls, &number.to_be_bytes());
     }
-    // Its datagrams reach the new process, which hands them to the one before.
-    for number in 0..100_u32 {
-        by_dtls
-            .send_channel(CHANNEL, &number.to_be_bytes())
-            .unwrap();
-        let (_, heard) = by_dtls.recv_channel(SOON).unwrap().expect("an echo");
-        assert_eq!(heard, number.to_be_bytes());
-    }
+    dtls_echoes(&mut by_dtls);
     by_tls.refresh(600).unwrap();
     by_dtls.request(Method::Refresh, |message| message).unwrap();
     assert_eq!(by_udp.refresh(600).unwrap(), 600);
@@ -190,14 +200,7 @@ fn clients_over_tls_and_dtls_stay_with_the_process_before_until_they_end() {
     let generation = format!("ams1.g{epoch}");
     assert_eq!(of("tls")["node"], generation.as_str());
     assert_eq!(of("dtls")["node"], generation.as_str());
-    let ctl = node.ctl();
-    let nodes = ctl.items(&["node", "list"]);
-    let old = nodes.iter().find(|row| row["id"] == generation.as_str());
-    let old = old.unwrap_or_else(|| panic!("{nodes:?}"));
-    assert_eq!(
-        (&old["state"], &old["elder_of"]),
-        (&"draining".into(), &"ams1".into())
-    );
+    is_listed_as_former(&node, &generation);
     // New clients over TLS come to the new process.
     let config = tls_config(&[&rustls::version::TLS13], &[]);
     let mut fresh =
@@ -208,6 +211,7 @@ fn clients_over_tls_and_dtls_stay_with_the_process_before_until_they_end() {
     allocate_with_channel(&mut fresh_dtls, peer.address);
     assert!(elder.runs());
     // What operators do reaches the sessions of both.
+    let ctl = node.ctl();
     let id = of("tls")["id"].as_str().unwrap().to_owned();
     let killed = ctl.run(&["session", "kill", &id, "--yes", "--reason", "test"]);
     assert_eq!(killed.code, 0, "{}{}", killed.stdout, killed.stderr);

@@ -37,4 +37,5 @@ pub mod tmux;
 pub mod tour;
 pub mod traffic;
 pub mod turnserver;
+pub mod upgrade;
 pub mod wait;

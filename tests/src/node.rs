@@ -16,9 +16,9 @@ use crate::program::{self, Sinks, ours, spawn};
 use crate::wait::wait_until;
 
 /// How long a node may take to get ready in a debug build on a busy machine.
-const START: Duration = Duration::from_secs(30);
+pub(crate) const START: Duration = Duration::from_secs(30);
 /// How long a node may take to stop before it is killed.
-const STOP: Duration = Duration::from_secs(10);
+pub(crate) const STOP: Duration = Duration::from_secs(10);
 /// The realm of the kit's nodes.
 pub const REALM: &str = "north.gov";
 /// The shared secret of that realm.
@@ -100,7 +100,7 @@ pub struct Node {
     pub arguments: Vec<String>,
     options: NodeOptions,
     folder: TempDir,
-    child: Option<Child>,
+    pub(crate) child: Option<Child>,
 }
 
 impl Node {
@@ -350,71 +350,6 @@ impl Node {
         self.wait_exit();
     }
 
-    /// Starts another process that takes over from the one that runs, and waits until that one says so.
-    /// Answers the one that ran, which keeps what cannot move.
-    ///
-    /// # Panics
-    /// When nothing was taken over; the message has the log.
-    #[track_caller]
-    pub fn upgrade(&mut self) -> Elder {
-        let said = "Another process serves now.";
-        let before = self.log().matches(said).count();
-        let elder = self.child.take().expect("a running node");
-        self.arguments.push("--upgrade".to_owned());
-        self.launch();
-        self.arguments.pop();
-        wait_until("the takeover", START, || {
-            let child = self.child.as_mut().expect("launched before");
-            let gone = child.try_wait().expect("a child can be waited for");
-            assert!(gone.is_none(), "{gone:?}\n{}", self.log());
-            self.log().matches(said).count() > before
-        });
-        Elder(elder)
-    }
-
-    /// Starts another process with the same configuration beside the one that runs.
-    ///
-    /// # Panics
-    /// When there is no binary.
-    pub fn launch_beside(&mut self, arguments: &[&str]) -> Elder {
-        let own = self.child.take();
-        let count = self.arguments.len();
-        self.arguments
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
-        self.launch();
-        self.arguments.truncate(count);
-        let other = std::mem::replace(&mut self.child, own);
-        Elder(other.expect("launched just now"))
-    }
-
-    /// Processes of this node that it has started itself and that run.
-    #[must_use]
-    pub fn heirs(&self) -> Vec<u32> {
-        let log = self.log();
-        let started = log
-            .lines()
-            .filter(|line| line.contains("Starting the process that takes over."));
-        let pids = started.filter_map(|line| line.rsplit_once("pid=")?.1.trim().parse().ok());
-        let config = self.config_path();
-        // One that ended has no command line, also where nobody waits for it.
-        let runs = |pid: &u32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&*config.to_string_lossy())
-        };
-        pids.filter(runs).collect()
-    }
-
-    /// Stops those, and waits for it.
-    ///
-    /// # Panics
-    /// When one does not end.
-    pub fn stop_heirs(&self) {
-        for pid in self.heirs() {
-            program::terminate(pid);
-        }
-        wait_until("heirs to end", STOP, || self.heirs().is_empty());
-    }
-
     /// Has the next start run with other options; addresses and state directory stay.
     ///
     /// # Panics
@@ -547,40 +482,6 @@ impl Drop for Node {
                 eprintln!("--- log of {} ---\n{tail}", self.options.id);
             }
         }
-    }
-}
-
-/// The process that ran before an upgrade. Dropping it kills it.
-#[derive(Debug)]
-pub struct Elder(Child);
-
-impl Elder {
-    /// Whether it runs.
-    ///
-    /// # Panics
-    /// When it cannot be waited for.
-    #[must_use]
-    pub fn runs(&mut self) -> bool {
-        let gone = self.0.try_wait().expect("a child can be waited for");
-        gone.is_none()
-    }
-
-    /// Waits for it to end by itself; its exit code.
-    #[must_use]
-    pub fn ended(&mut self, deadline: Duration) -> Option<i32> {
-        program::ended(&mut self.0, deadline)?.code()
-    }
-
-    /// Kills it.
-    pub fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Elder {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

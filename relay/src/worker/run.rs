@@ -22,8 +22,7 @@ use super::handover::Leaving;
 use super::mailbox::{Mail, MailSender, NewsSender, Post};
 use super::outputs::{Relays, is_stream};
 use super::ports::PortPool;
-use super::restore::Restore;
-use super::succession::{Doorway, Freeze, Inheritance};
+use super::succession::Doorway;
 use super::token::{self, Source};
 use crate::dtls::{Associations, Outbox};
 use crate::listener::{ListenerShare, Listening, StreamBuffers, Streams};
@@ -47,12 +46,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// One worker: everything it owns but the packet buffers, which its thread makes.
 #[derive(Debug)]
 pub(super) struct Worker {
-    poll: Poll,
+    pub(super) poll: Poll,
     alarm: Alarm,
-    core: Core,
+    pub(super) core: Core,
     inbox: Receiver<Mail>,
     /// Sockets that may have more to read: mio tells only once (edge-triggered).
-    ready: VecDeque<Source>,
+    pub(super) ready: VecDeque<Source>,
     mail_waiting: bool,
     next_sweep: Instant,
 }
@@ -181,29 +180,6 @@ impl Worker {
             mail_waiting: false,
             next_sweep: read_clocks().mono,
         })
-    }
-
-    /// Takes up connections of the process before this one, and sessions of an earlier start, before
-    /// anything is read.
-    pub(super) fn restore(&mut self, inheritance: Inheritance, restore: Restore) {
-        let now = read_clocks();
-        self.core.inherit(now, inheritance);
-        self.core.restore(now, restore);
-    }
-
-    /// Stands still until it is known whether another process carries on what can move.
-    fn freeze(&mut self, now: Now, freeze: Freeze) {
-        let Freeze { estate, resume } = freeze;
-        if estate.send(self.core.estate()).is_err() {
-            return;
-        }
-        // An error: nobody took it, and everything goes on here.
-        if let Ok(doorway) = resume.recv() {
-            self.core.part(now, self.poll.registry(), doorway);
-            // What waits there is the other process's.
-            self.ready
-                .retain(|source| !matches!(source, Source::Listener(_) | Source::Acceptor(_)));
-        }
     }
 
     /// Runs until told to stop.
@@ -602,7 +578,7 @@ pub(super) fn prefer_segments(socket: BorrowedFd<'_>) {
 }
 
 /// Both clocks. The only place of the data plane that reads them.
-fn read_clocks() -> Now {
+pub(super) fn read_clocks() -> Now {
     let unix = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -18,7 +18,8 @@ use turn_proto::Now;
 use turn_proto::five_tuple::FiveTuple;
 use turn_proto::server::SessionSnapshot;
 
-use super::run::{Core, Drained};
+use super::restore::Restore;
+use super::run::{Core, Drained, Worker, read_clocks};
 use super::token::Source;
 use crate::listener::StreamEstate;
 use turn_udp::batch::SendBatch;
@@ -116,6 +117,31 @@ fn can_move(session: &SessionSnapshot) -> bool {
     matches!(session.tuple.transport, Transport::Udp | Transport::Tcp)
         && session.relay_transport == RelayTransport::Udp
         && session.links.is_empty()
+}
+
+impl Worker {
+    /// Takes up connections of the process before this one, and sessions of an earlier start, before
+    /// anything is read.
+    pub(super) fn restore(&mut self, inheritance: Inheritance, restore: Restore) {
+        let now = read_clocks();
+        self.core.inherit(now, inheritance);
+        self.core.restore(now, restore);
+    }
+
+    /// Stands still until it is known whether another process carries on what can move.
+    pub(super) fn freeze(&mut self, now: Now, freeze: Freeze) {
+        let Freeze { estate, resume } = freeze;
+        if estate.send(self.core.estate()).is_err() {
+            return;
+        }
+        // An error: nobody took it, and everything goes on here.
+        if let Ok(doorway) = resume.recv() {
+            self.core.part(now, self.poll.registry(), doorway);
+            // What waits there is the other process's.
+            self.ready
+                .retain(|source| !matches!(source, Source::Listener(_) | Source::Acceptor(_)));
+        }
+    }
 }
 
 impl Core {

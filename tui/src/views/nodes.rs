@@ -204,6 +204,8 @@ fn state(node: &NodeView) -> Cell {
     let word = node.state.as_str();
     match node.state {
         NodeState::Ready => Cell::new(word).tone(Tone::Good),
+        // What is left of a process that passed the rest on.
+        NodeState::Draining if node.elder_of.is_some() => Cell::new("former").tone(Tone::Warn),
         NodeState::Joining | NodeState::Draining => {
             let empty = node.drain.as_ref().and_then(drain::short);
             let text = empty.map_or_else(|| word.to_owned(), |empty| format!("drain {empty}"));
@@ -352,11 +354,31 @@ fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
             if node.store.connected { "" } else { " LOST" },
             labels(node),
         ),
-        match &node.drain {
-            None => format!("certs    {}", certificates(node, now_ms)),
-            Some(drain) => format!("drain    {}", drained(node, drain, now_ms)),
-        },
+        condition(node, now_ms),
     ]
+}
+
+/// What is special about it; its certificates where nothing is.
+fn condition(node: &NodeView, now_ms: u64) -> String {
+    if let Some(heir) = &node.elder_of {
+        return format!("former   process of {heir}: keeps TLS and DTLS clients until they end");
+    }
+    if let Some(upgrade) = &node.upgrade {
+        let (pid, since) = (upgrade.pid, now_ms.saturating_sub(upgrade.started_at_ms));
+        let since = age(Duration::from_millis(since));
+        return match &upgrade.failed {
+            None => format!("upgrade  process {pid} prepares to take over for {since}"),
+            Some(how) => {
+                format!(
+                    "upgrade  FAILED {since} ago: process {pid} ended ({how}); see the node's log"
+                )
+            }
+        };
+    }
+    match &node.drain {
+        None => format!("certs    {}", certificates(node, now_ms)),
+        Some(drain) => format!("drain    {}", drained(node, drain, now_ms)),
+    }
 }
 
 /// How the drain goes, who wanted it and why.

@@ -133,6 +133,13 @@ fn certificate(row: &shared::api::CertificateView) -> String {
     )
 }
 
+fn upgrade(row: &shared::api::UpgradeView) -> String {
+    match &row.failed {
+        None => format!("process {} prepares to take over", row.pid),
+        Some(how) => format!("failed: process {} ended ({how})", row.pid),
+    }
+}
+
 /// With a mark where most nodes run another one.
 fn version(row: &NodeView) -> String {
     let mark = if row.version_skew { " (differs)" } else { "" };
@@ -157,6 +164,8 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "store" Wide Text row.store.kind;
     "connected" Wide Text row.store.connected;
     "drain" Wide Text row.drain.as_ref().map(|drain| crate::drain::progress(row, drain));
+    "elder_of" Detail Text row.elder_of.as_ref().map(NodeId::as_str);
+    "upgrade" Detail Text row.upgrade.as_ref().map(upgrade);
     "roles" Detail Text row.roles;
     "epoch" Detail Count row.epoch;
     "session_base" Detail Text row.session_base;

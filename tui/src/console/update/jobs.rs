@@ -65,11 +65,8 @@ fn done(model: &mut Model, action: Action, outcome: Outcome, effects: &mut Vec<E
             text
         }
         (_, Outcome::Config(result)) => {
-            let count = result
-                .changes
-                .iter()
-                .filter(|c| c.hidden_by.is_none())
-                .count();
+            let effective = result.changes.iter().filter(|c| c.hidden_by.is_none());
+            let count = effective.count();
             let revision = result.overrides.revision;
             let nodes = if count == 1 { "node" } else { "nodes" };
             format!("settings are at revision {revision} now: {count} {nodes} changed")
