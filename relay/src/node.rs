@@ -25,11 +25,11 @@ use crate::control::{
 };
 use crate::listener::Listening;
 use crate::store::Store;
-use crate::succession::{Bequest, Heir, Inherited};
+use crate::succession::{Bequest, Heir, Kept};
 use crate::telemetry::log::LogLevel;
 use crate::udp::interfaces;
 use crate::worker::ports::{PortPool, Reserving};
-use crate::worker::{WorkerPool, WorkerSetup, WorkerThreads};
+use crate::worker::{Frozen, WorkerPool, WorkerSetup, WorkerThreads};
 use addresses::{relay_addresses, urls};
 use binding::{Group, Servers, bind, certificates, listener_realms};
 use passing::Passing;
@@ -61,6 +61,8 @@ struct Circumstances {
     log: Option<LogLevel>,
     /// The process that runs already and passes on what it has.
     heir: Option<Heir>,
+    /// What the process before this one left with the supervisor.
+    kept: Option<Kept>,
     /// Whether this process may pass on what it has.
     has_door: bool,
 }
@@ -83,6 +85,7 @@ impl Node {
         let Circumstances {
             log,
             mut heir,
+            kept,
             has_door,
         } = circumstances;
         prepare_state_dir(&config)?;
@@ -96,7 +99,7 @@ impl Node {
         if let Some(log) = &log {
             log.set(&config.log.level).context("log.level")?;
         }
-        let mut inherited = Inherited::default();
+        let (mut inherited, kept) = passing::find_listeners(kept, &id, &mut config);
         if let Some(heir) = &mut heir {
             inherited = passing::take_listeners(heir, &id, &mut config)?;
         }
@@ -108,7 +111,10 @@ impl Node {
             None => earlier(&config, &*store, &id).await,
             Some(_) => Earlier::passed_on(),
         };
-        let base = session_base(&earlier, heir.as_ref())?;
+        let base = session_base(&earlier, |base| {
+            let kept = kept.as_ref().is_some_and(|kept| kept.has_base(base));
+            kept || heir.as_ref().is_some_and(|heir| heir.has_base(base))
+        })?;
         let listening = Arc::new(Listening::new(&config).context("tls.certificate")?);
         let parts = ControlParts {
             config: Arc::clone(&config),
@@ -131,7 +137,7 @@ impl Node {
             pool,
             listening,
             earlier,
-            bequest: None,
+            bequest: kept.map(|kept| kept.bequest),
         };
         Self::serve(parts, servers, ground, heir).await
     }
@@ -208,6 +214,10 @@ impl Node {
 
     /// Stops cleanly: no new calls of the API, books written, workers ended, goodbye to the store.
     pub async fn stop(self) {
+        self.stop_with(None).await;
+    }
+
+    async fn stop_with(self, frozen: Option<Frozen>) {
         self.cancel.cancel();
         for server in self.servers {
             if let Err(error) = server.await {
@@ -215,10 +225,12 @@ impl Node {
             }
         }
         self.control.stopped().await;
+        let stop = |threads: WorkerThreads| match frozen {
+            None => threads.stop(),
+            Some(frozen) => threads.stop_frozen(frozen),
+        };
         if let Some(threads) = self.threads
-            && tokio::task::spawn_blocking(|| threads.stop())
-                .await
-                .is_err()
+            && tokio::task::spawn_blocking(|| stop(threads)).await.is_err()
         {
             tracing::warn!("The workers could not be awaited.");
         }
@@ -325,11 +337,13 @@ fn start_workers(
         bequest,
     } = ground;
     // A realm that is not known yet is not one that is gone: its sessions come back later.
-    let earlier = match prepared.is_whole() {
-        true => earlier,
-        false => earlier.unread(),
+    let (earlier, bequest) = match (prepared.is_whole(), bequest) {
+        (true, bequest) => (earlier, bequest),
+        (false, _) => (earlier.unread(), None),
     };
-    let (epoch, is_read) = (earlier.epoch, earlier.is_read);
+    let is_left = bequest.is_some();
+    // What was passed on says it all.
+    let (epoch, is_read) = (earlier.epoch, earlier.is_read || is_left);
     let (shared, inheritance) = match bequest {
         None => (
             restore::share_out(earlier.records, config.workers),

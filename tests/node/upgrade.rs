@@ -13,6 +13,7 @@ use kit::dtls_client::DtlsClient;
 use kit::node::{Node, NodeOptions, SECRET, rest_login, stored_login};
 use kit::redis::RedisServer;
 use kit::stream::{StreamClient, tls_config};
+use kit::supervisor::Supervisor;
 use kit::survivors::{CHANNEL, Survivors, sessions};
 use kit::wait::{wait_for, wait_until};
 use relay::succession::Heir;
@@ -321,6 +322,56 @@ fn a_process_that_cannot_take_over_costs_nothing() {
     assert_eq!(epoch(&node), before);
     let (mut clients, summary) = survivors.stop();
     assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
+    for client in &mut clients {
+        assert_eq!(client.refresh(600).unwrap(), 600);
+    }
+}
+
+#[test]
+fn a_supervisor_keeps_everything_from_a_stop_to_the_next_start() {
+    const SESSIONS: usize = 20;
+    let supervisor = Supervisor::start();
+    let mut node = Node::prepare(NodeOptions {
+        top: "descriptor_store = true\n".to_owned(),
+        ..NodeOptions::default()
+    });
+    node.launch_under(&supervisor);
+    node.wait_ready();
+    wait_until("the start to be told", SOON, || supervisor.heard("READY=1"));
+    let peer = Peer::start();
+    let mut by_tcp = StreamClient::tcp(node.turn, stored_login()).unwrap();
+    by_tcp.allocate().unwrap();
+    by_tcp.bind_channel(CHANNEL, peer.address).unwrap();
+    let clients = sessions(node.turn, logins(SESSIONS), peer.address);
+    let survivors = Survivors::start(clients, Duration::from_millis(50));
+    talk_for(Duration::from_millis(300));
+    for _ in 0..2 {
+        survivors.mark();
+        node.signal("TERM");
+        assert_eq!(node.wait_exit(), Some(0), "{}", node.log());
+        wait_until("everything to be left", SOON, || {
+            supervisor.kept() > 2 * SESSIONS / 2 + 2
+        });
+        // Half a message comes while nobody is there.
+        by_tcp.write(&CHANNEL.to_be_bytes()).unwrap();
+        node.launch_under(&supervisor);
+        node.wait_ready();
+        by_tcp.write(&[&[0, 8], &b"in parts"[..]].concat()).unwrap();
+        let (_, heard) = by_tcp.recv_channel(SOON).unwrap().expect("an echo");
+        assert_eq!(heard, b"in parts");
+        survivors.all_heard_within(SOON);
+        report(&format!(
+            "the longest silence: {:?}",
+            survivors.summary().longest
+        ));
+        wait_until("the supervisor to be told to keep nothing", SOON, || {
+            supervisor.kept() == 0
+        });
+        talk_for(Duration::from_millis(300));
+    }
+    let (mut clients, summary) = survivors.stop();
+    assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
+    listed(&node, SESSIONS + 1);
     for client in &mut clients {
         assert_eq!(client.refresh(600).unwrap(), 600);
     }

@@ -32,6 +32,7 @@ pub mod s_client;
 pub mod sentinel;
 pub mod ssh;
 pub mod stream;
+pub mod supervisor;
 pub mod survivors;
 pub mod tmux;
 pub mod tour;

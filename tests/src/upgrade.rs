@@ -4,7 +4,8 @@ use std::process::Child;
 use std::time::Duration;
 
 use crate::node::{Node, START, STOP};
-use crate::program;
+use crate::program::{self, ours};
+use crate::supervisor::Supervisor;
 use crate::wait::wait_until;
 
 impl Node {
@@ -28,6 +29,22 @@ impl Node {
             self.log().matches(said).count() > before
         });
         Elder(elder)
+    }
+
+    /// Starts the process again under a supervisor that kept what it left.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn launch_under(&mut self, supervisor: &Supervisor) {
+        let mut command = supervisor.starter();
+        command.arg(ours("relayd"));
+        command.arg("--config").arg(self.config_path());
+        command.env("NOTIFY_SOCKET", supervisor.socket());
+        self.child = Some(program::spawn(
+            "this workspace",
+            command,
+            &program::Sinks::File(&self.log_path()),
+        ));
     }
 
     /// Starts another process with the same configuration beside the one that runs.

@@ -277,6 +277,11 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "How long the process before an upgrade keeps TLS and DTLS clients, 0s to 30d; default 1d",
     ),
+    key(
+        "descriptor_store",
+        Kind::Boolean,
+        "Leave sockets and sessions with systemd at a stop, for the start after it; default: where systemd offers it",
+    ),
     live(
         "mobility",
         Kind::Boolean,

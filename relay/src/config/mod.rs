@@ -123,6 +123,8 @@ pub struct Config {
     pub restore_wait: Duration,
     /// How long the process before an upgrade keeps what cannot move.
     pub upgrade_deadline: Duration,
+    /// Whether sockets and sessions are left with the supervisor at a stop.
+    pub descriptor_store: bool,
     /// Lifetimes of allocations, and what clients may use.
     pub allocation: AllocationConfig,
     /// What the node bounds, whatever the realms say.

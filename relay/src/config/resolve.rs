@@ -126,6 +126,10 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         upgrade_deadline: reader
             .duration("upgrade_deadline", 0..=30 * 86_400)
             .unwrap_or(UPGRADE_DEADLINE),
+        // Which systemd 254 and later sets.
+        descriptor_store: reader
+            .boolean("descriptor_store")
+            .unwrap_or_else(|| reader.variable("FDSTORE").is_some()),
         allocation,
         copy_dscp: reader.boolean("copy_dscp").unwrap_or(false),
         nat_discovery,

@@ -163,6 +163,7 @@ fn of_node(config: &Config, key: &str) -> Value {
         "reservation_lifetime" => duration(config.reservation_lifetime),
         "adopt" => json!(config.adopt),
         "restore_wait" => duration(config.restore_wait),
+        "descriptor_store" => json!(config.descriptor_store),
         "upgrade_deadline" => duration(config.upgrade_deadline),
         "mobility" => json!(config.allocation.mobility),
         "rfc5766_channel_numbers" => json!(config.allocation.rfc5766_channel_numbers),

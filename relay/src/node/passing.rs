@@ -12,8 +12,10 @@ use crate::config::Config;
 use crate::control::{ControlParts, NodeQuota, Prepared, RunningWorkers};
 use crate::store::Store;
 use crate::succession::{
-    Bequest, Door, Elder, ElderParts, Farewell, Heir, Household, Inherited, Knock, Listeners,
+    Bequest, Door, Elder, ElderParts, Farewell, Heir, Household, Inherited, Kept, Knock, Listeners,
+    Supervisor,
 };
+use crate::worker::Frozen;
 
 /// How long a store may stay another process's, which is about to give it up.
 const CLAIM: Duration = Duration::from_secs(5);
@@ -24,6 +26,7 @@ const CLAIM_RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Passing {
     door: Door,
+    household: Arc<Household>,
     parts: ControlParts,
     quota: Arc<NodeQuota>,
     workers: Arc<RunningWorkers>,
@@ -39,16 +42,17 @@ impl Passing {
         listeners: Listeners,
         socket: PassedOn,
     ) -> anyhow::Result<Self> {
-        let household = Household {
+        let household = Arc::new(Household {
             node: parts.node.clone(),
             workers: parts.config.workers,
             bases: vec![parts.session_base],
             listeners,
-        };
-        let door = Door::open(&parts.config.state_dir, household)
+        });
+        let door = Door::open(&parts.config.state_dir, Arc::clone(&household))
             .context("the socket for the process that takes over cannot be made")?;
         Ok(Self {
             door,
+            household,
             parts,
             quota,
             workers,
@@ -75,6 +79,20 @@ impl Node {
         let pool = Arc::clone(&passing.workers.pool);
         let given = tokio::task::spawn_blocking(move || knock.hand_over(&pool));
         Ok(given.await??)
+    }
+
+    /// Leaves what can be left with the supervisor, for the start after this stop. The workers stand
+    /// still from then on.
+    ///
+    /// # Errors
+    /// Why it is not left; the store has the sessions.
+    pub(super) async fn leave(&self, supervisor: &Supervisor) -> anyhow::Result<Frozen> {
+        let passing = self.passing.as_ref().context("nothing can be left")?;
+        let pool = Arc::clone(&passing.workers.pool);
+        let frozen = tokio::task::spawn_blocking(move || pool.freeze()).await??;
+        Kept::leave(supervisor, &passing.household, &frozen)?;
+        passing.socket.set();
+        Ok(frozen)
     }
 
     /// Goes on with what could not move, under another name, once the other process serves.
@@ -113,15 +131,36 @@ pub(super) fn take_listeners(
         "the process that runs is node {}, and this would be {node}: give it the same node_id",
         heir.node()
     );
-    if config.workers != heir.workers() {
+    keep_workers(config, heir.workers());
+    Ok(heir.inherited())
+}
+
+/// The listeners that the process before this one left with the supervisor, where they are this node's.
+pub(super) fn find_listeners(
+    kept: Option<Kept>,
+    node: &NodeId,
+    config: &mut Config,
+) -> (Inherited, Option<Kept>) {
+    let Some(mut kept) = kept else {
+        return (Inherited::default(), None);
+    };
+    if kept.node() != node {
+        tracing::warn!(left_by = %kept.node(), "The supervisor has sockets of another node; they are closed.");
+        return (Inherited::default(), None);
+    }
+    keep_workers(config, kept.workers());
+    (std::mem::take(&mut kept.inherited), Some(kept))
+}
+
+fn keep_workers(config: &mut Config, workers: u16) {
+    if config.workers != workers {
         tracing::warn!(
-            workers = heir.workers(),
+            workers,
             wanted = config.workers,
             "The number of workers stays as it was: stop the node and start it to change it."
         );
-        config.workers = heir.workers();
+        config.workers = workers;
     }
-    Ok(heir.inherited())
 }
 
 /// Takes sessions and connections over, once all else is prepared.

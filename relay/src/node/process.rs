@@ -5,8 +5,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CONTROL_THREADS, Circumstances, LEFTOVERS, Node};
 use crate::config::{Args, Config};
-use crate::succession::{Elder, Heir, Knock};
+use crate::succession::{Elder, Heir, Kept, Knock, Supervisor};
 use crate::telemetry::log::Log;
+use crate::worker::Frozen;
 use turn_udp::sys;
 
 /// Exit status of a process that passed everything on and could not keep the rest.
@@ -19,6 +20,8 @@ const RETIRED_BADLY: i32 = 1;
 /// # Errors
 /// Whatever keeps the node from starting.
 pub fn run(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
+    // Before anything else opens descriptors.
+    let kept = Kept::find();
     let limit = sys::raise_descriptor_limit().context("the descriptor limit cannot be raised")?;
     sys::forbid_core_dumps().context("core dumps cannot be forbidden")?;
     tracing::debug!(limit, "Descriptors.");
@@ -28,12 +31,17 @@ pub fn run(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the control threads cannot be started")?;
-    let result = runtime.block_on(serve_until_told(config, args, log));
+    let result = runtime.block_on(serve_until_told(config, args, log, kept));
     runtime.shutdown_timeout(LEFTOVERS);
     result
 }
 
-async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Result<()> {
+async fn serve_until_told(
+    config: Config,
+    args: &Args,
+    log: &Log,
+    kept: Option<Kept>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -42,16 +50,28 @@ async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Res
         true => find_running(&config)?,
         false => None,
     };
+    let supervisor = Supervisor::of_process();
     let circumstances = Circumstances {
         log: Some(log.level()),
         heir,
+        kept,
         has_door: true,
     };
+    let leaves = config.descriptor_store;
     let mut node = Box::pin(Node::start_in(config, None, circumstances)).await?;
+    if let Some(supervisor) = &supervisor {
+        supervisor.forget();
+        supervisor.say("READY=1");
+    }
     loop {
         tokio::select! {
             knock = node.knock() => match pass_on(node, knock).await {
-                Ok(elder) => return elder.live().await,
+                Ok((elder, heir)) => {
+                    if let Some(supervisor) = &supervisor {
+                        supervisor.say(&format!("MAINPID={heir}"));
+                    }
+                    return elder.live().await;
+                }
                 Err(still) => node = *still,
             },
             _ = terminate.recv() => break,
@@ -61,8 +81,15 @@ async fn serve_until_told(config: Config, args: &Args, log: &Log) -> anyhow::Res
         }
     }
     tracing::info!("Stopping; a second signal ends the node at once.");
+    let mut left = None;
+    if let Some(supervisor) = &supervisor {
+        supervisor.say("STOPPING=1");
+        if leaves {
+            left = leave(&node, supervisor).await;
+        }
+    }
     tokio::select! {
-        () = node.stop() => Ok(()),
+        () = node.stop_with(left) => Ok(()),
         _ = terminate.recv() => anyhow::bail!("ended by a second signal"),
         _ = interrupt.recv() => anyhow::bail!("ended by a second signal"),
     }
@@ -80,8 +107,23 @@ fn find_running(config: &Config) -> anyhow::Result<Option<Heir>> {
     Ok(heir)
 }
 
+/// Leaves sockets and sessions with the supervisor.
+async fn leave(node: &Node, supervisor: &Supervisor) -> Option<Frozen> {
+    match node.leave(supervisor).await {
+        Ok(frozen) => {
+            tracing::info!("Sockets and sessions are left for the start after this stop.");
+            Some(frozen)
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "Nothing is left with the supervisor.");
+            None
+        }
+    }
+}
+
 /// Lets another process take over; the node itself where that did not come about.
-async fn pass_on(node: Node, knock: Knock) -> Result<Elder, Box<Node>> {
+async fn pass_on(node: Node, knock: Knock) -> Result<(Elder, u32), Box<Node>> {
     let pid = knock.pid;
     let farewell = match node.hand_over(knock).await {
         Ok(farewell) => farewell,
@@ -97,7 +139,7 @@ async fn pass_on(node: Node, knock: Knock) -> Result<Elder, Box<Node>> {
     };
     tracing::info!(pid, "Another process serves now.");
     match node.retire(farewell).await {
-        Ok(elder) => Ok(elder),
+        Ok(elder) => Ok((elder, pid)),
         Err(error) => {
             let error = format!("{error:#}");
             tracing::error!(error, "What could not move ends.");

@@ -12,7 +12,6 @@ use crate::control::restore::{self, Earlier};
 use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
-use crate::succession::Heir;
 
 /// How long the start waits for the name of the store to be resolved.
 const STORE_LOOKUP: Duration = Duration::from_secs(2);
@@ -100,12 +99,15 @@ pub(super) async fn earlier(config: &Config, store: &dyn Store, id: &NodeId) -> 
 }
 
 /// The upper half of this start's session ids: that of no session that comes back.
-pub(super) fn session_base(earlier: &Earlier, heir: Option<&Heir>) -> anyhow::Result<u32> {
+pub(super) fn session_base(
+    earlier: &Earlier,
+    is_known: impl Fn(u32) -> bool,
+) -> anyhow::Result<u32> {
     loop {
         let mut random = [0; 4];
         getrandom::fill(&mut random).context("the operating system has no randomness")?;
         let base = u32::from_be_bytes(random);
-        if !earlier.has_base(base) && !heir.is_some_and(|heir| heir.has_base(base)) {
+        if !earlier.has_base(base) && !is_known(base) {
             return Ok(base);
         }
     }

@@ -12,10 +12,11 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::kept::borrowed;
 use super::wire::Wire;
 use super::{Estate, Hello, Listeners, Offer, OfferedGroup, StreamWill, VERSION, Word, door_of};
 use crate::control::restore;
-use crate::worker::{Frozen, WorkerEstate, WorkerPool};
+use crate::worker::{Frozen, WorkerPool};
 
 /// How long the next process may take for its first words.
 const INTRODUCTION: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ impl Door {
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn open(state_dir: &Path, household: Household) -> io::Result<Self> {
+    pub fn open(state_dir: &Path, household: Arc<Household>) -> io::Result<Self> {
         let path = door_of(state_dir);
         // Left behind by a process that died, or that passed everything on to this one.
         match std::fs::remove_file(&path) {
@@ -69,7 +70,7 @@ impl Door {
         let (sender, knocks) = mpsc::channel(1);
         let cancel = CancellationToken::new();
         let open = cancel.clone().drop_guard();
-        tokio::spawn(answer(listener, Arc::new(household), sender, cancel));
+        tokio::spawn(answer(listener, household, sender, cancel));
         Ok(Self {
             knocks,
             _open: open,
@@ -146,7 +147,7 @@ fn meet(stream: std::os::unix::net::UnixStream, household: &Household) -> io::Re
     }
 }
 
-fn offer(household: &Household) -> Offer {
+pub(super) fn offer(household: &Household) -> Offer {
     let groups = household.listeners.groups.iter();
     Offer {
         version: VERSION,
@@ -167,7 +168,7 @@ fn offer(household: &Household) -> Offer {
 }
 
 impl Listeners {
-    fn all(&self) -> Vec<BorrowedFd<'_>> {
+    pub(super) fn all(&self) -> Vec<BorrowedFd<'_>> {
         let groups = self.groups.iter();
         let sockets = groups.flat_map(|group| group.udp.iter().chain(&group.tcp));
         let admin = [
@@ -189,52 +190,48 @@ impl Knock {
     pub fn hand_over(mut self, pool: &WorkerPool) -> io::Result<Farewell> {
         let frozen = pool.freeze()?;
         self.wire.set_patience(STANDSTILL)?;
-        let doorways = self.bequeath(&frozen)?;
+        let (estate, descriptors) = bequeath(&frozen)?;
+        let pairs: io::Result<Vec<_>> = frozen
+            .estates
+            .iter()
+            .map(|_| UnixDatagram::pair())
+            .collect();
+        let (doorways, theirs): (Vec<_>, Vec<_>) = pairs?.into_iter().unzip();
+        let all = borrowed(&descriptors).chain(theirs.iter().map(AsFd::as_fd));
+        self.wire.send(&estate, &all.collect::<Vec<_>>())?;
         match self.wire.receive()? {
             (Word::Serving, _) => frozen.part(doorways),
             (Word::Ready, _) => return Err(io::Error::other("it does not serve")),
         }
         Ok(Farewell { wire: self.wire })
     }
+}
 
-    fn bequeath(&mut self, frozen: &Frozen) -> io::Result<Vec<UnixDatagram>> {
-        let estates = || (0..).map(WorkerId).zip(&frozen.estates);
-        let mut estate = Estate {
-            records: Vec::new(),
-            relays: Vec::new(),
-            streams: Vec::new(),
-        };
-        let mut descriptors: Vec<&OwnedFd> = Vec::new();
-        for (
-            worker,
-            WorkerEstate {
-                sessions, relays, ..
-            },
-        ) in estates()
-        {
-            let records = restore::records_of(sessions).map_err(io::Error::other)?;
-            let records = records.into_iter().map(|record| (worker, record));
-            estate.records.extend(records);
-            for (local, socket) in relays {
-                estate.relays.push(*local);
-                descriptors.push(socket);
-            }
+/// What workers pass on, and the sockets in the order of that.
+pub(super) fn bequeath(frozen: &Frozen) -> io::Result<(Estate, Vec<OwnedFd>)> {
+    let estates = || (0..).map(WorkerId).zip(&frozen.estates);
+    let mut estate = Estate {
+        records: Vec::new(),
+        relays: Vec::new(),
+        streams: Vec::new(),
+    };
+    let mut descriptors = Vec::new();
+    for (worker, passed) in estates() {
+        let records = restore::records_of(&passed.sessions).map_err(io::Error::other)?;
+        let records = records.into_iter().map(|record| (worker, record));
+        estate.records.extend(records);
+        for (local, socket) in &passed.relays {
+            estate.relays.push(*local);
+            descriptors.push(socket.try_clone()?);
         }
-        for (worker, WorkerEstate { streams, .. }) in estates() {
-            for stream in streams {
-                estate.streams.push(StreamWill::new(worker, stream));
-                descriptors.push(&stream.socket);
-            }
-        }
-        let pairs: Vec<_> = estates()
-            .map(|_| UnixDatagram::pair())
-            .collect::<Result<_, _>>()?;
-        let (ours, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        let descriptors = descriptors.into_iter().map(AsFd::as_fd);
-        let descriptors: Vec<_> = descriptors.chain(theirs.iter().map(AsFd::as_fd)).collect();
-        self.wire.send(&estate, &descriptors)?;
-        Ok(ours)
     }
+    for (worker, passed) in estates() {
+        for stream in &passed.streams {
+            estate.streams.push(StreamWill::new(worker, stream));
+            descriptors.push(stream.socket.try_clone()?);
+        }
+    }
+    Ok((estate, descriptors))
 }
 
 /// The other process serves, and waits to be told that this one writes nothing any more.

@@ -159,7 +159,7 @@ impl Heir {
 }
 
 /// Puts descriptors in the places that the offer names.
-fn sort(offer: &Offer, descriptors: Vec<OwnedFd>) -> Option<Inherited> {
+pub(super) fn sort(offer: &Offer, descriptors: Vec<OwnedFd>) -> Option<Inherited> {
     let mut descriptors = descriptors.into_iter();
     let mut some =
         |count: u16| -> Option<Vec<OwnedFd>> { (0..count).map(|_| descriptors.next()).collect() };

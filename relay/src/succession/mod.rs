@@ -6,10 +6,15 @@
 //! descriptor, with all that the kernel keeps in them. Until the second one serves, the first one has
 //! everything still: whatever fails, it goes on. Afterwards it is an [`Elder`]: a node of its own name in the
 //! registry that keeps what cannot move, TLS and DTLS clients, until they end or a deadline.
+//!
+//! Under a supervisor with a descriptor store (systemd) a stop leaves the same things there ([`Kept`]), for
+//! the start after it; TLS and DTLS clients end then.
 
 mod door;
 mod elder;
 mod heir;
+mod kept;
+mod supervisor;
 mod wire;
 
 use std::io;
@@ -25,6 +30,8 @@ use crate::listener::{ListenerGroup, StreamEstate};
 pub use door::{Door, Farewell, Household, Knock};
 pub use elder::{Elder, ElderParts};
 pub use heir::{Bequest, Heir};
+pub use kept::Kept;
+pub use supervisor::Supervisor;
 
 /// What both processes must speak.
 const VERSION: u32 = 1;
@@ -56,6 +63,17 @@ struct Offer {
     /// Whether TCP and metrics listeners of the admin plane are among the descriptors.
     admin: bool,
     metrics: bool,
+}
+
+impl Offer {
+    /// How many descriptors follow.
+    fn descriptors(&self) -> usize {
+        let groups = self.groups.iter();
+        let groups: usize = groups
+            .map(|g| usize::from(g.udp) + usize::from(g.tcp))
+            .sum();
+        groups + 1 + usize::from(self.admin) + usize::from(self.metrics)
+    }
 }
 
 /// Listeners of one address.

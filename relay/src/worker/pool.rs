@@ -250,8 +250,20 @@ impl WorkerPool {
 }
 
 impl WorkerThreads {
+    /// Ends workers that stand still: none of them does anything more.
+    pub fn stop_frozen(self, frozen: Frozen) {
+        self.order_stop();
+        drop(frozen);
+        self.join();
+    }
+
     /// Ends all workers and waits for them.
     pub fn stop(self) {
+        self.order_stop();
+        self.join();
+    }
+
+    fn order_stop(&self) {
         for mailbox in &self.pool.mailboxes {
             // A full mailbox drains within a turn of the worker's loop.
             while mailbox.send(Mail::Stop).is_err()
@@ -260,6 +272,9 @@ impl WorkerThreads {
                 std::thread::yield_now();
             }
         }
+    }
+
+    fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("A worker ended in a panic.");

@@ -8,7 +8,7 @@ mod send;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 pub use errors::receive_error;
 pub(crate) use receive::{Filled, Slots};
@@ -161,6 +161,18 @@ pub fn descriptor_limit() -> io::Result<u64> {
         }
         Ok(limit.rlim_cur)
     }
+}
+
+/// The descriptors that whoever started this process left open for it, from number 3 on; they are closed in
+/// programs that this one starts. To be called once, before anything else opens descriptors.
+pub fn take_passed_descriptors(count: u32) -> Vec<OwnedFd> {
+    let numbers = (3..).take(count as usize);
+    // SAFETY: fcntl touches no memory, and says whether the number is an open descriptor.
+    let is_open =
+        |number: &RawFd| unsafe { libc::fcntl(*number, libc::F_SETFD, libc::FD_CLOEXEC) == 0 };
+    // SAFETY: it is open, and by sd_listen_fds(3) nobody else's in this process.
+    let take = |number| unsafe { OwnedFd::from_raw_fd(number) };
+    numbers.take_while(is_open).map(take).collect()
 }
 
 /// Forbids core dumps: memory holds keys.
