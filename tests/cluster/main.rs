@@ -10,6 +10,7 @@ mod history;
 mod lifecycle;
 mod live;
 mod lookups;
+mod partition;
 mod placement;
 mod redirects;
 mod restart;

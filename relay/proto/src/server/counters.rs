@@ -180,6 +180,8 @@ pub struct ServerCounters {
     pub allocations: u64,
     /// Allocations of an earlier start that were taken up again.
     pub restored: u64,
+    /// Sessions that another process carries on.
+    pub passed_on: u64,
     /// Allocations ended, by cause.
     pub ended: ByCause,
     /// Packets relayed in either direction.
@@ -209,6 +211,7 @@ impl AddAssign for ServerCounters {
             redirects,
             allocations,
             restored,
+            passed_on,
             ended,
             relayed_packets,
             relayed_bytes,
@@ -226,6 +229,7 @@ impl AddAssign for ServerCounters {
         self.redirects += redirects;
         self.allocations += allocations;
         self.restored += restored;
+        self.passed_on += passed_on;
         self.ended += ended;
         self.relayed_packets += relayed_packets;
         self.relayed_bytes += relayed_bytes;

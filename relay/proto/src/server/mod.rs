@@ -224,9 +224,9 @@ impl Server {
         self.check_links();
         let begun = self.counters.allocations + self.counters.restored;
         assert_eq!(
-            begun - self.counters.ended.total(),
+            begun - self.counters.ended.total() - self.counters.passed_on,
             self.table.len() as u64,
-            "what began less what ended is what exists"
+            "what began less what ended or was passed on is what exists"
         );
         assert!(self.parking.len() <= self.config.limits.parked_requests);
         assert!(self.credentials.len() <= self.config.limits.cached_credentials.max(1));

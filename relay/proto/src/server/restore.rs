@@ -276,6 +276,7 @@ impl Server {
             return;
         };
         if let Some(allocation) = self.take_out(relay) {
+            self.counters.passed_on += 1;
             self.connections.remove(&allocation.tuple);
             let halves = allocation.halves().map(|half| half.relay);
             self.outputs

@@ -6,7 +6,7 @@ use shared::Transport;
 use turn_proto::auth::rest;
 use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
 use turn_proto::{
-    Command, EndCause, Event, Forward, Policy, RelayId, RestoreRefusal, RestoredRelays,
+    Arrival, Command, EndCause, Event, Forward, Policy, RelayId, RestoreRefusal, RestoredRelays,
     RestoredSession, ServerConfig,
 };
 
@@ -301,4 +301,47 @@ fn an_allocate_from_before_is_not_answered_as_if_it_were_new() {
     assert_eq!(net.ask(alice.tuple, &bytes).unwrap().code(), 0);
     let (mut net, _) = restart(net);
     assert_eq!(net.ask(alice.tuple, &bytes).unwrap().code(), 437);
+}
+
+#[test]
+fn a_session_that_is_let_go_leaves_no_trace_and_nobody_is_told() {
+    let mut net = Net::with_policy(policies());
+    let client = with_channel(&mut net, Client::alice());
+    let session = known(&mut net).remove(0);
+    let mut heir = next_start(&net);
+    let relay = restore(&mut heir, session.clone()).unwrap().first.unwrap();
+    net.events.clear();
+    net.sent.clear();
+    net.server.let_go(session.id);
+    net.drain();
+    assert_eq!((net.closed.len(), net.server.sessions()), (1, 0));
+    assert!(net.events.is_empty() && net.sent.is_empty() && net.disconnected.is_empty());
+    assert_eq!(net.quota.held.load(Ordering::Relaxed), 0);
+    net.server.check();
+    // Twice is as good as once, and the client may come anew.
+    net.server.let_go(session.id);
+    net.drain();
+    assert_eq!(net.closed.len(), 1);
+    assert!(relays_both_ways(&mut heir, &client, relay));
+    with_channel(&mut net, Client::alice());
+}
+
+#[test]
+fn a_session_over_tcp_goes_on_where_its_connection_came_along() {
+    let mut net = Net::with_policy(policies());
+    let mut client = Client::alice();
+    client.tuple.transport = Transport::Tcp;
+    net.server
+        .handle_connected(net.now, client.tuple, &Arrival::default());
+    let client = with_channel(&mut net, client);
+    let session = known(&mut net).remove(0);
+    let mut heir = next_start(&net);
+    heir.server
+        .handle_connected(heir.now, client.tuple, &Arrival::default());
+    let relay = restore(&mut heir, session).unwrap().first.unwrap();
+    assert!(relays_both_ways(&mut heir, &client, relay));
+    heir.server.handle_disconnected(heir.now, client.tuple);
+    heir.drain();
+    assert_eq!(heir.server.sessions(), 0);
+    heir.server.check();
 }
