@@ -1,7 +1,9 @@
 //! The side that passes on: a socket where the next process knocks, and what it gets there.
 
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,8 +67,9 @@ impl Door {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // The directory is its owner's alone.
         let listener = UnixListener::bind(&path)?;
+        // The directory is its owner's alone, too.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         let (sender, knocks) = mpsc::channel(1);
         let cancel = CancellationToken::new();
         let open = cancel.clone().drop_guard();
