@@ -111,6 +111,9 @@ fn no_datagram_is_lost_however_often_the_process_changes() {
             survivors.summary().longest
         ));
     }
+    let left = std::fs::read_dir(node.state_dir()).unwrap().flatten();
+    let left: Vec<_> = left.filter(|entry| entry.path().is_dir()).collect();
+    assert!(left.is_empty(), "directories of generations: {left:?}");
     let (mut clients, summary) = survivors.stop();
     assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
     let ids = |rows: &[Value]| -> Vec<_> {

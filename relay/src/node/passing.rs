@@ -107,7 +107,7 @@ impl Node {
         let news = self.control.released().await?;
         passing.parts.store.share();
         farewell.say();
-        Elder::begin(ElderParts {
+        let elder = Elder::begin(ElderParts {
             parts: passing.parts,
             epoch,
             workers: passing.workers,
@@ -115,7 +115,8 @@ impl Node {
             quota: passing.quota,
             threads: self.threads,
         })
-        .await
+        .await;
+        Ok(elder)
     }
 }
 

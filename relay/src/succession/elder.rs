@@ -3,10 +3,10 @@
 //! It is a node of its own in the registry, named after its generation, so that all that operators do
 //! reaches its sessions as it reaches those of any node: lists, kills, bans, edits of realms.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use shared::NodeId;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -50,14 +50,13 @@ pub struct Elder {
     threads: Option<WorkerThreads>,
     cancel: CancellationToken,
     deadline: Instant,
+    /// Its own directory in that of the node.
+    folder: PathBuf,
 }
 
 impl Elder {
     /// Goes on under another name.
-    ///
-    /// # Errors
-    /// When its directory cannot be made.
-    pub async fn begin(made: ElderParts) -> anyhow::Result<Self> {
+    pub async fn begin(made: ElderParts) -> Self {
         let ElderParts {
             parts,
             epoch,
@@ -70,8 +69,11 @@ impl Elder {
         let config = parts.config.as_ref();
         let deadline = Instant::now() + config.upgrade_deadline;
         let state_dir = config.state_dir.join(id.as_str());
-        std::fs::create_dir_all(&state_dir)
-            .with_context(|| format!("{} cannot be made", state_dir.display()))?;
+        // What it would keep there is worth less than its calls.
+        if let Err(error) = std::fs::create_dir_all(&state_dir) {
+            tracing::warn!(%error, path = %state_dir.display(), "Nothing of this generation is kept on disk.");
+        }
+        let folder = state_dir.clone();
         let config = Arc::new(Config {
             state_dir,
             ..config.clone()
@@ -89,7 +91,8 @@ impl Elder {
         })
         .await
         .with_quota(quota);
-        let policy = prepared.policy();
+        // Realms that the store did not tell just now are not gone: the workers go on with what they have.
+        let policy = prepared.is_whole().then(|| prepared.policy());
         let cancel = CancellationToken::new();
         let side = WorkerSide {
             workers: Arc::clone(&workers) as _,
@@ -97,18 +100,21 @@ impl Elder {
             restoring: Restoring::default(),
         };
         let control = prepared.run(side, cancel.clone());
-        workers.broadcast(&|| Command::SetPolicy(Arc::clone(&policy)));
+        if let Some(policy) = policy {
+            workers.broadcast(&|| Command::SetPolicy(Arc::clone(&policy)));
+        }
         workers.broadcast(&|| Command::Snapshot);
         control.serving();
         tracing::info!(node = %id, "What cannot move goes on here until it ends.");
-        Ok(Self {
+        Self {
             id,
             control,
             workers,
             threads,
             cancel,
             deadline,
-        })
+            folder,
+        }
     }
 
     /// Waits until nothing is left, the deadline comes, or a signal does; then ends all that there is.
@@ -154,6 +160,9 @@ impl Elder {
             if stopped.is_err() {
                 tracing::warn!("The workers could not be awaited.");
             }
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            tracing::debug!(%error, path = %self.folder.display(), "A directory stays behind.");
         }
         tracing::info!(node = %self.id, "This generation has ended.");
     }

@@ -122,29 +122,12 @@ impl Heir {
         self.wire.send(&Word::Ready, &[])?;
         let (estate, descriptors) = self.wire.receive::<Estate>()?;
         let mut descriptors = descriptors.into_iter();
-        let mut next = || descriptors.next().context("descriptors are missing");
-        let mut relays = HashMap::with_capacity(estate.relays.len());
-        for local in estate.relays {
-            relays.insert(local, UdpSocket::from(next()?));
+        let mut bequest = estate.with(self.offer.workers, &mut descriptors)?;
+        for one in &mut bequest.inheritance {
+            let doorway = descriptors.next().context("descriptors are missing")?;
+            one.doorway = Some(UnixDatagram::from(doorway));
         }
-        let mut inheritance: Vec<_> = (0..self.offer.workers)
-            .map(|_| Inheritance::default())
-            .collect();
-        for will in estate.streams {
-            let socket = next()?;
-            let heir = inheritance.get_mut(usize::from(will.worker.0));
-            heir.context("a worker too many")?
-                .streams
-                .push(will.with(socket));
-        }
-        for one in &mut inheritance {
-            one.doorway = Some(UnixDatagram::from(next()?));
-        }
-        Ok(Bequest {
-            records: estate.records,
-            relays,
-            inheritance,
-        })
+        Ok(bequest)
     }
 
     /// This process serves: waits until the other one writes nothing any more.
@@ -155,6 +138,33 @@ impl Heir {
         self.wire.send(&Word::Serving, &[])?;
         self.wire.receive::<()>()?;
         Ok(())
+    }
+}
+
+impl Estate {
+    /// Puts sessions, connections and their sockets together; what follows them is left.
+    pub(super) fn with(
+        self,
+        workers: u16,
+        sockets: &mut impl Iterator<Item = OwnedFd>,
+    ) -> io::Result<Bequest> {
+        let missing = || io::Error::other("sockets are missing");
+        let mut next = || sockets.next().ok_or_else(missing);
+        let mut relays = HashMap::with_capacity(self.relays.len());
+        for local in self.relays {
+            relays.insert(local, UdpSocket::from(next()?));
+        }
+        let mut inheritance: Vec<_> = (0..workers).map(|_| Inheritance::default()).collect();
+        for will in self.streams {
+            let socket = next()?;
+            let heir = inheritance.get_mut(usize::from(will.worker.0));
+            heir.ok_or_else(missing)?.streams.push(will.with(socket));
+        }
+        Ok(Bequest {
+            records: self.records,
+            relays,
+            inheritance,
+        })
     }
 }
 

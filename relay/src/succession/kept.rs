@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +16,7 @@ use super::door::{Household, bequeath, offer};
 use super::heir::sort;
 use super::supervisor::{Supervisor, handed_over};
 use super::{Bequest, Estate, Inherited, Offer, VERSION};
-use crate::worker::{Frozen, Inheritance};
+use crate::worker::Frozen;
 
 /// What was left longer ago is no restart: clients have given up.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -105,27 +104,11 @@ impl Kept {
         }
         let mut others = sockets.split_off(listeners).into_iter();
         let inherited = sort(&list.offer, sockets).ok_or_else(missing)?;
-        let mut next = || others.next().ok_or_else(missing);
-        let mut relays = HashMap::with_capacity(list.estate.relays.len());
-        for local in list.estate.relays {
-            relays.insert(local, UdpSocket::from(next()?));
-        }
-        let mut inheritance: Vec<_> = (0..list.offer.workers)
-            .map(|_| Inheritance::default())
-            .collect();
-        for will in list.estate.streams {
-            let socket = next()?;
-            let heir = inheritance.get_mut(usize::from(will.worker.0));
-            heir.ok_or_else(missing)?.streams.push(will.with(socket));
-        }
+        let bequest = list.estate.with(list.offer.workers, &mut others)?;
         Ok(Self {
             offer: list.offer,
             inherited,
-            bequest: Bequest {
-                records: list.estate.records,
-                relays,
-                inheritance,
-            },
+            bequest,
         })
     }
 
