@@ -51,6 +51,7 @@ fn redis_options(redis: &RedisConfig, gateway: bool) -> RedisOptions {
             .as_ref()
             .map(|sentinels| (sentinels.username.clone(), sentinels.password.clone()))
             .unwrap_or_default(),
+        cluster: redis.cluster.clone(),
         gateway,
     }
 }

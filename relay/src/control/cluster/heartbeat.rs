@@ -90,7 +90,7 @@ pub(crate) async fn beat(hub: &Hub) -> bool {
 /// A store that is away is told of elsewhere, once. One that refuses needs an operator: said at
 /// once and then every minute.
 fn complain(hub: &Hub, error: &StoreError) {
-    if matches!(error, StoreError::Unavailable(_)) {
+    if error.may_pass() {
         tracing::debug!(%error, "the heartbeat did not reach the store");
         return;
     }

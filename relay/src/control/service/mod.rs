@@ -294,9 +294,10 @@ fn not_found(what: impl std::fmt::Display) -> ApiError {
 
 fn store_error(error: &StoreError) -> ApiError {
     let kind = match error {
-        StoreError::Unavailable(_) | StoreError::Fenced { .. } | StoreError::Refused(_) => {
-            ErrorKind::Unavailable
-        }
+        StoreError::Unavailable(_)
+        | StoreError::NotNow(_)
+        | StoreError::Fenced { .. }
+        | StoreError::Refused(_) => ErrorKind::Unavailable,
         StoreError::RevisionConflict { .. } => ErrorKind::RevisionConflict,
         StoreError::OriginTaken { .. } => ErrorKind::Conflict,
         StoreError::Corrupt { .. } => ErrorKind::Internal,

@@ -6,9 +6,9 @@ use shared::Realm;
 use shared::api::RealmDocument;
 
 use super::users::realm_names;
-use super::{Inner, schema};
+use super::{Inner, origins, schema};
 use crate::store::coturn::{
-    CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA, realm as coturn_realm,
+    CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA,
 };
 use crate::store::record::{from_json, now_ms, to_json};
 use crate::store::{Change, StoreError, StoredRealm};
@@ -19,6 +19,8 @@ const HISTORY_KEPT: isize = 50;
 const CHUNK: usize = 64;
 /// Commands for each.
 const READS: usize = 10;
+/// Which of them reads the origins.
+const ORIGINS_AT: usize = 8;
 
 /// Replaces (`ARGV[2]` not empty) or removes a document whose revision is `ARGV[1]`, and writes its
 /// projection in the same moment, so that nobody takes the one without the other for a foreign
@@ -93,7 +95,7 @@ struct Record {
     document: RealmDocument,
 }
 
-fn reads(pipe: &mut Pipeline, realm: &Realm) {
+fn reads(pipe: &mut Pipeline, realm: &Realm, scope: Scope) {
     pipe.cmd("GET").arg(schema::realm(realm));
     for option in [MAX_BPS, TOTAL_QUOTA, USER_QUOTA] {
         pipe.cmd("GET").arg(schema::coturn_option(realm, option));
@@ -103,13 +105,36 @@ fn reads(pipe: &mut Pipeline, realm: &Realm) {
     }
     pipe.cmd("EXISTS").arg(schema::coturn_secret(realm));
     pipe.cmd("ZCARD").arg(schema::users(realm));
-    pipe.cmd("EVAL")
-        .arg(ORIGINS)
-        .arg(0)
-        .arg(schema::origins(realm))
-        .arg(schema::ORIGIN_PREFIX)
-        .arg(realm.as_str());
+    match scope {
+        Scope::OneServer => pipe
+            .cmd("EVAL")
+            .arg(ORIGINS)
+            .arg(0)
+            .arg(schema::origins(realm))
+            .arg(schema::ORIGIN_PREFIX)
+            .arg(realm.as_str()),
+        // Which of them it still has, only their keys say.
+        Scope::Cluster => pipe.cmd("SMEMBERS").arg(schema::origins(realm)),
+    };
     pipe.cmd("EXISTS").arg(schema::secrets_aside(realm));
+}
+
+/// Whether one command may touch all keys of a realm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// One server has them.
+    OneServer,
+    /// They lie in slots of their own.
+    Cluster,
+}
+
+impl Scope {
+    fn of(inner: &Inner) -> Self {
+        match inner.link.is_cluster() {
+            true => Self::Cluster,
+            false => Self::OneServer,
+        }
+    }
 }
 
 /// A realm as it was read: document, coturn's options, and whether it has users or secrets.
@@ -155,7 +180,7 @@ fn parse(name: &Realm, values: &[Value]) -> Result<Read, StoreError> {
             .iter()
             .for_each(|range| options.add_peer(list, range));
     }
-    let origins: Vec<Vec<u8>> = redis::from_redis_value_ref(&values[8]).unwrap_or_default();
+    let origins: Vec<Vec<u8>> = redis::from_redis_value_ref(&values[ORIGINS_AT]).unwrap_or_default();
     for origin in origins
         .iter()
         .filter_map(|text| std::str::from_utf8(text).ok())
@@ -175,8 +200,16 @@ async fn read(inner: &Inner, realms: &[Realm]) -> Result<Vec<Read>, StoreError> 
     let mut pipeline = pipe();
     // A key of another type among coturn's must not hide all realms.
     pipeline.ignore_errors();
-    realms.iter().for_each(|realm| reads(&mut pipeline, realm));
-    let values: Vec<Value> = inner.link.pipe(&pipeline).await?;
+    let scope = Scope::of(inner);
+    realms
+        .iter()
+        .for_each(|realm| reads(&mut pipeline, realm, scope));
+    let mut values: Vec<Value> = inner.link.pipe(&pipeline).await?;
+    if scope == Scope::Cluster {
+        let asked = realms.iter().zip(values.chunks_exact_mut(READS));
+        origins::keep_own(inner, asked.map(|(realm, values)| (realm, &mut values[ORIGINS_AT])))
+            .await?;
+    }
     realms
         .iter()
         .zip(values.chunks_exact(READS))
@@ -260,43 +293,6 @@ async fn replace(
     }
 }
 
-/// Notes to which realms these origins belong now, and answers those that were not known to have
-/// them.
-pub(super) async fn note_origins(
-    inner: &Inner,
-    origins: &[String],
-) -> Result<Vec<Realm>, StoreError> {
-    if !inner.gateway || origins.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut gets = pipe();
-    gets.ignore_errors();
-    for origin in origins {
-        gets.cmd("GET").arg(schema::coturn_origin(origin));
-    }
-    let values: Vec<Value> = inner.link.pipe(&gets).await?;
-    let mut realms = Vec::new();
-    let mut adds = pipe();
-    for (origin, value) in origins.iter().zip(&values) {
-        if let Some(realm) = text(value).and_then(|name| coturn_realm(&name)) {
-            adds.cmd("SADD").arg(schema::origins(&realm)).arg(origin);
-            realms.push(realm);
-        }
-    }
-    if realms.is_empty() {
-        return Ok(realms);
-    }
-    let new: Vec<bool> = inner.link.pipe(&adds).await?;
-    let mut new: Vec<Realm> = realms
-        .into_iter()
-        .zip(new)
-        .filter_map(|(realm, new)| new.then_some(realm))
-        .collect();
-    new.sort_unstable();
-    new.dedup();
-    Ok(new)
-}
-
 pub(super) async fn put(
     inner: &Inner,
     name: &Realm,
@@ -309,7 +305,14 @@ pub(super) async fn put(
         .link
         .query::<()>(cmd("SADD").arg(schema::REALMS).arg(name.as_str()))
         .await?;
-    let revision = store(inner, name, document, expected, actor, Projection::Write).await?;
+    let revision = match inner.link.is_cluster() {
+        false => store(inner, name, document, expected, actor, Projection::Write).await?,
+        true => {
+            let claim = origins::claim(inner, name, document).await?;
+            let stored = store(inner, name, document, expected, actor, Projection::Keep).await;
+            claim.settle(inner, stored).await?
+        }
+    };
     inner
         .tell(Change::Realm {
             realm: name.clone(),
@@ -339,7 +342,14 @@ async fn store(
 }
 
 pub(super) async fn delete(inner: &Inner, name: &Realm, expected: u64) -> Result<(), StoreError> {
-    replace(inner, name, None, expected, Projection::Write).await?;
+    match inner.link.is_cluster() {
+        false => replace(inner, name, None, expected, Projection::Write).await?,
+        true => {
+            let claim = origins::Claim::of_nothing(name);
+            let removed = replace(inner, name, None, expected, Projection::Keep).await;
+            claim.settle(inner, removed).await?;
+        }
+    }
     inner
         .tell(Change::Realm {
             realm: name.clone(),
@@ -355,13 +365,23 @@ pub(super) async fn import_foreign_edits(
     inner: &Inner,
     realms: &[Realm],
 ) -> Result<(), StoreError> {
+    if inner.link.is_cluster() {
+        // Documents are not projected there, so that a difference says nothing.
+        for name in realms {
+            inner.tell_here(Change::Realm {
+                realm: name.clone(),
+                revision: 0,
+            });
+        }
+        return Ok(());
+    }
     for chunk in realms.chunks(CHUNK) {
         // One snapshot: a document must not be compared with the projection of another revision.
         let mut reads_of_chunk = Vec::new();
         for name in chunk {
             let mut pipeline = pipe();
             pipeline.atomic();
-            reads(&mut pipeline, name);
+            reads(&mut pipeline, name, Scope::OneServer);
             let values: Vec<Value> = inner.link.pipe(&pipeline).await?;
             reads_of_chunk.push(parse(name, &values)?);
         }
