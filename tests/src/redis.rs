@@ -24,8 +24,34 @@ pub struct RedisServer {
     pub port: u16,
     child: Option<Child>,
     dir: TempDir,
-    has_acl: bool,
-    has_tls: bool,
+    setup: Setup,
+}
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program: `redis-server`, or `valkey-server`.
+    pub program: PathBuf,
+    /// ACL rules, as lines of an ACL file; the user `default` is off then.
+    pub acl: Option<String>,
+    /// It speaks TLS only, with a certificate for `localhost`.
+    pub tls: bool,
+    /// The port of its cluster bus, where it is to be one of a cluster.
+    pub bus: Option<u16>,
+    /// More arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            program: "redis-server".into(),
+            acl: None,
+            tls: false,
+            bus: None,
+            arguments: Vec::new(),
+        }
+    }
 }
 
 impl RedisServer {
@@ -35,7 +61,7 @@ impl RedisServer {
     /// When it does not start; the message names the Debian package where the program is missing.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(None)
+        Self::start_as(Setup::default())
     }
 
     /// Starts a server with these ACL rules (lines of an ACL file). The user `default` is off;
@@ -45,7 +71,10 @@ impl RedisServer {
     /// As [`start`](Self::start); also when the rules are not accepted.
     #[must_use]
     pub fn start_with_acl(rules: &str) -> Self {
-        Self::start_with(Some(rules))
+        Self::start_as(Setup {
+            acl: Some(rules.to_owned()),
+            ..Setup::default()
+        })
     }
 
     /// Starts a server that speaks TLS only, with a certificate for `localhost` by an authority of
@@ -55,28 +84,47 @@ impl RedisServer {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_with_tls() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        make_certificate(dir.path());
-        Self::launch(dir, false, true)
+        Self::start_as(Setup {
+            tls: true,
+            ..Setup::default()
+        })
     }
 
-    fn start_with(acl: Option<&str>) -> Self {
+    /// Starts a server as it is described.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start); also when rules or arguments are not accepted.
+    #[must_use]
+    pub fn start_as(setup: Setup) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        if let Some(rules) = acl {
+        if setup.tls {
+            make_certificate(dir.path());
+        }
+        Self::start_in(dir, setup)
+    }
+
+    /// The same with the certificate of another one, where they speak TLS with each other.
+    pub(crate) fn start_beside(other: &Self, setup: Setup) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for file in ["ca.pem", "server.pem", "server.key"] {
+            if setup.tls {
+                std::fs::copy(other.dir.path().join(file), dir.path().join(file)).expect(file);
+            }
+        }
+        Self::start_in(dir, setup)
+    }
+
+    fn start_in(dir: TempDir, setup: Setup) -> Self {
+        if let Some(rules) = &setup.acl {
             let file =
                 format!("user default off\nuser {ADMIN} on >{PASSWORD} ~* &* +@all\n{rules}\n");
             std::fs::write(dir.path().join("users.acl"), file).expect("the ACL file");
         }
-        Self::launch(dir, acl.is_some(), false)
-    }
-
-    fn launch(dir: TempDir, has_acl: bool, has_tls: bool) -> Self {
         let mut server = Self {
             port: free_port(),
             child: None,
             dir,
-            has_acl,
-            has_tls,
+            setup,
         };
         server.restart();
         server
@@ -91,7 +139,7 @@ impl RedisServer {
     /// The URL without a user.
     #[must_use]
     pub fn url(&self) -> String {
-        if self.has_tls {
+        if self.setup.tls {
             return format!("rediss://localhost:{}/", self.port);
         }
         format!("redis://127.0.0.1:{}/", self.port)
@@ -100,10 +148,23 @@ impl RedisServer {
     /// The URL with a user that may do everything.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        if self.has_acl {
+        if self.setup.acl.is_some() {
             return format!("redis://{ADMIN}:{PASSWORD}@127.0.0.1:{}/", self.port);
         }
         self.url()
+    }
+
+    /// The host of its URL.
+    pub(crate) fn host(&self) -> &'static str {
+        match self.setup.tls {
+            true => "localhost",
+            false => "127.0.0.1",
+        }
+    }
+
+    /// The port of its cluster bus; 0: it is in no cluster.
+    pub(crate) fn bus(&self) -> u16 {
+        self.setup.bus.unwrap_or(0)
     }
 
     /// The id of the process, while it runs.
@@ -125,12 +186,12 @@ impl RedisServer {
     pub fn cli<A: AsRef<std::ffi::OsStr>>(&self, args: &[A]) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        if self.has_acl {
+        if self.setup.acl.is_some() {
             command
                 .args(["--user", ADMIN, "--no-auth-warning"])
                 .env("REDISCLI_AUTH", PASSWORD);
         }
-        if self.has_tls {
+        if self.setup.tls {
             command
                 .args(["--tls", "--sni", "localhost", "--cacert"])
                 .arg(self.ca_file());
@@ -176,8 +237,8 @@ impl RedisServer {
     /// When it does not accept connections in time.
     pub fn restart(&mut self) {
         self.kill();
-        let plain_port = if self.has_tls { 0 } else { self.port };
-        let mut command = Command::new("redis-server");
+        let plain_port = if self.setup.tls { 0 } else { self.port };
+        let mut command = Command::new(&self.setup.program);
         command
             .args([
                 "--port",
@@ -189,7 +250,7 @@ impl RedisServer {
             ])
             .args(["--appendonly", "yes", "--logfile", "redis.log", "--dir"])
             .arg(self.dir.path());
-        if self.has_tls {
+        if self.setup.tls {
             let file = |name| self.dir.path().join(name);
             command.args([
                 "--tls-port",
@@ -201,11 +262,22 @@ impl RedisServer {
             command.arg("--tls-key-file").arg(file("server.key"));
             command.arg("--tls-ca-cert-file").arg(file("ca.pem"));
         }
-        if self.has_acl {
+        if self.setup.acl.is_some() {
             command
                 .arg("--aclfile")
                 .arg(self.dir.path().join("users.acl"));
+            // As a replica it has to log in, too.
+            command.args(["--masteruser", ADMIN, "--masterauth", PASSWORD]);
         }
+        if let Some(bus) = self.setup.bus {
+            command.args([
+                "--cluster-enabled",
+                "yes",
+                "--cluster-port",
+                &bus.to_string(),
+            ]);
+        }
+        command.args(&self.setup.arguments);
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -247,7 +319,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener
         .local_addr()

@@ -10,8 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::hub::Hub;
-use crate::store::document::{ALERT_RULES, BANS, CONFIG, REDIRECTS, config_of};
 use crate::store::StoredDocument;
+use crate::store::document::{ALERT_RULES, BANS, CONFIG, REDIRECTS, config_of};
 
 /// How often they are compared, so that a lost message heals.
 const COMPARE: Duration = Duration::from_secs(5);

@@ -11,12 +11,12 @@ use redis::cmd;
 use shared::display_safe;
 use tokio_util::sync::CancellationToken;
 
+use super::Inner;
 use super::link::{Link, silent};
 use super::options::{Address, at, host_and_port};
 use super::shards::{Servers, Shard, Shards};
 use super::topology::{Topology, answer, ask, question};
 use super::watch::{pause, reason, supervise};
-use super::Inner;
 use crate::store::{DEADLINE, StoreError};
 
 /// How often the servers of a cluster are asked who has which slots, when nothing hints at a change.
@@ -87,10 +87,7 @@ pub(super) async fn keep(inner: Arc<Inner>, stop: CancellationToken) {
 /// several answers the newest is right: who was cut off does not know that it was replaced.
 async fn look(shards: &Shards) -> Result<Topology, StoreError> {
     let servers = shards.now();
-    let (up, down): (Vec<_>, Vec<_>) = servers
-        .shards
-        .iter()
-        .partition(|shard| shard.link.is_up());
+    let (up, down): (Vec<_>, Vec<_>) = servers.shards.iter().partition(|shard| shard.link.is_up());
     let question = question();
     let connected = up.iter().map(|shard| async {
         let answers = shard.link.commands(&question);
@@ -114,7 +111,11 @@ async fn look(shards: &Shards) -> Result<Topology, StoreError> {
     let mut failure = silent();
     for told in connected.into_iter().chain(others) {
         match told {
-            Ok(told) if newest.as_ref().is_none_or(|known| told.is_newer_than(known)) => {
+            Ok(told)
+                if newest
+                    .as_ref()
+                    .is_none_or(|known| told.is_newer_than(known)) =>
+            {
                 newest = Some(told);
             }
             Ok(_) => {}
@@ -194,7 +195,12 @@ pub(super) async fn look_around(inner: Arc<Inner>) {
             };
             names.extend(sentinels.everybody().await);
             let options = &inner.link.options;
-            names.extend(options.sentinels.iter().filter_map(|text| host_and_port(text)));
+            names.extend(
+                options
+                    .sentinels
+                    .iter()
+                    .filter_map(|text| host_and_port(text)),
+            );
         }
         names.sort_unstable();
         names.dedup();

@@ -159,7 +159,9 @@ impl RedisOptions {
         let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) =
             info.addr()
         else {
-            return Err(unusable("the servers of a cluster are reached by TCP".to_owned()));
+            return Err(unusable(
+                "the servers of a cluster are reached by TCP".to_owned(),
+            ));
         };
         if !self.sentinels.is_empty() {
             return Err(unusable(

@@ -166,10 +166,7 @@ pub(super) async fn keep_own<'a>(
 
 /// Notes to which realms these origins belong now, and answers those that were not known to have
 /// them.
-pub(super) async fn note(
-    inner: &Inner,
-    origins: &[String],
-) -> Result<Vec<Realm>, StoreError> {
+pub(super) async fn note(inner: &Inner, origins: &[String]) -> Result<Vec<Realm>, StoreError> {
     if !inner.gateway || origins.is_empty() {
         return Ok(Vec::new());
     }
@@ -184,7 +181,8 @@ pub(super) async fn note(
     for (origin, value) in origins.iter().zip(&values) {
         if let Some(realm) = redis::from_redis_value_ref::<String>(value)
             .ok()
-            .and_then(|name| coturn_realm(&name)) {
+            .and_then(|name| coturn_realm(&name))
+        {
             adds.cmd("SADD").arg(schema::origins(&realm)).arg(origin);
             realms.push(realm);
         }

@@ -7,9 +7,7 @@ use shared::api::RealmDocument;
 
 use super::users::realm_names;
 use super::{Inner, origins, schema};
-use crate::store::coturn::{
-    CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA,
-};
+use crate::store::coturn::{CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA};
 use crate::store::record::{from_json, now_ms, to_json};
 use crate::store::{Change, StoreError, StoredRealm};
 
@@ -180,7 +178,8 @@ fn parse(name: &Realm, values: &[Value]) -> Result<Read, StoreError> {
             .iter()
             .for_each(|range| options.add_peer(list, range));
     }
-    let origins: Vec<Vec<u8>> = redis::from_redis_value_ref(&values[ORIGINS_AT]).unwrap_or_default();
+    let origins: Vec<Vec<u8>> =
+        redis::from_redis_value_ref(&values[ORIGINS_AT]).unwrap_or_default();
     for origin in origins
         .iter()
         .filter_map(|text| std::str::from_utf8(text).ok())
@@ -207,8 +206,11 @@ async fn read(inner: &Inner, realms: &[Realm]) -> Result<Vec<Read>, StoreError> 
     let mut values: Vec<Value> = inner.link.pipe(&pipeline).await?;
     if scope == Scope::Cluster {
         let asked = realms.iter().zip(values.chunks_exact_mut(READS));
-        origins::keep_own(inner, asked.map(|(realm, values)| (realm, &mut values[ORIGINS_AT])))
-            .await?;
+        origins::keep_own(
+            inner,
+            asked.map(|(realm, values)| (realm, &mut values[ORIGINS_AT])),
+        )
+        .await?;
     }
     realms
         .iter()

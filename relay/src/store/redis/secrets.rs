@@ -155,8 +155,7 @@ pub(super) async fn delete(inner: &Inner, realm: &Realm, value: &str) -> Result<
         .arg(schema::secrets_aside(realm))
         .arg(schema::secret_field(fingerprint));
     writes.cmd("DEL").arg(schema::secret(realm, fingerprint));
-    let (accepted, aside, _): (bool, bool, Value) =
-        inner.link.in_order(&writes).await?;
+    let (accepted, aside, _): (bool, bool, Value) = inner.link.in_order(&writes).await?;
     inner
         .tell(Change::Secrets {
             realm: realm.clone(),

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Cmd, ConnectionInfo, FromRedisValue, Pipeline, RedisFuture, ServerErrorKind, Value};
-use redis::{cmd, pipe};
+use redis::{
+    Cmd, ConnectionInfo, FromRedisValue, Pipeline, RedisError, RedisFuture, ServerError,
+    ServerErrorKind, Value, cmd, pipe,
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::DropGuard;
 
@@ -446,23 +448,25 @@ fn redirection(answer: &Value) -> Option<Target> {
     let Value::ServerError(error) = answer else {
         return None;
     };
-    let address = || {
-        let details = error.details()?;
-        host_and_port(details.split_whitespace().nth(1)?)
-    };
     match error.kind()? {
-        ServerErrorKind::Moved => address().map(Target::Moved),
-        ServerErrorKind::Ask => address().map(Target::Ask),
+        ServerErrorKind::Moved => named(error).map(Target::Moved),
+        ServerErrorKind::Ask => named(error).map(Target::Ask),
         ServerErrorKind::TryAgain => Some(Target::Owner),
         _ => None,
     }
 }
 
-/// Where the server says that a key is now: `ASK`.
-pub(super) fn asked_at(error: &redis::RedisError) -> Option<Address> {
-    let is_ask = error.kind() == redis::ErrorKind::Server(ServerErrorKind::Ask);
-    let (address, _) = error.redirect_node().filter(|_| is_ask)?;
-    host_and_port(address)
+/// The server that a redirection names behind the slot.
+fn named(error: &ServerError) -> Option<Address> {
+    host_and_port(error.details()?.split_whitespace().nth(1)?)
+}
+
+/// Where the server says that the keys of a pipeline are now: `ASK`.
+pub(super) fn asked_at(error: &RedisError) -> Option<Address> {
+    let errors = error.clone().into_server_errors()?;
+    let (_, first) = errors.first()?;
+    let is_ask = first.kind() == Some(ServerErrorKind::Ask);
+    named(first).filter(|_| is_ask)
 }
 
 async fn within<T>(

@@ -75,7 +75,10 @@ mod tests {
     #[test]
     fn the_key_of_a_command_is_found() {
         assert_eq!(key_of(cmd("GET").arg("a")), Some(&b"a"[..]));
-        assert_eq!(key_of(cmd("EVAL").arg("return 1").arg(1).arg("k")), Some(&b"k"[..]));
+        assert_eq!(
+            key_of(cmd("EVAL").arg("return 1").arg(1).arg("k")),
+            Some(&b"k"[..])
+        );
         assert_eq!(key_of(cmd("EVAL").arg("return 1").arg(0).arg("k")), None);
         assert_eq!(key_of(cmd("PUBLISH").arg("channel").arg("text")), None);
         assert_eq!(key_of(&cmd("TIME")), None);

@@ -122,7 +122,9 @@ pub(super) fn question() -> Pipeline {
 /// # Errors
 /// What the server refused; [`StoreError::Refused`] where it is no server of a cluster.
 pub(super) fn answer(values: Vec<Value>, asked: &Address) -> Result<Topology, StoreError> {
-    let mut values = values.into_iter().map(|value| value.extract_error().map_err(map));
+    let mut values = values
+        .into_iter()
+        .map(|value| value.extract_error().map_err(map));
     let (Some(info), Some(slots)) = (values.next(), values.next()) else {
         return Err(unreadable());
     };
@@ -179,11 +181,18 @@ mod tests {
         ]);
         let asked = ("a".to_owned(), 9);
         let topology = Topology::parse(&slots, 7, &asked).unwrap();
-        let master = |slot| topology.master_of(slot).map(|(host, port)| (host.as_str(), *port));
+        let master = |slot| {
+            topology
+                .master_of(slot)
+                .map(|(host, port)| (host.as_str(), *port))
+        };
         for slot in [0, 99, 101, 8191] {
             assert_eq!(master(slot), Some(("a", 1)), "{slot}");
         }
-        assert_eq!((master(8192), master(16383)), (Some(("b", 2)), Some(("b", 2))));
+        assert_eq!(
+            (master(8192), master(16383)),
+            (Some(("b", 2)), Some(("b", 2)))
+        );
         assert_eq!(master(100), None);
         let all: Vec<_> = topology.servers().map(|(host, _)| host.as_str()).collect();
         assert_eq!(all, ["b", "a", "c"]);

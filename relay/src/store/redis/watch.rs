@@ -2,8 +2,8 @@
 //! over all of them is looked at together.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -112,7 +112,9 @@ pub(super) fn pause(attempts: u32) -> Duration {
 /// The inner words, so that they are not wrapped twice when a call repeats them.
 pub(super) fn reason(error: &StoreError) -> String {
     match error {
-        StoreError::Unavailable(text) | StoreError::Refused(text) | StoreError::NotNow(text) => text.clone(),
+        StoreError::Unavailable(text) | StoreError::Refused(text) | StoreError::NotNow(text) => {
+            text.clone()
+        }
         other => other.to_string(),
     }
 }
