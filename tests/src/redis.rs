@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -25,6 +26,7 @@ pub struct RedisServer {
     child: Option<Child>,
     dir: TempDir,
     setup: Setup,
+    is_paused: AtomicBool,
 }
 
 /// How to start a server.
@@ -125,6 +127,7 @@ impl RedisServer {
             child: None,
             dir,
             setup,
+            is_paused: AtomicBool::new(false),
         };
         server.restart();
         server
@@ -173,6 +176,12 @@ impl RedisServer {
         self.child.as_ref().map(Child::id)
     }
 
+    /// Whether it runs and does not stand still.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.child.is_some() && !self.is_paused.load(Ordering::Relaxed)
+    }
+
     /// Where it keeps its data.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -215,11 +224,13 @@ impl RedisServer {
 
     /// Stops the process without ending it (SIGSTOP): connections stay open and nothing answers.
     pub fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
         self.signal("-STOP");
     }
 
     /// Lets a stopped process go on.
     pub fn resume(&self) {
+        self.is_paused.store(false, Ordering::Relaxed);
         self.signal("-CONT");
     }
 

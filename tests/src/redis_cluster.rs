@@ -101,7 +101,7 @@ impl RedisCluster {
     /// When they do not.
     #[track_caller]
     pub fn wait_whole(&self) {
-        for server in self.servers.iter().filter(|server| server.pid().is_some()) {
+        for server in self.servers.iter().filter(|server| server.answers()) {
             wait_until("the cluster to be whole", MET, || {
                 let state = server.cli(&["CLUSTER", "INFO"]);
                 let role = server.cli(&["INFO", "replication"]);
@@ -130,7 +130,7 @@ impl RedisCluster {
     /// # Panics
     /// When no server takes it.
     pub fn cli<A: AsRef<std::ffi::OsStr>>(&self, args: &[A]) -> String {
-        let running = self.servers.iter().filter(|server| server.pid().is_some());
+        let running = self.servers.iter().filter(|server| server.answers());
         for server in running {
             let said = server.cli(args);
             if !said.starts_with("MOVED ") && !said.starts_with("CLUSTERDOWN") {
@@ -199,7 +199,7 @@ impl RedisCluster {
     /// How many answers of this error all servers gave since their start.
     #[must_use]
     pub fn errors(&self, code: &str) -> u64 {
-        let running = self.servers.iter().filter(|server| server.pid().is_some());
+        let running = self.servers.iter().filter(|server| server.answers());
         let counts = running.map(|server| {
             let stats = server.cli(&["INFO", "errorstats"]);
             let line = stats

@@ -37,6 +37,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             () = hub.cancel.cancelled() => return,
             _ = interval.tick() => {
                 sample(&hub);
+                look_at_store(&hub);
                 let usage = meter.read(Instant::now());
                 hub.cluster.registry().own_usage = usage;
                 if beat(&hub).await {
@@ -48,6 +49,15 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             }
         }
     }
+}
+
+/// What is known of the store without asking it: where its servers are, which nobody may have as
+/// peers, and whether it takes again what it refused.
+fn look_at_store(hub: &Hub) {
+    if hub.keeper.set_store_servers(hub.store.servers()) {
+        hub.policy_stale.notify_one();
+    }
+    hub.look_at_refusals();
 }
 
 /// Writes the record; `false` when the store did not take it.

@@ -242,6 +242,14 @@ impl PolicyKeeper {
         changed
     }
 
+    /// Where the servers of the store are; `true` when that changed.
+    pub(super) fn set_store_servers(&self, servers: Vec<SocketAddr>) -> bool {
+        let mut state = self.state();
+        let changed = state.sources.store_servers != servers;
+        state.sources.store_servers = servers;
+        changed
+    }
+
     /// Where new allocations are sent; `true` when that changed.
     pub(super) fn set_redirects(&self, redirects: Vec<Redirect>) -> bool {
         let mut state = self.state();

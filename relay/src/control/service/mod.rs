@@ -129,6 +129,9 @@ impl Service {
         if !hub.health.connected() {
             reasons.push(format!("the {} store is out of reach", hub.store.kind()));
         }
+        let troubles = hub.store_troubles().into_iter();
+        reasons
+            .extend(troubles.map(|trouble| format!("the {} store: {trouble}", hub.store.kind())));
         Readiness { ready, reasons }
     }
 
