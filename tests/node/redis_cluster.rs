@@ -1,16 +1,17 @@
 //! A node over a Redis Cluster: slots move, a master dies, another one stands still; calls go on.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::Duration;
 
-use kit::client::{Login, TurnClient};
+use kit::client::Login;
 use kit::cluster::cluster_key;
 use kit::coturn::Peer;
 use kit::node::{Node, NodeOptions, SECRET};
 use kit::redis_cluster::{ClusterSetup, MASTERS, RedisCluster};
-use kit::survivors::{Survivors, sessions};
+use kit::survivors::{Survivors, crowd};
 use kit::wait::{wait_for, wait_until};
+
+use crate::restart::report;
 
 /// The key that has the node's sessions.
 const SESSIONS: &str = "relay:node:{ams1}:sessions";
@@ -29,18 +30,6 @@ fn options(cluster: &RedisCluster, folder: &tempfile::TempDir) -> NodeOptions {
         cluster_key: Some(cluster_key(folder)),
         ..NodeOptions::default()
     }
-}
-
-fn login(number: usize) -> Login {
-    Login::rest(&format!("4000000000:user-{number}"), SECRET)
-}
-
-fn join(node: &Node, peers: &[Peer], numbers: Range<usize>) -> Vec<TurnClient> {
-    let made = numbers.flat_map(|number| {
-        let peer = peers[number % peers.len()].address;
-        sessions(node.turn, vec![login(number)], peer)
-    });
-    made.collect()
 }
 
 /// Waits until so many sessions are in the store.
@@ -64,7 +53,7 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     let folder = tempfile::tempdir().unwrap();
     let mut node = Node::start(options(&cluster, &folder));
     let peers: Vec<_> = (0..10).map(|_| Peer::start()).collect();
-    let talking = Survivors::start(join(&node, &peers, 0..50), Duration::from_millis(20));
+    let talking = Survivors::start(crowd(node.turn, &peers, 0..50), Duration::from_millis(20));
     let talk = || talking.all_heard_within(Duration::from_secs(10));
     stored(&cluster, 50);
     talk();
@@ -74,7 +63,7 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     let from = cluster.master_of(slot, 0);
     let to = (from + 1) % MASTERS;
     cluster.begin_move(slot, from, to);
-    let mut more = join(&node, &peers, 50..52);
+    let mut more = crowd(node.turn, &peers, 50..52);
     wait_until("a question to be sent on", FAILOVER, || {
         cluster.errors("ASK") + cluster.errors("TRYAGAIN") > 0
     });
@@ -90,14 +79,14 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
 
     cluster.servers[to].kill();
     talk();
-    more.extend(join(&node, &peers, 52..54));
+    more.extend(crowd(node.turn, &peers, 52..54));
     stored(&cluster, 54);
     cluster.servers[to].restart();
     cluster.wait_whole();
     let master = cluster.master_of(slot, (to + 1) % MASTERS);
     cluster.servers[master].pause();
     talk();
-    more.extend(join(&node, &peers, 54..56));
+    more.extend(crowd(node.turn, &peers, 54..56));
     let second = wait_for("another master", FAILOVER, || {
         let knows = (0..cluster.servers.len()).find(|number| *number != master)?;
         Some(cluster.master_of(slot, knows)).filter(|second| *second != master)
@@ -109,11 +98,12 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     stored(&cluster, 56);
     talk();
     let (clients, summary) = talking.stop();
+    report(&format!("cluster: {summary:?}"));
     assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
     assert!(summary.sent > 50 * 50, "{summary:?}");
 
     // None of the six servers may be anybody's peer.
-    let mut client = node.client(&login(99));
+    let mut client = node.client(&Login::rest("4000000000:curious", SECRET));
     client.allocate().unwrap();
     for (channel, server) in (0x4002..).zip(&cluster.servers) {
         let server = SocketAddr::from(([127, 0, 0, 1], server.port));
