@@ -6,10 +6,11 @@ use std::time::Duration;
 use kit::client::Login;
 use kit::cluster::cluster_key;
 use kit::coturn::Peer;
-use kit::node::{Node, NodeOptions, SECRET};
+use kit::node::{Node, NodeOptions, REALM, SECRET};
 use kit::redis_cluster::{ClusterSetup, MASTERS, RedisCluster};
 use kit::survivors::{Survivors, crowd};
 use kit::wait::{wait_for, wait_until};
+use turn_proto::auth::credential::LongTermKey;
 
 use crate::restart::report;
 
@@ -118,4 +119,56 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     let talking = Survivors::start(clients, Duration::from_millis(20));
     talking.all_heard_within(Duration::from_secs(20));
     assert_eq!(talking.stop().1.doubled, 0);
+}
+
+/// Calls of users whose server lost everything go on; that of one who was removed ends.
+#[test]
+fn a_server_that_was_emptied_ends_no_call() {
+    let cluster = RedisCluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(NodeOptions {
+        end: "revoke_on_user_removal = true\n".to_owned(),
+        ..options(&cluster, &folder)
+    });
+    let key = |name: &str| format!("turn/realm/{REALM}/user/{name}/key");
+    let write = |name: &str| {
+        let hash = LongTermKey::derive(name, REALM, "tea");
+        let hex = hash.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+        let said = cluster.cli(&["SET", &key(name), &hex.collect::<String>()]);
+        assert_eq!(said, "OK");
+    };
+    let names: Vec<String> = (0..12).map(|number| format!("user-{number}")).collect();
+    let mut calls: Vec<_> = names
+        .iter()
+        .map(|name| {
+            write(name);
+            let mut client = node.client(&Login::new(name, "tea"));
+            wait_until("the login to be accepted", FAILOVER, || {
+                client.allocate().is_ok()
+            });
+            (cluster.master_of(cluster.slot(&key(name)), 0), name, client)
+        })
+        .collect();
+    let emptied = 0;
+    assert_eq!(cluster.servers[emptied].cli(&["FLUSHALL"]), "OK");
+    // The one that is removed is known to a server that has everything.
+    let removed = calls.iter().position(|(server, ..)| *server != emptied);
+    let (_, name, mut client) = calls.swap_remove(removed.unwrap());
+    wait_until("the call of a removed user to end", FAILOVER, || {
+        cluster.cli(&["DEL", &key(name)]);
+        let ended = client.refresh(600).is_err();
+        if !ended {
+            write(name);
+        }
+        ended
+    });
+    let lost = calls.iter().filter(|(server, ..)| *server == emptied);
+    assert!(lost.count() > 0, "somebody's server was emptied");
+    for (server, name, client) in &mut calls {
+        assert_eq!(
+            client.refresh(600).unwrap(),
+            600,
+            "{name} of server {server}"
+        );
+    }
 }
