@@ -29,6 +29,7 @@ pub mod pty;
 pub mod redis;
 pub mod rules;
 pub mod s_client;
+pub mod scale;
 pub mod sentinel;
 pub mod ssh;
 pub mod stream;
