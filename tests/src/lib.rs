@@ -31,6 +31,7 @@ pub mod rules;
 pub mod s_client;
 pub mod scale;
 pub mod sentinel;
+pub mod soak;
 pub mod ssh;
 pub mod stream;
 pub mod supervisor;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use relayctl::client::{Address, AdminApi, ConnectOptions, HttpAdmin};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::api::ListQuery;
 
 use crate::bench::Samples;
@@ -20,7 +20,7 @@ const QUESTIONS: [(&str, &str, &str); 3] = [
 ];
 
 /// What came of one question.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Latency {
     /// The question.
     pub page: String,

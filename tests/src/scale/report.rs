@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Simulation;
 use super::console::Latency;
@@ -31,7 +31,7 @@ pub(super) struct Measured {
 }
 
 /// The result of a simulation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Nodes.
     pub nodes: u32,
@@ -64,7 +64,7 @@ pub struct Report {
 }
 
 /// What Redis does in a second.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Load {
     /// Commands, those of scripts among them.
     pub commands: f64,
