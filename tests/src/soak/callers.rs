@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::client::{ClientError, TurnClient};
 use crate::node::{rest_login, stored_login};
+use crate::wait::until;
 
 /// The channel of those who bind one.
 const CHANNEL: u16 = 0x4007;
@@ -22,6 +23,8 @@ const ECHO: Duration = Duration::from_millis(400);
 /// upgrade or a drain (508), limits (486), a nonce of before (438), a credential that the store
 /// could not tell (401, 500).
 const EXPLAINED: [u16; 7] = [401, 403, 437, 438, 486, 500, 508];
+/// How long a client waits after a failure.
+const REST: Duration = Duration::from_millis(200);
 /// Faults that are told in words.
 const MAX_FAULTS: usize = 20;
 
@@ -95,6 +98,7 @@ impl Callers {
                 while !caller.stop.load(Ordering::Relaxed) {
                     if let Err(error) = caller.call() {
                         caller.failed(&error);
+                        until(Instant::now() + REST);
                     }
                 }
             })
@@ -182,10 +186,11 @@ impl Caller {
         locked(&self.tally).calls += 1;
         let server = self.pick(|places| &places.servers);
         let peer = self.pick(|places| &places.peers);
-        // A stored user has a limit of sessions: one caller alone is one.
+        // Users have a limit of sessions, and those of clients that vanished count: one caller alone
+        // is a stored user, and everybody else somebody new.
         let login = match self.number {
             0 => stored_login(),
-            _ => rest_login(&format!("caller-{}", self.number)),
+            _ => rest_login(&format!("caller-{id}")),
         };
         let client = match self.random.random_range(0..8) {
             0 => TurnClient::bound((self.places.outlaw, 0).into(), server, login)?,
@@ -220,6 +225,7 @@ impl Caller {
                 call.sent += 1;
             }
             self.hear(call)?;
+            until(Instant::now() + Duration::from_millis(self.random.random_range(5..100)));
             match self.random.random_range(0..6) {
                 0 => drop(call.client.refresh(20)?),
                 1 => call.client.permit(&[call.peer.ip()])?,

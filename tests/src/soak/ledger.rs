@@ -40,15 +40,14 @@ pub struct Holding {
 pub struct Ledger {
     /// The nodes.
     pub nodes: Vec<Holding>,
-    /// The keys of the store, but for mailboxes, which end by themselves.
+    /// The keys of the store that do not end by themselves.
     pub keys: Vec<String>,
 }
 
 impl Ledger {
     /// Reads everything as it is now.
     pub(super) fn read(stage: &Stage) -> Self {
-        let mut keys = stage.keys();
-        keys.retain(|key| !key.contains(":mailbox") && !key.starts_with("relay:reply:"));
+        let mut keys = stage.lasting_keys();
         keys.sort();
         let nodes = stage.nodes.iter().map(|node| {
             let mut descriptors = BTreeMap::new();

@@ -21,6 +21,11 @@ use troubles::{Trouble, in_step};
 
 pub use callers::Tally;
 
+/// How long a process may take to end that handed everything over.
+const PARTED: Duration = Duration::from_secs(60);
+/// Warnings of nodes that are told with what was found.
+const MAX_WARNINGS: usize = 60;
+
 /// How to soak.
 #[derive(Clone, Copy, Debug)]
 pub struct Soak {
@@ -51,6 +56,8 @@ pub struct Outcome {
     pub before: Ledger,
     /// What was held at the end.
     pub after: Ledger,
+    /// What the nodes warned of.
+    pub warnings: Vec<String>,
     /// What is held too much, or went wrong; empty: all is well.
     pub findings: Vec<String>,
 }
@@ -69,6 +76,11 @@ impl Soak {
         let end = Instant::now() + self.warm_up;
         for trouble in Trouble::LASTING {
             let _ = trouble.happen(&mut stage, &mut random);
+        }
+        // A process that took over keeps a way to the one before it: two descriptors more than the first.
+        for node in &mut stage.nodes[1..] {
+            let mut elder = node.upgrade();
+            let _ = elder.ended(PARTED);
         }
         until(end);
         let _ = callers.leave();
@@ -115,6 +127,7 @@ impl Soak {
             tally,
             before,
             after,
+            warnings: stage.warnings(),
             findings,
         }
     }
@@ -156,6 +169,10 @@ impl fmt::Display for Outcome {
             writeln!(f, "  {denied}")?;
         }
         write!(f, "{}", self.after.beside(&self.before))?;
+        let warnings = self.warnings.iter().filter(|_| !self.findings.is_empty());
+        for warning in warnings.take(MAX_WARNINGS) {
+            writeln!(f, "{warning}")?;
+        }
         for finding in &self.findings {
             writeln!(f, "FOUND: {finding}")?;
         }

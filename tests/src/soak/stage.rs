@@ -75,13 +75,24 @@ impl Stage {
         self.store.servers[self.store.master()].cli(words)
     }
 
-    /// All keys of the store.
-    pub(super) fn keys(&self) -> Vec<String> {
-        let said = self.ask(&["KEYS", "relay:*"]);
-        said.lines()
-            .map(str::to_owned)
-            .filter(|key| !key.is_empty())
-            .collect()
+    /// All keys of the store without an end.
+    pub(super) fn lasting_keys(&self) -> Vec<String> {
+        let script = "local lasting = {} for _, key in ipairs(redis.call('KEYS', 'relay:*')) do \
+             if redis.call('PTTL', key) < 0 then table.insert(lasting, key) end end return lasting";
+        let said = self.ask(&["EVAL", script, "0"]);
+        let keys = said.lines().map(str::to_owned);
+        keys.filter(|key| !key.is_empty()).collect()
+    }
+
+    /// What the nodes warned of.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let logs = self.nodes.iter().map(|node| (node.id(), node.log()));
+        let warnings = logs.flat_map(|(id, log)| {
+            let bad = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+            let lines = log.lines().filter(bad).map(|line| format!("{id}: {line}"));
+            lines.collect::<Vec<_>>()
+        });
+        warnings.collect()
     }
 
     /// How many session records a node has there.

@@ -7,12 +7,14 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use relayctl::client::{AdminApi as _, ClientResult, FleetApi as _};
 use shared::Realm;
-use shared::api::{BanCreate, BanKind, KillRequest, ListQuery, RealmPut, UserPatch};
+use shared::api::{BanCreate, BanKind, KillRequest, ListQuery, RealmPut, UserPatch, UserPut};
 
 use super::stage::Stage;
-use crate::node::{REALM, USER};
+use crate::node::REALM;
 use crate::wait::{until, wait_until};
 
+/// A user that operators change.
+const SOMEBODY: &str = "somebody";
 const REASON: &str = "soak";
 /// How long a node, or the store, may take to be itself again.
 const BACK: Duration = Duration::from_secs(60);
@@ -162,13 +164,18 @@ fn edit(stage: &Stage, gateway: usize, random: &mut StdRng) -> ClientResult<()> 
         reason: REASON.to_owned(),
     };
     admin.call(|api| api.put_realm(&realm, now.revision, &put))?;
+    let user = UserPut {
+        password: format!("a password of {limit}"),
+        reason: REASON.to_owned(),
+    };
+    admin.call(|api| api.put_user(&realm, SOMEBODY, &user))?;
     let patch = UserPatch {
         max_rate_bps: Some(limit),
         reason: REASON.to_owned(),
         ..UserPatch::default()
     };
     admin
-        .call(|api| api.patch_user(&realm, USER.0, &patch))
+        .call(|api| api.patch_user(&realm, SOMEBODY, &patch))
         .map(drop)
 }
 
