@@ -6,7 +6,8 @@ use std::time::Duration;
 use kit::program::{Sinks, finish, ours, spawn};
 use kit::scale::Report;
 
-const NODES: u32 = 20;
+/// More than a node reads the records of each second: what would grow with their square shows.
+const NODES: u32 = 48;
 const PAGES: u32 = 5;
 /// What the program needs for it, on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -40,6 +41,10 @@ fn the_cost_of_a_cluster_in_redis_stays_within_its_bounds() {
     // A node beats, looks at the others, and compares realms, users and documents now and then.
     let fixed = report.idle.commands_per_node;
     holds(&report, "commands of an idle node", fixed, 10.0..=80.0);
+    let hget = report.idle.calls.iter().find(|(name, _)| name == "hget");
+    let read = hget.map_or(0.0, |(_, calls)| calls / f64::from(NODES));
+    // Thirty-two in turn, all of them by the one whose list of nodes was asked for.
+    holds(&report, "records that a node reads", read, 20.0..=40.0);
     let out_kb = 1000.0 * report.idle.out_mb / f64::from(NODES);
     holds(
         &report,
