@@ -56,6 +56,8 @@ pub struct Outcome {
     pub before: Ledger,
     /// What was held at the end.
     pub after: Ledger,
+    /// Resident memory in bytes of the node that lived through all, by seconds since the start.
+    pub growth: Vec<(u64, u64)>,
     /// What the nodes warned of.
     pub warnings: Vec<String>,
     /// What is held too much, or went wrong; empty: all is well.
@@ -88,8 +90,10 @@ impl Soak {
 
         let callers = Callers::start(&stage.places(), self.callers, random.random());
         let start = Instant::now();
-        let (mut happened, mut denied) = (Vec::new(), Vec::new());
+        let (mut happened, mut denied, mut growth) = (Vec::new(), Vec::new(), Vec::new());
         while happened.is_empty() || start.elapsed() < self.length {
+            let rss = stage.nodes[0].resident_bytes().unwrap_or(0);
+            growth.push((start.elapsed().as_secs(), rss));
             for trouble in Trouble::shuffled(&mut random) {
                 let begun = Instant::now();
                 denied.extend(trouble.happen(&mut stage, &mut random));
@@ -127,6 +131,7 @@ impl Soak {
             tally,
             before,
             after,
+            growth,
             warnings: stage.warnings(),
             findings,
         }
@@ -169,6 +174,15 @@ impl fmt::Display for Outcome {
             writeln!(f, "  {denied}")?;
         }
         write!(f, "{}", self.after.beside(&self.before))?;
+        let every = self.growth.len().div_ceil(12).max(1);
+        let points = self.growth.iter().step_by(every);
+        let points = points.map(|(at, rss)| format!("{at} s {:.1}", *rss as f64 / 1_048_576.0));
+        writeln!(
+            f,
+            "MiB of {}: {}",
+            self.after.nodes.first().map_or("", |node| &node.node),
+            points.collect::<Vec<_>>().join(", ")
+        )?;
         let warnings = self.warnings.iter().filter(|_| !self.findings.is_empty());
         for warning in warnings.take(MAX_WARNINGS) {
             writeln!(f, "{warning}")?;
