@@ -16,5 +16,7 @@ mod redirects;
 mod restart;
 mod revocation;
 mod rings;
+mod scale;
 mod settings;
+mod soak;
 mod sockets;

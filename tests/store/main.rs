@@ -7,6 +7,7 @@ mod cluster;
 mod credentials;
 mod documents;
 mod foreign;
+mod glance;
 mod mailboxes;
 mod realms;
 mod redis_only;

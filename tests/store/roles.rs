@@ -5,7 +5,7 @@ use std::time::Duration;
 use kit::redis::RedisServer;
 use kit::wait::wait_for_async;
 use relay::store::redis::{RedisOptions, RedisStore};
-use relay::store::{Change, Mailbox, Store, StoreError, StoredSecret};
+use relay::store::{Change, Mailbox, Mark, Seen, Store, StoreError, StoredSecret};
 use shared::Secret;
 use shared::api::SecretState;
 use shared::api::{BlockView, RealmDocument};
@@ -70,6 +70,11 @@ async fn a_relay_does_its_work() {
     let id = "fra-1".parse().unwrap();
     let epoch = relay.next_epoch(&id).await.unwrap();
     relay.heartbeat(&node("fra-1", epoch)).await.unwrap();
+    let seen = Seen {
+        mark: Some(Mark::default()),
+        ..Seen::default()
+    };
+    relay.glance(&seen).await.unwrap();
     assert_eq!(relay.nodes().await.unwrap().len(), 1);
     let later = now_ms() + 60_000;
     relay

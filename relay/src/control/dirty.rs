@@ -20,6 +20,8 @@ pub(super) struct Dirty {
     /// Records of the store that are not in the books are to be removed: at the start those of
     /// the incarnation before, later those whose removal was not remembered.
     sweep: bool,
+    /// Removals that were written may be lost: a master of Redis that is replaced takes them along.
+    doubt: bool,
 }
 
 /// A part of the difference, taken out to be written.
@@ -40,6 +42,7 @@ impl Dirty {
             deletes: HashSet::default(),
             totals: Vec::new(),
             sweep: true,
+            doubt: false,
         }
     }
 
@@ -124,6 +127,18 @@ impl Dirty {
         std::mem::take(&mut self.sweep)
     }
 
+    /// The store may have lost what it had taken.
+    pub(super) fn doubt(&mut self) {
+        self.doubt = true;
+    }
+
+    /// Turns a doubt into the wish for a sweep; `false`: there was none.
+    pub(super) fn settle_doubt(&mut self) -> bool {
+        let doubted = std::mem::take(&mut self.doubt);
+        self.sweep |= doubted;
+        doubted
+    }
+
     /// Wishes for a sweep.
     pub(super) fn want_sweep(&mut self) {
         self.sweep = true;
@@ -177,6 +192,17 @@ mod tests {
         assert_eq!(dirty.take_totals(2), [SessionId(4)]);
         assert_eq!(dirty.take_totals(10).len(), 3);
         assert_eq!(dirty.totals.capacity(), 0);
+    }
+
+    #[test]
+    fn a_doubt_is_one_sweep() {
+        let mut dirty = Dirty::new();
+        assert!(dirty.take_sweep(), "of the start before");
+        assert!(!dirty.settle_doubt() && !dirty.take_sweep());
+        dirty.doubt();
+        dirty.doubt();
+        assert!(dirty.settle_doubt() && dirty.take_sweep());
+        assert!(!dirty.settle_doubt() && !dirty.take_sweep());
     }
 
     #[test]

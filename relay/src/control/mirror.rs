@@ -24,6 +24,10 @@ const AWAY_TICKS: u32 = 8;
 const TOTALS_TICKS: u32 = 240;
 /// Ticks that they are spread over.
 const TOTALS_SPREAD: usize = 200;
+/// The least time between two sweeps for a doubt: each reads all records of the node.
+const SWEEP_GAP: Duration = Duration::from_secs(60);
+/// Ticks between sweeps that nothing asked for: ten minutes.
+const SWEEP_TICKS: u32 = 2400;
 /// Sessions in one write.
 const CHUNK: usize = 500;
 
@@ -34,6 +38,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut ticks, mut totals) = (0_u32, 0);
     let mut ended = Instant::now();
+    let mut swept: Option<Instant> = None;
     loop {
         let mut worth_trying = hub.health.connected();
         tokio::select! {
@@ -51,6 +56,13 @@ pub(super) async fn run(hub: Arc<Hub>) {
                     drop(books);
                     totals = ids.len().div_ceil(TOTALS_SPREAD);
                     hub.dirty().totals(ids);
+                }
+                if ticks.is_multiple_of(SWEEP_TICKS) {
+                    hub.dirty().doubt();
+                }
+                let is_due = swept.is_none_or(|at| at.elapsed() >= SWEEP_GAP);
+                if is_due && worth_trying && hub.dirty().settle_doubt() {
+                    swept = Some(Instant::now());
                 }
             }
         }

@@ -8,6 +8,7 @@ pub mod document;
 pub mod oauth;
 pub(crate) mod record;
 pub mod redis;
+pub mod registry;
 pub mod sqlite;
 pub(crate) mod user_keys;
 
@@ -23,6 +24,7 @@ use tokio::sync::broadcast;
 
 pub use document::StoredDocument;
 pub use oauth::StoredOauthKey;
+pub use registry::{Glance, Mark, Seen};
 pub use user_keys::{StoredKey, StoredSha256Key, UserKeys};
 
 /// The store. Every method is one short conversation with a deadline of its own (500 ms unless the
@@ -164,6 +166,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// All nodes with the age of their last heartbeat, measured on the store's clock, but for those
     /// that were silent for [`NODE_KEPT`].
     async fn nodes(&self) -> Result<Vec<(NodeView, Duration)>, StoreError>;
+    /// What became of the nodes since an earlier look, at a cost that hardly grows with their number:
+    /// changes of what others act on at once, figures in turn.
+    async fn glance(&self, _seen: &Seen) -> Result<Glance, StoreError> {
+        let nodes = self.nodes().await?;
+        Ok(Glance::Whole { nodes, mark: None })
+    }
     /// Forgets a node that stopped, or was silent for [`NODE_SILENT`], with its sessions and
     /// mailboxes. Its record is compared and removed in one step with them: a node that comes back
     /// meanwhile keeps everything. The count of its starts stays for the rest of its lease, so that a

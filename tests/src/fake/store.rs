@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use relay::store::{
-    Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey,
-    StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError, StoredDocument,
+    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument};
 use shared::{NodeId, Realm, SessionId};
@@ -114,6 +114,7 @@ pass_on! {
     next_epoch(node: &NodeId) -> u64;
     heartbeat(record: &NodeView) -> bool;
     nodes() -> Vec<(NodeView, Duration)>;
+    glance(seen: &Seen) -> Glance;
     remove_node(node: &NodeId) -> Removal;
     post(to: &Mailbox, message: Vec<u8>) -> ();
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;

@@ -100,15 +100,35 @@ fn complain(hub: &Hub, error: &StoreError) {
     }
 }
 
-/// Reads the registry and acts on what changed.
+/// Has figures of all nodes read for somebody who looks at them, at once where those known are old.
+pub(crate) async fn watch(hub: &Hub) {
+    let is_old = || hub.cluster.registry().watch(Instant::now());
+    if !is_old() || !hub.health.connected() {
+        return;
+    }
+    let _turn = hub.cluster.looking.lock().await;
+    // Whoever had the turn before may have looked for all that waited.
+    if is_old() {
+        look_now(hub).await;
+    }
+}
+
+/// Looks at the registry and acts on what changed. One look at a time: what an older one found must not
+/// come over what a newer one did.
 async fn look(hub: &Hub) {
-    let Ok(nodes) = hub.noted(hub.store.nodes().await) else {
+    let _turn = hub.cluster.looking.lock().await;
+    look_now(hub).await;
+}
+
+async fn look_now(hub: &Hub) {
+    let seen = hub.cluster.registry().seen(Instant::now());
+    let Ok(glance) = hub.noted(hub.store.glance(&seen).await) else {
         return;
     };
     let now = Instant::now();
     let (transitions, endpoints, names, speaks) = {
         let mut registry = hub.cluster.registry();
-        let transitions = registry.replace(nodes, now);
+        let transitions = registry.take(glance, now);
         let live = registry.live(now);
         // One node tells about the others: the first by name.
         let speaks = live.first().is_none_or(|(node, _)| *node == hub.node);

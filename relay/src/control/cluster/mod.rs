@@ -37,6 +37,8 @@ pub(super) struct Cluster {
     pub look: Notify,
     /// Held for a heartbeat: the newest record is written last, and a start is counted once.
     pub beating: tokio::sync::Mutex<()>,
+    /// Held for a look at the registry.
+    pub looking: tokio::sync::Mutex<()>,
     /// Whether the store has listed this process.
     pub listed: AtomicBool,
     /// Heartbeats that the store refused.

@@ -10,8 +10,8 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use crate::store::{
-    Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey,
-    StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError, StoredDocument,
+    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 
 /// Passes everything on, unless it is away.
@@ -116,6 +116,7 @@ pass_on! {
     next_epoch(node: &NodeId) -> u64;
     heartbeat(record: &NodeView) -> bool;
     nodes() -> Vec<(NodeView, Duration)>;
+    glance(seen: &Seen) -> Glance;
     remove_node(node: &NodeId) -> Removal;
     flush_sessions(node: &NodeId, epoch: u64, upserts: &[SessionRecord], deletes: &[SessionId]) -> ();
     sessions(node: &NodeId) -> Vec<SessionRecord>;

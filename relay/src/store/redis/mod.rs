@@ -11,6 +11,7 @@
 mod cluster;
 mod documents;
 mod error;
+mod glance;
 mod index;
 mod link;
 mod mailbox;
@@ -35,9 +36,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    CHANGES_KEPT, Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument,
-    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    CHANGES_KEPT, Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError,
+    StoredDocument, StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys,
+    UserRecord,
 };
+use glance::Told;
 use index::Index;
 use link::Link;
 pub use link::RedisOptions;
@@ -55,6 +58,7 @@ struct Inner {
     link: Link,
     index: Index,
     receivers: Receivers,
+    told: Told,
     changes: broadcast::Sender<Change>,
     /// Tells our own messages from those of others.
     origin: String,
@@ -73,6 +77,7 @@ impl RedisStore {
             link: Link::new(options)?,
             index: Index::default(),
             receivers: Receivers::default(),
+            told: Told::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             origin: format!("{:016x}", rand::random::<u64>()),
             gateway: options.gateway,
@@ -266,6 +271,10 @@ impl Store for RedisStore {
 
     async fn nodes(&self) -> Result<Vec<(NodeView, Duration)>, StoreError> {
         cluster::nodes(&self.inner).await
+    }
+
+    async fn glance(&self, seen: &Seen) -> Result<Glance, StoreError> {
+        glance::glance(&self.inner, seen).await
     }
 
     async fn remove_node(&self, node: &NodeId) -> Result<Removal, StoreError> {

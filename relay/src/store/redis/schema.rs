@@ -22,6 +22,8 @@ pub(super) const OAUTH_PREFIX: &str = "turn/oauth/kid/";
 pub(super) const COTURN_KEYS: &str = "turn/*";
 /// The sorted set of node ids, scored by their last heartbeat in Unix milliseconds and parts of them.
 pub(super) const NODES: &str = "relay:nodes";
+/// Those whose record changed lately in what others act on, scored by when; in the slot of the key above.
+pub(super) const NODES_CHANGED: &str = "relay:{relay:nodes}:changed";
 /// The set of all realm names.
 pub(super) const REALMS: &str = "relay:realms";
 /// The set of the kids that coturn's keys of third-party authorization have.
