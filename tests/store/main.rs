@@ -10,6 +10,7 @@ mod foreign;
 mod mailboxes;
 mod realms;
 mod redis_only;
+mod revisions;
 mod roles;
 mod sentinel;
 mod sqlite_only;

@@ -303,6 +303,7 @@ impl Hub {
                     Severity::Crit,
                     "the store is out of reach",
                 );
+                self.policy_stale.notify_one();
             }
             Turn::Back => {
                 tracing::info!(store = self.store.kind(), "the store answers");

@@ -40,6 +40,12 @@ pub(crate) struct Effect {
     pub more_users: u64,
     /// Whether there are more sessions than the new limit of the realm.
     pub over_sessions: bool,
+    /// Sessions that a new `revoke_on_...` rule ends.
+    #[serde(default)]
+    pub revoked: u64,
+    /// Sessions of which that cannot be told.
+    #[serde(default)]
+    pub unjudged: u64,
 }
 
 /// Judges the sessions of a realm as the new document would.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::Realm;
-use shared::api::RealmDocument;
+use shared::api::{RealmDocument, WithoutStore};
 use turn_proto::policy::{
     Drain, NatDiscovery, NodeSettings, OauthKey, OauthPolicy, PeerRules, Policy, RealmPolicy,
     Redirect, RelayEndpoint, RestSecret,
@@ -89,6 +89,7 @@ pub(super) struct Inputs {
     nat_discovery: Option<Arc<NatDiscovery>>,
     origin_realms: bool,
     accepting: bool,
+    store_away: bool,
     drain: Option<Drain>,
 }
 
@@ -146,6 +147,7 @@ impl Inputs {
             nat_discovery: nat_discovery(&config.nat_discovery, own),
             origin_realms: config.origin_realms,
             accepting: !sources.refusing,
+            store_away: sources.store_away,
             drain: sources.drain,
         }
     }
@@ -258,6 +260,7 @@ pub(super) fn policy(
         oauth: inputs.oauth.clone(),
         nat_discovery: inputs.nat_discovery.clone(),
         accepting: inputs.accepting && config.is_relay(),
+        store_away: inputs.store_away,
         drain: inputs.drain,
     }
 }
@@ -299,6 +302,7 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         username_anonymity: document.username_anonymity,
         tcp_relay: document.tcp_relay,
         ends_with_credential: document.revoke_on_credential_expiry,
+        needs_store: document.new_sessions_without_store == WithoutStore::Refuse,
         max_sessions: document.max_sessions,
         max_sessions_per_user: document.max_sessions_per_user,
         max_rate_bps: document.max_rate_bps,
