@@ -98,12 +98,7 @@ impl Inputs {
     #[must_use]
     pub(super) fn revoke_rules(&self) -> RevokeRules {
         let rules = self.realms.iter().map(|realm| {
-            let document = &realm.document;
-            let rules = RealmRules {
-                user_removal: document.revoke_on_user_removal,
-                password_change: document.revoke_on_password_change,
-                secret_removal: document.revoke_on_secret_removal,
-            };
+            let rules = RealmRules::of(&realm.document);
             (realm.name.clone(), rules)
         });
         rules
@@ -194,6 +189,28 @@ pub(in crate::control) struct RealmRules {
     pub password_change: bool,
     /// That their shared secret is removed or retired.
     pub secret_removal: bool,
+}
+
+impl RealmRules {
+    /// Those of a document.
+    #[must_use]
+    pub(in crate::control) fn of(document: &RealmDocument) -> Self {
+        Self {
+            user_removal: document.revoke_on_user_removal,
+            password_change: document.revoke_on_password_change,
+            secret_removal: document.revoke_on_secret_removal,
+        }
+    }
+
+    /// Those of `self` that `before` has not.
+    #[must_use]
+    pub(in crate::control) fn without(self, before: Self) -> Self {
+        Self {
+            user_removal: self.user_removal && !before.user_removal,
+            password_change: self.password_change && !before.password_change,
+            secret_removal: self.secret_removal && !before.secret_removal,
+        }
+    }
 }
 
 /// The rules of the realms that have any.

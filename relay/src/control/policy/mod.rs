@@ -24,11 +24,12 @@ use super::clock::Moment;
 use super::credentials;
 use super::hub::Hub;
 use super::keys::ClusterKey;
+use super::local;
 use super::parts::ControlParts;
 use crate::config::Config;
 use crate::store::{Store, StoreError};
 
-pub(super) use build::RevokeRules;
+pub(super) use build::{RealmRules, RevokeRules};
 pub(super) use sources::{RealmEntry, SecretEntry, Sources};
 
 /// How often everything is compared, so that a lost message heals.
@@ -250,6 +251,12 @@ impl PolicyKeeper {
         before != state.sources.pending_blocks.len()
     }
 
+    /// The blocks that the store has not yet.
+    #[must_use]
+    pub(super) fn waiting_blocks(&self) -> Vec<BlockView> {
+        self.state().sources.pending_blocks.clone()
+    }
+
     /// The relay endpoints and listeners of the other nodes; `true` when they changed.
     pub(super) fn set_others(
         &self,
@@ -448,6 +455,7 @@ pub(super) async fn refresh(hub: &Hub) -> bool {
         }
     }
     flush_blocks(hub).await;
+    local::keep(hub);
     if hub.keeper.rebuild() {
         hub.revocation.look();
     }
