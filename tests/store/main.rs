@@ -11,6 +11,7 @@ mod glance;
 mod mailboxes;
 mod realms;
 mod redis_only;
+mod revisions;
 mod roles;
 mod sentinel;
 mod sqlite_only;

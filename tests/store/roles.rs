@@ -50,7 +50,7 @@ async fn a_relay_does_its_work() {
     gateway.put_user(&north, "gorst", &key(1)).await.unwrap();
     told(&mut changes, |change| matches!(change, Change::User { .. })).await;
     gateway
-        .put_realm(&north, &RealmDocument::default(), 0, "a")
+        .put_realm(&north, &RealmDocument::default(), 0, &"a".into())
         .await
         .unwrap();
     assert!(relay.user(&north, "gorst").await.unwrap().is_some());
@@ -140,7 +140,7 @@ async fn a_relay_changes_no_user_realm_or_other_node() {
     );
     refused(
         relay
-            .put_realm(&north, &RealmDocument::default(), 0, "a")
+            .put_realm(&north, &RealmDocument::default(), 0, &"a".into())
             .await,
     );
     refused(

@@ -563,6 +563,7 @@ pub(super) const REALM_KEYS: &[&str] = &[
     "revoke_on_password_change",
     "revoke_on_secret_removal",
     "revoke_on_credential_expiry",
+    "new_sessions_without_store",
     "note",
     "users",
     "secrets",

@@ -111,6 +111,19 @@ impl Dirty {
         Batch { upserts, deletes }
     }
 
+    /// Those of these sessions that ended and of whom the store may still have a record.
+    pub(super) fn ended_of(&self, ids: &[SessionId]) -> Vec<SessionId> {
+        let ended = ids.iter().filter(|id| self.deletes.contains(id));
+        ended.copied().collect()
+    }
+
+    /// The store has no record of these any more.
+    pub(super) fn removed(&mut self, ids: &[SessionId]) {
+        ids.iter().for_each(|id| {
+            self.deletes.remove(id);
+        });
+    }
+
     /// Puts a batch back that could not be written.
     pub(super) fn put_back(&mut self, batch: Batch) {
         batch.upserts.into_iter().for_each(|id| self.changed(id));

@@ -51,6 +51,13 @@ impl StoreHealth {
         self.get().0
     }
 
+    /// Whether it is known that operations do not work.
+    #[must_use]
+    pub(super) fn away(&self) -> bool {
+        let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.observed && !state.connected
+    }
+
     /// Notes whether an operation worked.
     pub(super) fn note(&self, connected: bool, now_ms: u64) -> Turn {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,11 +85,12 @@ mod tests {
     #[test]
     fn each_turn_is_told_once() {
         let health = StoreHealth::new(false, 0);
+        assert!(!health.away(), "nobody asked it yet");
         assert_eq!(health.note(true, 1), Turn::First);
         assert_eq!(health.note(true, 2), Turn::Same);
         assert_eq!(health.note(false, 3), Turn::Lost);
         assert_eq!(health.note(false, 4), Turn::Same);
-        assert_eq!(health.get(), (false, 3));
+        assert_eq!((health.get(), health.away()), ((false, 3), true));
         assert_eq!(health.note(true, 5), Turn::Back);
         assert_eq!(StoreHealth::new(true, 0).note(false, 1), Turn::Same);
     }

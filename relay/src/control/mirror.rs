@@ -18,6 +18,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// The least time between the end of a write and the next one. What changes meanwhile goes together,
 /// and a session that is over by then costs the store nothing.
 const GAP: Duration = Duration::from_millis(100);
+/// How long whoever ends sessions waits for the store.
+const FORGET: Duration = Duration::from_millis(300);
 /// Ticks between attempts while the store is away.
 const AWAY_TICKS: u32 = 8;
 /// Ticks between writes of all totals: a minute.
@@ -83,6 +85,7 @@ async fn flush(hub: &Hub) -> bool {
         return false;
     }
     loop {
+        let _turn = hub.mirroring.lock().await;
         let batch = hub.dirty().take(CHUNK);
         if batch == Batch::default() {
             return true;
@@ -118,7 +121,34 @@ pub(super) async fn write_now(hub: &Hub, sessions: &[SessionId]) -> Result<(), S
         upserts: sessions.to_vec(),
         ..Batch::default()
     };
+    let _turn = hub.mirroring.lock().await;
     write(hub, &batch).await
+}
+
+/// Takes the records of sessions that have ended out of the store before anybody is told, so that
+/// none of them comes back whatever becomes of this process. A store that is away, or slow, is not
+/// waited for: it hears of it with the next write.
+pub(super) async fn forget_now(hub: &Hub, sessions: &[SessionId]) {
+    if sessions.is_empty() || hub.epoch() == 0 || hub.fenced() || !hub.health.connected() {
+        return;
+    }
+    let forget = async {
+        let _turn = hub.mirroring.lock().await;
+        let batch = Batch {
+            deletes: hub.dirty().ended_of(sessions),
+            ..Batch::default()
+        };
+        if batch != Batch::default() {
+            write(hub, &batch).await?;
+            hub.dirty().removed(&batch.deletes);
+        }
+        Ok::<_, StoreError>(())
+    };
+    match tokio::time::timeout(FORGET, forget).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "records of ended sessions are removed later"),
+        Err(_) => tracing::debug!("the store is slow: records of ended sessions are removed later"),
+    }
 }
 
 /// Writes some of the totals that are due; those that the store does not take are due in a minute
@@ -135,6 +165,7 @@ async fn flush_totals(hub: &Hub, most: usize) {
             upserts,
             ..Batch::default()
         };
+        let _turn = hub.mirroring.lock().await;
         if let Err(error) = write(hub, &batch).await {
             tracing::debug!(%error, "the store does not take totals");
             return;

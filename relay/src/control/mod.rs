@@ -22,6 +22,7 @@ mod health;
 mod history;
 mod hub;
 mod keys;
+mod local;
 mod memory;
 mod mirror;
 mod parts;

@@ -17,6 +17,7 @@ use crate::control::clock::Moment;
 use crate::control::drain::NodeDrain;
 use crate::control::hub::{Hub, HubParts};
 use crate::control::keys::ClusterKey;
+use crate::control::local::Local;
 use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::restore::Restoring;
@@ -87,6 +88,7 @@ pub struct Prepared {
     parts: ControlParts,
     keeper: PolicyKeeper,
     quota: Arc<NodeQuota>,
+    local: Local,
     drain: NodeDrain,
     store_answered: bool,
 }
@@ -119,8 +121,17 @@ pub async fn prepare(parts: ControlParts) -> Prepared {
     }
     let drain = NodeDrain::at_start(&parts, failure.is_none()).await;
     keeper.set_drain(drain.mode());
+    let local = match parts.elder_of {
+        None => Local::read(&parts.config.state_dir, Moment::now().unix_ms),
+        Some(_) => Local::default(),
+    };
+    keeper.set_bans(local.nets());
+    for block in &local.blocks {
+        keeper.block_locally(block.clone());
+    }
     keeper.rebuild();
     Prepared {
+        local,
         drain,
         parts,
         keeper,
@@ -163,6 +174,7 @@ impl Prepared {
             parts: self.parts,
             keeper: self.keeper,
             quota: self.quota,
+            local: self.local,
             drain: self.drain,
             workers: side.workers,
             restoring: side.restoring,

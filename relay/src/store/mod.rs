@@ -9,6 +9,7 @@ pub mod oauth;
 pub(crate) mod record;
 pub mod redis;
 pub mod registry;
+pub mod revision;
 pub mod sqlite;
 pub(crate) mod user_keys;
 
@@ -25,6 +26,7 @@ use tokio::sync::broadcast;
 pub use document::StoredDocument;
 pub use oauth::StoredOauthKey;
 pub use registry::{Glance, Mark, Seen};
+pub use revision::{Author, StoredRevision};
 pub use user_keys::{StoredKey, StoredSha256Key, UserKeys};
 
 /// The store. Every method is one short conversation with a deadline of its own (500 ms unless the
@@ -108,18 +110,27 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// document of ours (revision 0, default document with coturn's options applied).
     async fn realms(&self) -> Result<Vec<StoredRealm>, StoreError>;
     /// Replaces a document if its revision is still `expected` (0: must not exist yet) and answers
-    /// the new revision. coturn's option, peer-ip and origin keys are written as a projection; an
-    /// origin that is another realm's is refused ([`StoreError::OriginTaken`]).
+    /// the new revision: the next one of the realm, also where it was deleted meanwhile. coturn's
+    /// option, peer-ip and origin keys are written as a projection; an origin that is another realm's
+    /// is refused ([`StoreError::OriginTaken`]).
     async fn put_realm(
         &self,
         name: &Realm,
         document: &RealmDocument,
         expected: u64,
-        actor: &str,
+        author: &Author,
     ) -> Result<u64, StoreError>;
     /// Removes a document and its projection if its revision is still `expected`. Users and secrets
-    /// stay.
-    async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError>;
+    /// stay, and so do its revisions, of which the deletion is one, for [`revision::DELETED_KEPT`].
+    async fn delete_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        author: &Author,
+    ) -> Result<(), StoreError>;
+    /// The latest revisions of a realm, [`revision::REVISIONS_KEPT`] at most, newest first. None of
+    /// a realm that never had a document.
+    async fn realm_revisions(&self, name: &Realm) -> Result<Vec<StoredRevision>, StoreError>;
 
     // --- documents: settings of ours, by the names in [`document`] ---
 

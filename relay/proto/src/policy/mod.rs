@@ -66,6 +66,8 @@ pub struct Policy {
     pub nat_discovery: Option<Arc<NatDiscovery>>,
     /// Whether new allocations are taken; 508 otherwise.
     pub accepting: bool,
+    /// Whether the node cannot reach the store: it knows what it read before.
+    pub store_away: bool,
     /// The node is drained: new allocations are refused as [`accepting`](Self::accepting) refuses them,
     /// and sessions go on as this says. `None`: it is not.
     pub drain: Option<Drain>,
@@ -110,6 +112,7 @@ impl Policy {
             oauth: None,
             nat_discovery: None,
             accepting: true,
+            store_away: false,
             drain: None,
         }
     }

@@ -28,6 +28,8 @@ pub struct RealmPolicy {
     pub tcp_relay: Option<bool>,
     /// Whether a session ends when the time-limited credential that it came with does.
     pub ends_with_credential: bool,
+    /// Whether new sessions are refused while [`store_away`](super::Policy::store_away).
+    pub needs_store: bool,
     /// Sessions in the realm.
     pub max_sessions: Option<u32>,
     /// Sessions per non-empty user.
@@ -67,6 +69,7 @@ impl RealmPolicy {
             username_anonymity: false,
             tcp_relay: None,
             ends_with_credential: false,
+            needs_store: false,
             max_sessions: None,
             max_sessions_per_user: None,
             max_rate_bps: None,

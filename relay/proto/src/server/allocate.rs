@@ -82,6 +82,9 @@ impl Server {
         if self.policy.drain.is_some() {
             return Err(RefusalReason::Draining.into());
         }
+        if self.policy.store_away && identity.realm.needs_store {
+            return Err(RefusalReason::StoreAway.into());
+        }
         let realm = &identity.realm;
         let limits = QuotaLimits {
             per_user: identity.max_sessions.or(realm.max_sessions_per_user),

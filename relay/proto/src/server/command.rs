@@ -10,7 +10,7 @@ use crate::auth::credential::{CredentialAnswer, KnownUser, UserhashAnswer};
 use crate::auth::parking::{Parked, Userhash, Wanted};
 use crate::five_tuple::FiveTuple;
 use crate::policy::Policy;
-use crate::stun::{AttributeType, Message};
+use crate::stun::{AttributeType, Message, Method};
 use crate::time::Now;
 
 impl Server {
@@ -173,6 +173,14 @@ impl Server {
         exchange.genuine = true;
         let username = message.attribute(AttributeType::USERNAME);
         exchange.username = username.and_then(|name| std::str::from_utf8(name).ok()?.parse().ok());
+        let realm = self.policy.realms.get(&exchange.realm);
+        let needs_store = realm.is_some_and(|realm| realm.needs_store);
+        let is_new = exchange.method == Method::Allocate;
+        let reason = match reason {
+            // A client that is told 508 tries another server.
+            _ if is_new && needs_store && self.policy.store_away => RefusalReason::StoreAway,
+            reason => reason,
+        };
         self.refuse(now, &exchange, reason.into());
     }
 }

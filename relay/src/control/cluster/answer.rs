@@ -18,6 +18,7 @@ use crate::control::directory::query::QueryError;
 use crate::control::drain;
 use crate::control::history::{HistoryOf, MAX_REALMS, MAX_USERS as MAX_USER_HISTORIES};
 use crate::control::hub::Hub;
+use crate::control::mirror;
 use crate::control::preview;
 use crate::control::redirects;
 use crate::control::service::Caller;
@@ -375,6 +376,12 @@ async fn kill(hub: &Hub, ids: &[SessionId], realms: &[Realm]) -> NodeAnswer {
         }
         killed.push(one);
     }
+    let ended = killed
+        .iter()
+        .filter(|one| one.outcome == ItemOutcome::Killed);
+    let ended: Vec<_> = ended.map(|one| one.id).collect();
+    // In one go, and before the answer: none of them comes back if this process dies now.
+    mirror::forget_now(hub, &ended).await;
     NodeAnswer::Killed(killed)
 }
 

@@ -22,6 +22,8 @@ use crate::store::{Change, StoreError};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The least time between beats that are wanted before their time.
+const GAP: Duration = Duration::from_millis(200);
 /// Realms near their limit that the record names.
 const MAX_FULL_REALMS: usize = 50;
 /// Heartbeats between complaints about a store that refuses them.
@@ -32,6 +34,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut meter = ProcessMeter::new(Instant::now());
+    let mut earliest = tokio::time::Instant::now();
     loop {
         tokio::select! {
             () = hub.cancel.cancelled() => return,
@@ -46,8 +49,18 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             () = hub.cluster.look.notified() => {
                 look(&hub).await;
             }
+            () = beat_soon(&hub, earliest) => {
+                beat(&hub).await;
+                earliest = tokio::time::Instant::now() + GAP;
+            }
         }
     }
+}
+
+/// Waits until a beat is wanted before its time, and may be.
+async fn beat_soon(hub: &Hub, earliest: tokio::time::Instant) {
+    hub.cluster.beat_soon.notified().await;
+    tokio::time::sleep_until(earliest).await;
 }
 
 /// Writes the record; `false` when the store did not take it.
@@ -243,7 +256,6 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
     if rate("malformed") > 0.0 {
         per_sec.insert("malformed".to_owned(), rate("malformed"));
     }
-    let revisions = hub.keeper.realms().into_iter();
     let connections = hub.workers.connections();
     let closed = connections.closed.into_iter().filter(|(_, n)| *n > 0);
     NodeView {
@@ -276,9 +288,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         cpu_percent: usage.cpu_percent,
         memory_bytes: usage.memory_bytes,
         store: hub.store_state(),
-        realm_revisions: revisions
-            .map(|r| (r.name.as_str().to_owned(), r.revision))
-            .collect(),
+        realm_revisions: hub.keeper.applied_revisions(),
         config_revision: hub.settings.revisions().0,
         refusals: by_code(&refusals),
         refusals_per_sec: per_sec,

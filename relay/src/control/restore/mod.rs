@@ -317,8 +317,10 @@ fn try_again(hub: &Arc<Hub>, worker: WorkerId, sessions: Vec<RestoredSession>) {
 }
 
 fn finished(hub: &Arc<Hub>) {
-    // Their users may have changed meanwhile.
+    // Users, secrets and bans may have changed meanwhile.
     hub.running_users.want_all();
+    hub.revocation.look();
+    hub.bans.look_again();
     let mut inner = hub.restoring.inner();
     let restored = std::mem::take(&mut inner.restored);
     let refused = std::mem::take(&mut inner.refused);

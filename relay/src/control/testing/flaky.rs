@@ -10,8 +10,9 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use crate::store::{
-    Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError, StoredDocument,
-    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    Author, Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError,
+    StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret, StoredToken,
+    StoredUser, UserKeys, UserRecord,
 };
 
 /// Passes everything on, unless it is away.
@@ -103,8 +104,9 @@ pass_on! {
     put_secret(realm: &Realm, secret: &StoredSecret) -> ();
     delete_secret(realm: &Realm, value: &str) -> bool;
     realms() -> Vec<StoredRealm>;
-    put_realm(name: &Realm, document: &RealmDocument, expected: u64, actor: &str) -> u64;
-    delete_realm(name: &Realm, expected: u64) -> ();
+    put_realm(name: &Realm, document: &RealmDocument, expected: u64, author: &Author) -> u64;
+    delete_realm(name: &Realm, expected: u64, author: &Author) -> ();
+    realm_revisions(name: &Realm) -> Vec<StoredRevision>;
     document(name: &str) -> Option<StoredDocument>;
     put_document(name: &str, body: &serde_json::Value, expected: u64, actor: &str) -> u64;
     blocks() -> Vec<BlockView>;

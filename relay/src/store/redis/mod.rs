@@ -36,9 +36,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    CHANGES_KEPT, Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError,
-    StoredDocument, StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys,
-    UserRecord,
+    Author, CHANGES_KEPT, Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError,
+    StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret, StoredToken,
+    StoredUser, UserKeys, UserRecord,
 };
 use glance::Told;
 use index::Index;
@@ -214,13 +214,22 @@ impl Store for RedisStore {
         name: &Realm,
         document: &RealmDocument,
         expected: u64,
-        actor: &str,
+        author: &Author,
     ) -> Result<u64, StoreError> {
-        realms::put(&self.inner, name, document, expected, actor).await
+        realms::put(&self.inner, name, document, expected, author).await
     }
 
-    async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError> {
-        realms::delete(&self.inner, name, expected).await
+    async fn delete_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        author: &Author,
+    ) -> Result<(), StoreError> {
+        realms::delete(&self.inner, name, expected, author).await
+    }
+
+    async fn realm_revisions(&self, name: &Realm) -> Result<Vec<StoredRevision>, StoreError> {
+        realms::revisions(&self.inner, name).await
     }
 
     async fn document(&self, name: &str) -> Result<Option<StoredDocument>, StoreError> {

@@ -13,6 +13,7 @@ mod mailbox;
 mod neighbours;
 mod oauth;
 mod realms;
+mod revisions;
 mod secrets;
 mod trail;
 mod turndb;
@@ -31,9 +32,9 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use super::{
-    CHANGES_KEPT, Change, DEADLINE, Mailbox, Removal, SessionRecord, Store, StoreError,
-    StoredDocument, StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys,
-    UserRecord,
+    Author, CHANGES_KEPT, Change, DEADLINE, Mailbox, Removal, SessionRecord, Store, StoreError,
+    StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret, StoredToken,
+    StoredUser, UserKeys, UserRecord,
 };
 use mailbox::Mailboxes;
 use neighbours::Neighbours;
@@ -287,21 +288,32 @@ impl Store for SqliteStore {
         name: &Realm,
         document: &RealmDocument,
         expected: u64,
-        actor: &str,
+        author: &Author,
     ) -> Result<u64, StoreError> {
-        let (name, document, actor) = (name.clone(), document.clone(), actor.to_owned());
+        let (name, document, author) = (name.clone(), document.clone(), author.clone());
         self.run(DEADLINE, move |inner| {
-            realms::put(inner, &name, &document, expected, &actor)
+            realms::put(inner, &name, &document, expected, &author)
         })
         .await
     }
 
-    async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError> {
-        let name = name.clone();
+    async fn delete_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        author: &Author,
+    ) -> Result<(), StoreError> {
+        let (name, author) = (name.clone(), author.clone());
         self.run(DEADLINE, move |inner| {
-            realms::delete(inner, &name, expected)
+            realms::delete(inner, &name, expected, &author)
         })
         .await
+    }
+
+    async fn realm_revisions(&self, name: &Realm) -> Result<Vec<StoredRevision>, StoreError> {
+        let name = name.clone();
+        self.run(DEADLINE, move |inner| revisions::all(inner, &name))
+            .await
     }
 
     async fn document(&self, name: &str) -> Result<Option<StoredDocument>, StoreError> {
