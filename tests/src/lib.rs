@@ -27,6 +27,7 @@ pub mod operator;
 pub mod program;
 pub mod pty;
 pub mod redis;
+pub mod redis_cluster;
 pub mod rules;
 pub mod s_client;
 pub mod scale;

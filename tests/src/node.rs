@@ -35,6 +35,8 @@ pub struct NodeOptions {
     pub workers: u16,
     /// A Redis URL; `None`: SQLite in the state directory.
     pub redis: Option<String>,
+    /// More lines of the section that names Redis.
+    pub store: String,
     /// The cluster key file, for Redis.
     pub cluster_key: Option<PathBuf>,
     /// Sessions per user in the realm of the file.
@@ -73,6 +75,7 @@ impl Default for NodeOptions {
             id: "ams1".to_owned(),
             workers: 2,
             redis: None,
+            store: String::new(),
             cluster_key: None,
             max_sessions_per_user: None,
             allowed_peers: Some("127.0.0.0/8"),
@@ -248,7 +251,7 @@ impl Node {
         }
         let _ = writeln!(text, "[metrics]\nlisten = \"{}\"", self.metrics);
         if let Some(url) = &options.redis {
-            let _ = writeln!(text, "[store]\nurl = \"{url}\"");
+            let _ = writeln!(text, "[store]\nurl = \"{url}\"\n{}", options.store);
         }
         let _ = writeln!(
             text,

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -24,8 +25,35 @@ pub struct RedisServer {
     pub port: u16,
     child: Option<Child>,
     dir: TempDir,
-    has_acl: bool,
-    has_tls: bool,
+    setup: Setup,
+    is_paused: AtomicBool,
+}
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program: `redis-server`, or `valkey-server`.
+    pub program: PathBuf,
+    /// ACL rules, as lines of an ACL file; the user `default` is off then.
+    pub acl: Option<String>,
+    /// It speaks TLS only, with a certificate for `localhost`.
+    pub tls: bool,
+    /// The port of its cluster bus, where it is to be one of a cluster.
+    pub bus: Option<u16>,
+    /// More arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            program: "redis-server".into(),
+            acl: None,
+            tls: false,
+            bus: None,
+            arguments: Vec::new(),
+        }
+    }
 }
 
 impl RedisServer {
@@ -35,7 +63,7 @@ impl RedisServer {
     /// When it does not start; the message names the Debian package where the program is missing.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(None)
+        Self::start_as(Setup::default())
     }
 
     /// Starts a server with these ACL rules (lines of an ACL file). The user `default` is off;
@@ -45,7 +73,10 @@ impl RedisServer {
     /// As [`start`](Self::start); also when the rules are not accepted.
     #[must_use]
     pub fn start_with_acl(rules: &str) -> Self {
-        Self::start_with(Some(rules))
+        Self::start_as(Setup {
+            acl: Some(rules.to_owned()),
+            ..Setup::default()
+        })
     }
 
     /// Starts a server that speaks TLS only, with a certificate for `localhost` by an authority of
@@ -55,28 +86,48 @@ impl RedisServer {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_with_tls() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        make_certificate(dir.path());
-        Self::launch(dir, false, true)
+        Self::start_as(Setup {
+            tls: true,
+            ..Setup::default()
+        })
     }
 
-    fn start_with(acl: Option<&str>) -> Self {
+    /// Starts a server as it is described.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start); also when rules or arguments are not accepted.
+    #[must_use]
+    pub fn start_as(setup: Setup) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        if let Some(rules) = acl {
+        if setup.tls {
+            make_certificate(dir.path());
+        }
+        Self::start_in(dir, setup)
+    }
+
+    /// The same with the certificate of another one, where they speak TLS with each other.
+    pub(crate) fn start_beside(other: &Self, setup: Setup) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for file in ["ca.pem", "server.pem", "server.key"] {
+            if setup.tls {
+                std::fs::copy(other.dir.path().join(file), dir.path().join(file)).expect(file);
+            }
+        }
+        Self::start_in(dir, setup)
+    }
+
+    fn start_in(dir: TempDir, setup: Setup) -> Self {
+        if let Some(rules) = &setup.acl {
             let file =
                 format!("user default off\nuser {ADMIN} on >{PASSWORD} ~* &* +@all\n{rules}\n");
             std::fs::write(dir.path().join("users.acl"), file).expect("the ACL file");
         }
-        Self::launch(dir, acl.is_some(), false)
-    }
-
-    fn launch(dir: TempDir, has_acl: bool, has_tls: bool) -> Self {
         let mut server = Self {
             port: free_port(),
             child: None,
             dir,
-            has_acl,
-            has_tls,
+            setup,
+            is_paused: AtomicBool::new(false),
         };
         server.restart();
         server
@@ -91,7 +142,7 @@ impl RedisServer {
     /// The URL without a user.
     #[must_use]
     pub fn url(&self) -> String {
-        if self.has_tls {
+        if self.setup.tls {
             return format!("rediss://localhost:{}/", self.port);
         }
         format!("redis://127.0.0.1:{}/", self.port)
@@ -100,16 +151,35 @@ impl RedisServer {
     /// The URL with a user that may do everything.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        if self.has_acl {
+        if self.setup.acl.is_some() {
             return format!("redis://{ADMIN}:{PASSWORD}@127.0.0.1:{}/", self.port);
         }
         self.url()
+    }
+
+    /// The host of its URL.
+    pub(crate) fn host(&self) -> &'static str {
+        match self.setup.tls {
+            true => "localhost",
+            false => "127.0.0.1",
+        }
+    }
+
+    /// The port of its cluster bus; 0: it is in no cluster.
+    pub(crate) fn bus(&self) -> u16 {
+        self.setup.bus.unwrap_or(0)
     }
 
     /// The id of the process, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether it runs and does not stand still.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.child.is_some() && !self.is_paused.load(Ordering::Relaxed)
     }
 
     /// Where it keeps its data.
@@ -125,12 +195,12 @@ impl RedisServer {
     pub fn cli<A: AsRef<std::ffi::OsStr>>(&self, args: &[A]) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        if self.has_acl {
+        if self.setup.acl.is_some() {
             command
                 .args(["--user", ADMIN, "--no-auth-warning"])
                 .env("REDISCLI_AUTH", PASSWORD);
         }
-        if self.has_tls {
+        if self.setup.tls {
             command
                 .args(["--tls", "--sni", "localhost", "--cacert"])
                 .arg(self.ca_file());
@@ -154,11 +224,13 @@ impl RedisServer {
 
     /// Stops the process without ending it (SIGSTOP): connections stay open and nothing answers.
     pub fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
         self.signal("-STOP");
     }
 
     /// Lets a stopped process go on.
     pub fn resume(&self) {
+        self.is_paused.store(false, Ordering::Relaxed);
         self.signal("-CONT");
     }
 
@@ -176,8 +248,8 @@ impl RedisServer {
     /// When it does not accept connections in time.
     pub fn restart(&mut self) {
         self.kill();
-        let plain_port = if self.has_tls { 0 } else { self.port };
-        let mut command = Command::new("redis-server");
+        let plain_port = if self.setup.tls { 0 } else { self.port };
+        let mut command = Command::new(&self.setup.program);
         command
             .args([
                 "--port",
@@ -189,7 +261,7 @@ impl RedisServer {
             ])
             .args(["--appendonly", "yes", "--logfile", "redis.log", "--dir"])
             .arg(self.dir.path());
-        if self.has_tls {
+        if self.setup.tls {
             let file = |name| self.dir.path().join(name);
             command.args([
                 "--tls-port",
@@ -201,11 +273,22 @@ impl RedisServer {
             command.arg("--tls-key-file").arg(file("server.key"));
             command.arg("--tls-ca-cert-file").arg(file("ca.pem"));
         }
-        if self.has_acl {
+        if self.setup.acl.is_some() {
             command
                 .arg("--aclfile")
                 .arg(self.dir.path().join("users.acl"));
+            // As a replica it has to log in, too.
+            command.args(["--masteruser", ADMIN, "--masterauth", PASSWORD]);
         }
+        if let Some(bus) = self.setup.bus {
+            command.args([
+                "--cluster-enabled",
+                "yes",
+                "--cluster-port",
+                &bus.to_string(),
+            ]);
+        }
+        command.args(&self.setup.arguments);
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -247,7 +330,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener
         .local_addr()

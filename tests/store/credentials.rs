@@ -12,12 +12,24 @@ use crate::world::{World, key, ready, realm, told};
 
 for_both_stores!(
     both_keys_of_a_password_are_kept_until_coturns_is_written_alone,
-    a_password_set_by_turnadmin_voids_the_sha256_key,
-    a_user_is_found_by_its_hash_whoever_wrote_it,
     hostile_names_are_found_by_their_hash,
     oauth_keys_go_both_ways,
     oauth_keys_that_decrypt_nothing_hide_no_others,
 );
+
+/// Those that need coturn's own tools.
+mod with_coturn {
+    use super::{
+        a_password_set_by_turnadmin_voids_the_sha256_key,
+        a_user_is_found_by_its_hash_whoever_wrote_it,
+    };
+    use crate::for_coturns_stores;
+
+    for_coturns_stores!(
+        a_password_set_by_turnadmin_voids_the_sha256_key,
+        a_user_is_found_by_its_hash_whoever_wrote_it
+    );
+}
 
 const FIVE: Duration = Duration::from_secs(5);
 

@@ -8,10 +8,10 @@ use shared::Secret;
 use shared::api::RealmDocument;
 use shared::api::SecretState;
 
-use crate::for_both_stores;
+use crate::for_coturns_stores;
 use crate::world::{World, key, ready, realm, told};
 
-for_both_stores!(
+for_coturns_stores!(
     turnadmin_adds_and_deletes_users_that_we_see,
     turnadmin_lists_what_we_wrote,
     secrets_of_other_tools_are_seen,

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use kit::redis::RedisServer;
 use kit::wait::wait_for_async;
 use relay::store::redis::{RedisOptions, RedisStore};
-use relay::store::{Change, Mailbox, Removal, Store, StoreError};
-use shared::api::RealmDocument;
+use relay::store::{Change, Mailbox, Removal, Store, StoreError, StoredSecret};
+use shared::Secret;
+use shared::api::{RealmDocument, SecretState};
 
 use crate::cluster::{gone, node, now_ms, session};
 use crate::world::{Backend, World, acl, key, options, ready, realm, told};
@@ -246,6 +247,12 @@ async fn every_class_of_error_is_answered_and_none_panics() {
             "{what}: {result:?}"
         );
     };
+    let not_now = |result: Result<(), StoreError>, what: &str| {
+        assert!(
+            matches!(result, Err(StoreError::NotNow(_))),
+            "{what}: {result:?}"
+        );
+    };
     server.cli(&["SET", "relay:realms", "a string"]);
     refused(store.realms().await.map(drop), "WRONGTYPE");
     refused(
@@ -254,14 +261,10 @@ async fn every_class_of_error_is_answered_and_none_panics() {
     );
     server.cli(&["FLUSHALL"]);
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    refused(store.put_user(&north, "a", &key(1)).await, "OOM");
-    refused(
-        store
-            .put_realm(&north, &RealmDocument::default(), 0, &"a".into())
-            .await
-            .map(drop),
-        "OOM",
-    );
+    not_now(store.put_user(&north, "a", &key(1)).await, "OOM");
+    let document = RealmDocument::default();
+    let put = store.put_realm(&north, &document, 0, &"a".into()).await;
+    not_now(put.map(drop), "OOM");
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     server.cli(&["SET", "relay:realm:{bm9ydGguZ292}", "not json"]);
     let corrupt = store
@@ -276,11 +279,7 @@ async fn every_class_of_error_is_answered_and_none_panics() {
     );
     server.cli(&["FLUSHALL"]);
     server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
-    let answer = store.put_user(&north, "a", &key(1)).await;
-    assert!(
-        matches!(answer, Err(StoreError::Unavailable(_))),
-        "READONLY: {answer:?}"
-    );
+    not_now(store.put_user(&north, "a", &key(1)).await, "READONLY");
     server.cli(&["REPLICAOF", "NO", "ONE"]);
     back(&store).await;
     server.kill();
@@ -288,6 +287,48 @@ async fn every_class_of_error_is_answered_and_none_panics() {
         store.ping().await,
         Err(StoreError::Unavailable(_))
     ));
+}
+
+/// A secret that goes from the one place to the other is in one of them whatever Redis takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_loses_no_secret_and_says_so() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    let north = realm("north.gov");
+    let secret = |state| StoredSecret {
+        value: Secret::new("deep".to_owned()),
+        label: "web".to_owned(),
+        created_at_ms: 1,
+        state,
+    };
+    for (before, after) in [
+        (SecretState::Pending, SecretState::Active),
+        (SecretState::Active, SecretState::Retired),
+    ] {
+        store.put_secret(&north, &secret(before)).await.unwrap();
+        server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+        let refused = store.put_secret(&north, &secret(after)).await;
+        assert!(refused.is_err_and(|error| error.may_pass()));
+        let stored = store.secrets(&north).await.unwrap();
+        assert_eq!((stored.len(), stored[0].state), (1, before));
+        server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+        store.put_secret(&north, &secret(after)).await.unwrap();
+        assert_eq!(store.secrets(&north).await.unwrap()[0].state, after);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_may_evict_users_is_warned_of() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    store.ping().await.unwrap();
+    assert_eq!(store.warnings(), Vec::<String>::new());
+    server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let warnings = wait_for_async("a warning", Duration::from_secs(30), || async {
+        Some(store.warnings()).filter(|all| !all.is_empty())
+    })
+    .await;
+    assert!(warnings[0].contains("allkeys-lru") && warnings[0].contains("noeviction"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

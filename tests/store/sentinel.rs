@@ -82,7 +82,7 @@ async fn a_replica_in_the_place_of_the_master_is_no_store() {
     let (north, keys) = (realm("north.gov"), key(1));
     let refused = direct.put_user(&north, "nobody", &keys).await;
     assert!(
-        matches!(&refused, Err(StoreError::Unavailable(reason)) if reason.contains("ReadOnly")),
+        matches!(&refused, Err(StoreError::NotNow(reason)) if reason.contains("ReadOnly")),
         "{refused:?}"
     );
     let unknown = store(&sentinels, "nobodys-master");

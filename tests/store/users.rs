@@ -17,9 +17,16 @@ for_both_stores!(
     pages_walk_all_users_in_order,
     hostile_names_stay_one_user,
     secrets_are_a_set_with_labels,
-    a_secret_is_in_coturns_set_only_while_it_is_accepted,
     changes_are_told_to_this_node_and_the_others,
 );
+
+/// Those that need coturn's own tools.
+mod with_coturn {
+    use super::a_secret_is_in_coturns_set_only_while_it_is_accepted;
+    use crate::for_coturns_stores;
+
+    for_coturns_stores!(a_secret_is_in_coturns_set_only_while_it_is_accepted);
+}
 
 /// Waits until no user is counted. A pass over coturn's keys that saw a user just before it was
 /// deleted may put it back into the index; the look that follows takes it out again.

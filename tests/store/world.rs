@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kit::redis::{PASSWORD, RedisServer};
+use kit::redis_cluster::{ClusterSetup, RedisCluster};
 use relay::store::redis::{RedisOptions, RedisStore};
 use relay::store::sqlite::SqliteStore;
 use relay::store::{Change, Store, StoredKey, UserKeys};
@@ -37,6 +38,7 @@ pub(crate) fn options(server: &RedisServer, user: &str) -> RedisOptions {
 pub(crate) enum Backend {
     Sqlite { turndb: PathBuf, _dir: TempDir },
     Redis { server: RedisServer },
+    Cluster { cluster: RedisCluster },
 }
 
 pub(crate) struct World {
@@ -74,6 +76,25 @@ impl World {
         }
     }
 
+    pub(crate) fn redis_cluster() -> Self {
+        let cluster = RedisCluster::start_as(&ClusterSetup {
+            acl: Some(acl("gateway", "")),
+            ..ClusterSetup::default()
+        });
+        let connect = || {
+            let options = RedisOptions {
+                cluster: cluster.list(),
+                ..options(&cluster.servers[0], "relayd-gateway")
+            };
+            Arc::new(RedisStore::connect(&options).unwrap())
+        };
+        Self {
+            store: connect(),
+            other: connect(),
+            backend: Backend::Cluster { cluster },
+        }
+    }
+
     /// Runs coturn's `turnadmin` on the same data.
     pub(crate) fn turnadmin(&self, args: &[&str]) -> String {
         let mut command = Command::new("turnadmin");
@@ -83,6 +104,7 @@ impl World {
             Backend::Redis { server } => command
                 .arg("-N")
                 .arg(format!("ip=127.0.0.1 port={} password=turn", server.port)),
+            Backend::Cluster { .. } => unreachable!("coturn knows no Redis Cluster"),
         };
         let output = command
             .output()
@@ -102,8 +124,12 @@ impl World {
                     .expect("sqlite3 runs (Debian package: sqlite3)");
                 assert!(status.success(), "{sql}");
             }
-            Backend::Redis { server } => {
-                let said = server.cli(command);
+            Backend::Redis { .. } | Backend::Cluster { .. } => {
+                let said = match &self.backend {
+                    Backend::Cluster { cluster } => cluster.cli(command),
+                    Backend::Redis { server } => server.cli(command),
+                    Backend::Sqlite { .. } => unreachable!("matched above"),
+                };
                 assert!(
                     !said.contains("ERR") && !said.contains("NOPERM"),
                     "{command:?}: {said}"

@@ -491,6 +491,11 @@ pub(super) const KEYS: &[Key] = &[
         "File with the password that the sentinels ask for",
     ),
     fixed(
+        "store.cluster",
+        Kind::List,
+        "More servers of the Redis Cluster that store.url names one of, as host:port",
+    ),
+    fixed(
         "store.insecure",
         Kind::Boolean,
         "Speak plaintext to a Redis on another host",

@@ -285,6 +285,8 @@ pub struct RedisConfig {
     pub ca_file: Option<PathBuf>,
     /// Who tells where the master is; `host` is then what they call it.
     pub sentinels: Option<Box<SentinelConfig>>,
+    /// Servers of a Redis Cluster as `host:port`, beside `host`; empty: it is no cluster.
+    pub cluster: Vec<String>,
 }
 
 /// The admin API.

@@ -28,10 +28,10 @@ impl SentinelConfig {
     }
 }
 
-/// Where a sentinel is: `host:port`.
-struct Sentinel(String);
+/// Where a sentinel, or a server of a cluster, is: `host:port`.
+pub(super) struct Server(pub(super) String);
 
-impl FromStr for Sentinel {
+impl FromStr for Server {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -41,7 +41,7 @@ impl FromStr for Sentinel {
 }
 
 /// The host of `host:port`.
-fn host_of(text: &str) -> Option<&str> {
+pub(super) fn host_of(text: &str) -> Option<&str> {
     let (host, port) = text.rsplit_once(':')?;
     let has_port = port.parse::<u16>().is_ok_and(|port| port > 0);
     (has_port && !host.is_empty()).then(|| host.trim_matches(['[', ']']))
@@ -50,7 +50,7 @@ fn host_of(text: &str) -> Option<&str> {
 /// Reads it; `None`: there are no sentinels.
 pub(super) fn resolve(reader: &mut Reader<'_>) -> Option<Box<SentinelConfig>> {
     let servers = reader.parsed_list("store.sentinels", "host:port, as in 10.0.0.7:26379");
-    let servers: Vec<String> = servers.into_iter().map(|Sentinel(text)| text).collect();
+    let servers: Vec<String> = servers.into_iter().map(|Server(text)| text).collect();
     let username = reader.text("store.sentinel_username");
     let file = reader.text("store.sentinel_password_file");
     if servers.is_empty() {

@@ -7,7 +7,7 @@ use shared::Secret;
 
 use super::cluster_key;
 use super::error::Origin;
-use super::sentinel;
+use super::sentinel::{self, Server, host_of};
 use super::source::Reader;
 use super::{RedisConfig, StoreConfig};
 
@@ -32,6 +32,11 @@ pub(super) fn resolve(reader: &mut Reader<'_>, state_dir: &Path) -> Option<Store
         .unwrap_or(("sqlite".into(), Origin::Default));
     let turndb = reader.text("store.turndb");
     if url == "sqlite" {
+        if let Some(item) = reader.find("store.cluster") {
+            let remedy = "name one of its servers in store.url, or remove it";
+            let problem = "has no meaning with SQLite";
+            reader.error(&item.origin, "store.cluster", problem, remedy);
+        }
         let turndb =
             turndb.map_or_else(|| state_dir.join("turndb"), |(path, _)| PathBuf::from(path));
         return Some(StoreConfig::Sqlite {
@@ -75,9 +80,13 @@ fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<Redi
     let ca_file = reader.text("store.ca_file");
     let insecure = reader.boolean("store.insecure").unwrap_or(false);
     let sentinels = sentinel::resolve(reader);
+    let cluster = cluster(reader, sentinels.is_some(), url.database);
     let plain = |host: &str| !url.tls && !insecure && !is_loopback(host);
     let is_open = match &sentinels {
-        None => plain(&url.host),
+        None => {
+            let mut more = cluster.iter().filter_map(|server| host_of(server));
+            plain(&url.host) || more.any(plain)
+        }
         // What they name is looked at when it is connected to.
         Some(sentinels) => sentinels.hosts().any(plain),
     };
@@ -128,7 +137,28 @@ fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<Redi
         insecure,
         ca_file: ca_file.map(|(path, _)| path.into()),
         sentinels,
+        cluster,
     })
+}
+
+/// More servers of the cluster that the URL names one of; empty: it is none.
+fn cluster(reader: &mut Reader<'_>, has_sentinels: bool, database: u32) -> Vec<String> {
+    const KEY: &str = "store.cluster";
+    let servers = reader.parsed_list(KEY, "host:port, as in 10.0.0.7:6379");
+    let servers: Vec<String> = servers.into_iter().map(|Server(text)| text).collect();
+    if servers.is_empty() {
+        return servers;
+    }
+    let origin = reader.find(KEY).map_or(Origin::Default, |item| item.origin);
+    if has_sentinels {
+        let problem = "and store.sentinels are both set: a cluster has no sentinels";
+        reader.error(&origin, KEY, problem, "keep one of them");
+    }
+    if database != 0 {
+        let problem = "names a cluster, which has no database but 0";
+        reader.error(&origin, KEY, problem, "write no database in store.url");
+    }
+    servers
 }
 
 /// One source of the password, or an error when there are several.

@@ -195,6 +195,7 @@ fn of_store(store: &StoreConfig, key: &str) -> Value {
         "password_file" => redis.password_file.as_deref().map_or(Value::Null, path),
         "ca_file" => redis.ca_file.as_deref().map_or(Value::Null, path),
         "insecure" => json!(redis.insecure),
+        "cluster" => json!(redis.cluster),
         _ => of_sentinels(redis.sentinels.as_deref(), key),
     }
 }

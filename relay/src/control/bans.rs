@@ -183,7 +183,8 @@ pub(super) async fn add(hub: &Hub, ban: StoredBan) -> Result<bool, StoreError> {
     apply(hub).await;
     match written {
         Ok(()) => Ok(true),
-        Err(StoreError::Unavailable(_) | StoreError::RevisionConflict { .. }) => Ok(false),
+        Err(StoreError::RevisionConflict { .. }) => Ok(false),
+        Err(error) if error.may_pass() => Ok(false),
         Err(error) => {
             hub.bans.pending().retain(|known| !known.is_same(&ban));
             local::keep(hub);

@@ -10,8 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::hub::Hub;
+use crate::store::StoredDocument;
 use crate::store::document::{ALERT_RULES, BANS, CONFIG, REDIRECTS, config_of};
-use crate::store::{StoreError, StoredDocument};
 
 /// How often they are compared, so that a lost message heals.
 const COMPARE: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ pub(super) async fn refresh(hub: &Hub) {
     for name in &hub.documents.names {
         match hub.noted(hub.store.document(name).await) {
             Ok(document) => hub.documents.learn(name, document),
-            Err(StoreError::Unavailable(_)) => return,
+            Err(error) if error.may_pass() => return,
             Err(error) => {
                 // Said where the document is missed; every five seconds would be too often.
                 tracing::debug!(name, %error, "a document stays as it was");

@@ -291,6 +291,24 @@ impl Hub {
             kind: self.store.kind().to_owned(),
             connected,
             since_ms,
+            troubles: self.store_troubles(),
+        }
+    }
+
+    /// What is wrong with the store although it answers.
+    #[must_use]
+    pub(super) fn store_troubles(&self) -> Vec<String> {
+        let refusal = self.health.refuses();
+        let refusal = refusal.map(|reason| format!("it refuses for now: {reason}"));
+        refusal.into_iter().chain(self.store.warnings()).collect()
+    }
+
+    /// Says when the store takes again what it refused.
+    pub(super) fn look_at_refusals(&self) {
+        if self.health.accepts_again(Moment::now().unix_ms) {
+            let text = "the store takes again what it refused";
+            tracing::info!(store = self.store.kind(), "{text}");
+            self.event(EventKind::StoreChanged, Severity::Notice, text);
         }
     }
 
@@ -303,7 +321,22 @@ impl Hub {
             Err(StoreError::Unavailable(reason)) => Some(reason.as_str()),
             _ => None,
         };
-        match self.health.note(away.is_none(), Moment::now().unix_ms) {
+        let now = Moment::now().unix_ms;
+        if let Err(StoreError::NotNow(reason)) = &answer
+            && self.health.refused(reason, now)
+        {
+            tracing::warn!(
+                reason,
+                "the store refuses for now; what it does not take is kept"
+            );
+            let text = format!("the store refuses for now: {reason}");
+            self.event(EventKind::StoreChanged, Severity::Crit, text);
+        }
+        // Of several servers one may be away while others answer: it is back when all are.
+        if away.is_none() && !self.health.connected() && !self.store.is_whole() {
+            return answer;
+        }
+        match self.health.note(away.is_none(), now) {
             Turn::Same | Turn::First => {}
             Turn::Lost => {
                 let reason = away.unwrap_or_default();

@@ -92,7 +92,7 @@ async fn flush(hub: &Hub) -> bool {
         }
         match write(hub, &batch).await {
             Ok(()) => {}
-            Err(StoreError::Unavailable(_)) => {
+            Err(error) if error.may_pass() => {
                 hub.dirty().put_back(batch);
                 return false;
             }

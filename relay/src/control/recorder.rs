@@ -9,7 +9,6 @@ use shared::api::{AuditView, EventKind, EventView, Severity};
 
 use super::clock::Moment;
 use super::hub::Hub;
-use crate::store::StoreError;
 
 /// Events that wait at most; the oldest go first.
 const MAX_EVENTS: usize = 4096;
@@ -188,7 +187,7 @@ pub(super) async fn flush(hub: &Hub) -> bool {
         }
         match hub.noted(hub.store.append_events(&events).await) {
             Ok(()) => {}
-            Err(StoreError::Unavailable(_)) => {
+            Err(error) if error.may_pass() => {
                 hub.recorder.put_back(events);
                 return false;
             }
@@ -201,7 +200,7 @@ pub(super) async fn flush(hub: &Hub) -> bool {
         };
         match hub.noted(hub.store.append_audit(&record).await) {
             Ok(()) => {}
-            Err(StoreError::Unavailable(_)) => {
+            Err(error) if error.may_pass() => {
                 hub.recorder.queues().audits.push_front(record);
                 return false;
             }

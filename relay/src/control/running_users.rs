@@ -165,7 +165,7 @@ async fn read(hub: &Hub, wanted: &Wanted) -> Result<Vec<Reading>, StoreError> {
         .map(|(realm, name)| async move {
             match hub.store.user(&realm, name.as_str()).await {
                 Ok(user) => Ok(Some(Reading { realm, name, user })),
-                Err(StoreError::Unavailable(reason)) => Err(StoreError::Unavailable(reason)),
+                Err(error) if error.may_pass() => Err(error),
                 // One unreadable record says nothing about its user, and holds up no other.
                 Err(error) => {
                     tracing::warn!(%realm, %error, "a user with sessions stays as it was");

@@ -51,6 +51,7 @@ fn redis_options(redis: &RedisConfig, gateway: bool) -> RedisOptions {
             .as_ref()
             .map(|sentinels| (sentinels.username.clone(), sentinels.password.clone()))
             .unwrap_or_default(),
+        cluster: redis.cluster.clone(),
         gateway,
     }
 }
@@ -58,9 +59,15 @@ fn redis_options(redis: &RedisConfig, gateway: bool) -> RedisOptions {
 /// Every address that the store's name stands for. A name that nobody can resolve does not keep the
 /// node from starting.
 pub(super) async fn store_addresses(redis: &RedisConfig) -> Vec<SocketAddr> {
-    if let Some(sentinels) = &redis.sentinels {
+    let named = match &redis.sentinels {
+        Some(sentinels) => &sentinels.servers,
+        None => &redis.cluster,
+    };
+    if !named.is_empty() {
+        // Whoever else is one of them is found when one of these answers.
+        let in_url = redis.sentinels.is_none().then_some(&redis.endpoint);
         let mut addresses = Vec::new();
-        for server in sentinels.servers.iter().take(MAX_STORE_ADDRESSES) {
+        for server in in_url.into_iter().chain(named).take(MAX_STORE_ADDRESSES) {
             let lookup = tokio::time::timeout(STORE_LOOKUP, tokio::net::lookup_host(server));
             if let Ok(Ok(found)) = lookup.await {
                 addresses.extend(found.take(MAX_STORE_ADDRESSES));

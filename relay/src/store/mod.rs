@@ -39,6 +39,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A round trip; how `/readyz` and the console know that the store is there.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// Whether all of it is there: a store of several servers may lack one of them.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// Where its servers are, as far as they are known now: nobody's peers, ever.
+    fn servers(&self) -> Vec<std::net::SocketAddr> {
+        Vec::new()
+    }
+
+    /// What operators should know about it: settings under which it may lose data.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Another process works with what belongs to one process from now on; this one goes on beside it.
     fn share(&self) {}
 
@@ -472,6 +487,10 @@ pub enum StoreError {
     /// Out of reach, or too slow; may work later.
     #[error("the store is out of reach: {0}")]
     Unavailable(String),
+    /// There, but it does not do this for the time being: it loads its data, is full, moves keys or
+    /// looks for a master. May work later.
+    #[error("the store refuses for now: {0}")]
+    NotNow(String),
     /// Another realm has the origin.
     #[error("the origin {origin} belongs to the realm {realm}")]
     OriginTaken {
@@ -494,7 +513,7 @@ pub enum StoreError {
         /// The epoch in the store.
         epoch: u64,
     },
-    /// The store refused for good: rights, wrong type, full.
+    /// The store refused for good: rights, wrong type.
     #[error("the store refused: {0}")]
     Refused(String),
     /// Something in the store is not what it should be.
@@ -505,4 +524,13 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl StoreError {
+    /// Whether the same call may work later with nobody's help: what it was to write is kept, and
+    /// written then.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::NotNow(_))
+    }
 }

@@ -202,6 +202,10 @@ pub struct StoreState {
     pub connected: bool,
     /// Since when it is in that state.
     pub since_ms: u64,
+    /// What is wrong although it answers: what it refuses for now, settings under which it may lose
+    /// data. Empty: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
 }
 
 /// How full a node is: the binding one of several limits, by name.

@@ -40,6 +40,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             () = hub.cancel.cancelled() => return,
             _ = interval.tick() => {
                 sample(&hub);
+                look_at_store(&hub);
                 let usage = meter.read(Instant::now());
                 hub.cluster.registry().own_usage = usage;
                 if beat(&hub).await {
@@ -61,6 +62,15 @@ pub(crate) async fn run(hub: Arc<Hub>) {
 async fn beat_soon(hub: &Hub, earliest: tokio::time::Instant) {
     hub.cluster.beat_soon.notified().await;
     tokio::time::sleep_until(earliest).await;
+}
+
+/// What is known of the store without asking it: where its servers are, which nobody may have as
+/// peers, and whether it takes again what it refused.
+fn look_at_store(hub: &Hub) {
+    if hub.keeper.set_store_servers(hub.store.servers()) {
+        hub.policy_stale.notify_one();
+    }
+    hub.look_at_refusals();
 }
 
 /// Writes the record; `false` when the store did not take it.
@@ -103,7 +113,7 @@ pub(crate) async fn beat(hub: &Hub) -> bool {
 /// A store that is away is told of elsewhere, once. One that refuses needs an operator: said at
 /// once and then every minute.
 fn complain(hub: &Hub, error: &StoreError) {
-    if matches!(error, StoreError::Unavailable(_)) {
+    if error.may_pass() {
         tracing::debug!(%error, "the heartbeat did not reach the store");
         return;
     }

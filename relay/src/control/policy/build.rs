@@ -112,6 +112,7 @@ impl Inputs {
         let blocks = sources.blocks(now_ms).into_iter();
         let mut services = own.services.clone();
         services.extend(&sources.other_listeners);
+        services.extend(&sources.store_servers);
         let mut relays = own.relays.clone();
         relays.extend(sources.relays.iter().cloned());
         Self {

@@ -270,6 +270,14 @@ impl PolicyKeeper {
         changed
     }
 
+    /// Where the servers of the store are; `true` when that changed.
+    pub(super) fn set_store_servers(&self, servers: Vec<SocketAddr>) -> bool {
+        let mut state = self.state();
+        let changed = state.sources.store_servers != servers;
+        state.sources.store_servers = servers;
+        changed
+    }
+
     /// Where new allocations are sent; `true` when that changed.
     pub(super) fn set_redirects(&self, redirects: Vec<Redirect>) -> bool {
         let mut state = self.state();
@@ -368,16 +376,14 @@ impl PolicyKeeper {
         if wanted.everything || wanted.oauth_keys {
             match store.oauth_keys().await {
                 Ok(keys) => self.state().sources.oauth_keys = keys,
-                Err(StoreError::Unavailable(reason)) => {
-                    return Err(StoreError::Unavailable(reason));
-                }
+                Err(error) if error.may_pass() => return Err(error),
                 Err(error) => tracing::warn!(%error, "the OAuth keys stay as they were"),
             }
         }
         let secrets: Vec<_> = stream::iter(names)
             .map(|realm| async move {
                 match store.secrets(&realm).await {
-                    Err(StoreError::Unavailable(reason)) => Err(StoreError::Unavailable(reason)),
+                    Err(error) if error.may_pass() => Err(error),
                     // One unreadable record does not hold up all other realms.
                     Err(error) => {
                         tracing::warn!(%realm, %error, "the secrets of a realm stay as they were");

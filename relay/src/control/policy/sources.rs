@@ -30,6 +30,8 @@ pub(crate) struct Sources {
     pub relays: Vec<RelayEndpoint>,
     /// Where the other nodes listen.
     pub other_listeners: Vec<SocketAddr>,
+    /// Where the servers of the store are.
+    pub store_servers: Vec<SocketAddr>,
     /// Where new allocations are sent.
     pub redirects: Vec<Redirect>,
     /// The store does not answer.

@@ -121,7 +121,7 @@ async fn ask(store: &dyn Store, node: &NodeId, earlier: &mut Earlier) -> Result<
                 earlier.is_read = true;
                 return Ok(());
             }
-            Err(StoreError::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+            Err(error) if error.may_pass() => tokio::time::sleep(RETRY).await,
             Err(error) => return Err(error),
         }
     }

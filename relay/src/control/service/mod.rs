@@ -130,6 +130,9 @@ impl Service {
         if !hub.health.connected() {
             reasons.push(format!("the {} store is out of reach", hub.store.kind()));
         }
+        let troubles = hub.store_troubles().into_iter();
+        reasons
+            .extend(troubles.map(|trouble| format!("the {} store: {trouble}", hub.store.kind())));
         Readiness { ready, reasons }
     }
 
@@ -295,9 +298,10 @@ fn not_found(what: impl std::fmt::Display) -> ApiError {
 
 fn store_error(error: &StoreError) -> ApiError {
     let kind = match error {
-        StoreError::Unavailable(_) | StoreError::Fenced { .. } | StoreError::Refused(_) => {
-            ErrorKind::Unavailable
-        }
+        StoreError::Unavailable(_)
+        | StoreError::NotNow(_)
+        | StoreError::Fenced { .. }
+        | StoreError::Refused(_) => ErrorKind::Unavailable,
         StoreError::RevisionConflict { .. } => ErrorKind::RevisionConflict,
         StoreError::OriginTaken { .. } => ErrorKind::Conflict,
         StoreError::Corrupt { .. } => ErrorKind::Internal,

@@ -177,7 +177,7 @@ pub(super) async fn delete_token(inner: &Inner, id: &str) -> Result<bool, StoreE
     let mut writes = pipe();
     writes.cmd("DEL").arg(schema::token(id));
     writes.cmd("SREM").arg(schema::TOKENS).arg(id);
-    let (was_there, _): (bool, Value) = inner.link.pipe(&writes).await?;
+    let (was_there, _): (bool, Value) = inner.link.in_order(&writes).await?;
     inner.tell(Change::Tokens).await;
     Ok(was_there)
 }

@@ -5,17 +5,18 @@
 //! was made, and once a minute by one gateway of the cluster.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Value, cmd, pipe};
 use shared::Realm;
 use tokio::sync::Notify;
 
-use super::realms::{import_foreign_edits, note_origins};
+use super::link::Link;
+use super::realms::import_foreign_edits;
 use super::schema::CoturnKey;
 use super::users::{index_user, names_after, realm_names, unindex_user};
-use super::{Inner, oauth, schema};
+use super::{Inner, oauth, origins, schema};
 use crate::store::StoreError;
 
 /// Users waiting to be looked at; beyond that a whole pass is due.
@@ -119,22 +120,23 @@ pub(super) async fn note_realms(inner: &Inner, realms: &[Realm]) -> Result<(), S
         .await
 }
 
-/// Passes over all keys now and then, for as long as the connection lasts.
-pub(super) async fn heal(inner: &Inner, told: bool) {
+/// Passes over all keys after a connection was made, and now and then, for as long as the store
+/// lives.
+pub(super) async fn heal(inner: Arc<Inner>) {
     if !inner.gateway {
         return;
     }
-    let interval = if told { INTERVAL } else { BLIND_INTERVAL };
-    // The first pass needs no lease: changes may have been missed by this very node.
-    let mut due = true;
     loop {
-        if due && let Err(error) = pass(inner).await {
-            tracing::debug!(%error, "the pass over coturn's keys ended early");
-        }
+        let told = inner.link.told();
+        let interval = if told { INTERVAL } else { BLIND_INTERVAL };
+        // Whoever asks needs no lease: changes may have been missed by this very node.
         let asked = tokio::time::timeout(interval, inner.index.pass.notified())
             .await
             .is_ok();
-        due = asked || !told || lease(inner, interval).await.unwrap_or(false);
+        let due = asked || !told || lease(&inner, interval).await.unwrap_or(false);
+        if due && let Err(error) = pass(&inner).await {
+            tracing::debug!(%error, "the pass over coturn's keys ended early");
+        }
     }
 }
 
@@ -153,6 +155,18 @@ async fn lease(inner: &Inner, interval: Duration) -> Result<bool, StoreError> {
 }
 
 async fn pass(inner: &Inner) -> Result<(), StoreError> {
+    for link in inner.link.links() {
+        pass_over(inner, &link).await?;
+    }
+    oauth::forget_missing(inner).await?;
+    for realm in realm_names(inner).await? {
+        forget_missing(inner, &realm).await?;
+    }
+    Ok(())
+}
+
+/// Looks at all that one server has.
+async fn pass_over(inner: &Inner, link: &Link) -> Result<(), StoreError> {
     let mut cursor = "0".to_owned();
     loop {
         let mut step = cmd("SCAN");
@@ -161,10 +175,10 @@ async fn pass(inner: &Inner) -> Result<(), StoreError> {
             .arg(schema::COTURN_KEYS)
             .arg("COUNT")
             .arg(SCAN_COUNT);
-        let (next, keys): (String, Vec<Vec<u8>>) = inner.link.query(&step).await?;
+        let (next, keys): (String, Vec<Vec<u8>>) = link.query(&step).await?;
         let mut users = Vec::new();
         let mut realms = HashSet::new();
-        let mut origins = Vec::new();
+        let mut found = Vec::new();
         let mut kids = Vec::new();
         for key in keys.iter().filter_map(|key| schema::parse_coturn(key)) {
             match key {
@@ -172,7 +186,7 @@ async fn pass(inner: &Inner) -> Result<(), StoreError> {
                 CoturnKey::Secrets(realm) | CoturnKey::Options(realm) => {
                     realms.insert(realm);
                 }
-                CoturnKey::Origin(origin) => origins.push(origin),
+                CoturnKey::Origin(origin) => found.push(origin),
                 CoturnKey::Oauth(kid) => kids.push(kid),
             }
         }
@@ -180,21 +194,16 @@ async fn pass(inner: &Inner) -> Result<(), StoreError> {
             verify(inner, chunk).await?;
         }
         oauth::note(inner, &kids).await?;
-        let gained = note_origins(inner, &origins).await?;
+        let gained = origins::note(inner, &found).await?;
         realms.extend(gained.iter().cloned());
         note_realms(inner, &realms.into_iter().collect::<Vec<_>>()).await?;
         import_foreign_edits(inner, &gained).await?;
         cursor = next;
         if cursor == "0" {
-            break;
+            return Ok(());
         }
         tokio::time::sleep(PAUSE).await;
     }
-    oauth::forget_missing(inner).await?;
-    for realm in realm_names(inner).await? {
-        forget_missing(inner, &realm).await?;
-    }
-    Ok(())
 }
 
 /// Goes over the index of a realm for users whose key is gone.

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Value, cmd, pipe};
+use redis::{Value, pipe};
 use tokio::task::JoinHandle;
 
 use super::error::map;
+use super::link::silent;
+use super::shards::asked_at;
 use super::{Inner, schema};
 use crate::store::{DEADLINE, MAILBOX_CAPACITY, MAILBOX_TTL, Mailbox, StoreError};
 
@@ -59,7 +61,7 @@ pub(super) async fn post(inner: &Inner, to: &Mailbox, message: Vec<u8>) -> Resul
 }
 
 pub(super) async fn receive(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     from: &Mailbox,
     wait: Duration,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -76,10 +78,11 @@ pub(super) async fn receive(
     if receiver.running.is_none() {
         let connection = match receiver.connection.take() {
             Some(connection) => connection,
-            None => connect(inner, wait).await?,
+            None => connect(inner, &schema::mailbox(from), wait).await?,
         };
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        receiver.running = Some(tokio::spawn(take(connection, schema::mailbox(from), left)));
+        let key = schema::mailbox(from);
+        receiver.running = Some(tokio::spawn(take(Arc::clone(inner), connection, key, left)));
     }
     let Some(task) = receiver.running.as_mut() else {
         return Ok(Vec::new());
@@ -95,51 +98,95 @@ pub(super) async fn receive(
 }
 
 /// Connects; while Redis is known to be away it waits first, so that a loop around it does not spin.
-async fn connect(inner: &Inner, wait: Duration) -> Result<MultiplexedConnection, StoreError> {
+async fn connect(
+    inner: &Inner,
+    key: &str,
+    wait: Duration,
+) -> Result<MultiplexedConnection, StoreError> {
     if !inner.link.is_up() {
         tokio::time::sleep(wait.min(DEADLINE / 2)).await;
     }
-    inner.link.dedicated().await
+    inner.link.dedicated(key).await
 }
 
-async fn take(mut connection: MultiplexedConnection, key: String, wait: Duration) -> Taken {
+/// Takes what is there, or comes. What goes wrong makes the next call look for the server anew.
+async fn take(
+    inner: Arc<Inner>,
+    mut connection: MultiplexedConnection,
+    key: String,
+    wait: Duration,
+) -> Taken {
     let work = async {
-        let first: Option<(Value, Vec<u8>)> = if wait.is_zero() {
-            let message: Option<Vec<u8>> =
-                cmd("LPOP").arg(&key).query_async(&mut connection).await?;
-            message.map(|message| (Value::Nil, message))
-        } else {
-            // Zero would mean "for ever".
-            let seconds = wait.as_secs_f64().max(0.01);
-            cmd("BLPOP")
-                .arg(&key)
-                .arg(seconds)
-                .query_async(&mut connection)
-                .await?
+        let error = match take_from(&mut connection, &key, wait, false).await {
+            Ok(messages) => return (Some(connection), Ok(messages)),
+            Err(error) => error,
         };
-        let Some((_, first)) = first else {
-            return Ok(Vec::new());
+        let Some(next) = asked_at(&error) else {
+            return (None, Err(map(error)));
         };
-        let mut messages = vec![first];
-        loop {
-            let mut rest = pipe();
-            rest.atomic();
-            rest.cmd("LRANGE").arg(&key).arg(0).arg(TAKE - 1);
-            rest.cmd("LTRIM").arg(&key).arg(TAKE).arg(-1);
-            let (more, _): (Vec<Vec<u8>>, Value) = rest.query_async(&mut connection).await?;
-            let last = more.len() < TAKE || messages.len() >= MAILBOX_CAPACITY;
-            messages.extend(more);
-            if last {
-                return Ok(messages);
-            }
-        }
+        // An empty mailbox is already with the server that takes its slot over.
+        let taken = match inner.link.dedicated_at(&next).await {
+            Ok(mut next) => take_from(&mut next, &key, wait, true).await.map_err(map),
+            Err(error) => Err(error),
+        };
+        (None, taken)
     };
-    match tokio::time::timeout(wait + DEADLINE, work).await {
-        Ok(Ok(messages)) => (Some(connection), Ok(messages)),
-        Ok(Err(error)) => (None, Err(map(error))),
-        Err(_) => (
-            None,
-            Err(StoreError::Unavailable("Redis does not answer".to_owned())),
-        ),
+    let taken = tokio::time::timeout(2 * wait + DEADLINE, work).await;
+    let (connection, taken) = taken.unwrap_or_else(|_| (None, Err(silent())));
+    if taken.is_err() {
+        inner.link.stale.notify_one();
+    }
+    (connection, taken)
+}
+
+/// `asking`: the key's slot is not the server's yet, so that each command has to be announced.
+async fn take_from(
+    connection: &mut MultiplexedConnection,
+    key: &str,
+    wait: Duration,
+    asking: bool,
+) -> redis::RedisResult<Vec<Vec<u8>>> {
+    let announced = || {
+        let mut pipe = pipe();
+        if asking {
+            pipe.cmd("ASKING").ignore();
+        }
+        pipe
+    };
+    let mut first = announced();
+    let (message,): (Option<Vec<u8>>,) = if wait.is_zero() {
+        first.cmd("LPOP").arg(key);
+        first.query_async(connection).await?
+    } else {
+        // Zero would mean "for ever".
+        let seconds = wait.as_secs_f64().max(0.01);
+        first.cmd("BLPOP").arg(key).arg(seconds);
+        let (popped,): (Option<(Value, Vec<u8>)>,) = first.query_async(connection).await?;
+        (popped.map(|(_, message)| message),)
+    };
+    let Some(message) = message else {
+        return Ok(Vec::new());
+    };
+    let mut messages = vec![message];
+    loop {
+        // One receiver takes: nothing comes between the two commands but what is added at the end.
+        let mut rest = announced();
+        rest.cmd("LRANGE").arg(key).arg(0).arg(TAKE - 1);
+        if asking {
+            rest.cmd("ASKING").ignore();
+        } else {
+            rest.atomic();
+        }
+        rest.cmd("LTRIM").arg(key).arg(TAKE).arg(-1);
+        // What was taken is not lost for what could not be: it is there for the next call.
+        let more: redis::RedisResult<(Vec<Vec<u8>>, Value)> = rest.query_async(connection).await;
+        let Ok((more, _)) = more else {
+            return Ok(messages);
+        };
+        let last = more.len() < TAKE || messages.len() >= MAILBOX_CAPACITY;
+        messages.extend(more);
+        if last {
+            return Ok(messages);
+        }
     }
 }

@@ -1,14 +1,17 @@
-//! The store of a cluster: one Redis (or Valkey) that nodes and, during a migration, coturn share.
+//! The store of a cluster: the Redis (or Valkey) that nodes and, during a migration, coturn share.
+//! One server, the master that sentinels name, or a Redis Cluster.
 //!
-//! [`schema`] names the keys; [`link`] is the connection and [`watch`] its supervisor. Nothing is
-//! cached here. Everything runs under the ACL rules in `relay/redis-acl`. Commands of ours stay in
-//! one hash slot each; only where coturn's keys are written together with ours (the projection of a
-//! realm) they do not, and coturn cannot speak Redis Cluster anyway.
+//! [`schema`] names the keys; [`link`] is a connection and [`watch`] its supervisor; [`shards`] are
+//! all of them, and [`discovery`] finds the servers of a cluster. Nothing is cached here. Everything
+//! runs under the ACL rules in `relay/redis-acl`. Every command stays in one hash slot; only where
+//! coturn's keys are written together with ours (the projection of a realm) it does not, and that is
+//! left out in a cluster, since coturn cannot speak Redis Cluster anyway.
 //!
 //! A session with one permission and one channel takes 315 bytes of Redis' memory (Redis 7.0; 507 with
 //! field names in the record); the suite `tests/store` measures it.
 
 mod cluster;
+mod discovery;
 mod documents;
 mod error;
 mod glance;
@@ -16,18 +19,26 @@ mod index;
 mod link;
 mod mailbox;
 mod oauth;
+mod options;
+mod origins;
 mod realms;
 mod schema;
 mod secrets;
 mod sentinel;
+mod shards;
+mod slots;
+mod topology;
 mod trail;
 mod users;
 mod watch;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use redis::{Cmd, Pipeline, Value, cmd};
 use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument};
 use shared::{NodeId, Realm, SessionId};
@@ -40,11 +51,13 @@ use super::{
     StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret, StoredToken,
     StoredUser, UserKeys, UserRecord,
 };
+use discovery::Found;
 use glance::Told;
 use index::Index;
-use link::Link;
-pub use link::RedisOptions;
 use mailbox::Receivers;
+pub use options::RedisOptions;
+use shards::Shards;
+use watch::Heard;
 
 /// The store of a cluster.
 #[derive(Clone, Debug)]
@@ -55,14 +68,19 @@ pub struct RedisStore {
 
 #[derive(Debug)]
 struct Inner {
-    link: Link,
+    link: Shards,
     index: Index,
+    heard: Heard,
     receivers: Receivers,
     told: Told,
     changes: broadcast::Sender<Change>,
     /// Tells our own messages from those of others.
     origin: String,
+    /// Changes published so far.
+    published: AtomicU64,
     gateway: bool,
+    /// Where its servers are, and what is to be said about them.
+    found: Found,
 }
 
 impl RedisStore {
@@ -74,17 +92,32 @@ impl RedisStore {
     /// another host without `insecure`, an unreadable CA file. Never because Redis is away.
     pub fn connect(options: &RedisOptions) -> Result<Self, StoreError> {
         let inner = Arc::new(Inner {
-            link: Link::new(options)?,
+            link: Shards::new(options)?,
             index: Index::default(),
+            heard: Heard::default(),
             receivers: Receivers::default(),
             told: Told::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             origin: format!("{:016x}", rand::random::<u64>()),
+            published: AtomicU64::new(0),
             gateway: options.gateway,
+            found: Found::default(),
         });
         let stop = CancellationToken::new();
-        let supervisor = watch::supervise(Arc::clone(&inner));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(supervisor));
+        if inner.link.is_cluster() {
+            let keeper = discovery::keep(Arc::clone(&inner), stop.clone());
+            tokio::spawn(stop.clone().run_until_cancelled_owned(keeper));
+        }
+        for link in inner.link.links() {
+            let supervisor = watch::supervise(Arc::clone(&inner), link, false);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(supervisor));
+        }
+        let others = discovery::look_around(Arc::clone(&inner));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(others));
+        let follower = watch::follow(Arc::clone(&inner));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(follower));
+        let healer = index::heal(Arc::clone(&inner));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(healer));
         Ok(Self {
             inner,
             _supervisor: Arc::new(stop.drop_guard()),
@@ -103,6 +136,7 @@ impl Inner {
         let message = watch::Message {
             v: schema::VERSION,
             from: self.origin.clone(),
+            n: self.published.fetch_add(1, Ordering::Relaxed) + 1,
             change: change.clone(),
         };
         let mut command = cmd("PUBLISH");
@@ -119,10 +153,11 @@ impl Inner {
         }
     }
 
-    /// Runs writes and tells everybody, in one round trip.
+    /// Runs writes in their order and then tells everybody; in one round trip where there is one
+    /// server.
     async fn write_and_tell(&self, mut writes: Pipeline, change: Change) -> Result<(), StoreError> {
         writes.add_command(self.publication(&change)?);
-        self.link.pipe::<Value>(&writes).await?;
+        self.link.in_order::<Value>(&writes).await?;
         self.tell_here(change);
         Ok(())
     }
@@ -135,8 +170,27 @@ impl Store for RedisStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.link.query::<Value>(&cmd("PING")).await?;
+        let links = self.inner.link.links();
+        if links.is_empty() {
+            // Says why, or waits for the first.
+            return self.inner.link.query(&cmd("PING")).await;
+        }
+        let ping = cmd("PING");
+        let pings = links.iter().map(|link| link.query::<Value>(&ping));
+        try_join_all(pings).await?;
         Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.inner.link.is_up()
+    }
+
+    fn servers(&self) -> Vec<SocketAddr> {
+        self.inner.found.servers()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.inner.found.warnings()
     }
 
     async fn user(&self, realm: &Realm, name: &str) -> Result<Option<StoredUser>, StoreError> {

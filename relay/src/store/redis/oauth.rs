@@ -73,7 +73,7 @@ pub(super) async fn delete(inner: &Inner, kid: &str) -> Result<bool, StoreError>
     let mut writes = pipe();
     writes.cmd("DEL").arg(schema::coturn_oauth(kid));
     writes.cmd("SREM").arg(schema::OAUTH_KIDS).arg(kid);
-    let (was_there, _): (bool, Value) = inner.link.pipe(&writes).await?;
+    let (was_there, _): (bool, Value) = inner.link.in_order(&writes).await?;
     inner.tell(Change::OauthKeys).await;
     Ok(was_there)
 }

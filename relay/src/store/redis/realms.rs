@@ -6,10 +6,8 @@ use shared::Realm;
 use shared::api::RealmDocument;
 
 use super::users::realm_names;
-use super::{Inner, schema};
-use crate::store::coturn::{
-    CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA, realm as coturn_realm,
-};
+use super::{Inner, origins, schema};
+use crate::store::coturn::{CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA};
 use crate::store::record::{from_json, now_ms, to_json};
 use crate::store::revision::{DELETED_KEPT, REVISIONS_KEPT};
 use crate::store::{Author, Change, StoreError, StoredRealm, StoredRevision};
@@ -20,6 +18,8 @@ const ATTEMPTS: usize = 3;
 const CHUNK: usize = 64;
 /// Commands for each.
 const READS: usize = 10;
+/// Which of them reads the origins.
+const ORIGINS_AT: usize = 8;
 
 /// Replaces or (`ARGV[4]` not empty) removes a document whose revision is `ARGV[1]`, and writes its
 /// projection in the same moment, so that nobody takes the one without the other for a foreign
@@ -118,7 +118,7 @@ struct Revision {
     document: Option<RealmDocument>,
 }
 
-fn reads(pipe: &mut Pipeline, realm: &Realm) {
+fn reads(pipe: &mut Pipeline, realm: &Realm, scope: Scope) {
     pipe.cmd("GET").arg(schema::realm(realm));
     for option in [MAX_BPS, TOTAL_QUOTA, USER_QUOTA] {
         pipe.cmd("GET").arg(schema::coturn_option(realm, option));
@@ -128,13 +128,36 @@ fn reads(pipe: &mut Pipeline, realm: &Realm) {
     }
     pipe.cmd("EXISTS").arg(schema::coturn_secret(realm));
     pipe.cmd("ZCARD").arg(schema::users(realm));
-    pipe.cmd("EVAL")
-        .arg(ORIGINS)
-        .arg(0)
-        .arg(schema::origins(realm))
-        .arg(schema::ORIGIN_PREFIX)
-        .arg(realm.as_str());
+    match scope {
+        Scope::OneServer => pipe
+            .cmd("EVAL")
+            .arg(ORIGINS)
+            .arg(0)
+            .arg(schema::origins(realm))
+            .arg(schema::ORIGIN_PREFIX)
+            .arg(realm.as_str()),
+        // Which of them it still has, only their keys say.
+        Scope::Cluster => pipe.cmd("SMEMBERS").arg(schema::origins(realm)),
+    };
     pipe.cmd("EXISTS").arg(schema::secrets_aside(realm));
+}
+
+/// Whether one command may touch all keys of a realm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// One server has them.
+    OneServer,
+    /// They lie in slots of their own.
+    Cluster,
+}
+
+impl Scope {
+    fn of(inner: &Inner) -> Self {
+        match inner.link.is_cluster() {
+            true => Self::Cluster,
+            false => Self::OneServer,
+        }
+    }
 }
 
 /// A realm as it was read: document, coturn's options, and whether it has users or secrets.
@@ -180,7 +203,8 @@ fn parse(name: &Realm, values: &[Value]) -> Result<Read, StoreError> {
             .iter()
             .for_each(|range| options.add_peer(list, range));
     }
-    let origins: Vec<Vec<u8>> = redis::from_redis_value_ref(&values[8]).unwrap_or_default();
+    let origins: Vec<Vec<u8>> =
+        redis::from_redis_value_ref(&values[ORIGINS_AT]).unwrap_or_default();
     for origin in origins
         .iter()
         .filter_map(|text| std::str::from_utf8(text).ok())
@@ -200,8 +224,19 @@ async fn read(inner: &Inner, realms: &[Realm]) -> Result<Vec<Read>, StoreError> 
     let mut pipeline = pipe();
     // A key of another type among coturn's must not hide all realms.
     pipeline.ignore_errors();
-    realms.iter().for_each(|realm| reads(&mut pipeline, realm));
-    let values: Vec<Value> = inner.link.pipe(&pipeline).await?;
+    let scope = Scope::of(inner);
+    realms
+        .iter()
+        .for_each(|realm| reads(&mut pipeline, realm, scope));
+    let mut values: Vec<Value> = inner.link.pipe(&pipeline).await?;
+    if scope == Scope::Cluster {
+        let asked = realms.iter().zip(values.chunks_exact_mut(READS));
+        origins::keep_own(
+            inner,
+            asked.map(|(realm, values)| (realm, &mut values[ORIGINS_AT])),
+        )
+        .await?;
+    }
     realms
         .iter()
         .zip(values.chunks_exact(READS))
@@ -322,43 +357,6 @@ pub(super) async fn revisions(
     texts.iter().map(read).collect()
 }
 
-/// Notes to which realms these origins belong now, and answers those that were not known to have
-/// them.
-pub(super) async fn note_origins(
-    inner: &Inner,
-    origins: &[String],
-) -> Result<Vec<Realm>, StoreError> {
-    if !inner.gateway || origins.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut gets = pipe();
-    gets.ignore_errors();
-    for origin in origins {
-        gets.cmd("GET").arg(schema::coturn_origin(origin));
-    }
-    let values: Vec<Value> = inner.link.pipe(&gets).await?;
-    let mut realms = Vec::new();
-    let mut adds = pipe();
-    for (origin, value) in origins.iter().zip(&values) {
-        if let Some(realm) = text(value).and_then(|name| coturn_realm(&name)) {
-            adds.cmd("SADD").arg(schema::origins(&realm)).arg(origin);
-            realms.push(realm);
-        }
-    }
-    if realms.is_empty() {
-        return Ok(realms);
-    }
-    let new: Vec<bool> = inner.link.pipe(&adds).await?;
-    let mut new: Vec<Realm> = realms
-        .into_iter()
-        .zip(new)
-        .filter_map(|(realm, new)| new.then_some(realm))
-        .collect();
-    new.sort_unstable();
-    new.dedup();
-    Ok(new)
-}
-
 pub(super) async fn put(
     inner: &Inner,
     name: &Realm,
@@ -371,8 +369,25 @@ pub(super) async fn put(
         .link
         .query::<()>(cmd("SADD").arg(schema::REALMS).arg(name.as_str()))
         .await?;
-    let write = Projection::Write;
-    let revision = store(inner, name, Some(document), expected, author, write).await?;
+    let revision = match inner.link.is_cluster() {
+        false => {
+            store(
+                inner,
+                name,
+                Some(document),
+                expected,
+                author,
+                Projection::Write,
+            )
+            .await?
+        }
+        true => {
+            let claim = origins::claim(inner, name, document).await?;
+            let keep = Projection::Keep;
+            let stored = store(inner, name, Some(document), expected, author, keep).await;
+            claim.settle(inner, stored).await?
+        }
+    };
     inner
         .tell(Change::Realm {
             realm: name.clone(),
@@ -414,7 +429,14 @@ pub(super) async fn delete(
     expected: u64,
     author: &Author,
 ) -> Result<(), StoreError> {
-    store(inner, name, None, expected, author, Projection::Write).await?;
+    match inner.link.is_cluster() {
+        false => store(inner, name, None, expected, author, Projection::Write).await?,
+        true => {
+            let claim = origins::Claim::of_nothing(name);
+            let removed = store(inner, name, None, expected, author, Projection::Keep).await;
+            claim.settle(inner, removed).await?
+        }
+    };
     inner
         .tell(Change::Realm {
             realm: name.clone(),
@@ -430,13 +452,23 @@ pub(super) async fn import_foreign_edits(
     inner: &Inner,
     realms: &[Realm],
 ) -> Result<(), StoreError> {
+    if inner.link.is_cluster() {
+        // Documents are not projected there, so that a difference says nothing.
+        for name in realms {
+            inner.tell_here(Change::Realm {
+                realm: name.clone(),
+                revision: 0,
+            });
+        }
+        return Ok(());
+    }
     for chunk in realms.chunks(CHUNK) {
         // One snapshot: a document must not be compared with the projection of another revision.
         let mut reads_of_chunk = Vec::new();
         for name in chunk {
             let mut pipeline = pipe();
             pipeline.atomic();
-            reads(&mut pipeline, name);
+            reads(&mut pipeline, name, Scope::OneServer);
             let values: Vec<Value> = inner.link.pipe(&pipeline).await?;
             reads_of_chunk.push(parse(name, &values)?);
         }

@@ -37,7 +37,8 @@ pub(super) async fn all(inner: &Inner, realm: &Realm) -> Result<Vec<StoredSecret
     let mut reads = pipe();
     reads.cmd("HGETALL").arg(schema::secrets_aside(realm));
     reads.cmd("SMEMBERS").arg(schema::coturn_secret(realm));
-    let (aside, values): (HashMap<String, String>, Vec<Vec<u8>>) = inner.link.pipe(&reads).await?;
+    let (aside, values): (HashMap<String, String>, Vec<Vec<u8>>) =
+        inner.link.in_order(&reads).await?;
     let mut values: Vec<Secret<String>> = values
         .into_iter()
         .filter_map(|value| String::from_utf8(value).ok().map(Secret::new))
@@ -105,7 +106,7 @@ pub(super) async fn put(
         schema::secrets_aside(realm),
         schema::secret_field(fingerprint),
     );
-    let mut writes = pipe();
+    let (mut writes, mut removals) = (pipe(), pipe());
     if secret.state.is_accepted() {
         writes.cmd("HSET").arg(label).arg(&[
             ("v", schema::VERSION.to_string()),
@@ -114,7 +115,7 @@ pub(super) async fn put(
             ("state", secret.state.as_str().to_owned()),
         ]);
         writes.cmd("SADD").arg(set).arg(value);
-        writes.cmd("HDEL").arg(aside).arg(field);
+        removals.cmd("HDEL").arg(aside).arg(field);
     } else {
         let record = Aside {
             v: schema::VERSION,
@@ -129,14 +130,17 @@ pub(super) async fn put(
             .arg(aside)
             .arg(field)
             .arg(to_json(&record)?);
-        writes.cmd("SREM").arg(set).arg(value);
-        writes.cmd("DEL").arg(label);
+        removals.cmd("SREM").arg(set).arg(value);
+        removals.cmd("DEL").arg(label);
     }
     writes.cmd("SADD").arg(schema::REALMS).arg(realm.as_str());
+    // Taken away only when it is known to be where it goes: a Redis that is full takes nothing, and
+    // still removes.
+    inner.link.in_order::<Value>(&writes).await?;
     let change = Change::Secrets {
         realm: realm.clone(),
     };
-    inner.write_and_tell(writes, change).await
+    inner.write_and_tell(removals, change).await
 }
 
 pub(super) async fn delete(inner: &Inner, realm: &Realm, value: &str) -> Result<bool, StoreError> {
@@ -151,7 +155,7 @@ pub(super) async fn delete(inner: &Inner, realm: &Realm, value: &str) -> Result<
         .arg(schema::secrets_aside(realm))
         .arg(schema::secret_field(fingerprint));
     writes.cmd("DEL").arg(schema::secret(realm, fingerprint));
-    let (accepted, aside, _): (bool, bool, Value) = inner.link.pipe(&writes).await?;
+    let (accepted, aside, _): (bool, bool, Value) = inner.link.in_order(&writes).await?;
     inner
         .tell(Change::Secrets {
             realm: realm.clone(),

@@ -167,7 +167,7 @@ pub(super) async fn delete(inner: &Inner, realm: &Realm, name: &str) -> Result<b
     writes.cmd("DEL").arg(schema::coturn_user(realm, name));
     unindex_user(&mut writes, realm, name);
     writes.cmd("DEL").arg(schema::user(realm, name));
-    let (was_there, _, _, _): (bool, Value, Value, Value) = inner.link.pipe(&writes).await?;
+    let (was_there, _, _, _): (bool, Value, Value, Value) = inner.link.in_order(&writes).await?;
     inner
         .tell(Change::User {
             realm: realm.clone(),

@@ -68,6 +68,7 @@ pub(super) fn node(index: usize) -> NodeView {
         cpu_percent: 20.0 + index as f64,
         memory_bytes: 48_000_000,
         store: StoreState {
+            troubles: Vec::new(),
             kind: "sqlite".into(),
             connected: true,
             since_ms: START_MS,

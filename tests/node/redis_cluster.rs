@@ -1,0 +1,131 @@
+//! A node over a Redis Cluster: slots move, a master dies, another one stands still; calls go on.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use kit::client::{Login, TurnClient};
+use kit::cluster::cluster_key;
+use kit::coturn::Peer;
+use kit::node::{Node, NodeOptions, SECRET};
+use kit::redis_cluster::{ClusterSetup, MASTERS, RedisCluster};
+use kit::survivors::{Survivors, sessions};
+use kit::wait::{wait_for, wait_until};
+
+/// The key that has the node's sessions.
+const SESSIONS: &str = "relay:node:{ams1}:sessions";
+/// A failover takes the servers some seconds, and the machine may be busy.
+const FAILOVER: Duration = Duration::from_secs(60);
+
+fn options(cluster: &RedisCluster, folder: &tempfile::TempDir) -> NodeOptions {
+    let servers: Vec<String> = cluster
+        .list()
+        .iter()
+        .map(|at| format!("\"{at}\""))
+        .collect();
+    NodeOptions {
+        redis: Some(cluster.servers[0].url()),
+        store: format!("cluster = [{}]", servers.join(", ")),
+        cluster_key: Some(cluster_key(folder)),
+        ..NodeOptions::default()
+    }
+}
+
+fn login(number: usize) -> Login {
+    Login::rest(&format!("4000000000:user-{number}"), SECRET)
+}
+
+fn join(node: &Node, peers: &[Peer], numbers: Range<usize>) -> Vec<TurnClient> {
+    let made = numbers.flat_map(|number| {
+        let peer = peers[number % peers.len()].address;
+        sessions(node.turn, vec![login(number)], peer)
+    });
+    made.collect()
+}
+
+/// Waits until so many sessions are in the store.
+#[track_caller]
+fn stored(cluster: &RedisCluster, count: usize) {
+    let count = count.to_string();
+    wait_until("all in the store", FAILOVER, || {
+        let mut running = cluster.servers.iter().filter(|server| server.answers());
+        // Who is not the master says so.
+        running.any(|server| server.cli(&["HLEN", SESSIONS]) == count)
+    });
+}
+
+#[test]
+fn no_packet_is_lost_while_slots_move_and_masters_go() {
+    let mut cluster = RedisCluster::start_as(&ClusterSetup {
+        replicas: true,
+        node_timeout_ms: Some(3000),
+        ..ClusterSetup::default()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::start(options(&cluster, &folder));
+    let peers: Vec<_> = (0..10).map(|_| Peer::start()).collect();
+    let talking = Survivors::start(join(&node, &peers, 0..50), Duration::from_millis(20));
+    let talk = || talking.all_heard_within(Duration::from_secs(10));
+    stored(&cluster, 50);
+    talk();
+
+    // The slot of all that the node owns goes to another server, with everything in it.
+    let slot = cluster.slot(SESSIONS);
+    let from = cluster.master_of(slot, 0);
+    let to = (from + 1) % MASTERS;
+    cluster.begin_move(slot, from, to);
+    let mut more = join(&node, &peers, 50..52);
+    wait_until("a question to be sent on", FAILOVER, || {
+        cluster.errors("ASK") + cluster.errors("TRYAGAIN") > 0
+    });
+    cluster.move_keys(slot, from, to);
+    // What came meanwhile.
+    cluster.move_keys(slot, from, to);
+    cluster.end_move(slot, from, to);
+    stored(&cluster, 52);
+    wait_until("a command that was sent on", FAILOVER, || {
+        cluster.errors("MOVED") > 0
+    });
+    talk();
+
+    cluster.servers[to].kill();
+    talk();
+    more.extend(join(&node, &peers, 52..54));
+    stored(&cluster, 54);
+    cluster.servers[to].restart();
+    cluster.wait_whole();
+    let master = cluster.master_of(slot, (to + 1) % MASTERS);
+    cluster.servers[master].pause();
+    talk();
+    more.extend(join(&node, &peers, 54..56));
+    let second = wait_for("another master", FAILOVER, || {
+        let knows = (0..cluster.servers.len()).find(|number| *number != master)?;
+        Some(cluster.master_of(slot, knows)).filter(|second| *second != master)
+    });
+    talk();
+    cluster.servers[master].resume();
+    assert_ne!(second, master);
+    cluster.wait_whole();
+    stored(&cluster, 56);
+    talk();
+    let (clients, summary) = talking.stop();
+    assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
+    assert!(summary.sent > 50 * 50, "{summary:?}");
+
+    // None of the six servers may be anybody's peer.
+    let mut client = node.client(&login(99));
+    client.allocate().unwrap();
+    for (channel, server) in (0x4002..).zip(&cluster.servers) {
+        let server = SocketAddr::from(([127, 0, 0, 1], server.port));
+        let refused = client.bind_channel(channel, server).unwrap_err();
+        assert_eq!(refused.code(), Some(403), "{server}");
+    }
+    drop(more);
+
+    node.kill();
+    node.launch();
+    node.wait_ready();
+    let talking = Survivors::start(clients, Duration::from_millis(20));
+    talking.all_heard_within(Duration::from_secs(20));
+    assert_eq!(talking.stop().1.doubled, 0);
+}
