@@ -12,6 +12,7 @@ mod live;
 mod lookups;
 mod partition;
 mod placement;
+mod quotas;
 mod redirects;
 mod restart;
 mod revocation;

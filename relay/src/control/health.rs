@@ -45,6 +45,13 @@ impl StoreHealth {
         (state.connected, state.since_ms)
     }
 
+    /// Whether the last operation failed; not before there was one.
+    #[must_use]
+    pub(super) fn is_lost(&self) -> bool {
+        let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.observed && !state.connected
+    }
+
     /// Whether the last operation worked.
     #[must_use]
     pub(super) fn connected(&self) -> bool {

@@ -13,7 +13,6 @@ use turn_proto::policy::Policy;
 
 use crate::config::Config;
 use crate::control::certificates::WatchedCertificates;
-use crate::control::clock::Moment;
 use crate::control::drain::NodeDrain;
 use crate::control::hub::{Hub, HubParts};
 use crate::control::keys::ClusterKey;
@@ -23,7 +22,8 @@ use crate::control::restore::Restoring;
 use crate::control::workers::Workers;
 use crate::control::{
     alerts, bans, certificates, cluster, credentials, documents, drain, history, memory, mirror,
-    pump, recorder, redirects, restore, revocation, running_users, service, settings, tokens,
+    pump, quota, recorder, redirects, restore, revocation, running_users, service, settings,
+    tokens,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::LogLevel;
@@ -120,11 +120,12 @@ pub async fn prepare(parts: ControlParts) -> Prepared {
     let drain = NodeDrain::at_start(&parts, failure.is_none()).await;
     keeper.set_drain(drain.mode());
     keeper.rebuild();
+    let quota = Arc::new(NodeQuota::of(&parts));
     Prepared {
         drain,
         parts,
         keeper,
-        quota: Arc::new(NodeQuota::new(Moment::now().mono)),
+        quota,
         store_answered: failure.is_none(),
     }
 }
@@ -193,6 +194,8 @@ impl Prepared {
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.spawn(running_users::keep_current(Arc::clone(&hub)));
         tasks.spawn(bans::keep_current(Arc::clone(&hub)));
+        tasks.spawn(quota::run(Arc::clone(&hub)));
+        tasks.spawn(quota::share(Arc::clone(&hub)));
         tasks.spawn(revocation::run(Arc::clone(&hub)));
         tasks.spawn(certificates::watch(Arc::clone(&hub)));
         tasks.close();

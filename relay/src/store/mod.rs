@@ -6,6 +6,7 @@
 pub(crate) mod coturn;
 pub mod document;
 pub mod oauth;
+pub mod quota;
 pub(crate) mod record;
 pub mod redis;
 pub mod sqlite;
@@ -23,6 +24,7 @@ use tokio::sync::broadcast;
 
 pub use document::StoredDocument;
 pub use oauth::StoredOauthKey;
+pub use quota::{QuotaAnswer, QuotaTurn, RateShare, RateTurn};
 pub use user_keys::{StoredKey, StoredSha256Key, UserKeys};
 
 /// The store. Every method is one short conversation with a deadline of its own (500 ms unless the
@@ -184,6 +186,22 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<(), StoreError>;
     /// All unexpired records of a node. Deadline 10 s.
     async fn sessions(&self, node: &NodeId) -> Result<Vec<SessionRecord>, StoreError>;
+
+    // --- limits over all nodes ---
+
+    /// Whether sessions of other processes count with those of this one, so that places have to be
+    /// asked for.
+    fn counts_together(&self) -> bool {
+        true
+    }
+    /// Takes a holder's word on the sessions that it has in a realm, renews its lease, and grants what
+    /// the limits allow, all in one step.
+    async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError>;
+    /// Leases shares of rates, in the order of the wishes. Shares of a holder whose lease is over are
+    /// free. A store of one process gives all to whoever asks.
+    async fn share_rates(&self, turn: &RateTurn) -> Result<Vec<RateShare>, StoreError> {
+        Ok(vec![[quota::WHOLE; 2]; turn.wishes.len()])
+    }
 
     // --- mailboxes ---
 

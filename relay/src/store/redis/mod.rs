@@ -15,6 +15,7 @@ mod index;
 mod link;
 mod mailbox;
 mod oauth;
+mod quotas;
 mod realms;
 mod schema;
 mod secrets;
@@ -35,8 +36,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    CHANGES_KEPT, Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument,
-    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    CHANGES_KEPT, Change, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn, Removal,
+    SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredSecret,
+    StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use index::Index;
 use link::Link;
@@ -284,6 +286,14 @@ impl Store for RedisStore {
 
     async fn sessions(&self, node: &NodeId) -> Result<Vec<SessionRecord>, StoreError> {
         cluster::sessions(&self.inner, node).await
+    }
+
+    async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
+        quotas::settle(&self.inner, turn).await
+    }
+
+    async fn share_rates(&self, turn: &RateTurn) -> Result<Vec<RateShare>, StoreError> {
+        quotas::share(&self.inner, turn).await
     }
 
     async fn post(&self, to: &Mailbox, message: Vec<u8>) -> Result<(), StoreError> {
