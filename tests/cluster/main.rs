@@ -13,6 +13,7 @@ mod lookups;
 mod partition;
 mod placement;
 mod quotas;
+mod rates;
 mod redirects;
 mod restart;
 mod revocation;

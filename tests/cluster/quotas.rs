@@ -5,9 +5,11 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kit::client::TurnClient;
 use kit::cluster::Cluster;
-use kit::node::{NodeOptions, rest_login};
+use kit::node::{NodeOptions, REALM, rest_login};
 use kit::wait::{wait_for, wait_until};
 
 /// For what has no promise.
@@ -173,16 +175,23 @@ fn a_realm_is_limited_over_all_nodes() {
         // Nobody's users count for the realm, too.
         assert!(allocate(&cluster, node, "").is_none());
     }
-    let refusals = cluster.nodes[0].ctl().items(&["refusal", "list"]);
-    assert!(
-        refusals.iter().any(|row| row["reason"] == "realm_quota"),
-        "{refusals:?}"
-    );
+    wait_until("the reason to be told", EVENTUALLY, || {
+        let refusals = cluster.nodes[0].ctl().items(&["refusals"]);
+        refusals.iter().any(|row| row["reason"] == "realm_quota")
+    });
     clients.pop().unwrap().refresh(0).unwrap();
     let _last = wait_for("the place of who went", EVENTUALLY, || {
         allocate(&cluster, 2, "")
     });
     assert!(allocate(&cluster, 0, "one-more").is_none());
+}
+
+/// Waits until the first node could restore so many sessions.
+fn in_the_store(cluster: &Cluster, sessions: u32) {
+    wait_until("its sessions in the store", EVENTUALLY, || {
+        let count = cluster.redis.cli(&["HLEN", "relay:node:{ams1}:sessions"]);
+        count.trim() == sessions.to_string()
+    });
 }
 
 #[test]
@@ -191,10 +200,7 @@ fn what_a_dead_node_held_returns_and_counts_when_it_is_back_in_time() {
     let alive = [1, 2];
     let here = fill(&cluster, &[0], "alice");
     assert_eq!(here.len() as u32, LIMIT);
-    wait_until("its sessions in the store", EVENTUALLY, || {
-        let count = cluster.redis.cli(&["HLEN", "relay:node:{ams1}:sessions"]);
-        count.trim() == LIMIT.to_string()
-    });
+    in_the_store(&cluster, LIMIT);
     // Back in time: restored, counted, and once.
     cluster.nodes[0].kill();
     assert!(allocate(&cluster, 1, "alice").is_none());
@@ -204,9 +210,11 @@ fn what_a_dead_node_held_returns_and_counts_when_it_is_back_in_time() {
         assert!(allocate(&cluster, node, "alice").is_none());
     }
     usable_again(&cluster, here, &[1, 2, 0], "alice");
+    in_the_store(&cluster, 0);
     // Not back.
     let here = fill(&cluster, &[0], "alice");
     assert_eq!(here.len() as u32, LIMIT);
+    in_the_store(&cluster, LIMIT);
     cluster.nodes[0].kill();
     let killed = Instant::now();
     assert!(allocate(&cluster, 1, "alice").is_none(), "it may come back");
@@ -220,7 +228,7 @@ fn what_a_dead_node_held_returns_and_counts_when_it_is_back_in_time() {
     cluster.nodes[0].launch();
     cluster.nodes[0].wait_ready();
     for mut client in here {
-        assert!(client.refresh(600).is_ok());
+        client.refresh(600).unwrap();
     }
     for node in 0..3 {
         assert!(allocate(&cluster, node, "alice").is_none());
@@ -238,12 +246,26 @@ fn alone(cluster: &Cluster, node: usize, user: &str) -> Vec<TurnClient> {
     clients
 }
 
-fn knows_that_redis_is_away(cluster: &Cluster) {
+/// Sessions of the user that the store knows.
+fn counted(cluster: &Cluster, user: &str) -> u32 {
+    let encoded = |name: &str| URL_SAFE_NO_PAD.encode(name);
+    let key = format!(
+        "relay:quota:{{{}}}:sessions:{}",
+        encoded(REALM),
+        encoded(user)
+    );
+    let held = cluster.redis.cli(&["HVALS", &key]);
+    held.lines()
+        .filter_map(|held| held.trim().parse::<u32>().ok())
+        .sum()
+}
+
+fn all_know_that_redis_is(cluster: &Cluster, there: bool) {
     for node in &cluster.nodes {
         wait_until("each node to notice", EVENTUALLY, || {
             let rows = node.ctl().items(&["node", "list"]);
             let own = rows.iter().find(|row| row["id"] == node.id());
-            own.is_some_and(|row| row["store"]["connected"] == false)
+            own.is_some_and(|row| row["store"]["connected"] == there)
         });
     }
 }
@@ -256,13 +278,16 @@ fn without_redis_each_node_lets_one_more_session_of_a_user_begin() {
         .map(|node| allocate(&cluster, node, "alice").expect("a place"))
         .into();
     for (round, kind) in ["paused", "killed"].into_iter().enumerate() {
+        wait_until("the store to know of three", EVENTUALLY, || {
+            counted(&cluster, "alice") == 3 && counted(&cluster, "bob") == 0
+        });
         match round {
             0 => cluster.redis.pause(),
             _ => cluster.redis.kill(),
         }
         // The first ones find out.
         let first = allocate(&cluster, 2, "bob").expect("one more than none");
-        knows_that_redis_is_away(&cluster);
+        all_know_that_redis_is(&cluster, false);
         let mut more = Vec::new();
         for (node, had) in [(0, 2), (1, 1), (2, 0)] {
             let got = alone(&cluster, node, "alice");
@@ -278,6 +303,7 @@ fn without_redis_each_node_lets_one_more_session_of_a_user_begin() {
             0 => cluster.redis.resume(),
             _ => cluster.redis.restart(),
         }
+        all_know_that_redis_is(&cluster, true);
         // Six of five: none is ended, none begins.
         wait_until("every node to count with the others", EVENTUALLY, || {
             (0..3).all(|node| allocate(&cluster, node, "alice").is_none())

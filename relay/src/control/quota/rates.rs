@@ -127,13 +127,16 @@ impl Memory {
         };
         let shared = &mut self.shared;
         hub.quota.each_budget(|realm, user, budget| {
-            let Some(wanted) = wanted(budget, secs) else {
-                return;
-            };
+            let wanted = wanted(budget, secs);
             let name = (realm.clone(), user.map(Box::from));
             let known = shared
                 .get_mut(&name)
                 .filter(|known| Arc::ptr_eq(&known.budget, budget));
+            if wanted.is_none() && known.is_none() {
+                return;
+            }
+            // Who asked for a first share and met no limit since wants nothing.
+            let wanted = wanted.unwrap_or_default();
             let is_new = known.is_none();
             let was_used = known.as_ref().is_some_and(|known| known.wanted != [0; 2]);
             match known {
