@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kit::client::TurnClient;
 use kit::cluster::Cluster;
-use kit::node::{NodeOptions, REALM, rest_login};
+use kit::node::{Node, NodeOptions, REALM, rest_login};
 use kit::wait::{wait_for, wait_until};
 
 /// For what has no promise.
@@ -233,6 +233,28 @@ fn what_a_dead_node_held_returns_and_counts_when_it_is_back_in_time() {
     for node in 0..3 {
         assert!(allocate(&cluster, node, "alice").is_none());
     }
+}
+
+#[test]
+fn sessions_that_a_standby_took_over_count_once() {
+    let mut cluster = Cluster::start_with(&limited());
+    let here = fill(&cluster, &[0], "alice");
+    in_the_store(&cluster, LIMIT);
+    cluster.nodes[0].kill();
+    let mut standby = Node::in_place_of(&cluster.nodes[0], "ams2");
+    standby.arguments = vec!["--adopt".to_owned(), "ams1".to_owned()];
+    standby.launch();
+    standby.wait_ready();
+    std::mem::swap(&mut cluster.nodes[0], &mut standby);
+    for node in [0, 1, 2] {
+        assert!(allocate(&cluster, node, "alice").is_none());
+    }
+    let taken = Instant::now();
+    usable_again(&cluster, here, &[1, 2, 0], "alice");
+    let within = taken.elapsed();
+    report(&format!(
+        "the standby's places were usable after {within:?}"
+    ));
 }
 
 /// Sessions of the user that this node lets begin while it is alone; all others are refused.

@@ -8,6 +8,7 @@ mod credentials;
 mod documents;
 mod foreign;
 mod mailboxes;
+mod quotas;
 mod realms;
 mod redis_only;
 mod roles;

@@ -344,7 +344,7 @@ pub struct UserRecord {
     /// Own session limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// Own rate limit, over all its sessions on a node.
+    /// Own rate limit, over all its sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
     /// For operators.

@@ -73,7 +73,7 @@ impl NodeQuota {
     }
 
     /// Has the store told what is held of a user.
-    pub(super) fn note(&self, realm: &Realm, user: &str) {
+    pub(in crate::control) fn note(&self, realm: &Realm, user: &str) {
         if self.counts_together() {
             self.stale().insert((realm.clone(), user.into()));
             self.changed.notify_one();
