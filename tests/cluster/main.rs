@@ -12,6 +12,8 @@ mod live;
 mod lookups;
 mod partition;
 mod placement;
+mod quotas;
+mod rates;
 mod redirects;
 mod restart;
 mod revocation;

@@ -9,6 +9,7 @@ mod documents;
 mod foreign;
 mod glance;
 mod mailboxes;
+mod quotas;
 mod realms;
 mod redis_cluster;
 mod redis_only;

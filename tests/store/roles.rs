@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kit::redis::RedisServer;
 use kit::wait::wait_for_async;
+use relay::store::quota::{QuotaTurn, RateTurn, UserTurn};
 use relay::store::redis::{RedisOptions, RedisStore};
 use relay::store::{Change, Mailbox, Mark, Seen, Store, StoreError, StoredSecret};
 use shared::Secret;
@@ -37,6 +38,29 @@ fn refused<T: std::fmt::Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::Refused(_))), "{result:?}");
 }
 
+/// It says what it holds of limits over all nodes.
+async fn counts(relay: &RedisStore) {
+    let turn = QuotaTurn {
+        realm: realm("north.gov"),
+        holder: "fra-1/1".to_owned(),
+        replaces: vec!["fra-1".to_owned()],
+        sessions: 1,
+        limit: Some(1),
+        users: vec![UserTurn {
+            user: "gorst".to_owned(),
+            held: 1,
+            ..UserTurn::default()
+        }],
+    };
+    assert_eq!(relay.settle_quota(&turn).await.unwrap().others, 0);
+    let turn = RateTurn {
+        realm: realm("north.gov"),
+        holder: turn.holder,
+        wishes: Vec::new(),
+    };
+    assert!(relay.share_rates(&turn).await.unwrap().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_does_its_work() {
     let Roles {
@@ -58,6 +82,7 @@ async fn a_relay_does_its_work() {
     assert_eq!(relay.realms().await.unwrap().len(), 1);
     relay.secrets(&north).await.unwrap();
     relay.blocks().await.unwrap();
+    counts(&relay).await;
     let body = serde_json::json!({"log.level": "debug"});
     gateway.put_document("config", &body, 0, "a").await.unwrap();
     told(&mut changes, |change| {

@@ -407,6 +407,11 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Integer,
         "Users whose keys a worker keeps; default 65536",
     ),
+    key(
+        "limits.reach",
+        Kind::Text,
+        "Sessions and rates of users and realms are limited over the cluster (the default), or by each node",
+    ),
     live(
         "tcp_relay",
         Kind::Boolean,

@@ -96,17 +96,17 @@ impl StoreHealth {
         (state.connected, state.since_ms)
     }
 
+    /// Whether the last operation failed; not before there was one.
+    #[must_use]
+    pub(super) fn is_lost(&self) -> bool {
+        let state = *self.state();
+        state.observed && !state.connected
+    }
+
     /// Whether the last operation worked.
     #[must_use]
     pub(super) fn connected(&self) -> bool {
         self.get().0
-    }
-
-    /// Whether it is known that operations do not work.
-    #[must_use]
-    pub(super) fn away(&self) -> bool {
-        let state = *self.state();
-        state.observed && !state.connected
     }
 
     /// Notes whether an operation worked.
@@ -136,12 +136,12 @@ mod tests {
     #[test]
     fn each_turn_is_told_once() {
         let health = StoreHealth::new(false, 0);
-        assert!(!health.away(), "nobody asked it yet");
+        assert!(!health.is_lost(), "nobody asked it yet");
         assert_eq!(health.note(true, 1), Turn::First);
         assert_eq!(health.note(true, 2), Turn::Same);
         assert_eq!(health.note(false, 3), Turn::Lost);
         assert_eq!(health.note(false, 4), Turn::Same);
-        assert_eq!((health.get(), health.away()), ((false, 3), true));
+        assert_eq!((health.get(), health.is_lost()), ((false, 3), true));
         assert_eq!(health.note(true, 5), Turn::Back);
         assert_eq!(StoreHealth::new(true, 0).note(false, 1), Turn::Same);
     }

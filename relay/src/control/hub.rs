@@ -23,7 +23,7 @@ use super::history::History;
 use super::local::{Local, OnDisk};
 use super::parts::ControlParts;
 use super::policy::PolicyKeeper;
-use super::quota::NodeQuota;
+use super::quota::{NodeQuota, Places};
 use super::recorder::Recorder;
 use super::redirects::Redirects;
 use super::refusals::RecentRefusals;
@@ -86,6 +86,8 @@ pub(super) struct Hub {
     pub workers: Arc<dyn Workers>,
     /// Certificates shall be read again at once.
     pub reload_certificates: Notify,
+    /// Sessions that wait for a place among those of all nodes.
+    pub places: Places,
     /// Look-ups.
     pub credentials: Credentials,
     /// Users of running sessions who may have changed.
@@ -173,6 +175,7 @@ impl Hub {
             keeper,
             quota,
             workers,
+            places: Places::default(),
             credentials: Credentials::default(),
             running_users: RunningUsers::default(),
             revocation: Revocation::default(),
@@ -357,6 +360,7 @@ impl Hub {
                 );
                 let ids: Vec<_> = self.books().ids().collect();
                 self.dirty().everything(ids.into_iter());
+                self.quota.note_all();
                 self.keeper.want_everything();
                 self.policy_stale.notify_one();
                 self.documents.stale.notify_one();

@@ -52,7 +52,7 @@ mod testing;
 pub use certificates::WatchedCertificates;
 pub use keys::ClusterKey;
 pub use parts::{ControlHandle, ControlParts, Prepared, WorkerSide, prepare};
-pub use quota::NodeQuota;
+pub use quota::{NodeQuota, publish as publish_quota};
 pub use restore::Restoring;
 pub use service::metrics::{MetricsView, RealmMetric, RefusalMetric};
 pub use service::{Caller, EventStream, Readiness, Service};

@@ -24,7 +24,8 @@ use crate::control::restore::Restoring;
 use crate::control::workers::Workers;
 use crate::control::{
     alerts, bans, certificates, cluster, credentials, documents, drain, history, memory, mirror,
-    pump, recorder, redirects, restore, revocation, running_users, service, settings, tokens,
+    pump, quota, recorder, redirects, restore, revocation, running_users, service, settings,
+    tokens,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::LogLevel;
@@ -130,12 +131,13 @@ pub async fn prepare(parts: ControlParts) -> Prepared {
         keeper.block_locally(block.clone());
     }
     keeper.rebuild();
+    let quota = Arc::new(NodeQuota::of(&parts));
     Prepared {
         local,
         drain,
         parts,
         keeper,
-        quota: Arc::new(NodeQuota::new(Moment::now().mono)),
+        quota,
         store_answered: failure.is_none(),
     }
 }
@@ -205,6 +207,8 @@ impl Prepared {
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.spawn(running_users::keep_current(Arc::clone(&hub)));
         tasks.spawn(bans::keep_current(Arc::clone(&hub)));
+        tasks.spawn(quota::run(Arc::clone(&hub)));
+        tasks.spawn(quota::share(Arc::clone(&hub)));
         tasks.spawn(revocation::run(Arc::clone(&hub)));
         tasks.spawn(certificates::watch(Arc::clone(&hub)));
         tasks.close();

@@ -6,6 +6,7 @@
 pub(crate) mod coturn;
 pub mod document;
 pub mod oauth;
+pub mod quota;
 pub(crate) mod record;
 pub mod redis;
 pub mod registry;
@@ -25,6 +26,7 @@ use tokio::sync::broadcast;
 
 pub use document::StoredDocument;
 pub use oauth::StoredOauthKey;
+pub use quota::{QuotaAnswer, QuotaTurn, RateShare, RateTurn};
 pub use registry::{Glance, Mark, Seen};
 pub use revision::{Author, StoredRevision};
 pub use user_keys::{StoredKey, StoredSha256Key, UserKeys};
@@ -219,6 +221,22 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// All unexpired records of a node. Deadline 10 s.
     async fn sessions(&self, node: &NodeId) -> Result<Vec<SessionRecord>, StoreError>;
 
+    // --- limits over all nodes ---
+
+    /// Whether sessions of other processes count with those of this one, so that places have to be
+    /// asked for.
+    fn counts_together(&self) -> bool {
+        true
+    }
+    /// Takes a holder's word on the sessions that it has in a realm, renews its lease, and grants what
+    /// the limits allow, all in one step.
+    async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError>;
+    /// Leases shares of rates, in the order of the wishes. Shares of a holder whose lease is over are
+    /// free. A store of one process gives all to whoever asks.
+    async fn share_rates(&self, turn: &RateTurn) -> Result<Vec<RateShare>, StoreError> {
+        Ok(vec![[quota::WHOLE; 2]; turn.wishes.len()])
+    }
+
     // --- mailboxes ---
 
     /// Puts a message into a mailbox. A mailbox holds at most 1,000 messages and disappears 30 s
@@ -360,7 +378,7 @@ pub struct UserRecord {
     /// Own session limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// Own rate limit, over all its sessions on a node.
+    /// Own rate limit, over all its sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
     /// For operators.

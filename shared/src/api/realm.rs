@@ -9,19 +9,19 @@ use crate::{IpRange, NodeId, PasswordAlgorithm, Realm, WebOrigin};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RealmDocument {
-    /// Sessions in the realm, per node. coturn: `total-quota`.
+    /// Sessions in the realm, over all nodes. coturn: `total-quota`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// Sessions per (non-empty) user, per node. coturn: `user-quota`. "No limit" is written as
+    /// Sessions per (non-empty) user, over all nodes. coturn: `user-quota`. "No limit" is written as
     /// `null`: a missing field means the default.
     pub max_sessions_per_user: Option<u32>,
     /// Bits per second of one session in each direction. coturn: `max-bps`, in bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
-    /// Bits per second of all sessions of a (non-empty) user in each direction, per node.
+    /// Bits per second of all sessions of a (non-empty) user in each direction, over all nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_user_rate_bps: Option<u64>,
-    /// Bits per second of all sessions of the realm in each direction, per node.
+    /// Bits per second of all sessions of the realm in each direction, over all nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_realm_rate_bps: Option<u64>,
     /// Peers that were not permitted before, per second, of one session; ten seconds' worth may

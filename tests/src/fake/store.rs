@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use relay::store::{
-    Author, Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError,
-    StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret, StoredToken,
-    StoredUser, UserKeys, UserRecord,
+    Author, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn, Removal, Seen,
+    SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision,
+    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument};
 use shared::{NodeId, Realm, SessionId};
@@ -32,6 +32,10 @@ macro_rules! pass_on {
         impl Store for ForgetfulStore {
             fn kind(&self) -> &'static str {
                 self.inner.kind()
+            }
+
+            fn counts_together(&self) -> bool {
+                self.inner.counts_together()
             }
 
             fn changes(&self) -> broadcast::Receiver<Change> {
@@ -118,6 +122,8 @@ pass_on! {
     nodes() -> Vec<(NodeView, Duration)>;
     glance(seen: &Seen) -> Glance;
     remove_node(node: &NodeId) -> Removal;
+    settle_quota(turn: &QuotaTurn) -> QuotaAnswer;
+    share_rates(turn: &RateTurn) -> Vec<RateShare>;
     post(to: &Mailbox, message: Vec<u8>) -> ();
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;
     append_events(events: &[EventView]) -> ();

@@ -272,6 +272,7 @@ impl Workers for PaperWorkers {
             // Nobody sends packets that a policy or a credential would judge.
             Command::SetPolicy(_) | Command::Credential { .. } | Command::Userhash { .. } => true,
             Command::SetUserLimits(_) | Command::ForgetCredentials { .. } => true,
+            Command::Place { .. } => true,
         }
     }
 

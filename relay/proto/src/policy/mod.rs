@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use shared::{Realm, Secret};
 
-pub use budget::{Budget, Budgets, Lane, RateLimit, source_of};
+pub use budget::{Budget, Budgets, Demand, Lane, RateLimit, WHOLE, source_of};
 pub use nat_discovery::NatDiscovery;
 pub use net_set::NetSet;
 pub use oauth::{OauthKey, OauthPolicy};
 pub use peer::{AddressVerdict, PeerRules, RelayEndpoint};
-pub use quota::{Claimant, Quota, QuotaExceeded, QuotaLimits};
+pub use quota::{Claimant, PlaceAnswer, Quota, QuotaExceeded, QuotaLimits};
 pub use realm::{RealmPolicy, RestSecret};
 pub use redirect::Redirect;
 

@@ -36,9 +36,9 @@ pub struct RealmPolicy {
     pub max_sessions_per_user: Option<u32>,
     /// Bits per second of one session in each direction.
     pub max_rate_bps: Option<u64>,
-    /// Bits per second of all sessions of a non-empty user on this node, in each direction.
+    /// Bits per second of all sessions of a non-empty user, in each direction.
     pub max_user_rate_bps: Option<u64>,
-    /// Bits per second of all sessions of the realm on this node, in each direction.
+    /// Bits per second of all sessions of the realm, in each direction.
     pub max_realm_rate_bps: Option<u64>,
     /// Peers that were not permitted before, per second, of one session.
     pub max_new_peers_per_sec: Option<u32>,

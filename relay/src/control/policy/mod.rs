@@ -450,7 +450,7 @@ pub(super) async fn refresh(hub: &Hub) -> bool {
     // One at a time: an older reading never overwrites a newer one.
     let _turn = hub.keeper.refreshing.lock().await;
     // Before anything is read: a store that is away may take its time to say so.
-    if hub.keeper.set_store_away(hub.health.away()) {
+    if hub.keeper.set_store_away(hub.health.is_lost()) {
         hub.keeper.rebuild();
         tell(hub);
     }

@@ -265,7 +265,10 @@ pub(super) fn told(
     });
     let adopted: Vec<_> = adopted.collect();
     if is_done {
-        inner.adopted.clear();
+        for adopted in inner.adopted.drain(..) {
+            hub.quota.replace(&adopted.node);
+        }
+        hub.quota.is_whole(&hub.node);
     }
     drop(inner);
     for (node, epoch, sessions) in adopted {

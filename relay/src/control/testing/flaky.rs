@@ -10,9 +10,9 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use crate::store::{
-    Author, Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError,
-    StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret, StoredToken,
-    StoredUser, UserKeys, UserRecord,
+    Author, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn, Removal, Seen,
+    SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision,
+    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 
 /// Passes everything on, unless it is away.
@@ -48,6 +48,10 @@ macro_rules! pass_on {
         impl Store for FlakyStore {
             fn kind(&self) -> &'static str {
                 self.inner.kind()
+            }
+
+            fn counts_together(&self) -> bool {
+                self.inner.counts_together()
             }
 
             fn changes(&self) -> broadcast::Receiver<Change> {
@@ -122,6 +126,8 @@ pass_on! {
     remove_node(node: &NodeId) -> Removal;
     flush_sessions(node: &NodeId, epoch: u64, upserts: &[SessionRecord], deletes: &[SessionId]) -> ();
     sessions(node: &NodeId) -> Vec<SessionRecord>;
+    settle_quota(turn: &QuotaTurn) -> QuotaAnswer;
+    share_rates(turn: &RateTurn) -> Vec<RateShare>;
     post(to: &Mailbox, message: Vec<u8>) -> ();
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;
     append_events(events: &[EventView]) -> ();

@@ -21,6 +21,7 @@ mod mailbox;
 mod oauth;
 mod options;
 mod origins;
+mod quotas;
 mod realms;
 mod schema;
 mod secrets;
@@ -47,9 +48,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    Author, CHANGES_KEPT, Change, Glance, Mailbox, Removal, Seen, SessionRecord, Store, StoreError,
-    StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret, StoredToken,
-    StoredUser, UserKeys, UserRecord,
+    Author, CHANGES_KEPT, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn,
+    Removal, Seen, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm,
+    StoredRevision, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use discovery::Found;
 use glance::Told;
@@ -356,6 +357,14 @@ impl Store for RedisStore {
 
     async fn sessions(&self, node: &NodeId) -> Result<Vec<SessionRecord>, StoreError> {
         cluster::sessions(&self.inner, node).await
+    }
+
+    async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
+        quotas::settle(&self.inner, turn).await
+    }
+
+    async fn share_rates(&self, turn: &RateTurn) -> Result<Vec<RateShare>, StoreError> {
+        quotas::share(&self.inner, turn).await
     }
 
     async fn post(&self, to: &Mailbox, message: Vec<u8>) -> Result<(), StoreError> {

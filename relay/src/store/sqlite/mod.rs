@@ -12,6 +12,7 @@ mod hashes;
 mod mailbox;
 mod neighbours;
 mod oauth;
+mod quotas;
 mod realms;
 mod revisions;
 mod secrets;
@@ -32,9 +33,9 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use super::{
-    Author, CHANGES_KEPT, Change, DEADLINE, Mailbox, Removal, SessionRecord, Store, StoreError,
-    StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret, StoredToken,
-    StoredUser, UserKeys, UserRecord,
+    Author, CHANGES_KEPT, Change, DEADLINE, Mailbox, QuotaAnswer, QuotaTurn, Removal,
+    SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision,
+    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use mailbox::Mailboxes;
 use neighbours::Neighbours;
@@ -412,6 +413,16 @@ impl Store for SqliteStore {
             cluster::sessions(inner, &node)
         })
         .await
+    }
+
+    fn counts_together(&self) -> bool {
+        self.inner.neighbours.is_on()
+    }
+
+    async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
+        let turn = turn.clone();
+        self.run(DEADLINE, move |inner| quotas::settle(inner, &turn))
+            .await
     }
 
     async fn post(&self, to: &Mailbox, message: Vec<u8>) -> Result<(), StoreError> {
