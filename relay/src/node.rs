@@ -157,6 +157,9 @@ impl Node {
             ground.bequest = Some(passing::take(heir, &prepared)?);
         }
         let quota = prepared.quota();
+        if heir.is_some() {
+            quota.set_elder();
+        }
         let (side, running) = start_workers(&config, parts.session_base, &prepared, ground)?;
         if let Some(heir) = heir {
             passing::serving(heir, &*parts.store).await;

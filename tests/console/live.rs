@@ -184,10 +184,12 @@ fn marked_sessions_are_killed_only_after_their_number_was_typed() {
 }
 
 /// Goes backwards through the dialog to the field with that label, and fills it in.
-fn type_into(console: &mut Pty, label: &str, text: &str) {
+pub(crate) fn type_into(console: &mut Pty, label: &str, text: &str) {
     let on_field = |console: &Pty| {
         let screen = console.screen();
-        let row = screen.lines().position(|line| line.contains(label));
+        let row = screen
+            .lines()
+            .position(|line| line.contains(label) && line.contains('['));
         row.is_some_and(|row| console.has_inverted(row as u16))
     };
     for _ in 0..12 {

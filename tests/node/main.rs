@@ -22,3 +22,4 @@ mod tcp_relaying;
 mod turnadmin;
 mod under_load;
 mod upgrade;
+mod written;

@@ -236,6 +236,76 @@ fn clients_over_tls_and_dtls_stay_with_the_process_before_until_they_end() {
     }
 }
 
+/// Tries on both sides of a planned restart: a client over TLS that stays with the process before, and
+/// one over UDP with the one that serves.
+fn quota_over_a_planned_restart(options: NodeOptions) {
+    let pair = TestCertificate::ecdsa();
+    let mut node = Node::start(NodeOptions {
+        max_sessions_per_user: Some(4),
+        end: pair.section(),
+        ..options
+    });
+    let tls = |node: &Node| {
+        let config = tls_config(&[&rustls::version::TLS13], &[]);
+        StreamClient::tls(node.turn, rest_login("alice"), &config, "localhost").unwrap()
+    };
+    let full = |node: &Node| {
+        let refused = node.client(&rest_login("alice")).allocate().unwrap_err();
+        assert_eq!(refused.code(), Some(486));
+    };
+    let (mut by_tls, mut late) = (tls(&node), tls(&node));
+    by_tls.allocate().unwrap();
+    let udp = |node: &Node| {
+        let mut client = node.client(&rest_login("alice"));
+        client
+            .allocate()
+            .map(|_| client)
+            .map_err(|error| error.code())
+    };
+    let mut by_udp: Vec<_> = (0..3).map(|_| udp(&node).unwrap()).collect();
+    full(&node);
+    // A client over TLS that is connected and has no session yet.
+    late.binding().unwrap();
+    let mut elder = node.upgrade();
+    for _ in 0..5 {
+        full(&node);
+    }
+    assert_eq!(
+        late.allocate().unwrap_err().code(),
+        Some(486),
+        "at the process before"
+    );
+    // One that moved ends, one that could not: each makes room for one, wherever it is asked for.
+    by_udp.remove(0).refresh(0).unwrap();
+    wait_until("the place of the one that moved", SOON, || {
+        late.allocate().is_ok()
+    });
+    full(&node);
+    by_tls.refresh(0).unwrap();
+    let again = wait_for("the place of the one that stayed", SOON, || udp(&node).ok());
+    full(&node);
+    drop((by_tls, late));
+    assert_eq!(elder.ended(SOON), Some(0), "{}", node.log());
+    let last = wait_for("the place of the other one", SOON, || udp(&node).ok());
+    full(&node);
+    drop((again, last));
+}
+
+#[test]
+fn a_quota_counts_over_both_processes_of_a_planned_restart() {
+    quota_over_a_planned_restart(NodeOptions::default());
+}
+
+#[test]
+fn a_quota_in_redis_counts_over_both_processes_of_a_planned_restart() {
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    quota_over_a_planned_restart(NodeOptions {
+        redis: Some(redis.url()),
+        cluster_key: Some(cluster_key(&folder)),
+        ..NodeOptions::default()
+    });
+}
+
 /// The epoch of the node as it lists itself.
 fn epoch(node: &Node) -> u64 {
     let nodes = node.ctl().items(&["node", "list"]);

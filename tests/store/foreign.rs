@@ -121,7 +121,7 @@ async fn a_document_is_projected_into_coturns_options(world: &World) {
     };
     world
         .store
-        .put_realm(&north, &document, 0, "a")
+        .put_realm(&north, &document, 0, &"a".into())
         .await
         .unwrap();
     let listed = world.turnadmin(&["-G", "-r", "north.gov"]);
@@ -138,10 +138,18 @@ async fn a_document_is_projected_into_coturns_options(world: &World) {
         denied_peers: vec![],
         ..document
     };
-    world.store.put_realm(&north, &fewer, 1, "a").await.unwrap();
+    world
+        .store
+        .put_realm(&north, &fewer, 1, &"a".into())
+        .await
+        .unwrap();
     let listed = world.turnadmin(&["-G", "-r", "north.gov"]);
     assert!(!listed.contains("total-quota"), "{listed}");
-    world.store.delete_realm(&north, 2).await.unwrap();
+    world
+        .store
+        .delete_realm(&north, 2, &"a".into())
+        .await
+        .unwrap();
     let listed = world.turnadmin(&["-G", "-r", "north.gov"]);
     assert!(!listed.contains("user-quota"), "{listed}");
 }
@@ -156,7 +164,7 @@ async fn a_foreign_option_becomes_the_next_revision(world: &World) {
     };
     world
         .store
-        .put_realm(&north, &document, 0, "a")
+        .put_realm(&north, &document, 0, &"a".into())
         .await
         .unwrap();
     let (mut here, mut there) = (world.store.changes(), world.other.changes());
@@ -197,7 +205,7 @@ async fn a_foreign_option_becomes_the_next_revision(world: &World) {
     };
     world
         .store
-        .put_realm(&north, &edited, 3, "a")
+        .put_realm(&north, &edited, 3, &"a".into())
         .await
         .unwrap();
     world.turnadmin(&["-a", "-u", "marker", "-r", "north.gov", "-p", "x"]);
@@ -269,11 +277,12 @@ async fn origins_go_both_ways(world: &World) {
     };
     world
         .store
-        .put_realm(&north, &document, 0, "a")
+        .put_realm(&north, &document, 0, &"a".into())
         .await
         .unwrap();
-    let empty = RealmDocument::default();
-    world.store.put_realm(&south, &empty, 0, "a").await.unwrap();
+    let (empty, somebody) = (RealmDocument::default(), "a".into());
+    let put = world.store.put_realm(&south, &empty, 0, &somebody).await;
+    put.unwrap();
     let listed = world.turnadmin(&["-I"]);
     assert!(
         listed.contains("https://kept.example:443 ==>> north.gov"),
@@ -318,7 +327,7 @@ async fn origins_go_both_ways(world: &World) {
     assert_eq!(stored.name, north);
     let next = world
         .store
-        .put_realm(&north, &document, stored.revision, "a")
+        .put_realm(&north, &document, stored.revision, &"a".into())
         .await;
     assert_eq!(next.unwrap(), stored.revision + 1);
     let listed = world.turnadmin(&["-I"]);
@@ -345,7 +354,7 @@ async fn a_realm_with_nothing_but_an_origin_is_one(world: &World) {
     let document = RealmDocument::default();
     world
         .store
-        .put_realm(&realm("west.gov"), &document, 0, "a")
+        .put_realm(&realm("west.gov"), &document, 0, &"a".into())
         .await
         .unwrap();
     let listed = world.turnadmin(&["-I"]);

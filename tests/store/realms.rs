@@ -29,24 +29,33 @@ async fn revisions_count_and_conflicts_are_told(world: &World) {
         Err(StoreError::RevisionConflict { current }) => assert_eq!(current, revision),
         other => panic!("{other:?}"),
     };
-    conflict(store.put_realm(&north, &limited(1), 3, "a").await, 0);
+    conflict(
+        store.put_realm(&north, &limited(1), 3, &"a".into()).await,
+        0,
+    );
     assert_eq!(
         store
-            .put_realm(&north, &limited(1), 0, "unix:0")
+            .put_realm(&north, &limited(1), 0, &"unix:0".into())
             .await
             .unwrap(),
         1
     );
-    conflict(store.put_realm(&north, &limited(2), 0, "a").await, 1);
+    conflict(
+        store.put_realm(&north, &limited(2), 0, &"a".into()).await,
+        1,
+    );
     assert_eq!(
         world
             .other
-            .put_realm(&north, &limited(2), 1, "token:x")
+            .put_realm(&north, &limited(2), 1, &"token:x".into())
             .await
             .unwrap(),
         2
     );
-    conflict(store.put_realm(&north, &limited(3), 1, "a").await, 2);
+    conflict(
+        store.put_realm(&north, &limited(3), 1, &"a".into()).await,
+        2,
+    );
     let wanted = Change::Realm {
         realm: north.clone(),
         revision: 2,
@@ -61,12 +70,12 @@ async fn revisions_count_and_conflicts_are_told(world: &World) {
         (&limited(2), "token:x")
     );
     assert!(stored.changed_at_ms > 1_700_000_000_000);
-    let gone = store.delete_realm(&north, 1).await;
+    let gone = store.delete_realm(&north, 1, &"a".into()).await;
     assert!(
         matches!(gone, Err(StoreError::RevisionConflict { current: 2 })),
         "{gone:?}"
     );
-    store.delete_realm(&north, 2).await.unwrap();
+    store.delete_realm(&north, 2, &"a".into()).await.unwrap();
     assert!(store.realms().await.unwrap().is_empty());
 }
 
@@ -86,7 +95,7 @@ async fn of_many_writers_one_wins_each_revision(world: &World) {
             let mut won = 0;
             while won < 5 {
                 match store
-                    .put_realm(&north, &limited(me + 1), expected, "w")
+                    .put_realm(&north, &limited(me + 1), expected, &"w".into())
                     .await
                 {
                     Ok(revision) => (expected, won) = (revision, won + 1),
@@ -112,7 +121,7 @@ async fn unknown_fields_of_a_document_are_kept(world: &World) {
     document.allowed_peers = vec!["10.1.2.3".parse().unwrap()];
     world
         .store
-        .put_realm(&realm("r"), &document, 0, "a")
+        .put_realm(&realm("r"), &document, 0, &"a".into())
         .await
         .unwrap();
     assert_eq!(world.other.realms().await.unwrap()[0].document, document);
@@ -120,9 +129,12 @@ async fn unknown_fields_of_a_document_are_kept(world: &World) {
 
 async fn a_deleted_realm_keeps_its_users(world: &World) {
     let (store, north) = (&world.store, realm("north.gov"));
-    store.put_realm(&north, &limited(9), 0, "a").await.unwrap();
+    store
+        .put_realm(&north, &limited(9), 0, &"a".into())
+        .await
+        .unwrap();
     store.put_user(&north, "gorst", &key(1)).await.unwrap();
-    store.delete_realm(&north, 1).await.unwrap();
+    store.delete_realm(&north, 1, &"a".into()).await.unwrap();
     assert!(store.user(&north, "gorst").await.unwrap().is_some());
     let realms = store.realms().await.unwrap();
     assert_eq!(
@@ -139,7 +151,7 @@ async fn an_origin_belongs_to_one_realm(world: &World) {
     };
     let (a, b) = ("https://a.example", "http://b.example:8080");
     store
-        .put_realm(&north, &with(&[b, a]), 0, "x")
+        .put_realm(&north, &with(&[b, a]), 0, &"x".into())
         .await
         .unwrap();
     assert_eq!(
@@ -148,7 +160,7 @@ async fn an_origin_belongs_to_one_realm(world: &World) {
     );
     let taken = world
         .other
-        .put_realm(&south, &with(&["http://c", a]), 0, "x")
+        .put_realm(&south, &with(&["http://c", a]), 0, &"x".into())
         .await;
     match taken {
         Err(StoreError::OriginTaken { origin, realm }) => {
@@ -165,16 +177,19 @@ async fn an_origin_belongs_to_one_realm(world: &World) {
         "nothing of it was written"
     );
     // Given up by the one, it is free for the other.
-    store.put_realm(&north, &with(&[b]), 1, "x").await.unwrap();
-    world
-        .other
-        .put_realm(&south, &with(&["http://c", a]), 0, "x")
+    store
+        .put_realm(&north, &with(&[b]), 1, &"x".into())
         .await
         .unwrap();
-    store.delete_realm(&north, 2).await.unwrap();
     world
         .other
-        .put_realm(&south, &with(&[b]), 1, "x")
+        .put_realm(&south, &with(&["http://c", a]), 0, &"x".into())
+        .await
+        .unwrap();
+    store.delete_realm(&north, 2, &"a".into()).await.unwrap();
+    world
+        .other
+        .put_realm(&south, &with(&[b]), 1, &"x".into())
         .await
         .unwrap();
     let realms = store.realms().await.unwrap();

@@ -57,7 +57,10 @@ async fn every_method_together_spans_no_slots() {
         ],
         ..RealmDocument::default()
     };
-    store.put_realm(&north, &document, 0, "a").await.unwrap();
+    store
+        .put_realm(&north, &document, 0, &"a".into())
+        .await
+        .unwrap();
     assert_eq!(store.realms().await.unwrap()[0].document, document);
     let epoch = store.next_epoch(&id).await.unwrap();
     store.heartbeat(&node("fra-1", epoch)).await.unwrap();

@@ -158,10 +158,11 @@ async fn every_method_together_runs_no_command_that_stops_redis() {
     store.users(None, None, 100).await.unwrap();
     store.user_count(None).await.unwrap();
     store
-        .put_realm(&north, &RealmDocument::default(), 0, "a")
+        .put_realm(&north, &RealmDocument::default(), 0, &"a".into())
         .await
         .unwrap();
     store.realms().await.unwrap();
+    store.realm_revisions(&north).await.unwrap();
     store.heartbeat(&node("fra-1", 1)).await.unwrap();
     store.nodes().await.unwrap();
     store
@@ -179,7 +180,7 @@ async fn every_method_together_runs_no_command_that_stops_redis() {
         .unwrap();
     store.heartbeat(&gone("fra-1", 1)).await.unwrap();
     assert_eq!(store.remove_node(&id).await.unwrap(), Removal::Removed);
-    store.delete_realm(&north, 1).await.unwrap();
+    store.delete_realm(&north, 1, &"a".into()).await.unwrap();
     let stats = server(&world).cli(&["INFO", "commandstats"]);
     let used: BTreeSet<&str> = stats
         .lines()
@@ -262,12 +263,12 @@ async fn every_class_of_error_is_answered_and_none_panics() {
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     not_now(store.put_user(&north, "a", &key(1)).await, "OOM");
     let document = RealmDocument::default();
-    let put = store.put_realm(&north, &document, 0, "a").await;
+    let put = store.put_realm(&north, &document, 0, &"a".into()).await;
     not_now(put.map(drop), "OOM");
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     server.cli(&["SET", "relay:realm:{bm9ydGguZ292}", "not json"]);
     let corrupt = store
-        .put_realm(&north, &RealmDocument::default(), 0, "a")
+        .put_realm(&north, &RealmDocument::default(), 0, &"a".into())
         .await;
     assert!(corrupt.is_err(), "{corrupt:?}");
     server.cli(&["SADD", "relay:realms", "north.gov"]);

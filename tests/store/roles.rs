@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use kit::redis::RedisServer;
 use kit::wait::wait_for_async;
+use relay::store::quota::{QuotaTurn, RateTurn, UserTurn};
 use relay::store::redis::{RedisOptions, RedisStore};
-use relay::store::{Change, Mailbox, Store, StoreError, StoredSecret};
+use relay::store::{Change, Mailbox, Mark, Seen, Store, StoreError, StoredSecret};
 use shared::Secret;
 use shared::api::SecretState;
 use shared::api::{BlockView, RealmDocument};
@@ -37,6 +38,29 @@ fn refused<T: std::fmt::Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::Refused(_))), "{result:?}");
 }
 
+/// It says what it holds of limits over all nodes.
+async fn counts(relay: &RedisStore) {
+    let turn = QuotaTurn {
+        realm: realm("north.gov"),
+        holder: "fra-1/1".to_owned(),
+        replaces: vec!["fra-1".to_owned()],
+        sessions: 1,
+        limit: Some(1),
+        users: vec![UserTurn {
+            user: "gorst".to_owned(),
+            held: 1,
+            ..UserTurn::default()
+        }],
+    };
+    assert_eq!(relay.settle_quota(&turn).await.unwrap().others, 0);
+    let turn = RateTurn {
+        realm: realm("north.gov"),
+        holder: turn.holder,
+        wishes: Vec::new(),
+    };
+    assert!(relay.share_rates(&turn).await.unwrap().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_does_its_work() {
     let Roles {
@@ -50,7 +74,7 @@ async fn a_relay_does_its_work() {
     gateway.put_user(&north, "gorst", &key(1)).await.unwrap();
     told(&mut changes, |change| matches!(change, Change::User { .. })).await;
     gateway
-        .put_realm(&north, &RealmDocument::default(), 0, "a")
+        .put_realm(&north, &RealmDocument::default(), 0, &"a".into())
         .await
         .unwrap();
     assert!(relay.user(&north, "gorst").await.unwrap().is_some());
@@ -58,6 +82,7 @@ async fn a_relay_does_its_work() {
     assert_eq!(relay.realms().await.unwrap().len(), 1);
     relay.secrets(&north).await.unwrap();
     relay.blocks().await.unwrap();
+    counts(&relay).await;
     let body = serde_json::json!({"log.level": "debug"});
     gateway.put_document("config", &body, 0, "a").await.unwrap();
     told(&mut changes, |change| {
@@ -70,6 +95,11 @@ async fn a_relay_does_its_work() {
     let id = "fra-1".parse().unwrap();
     let epoch = relay.next_epoch(&id).await.unwrap();
     relay.heartbeat(&node("fra-1", epoch)).await.unwrap();
+    let seen = Seen {
+        mark: Some(Mark::default()),
+        ..Seen::default()
+    };
+    relay.glance(&seen).await.unwrap();
     assert_eq!(relay.nodes().await.unwrap().len(), 1);
     let later = now_ms() + 60_000;
     relay
@@ -135,7 +165,7 @@ async fn a_relay_changes_no_user_realm_or_other_node() {
     );
     refused(
         relay
-            .put_realm(&north, &RealmDocument::default(), 0, "a")
+            .put_realm(&north, &RealmDocument::default(), 0, &"a".into())
             .await,
     );
     refused(

@@ -50,13 +50,13 @@ const KEYS: [Key; 23] = [
     key(
         "max_sessions",
         Kind::Limit,
-        "Sessions in the realm, per node",
+        "Sessions in the realm, over all nodes",
         "1000",
     ),
     key(
         "max_sessions_per_user",
         Kind::Limit,
-        "Sessions of a user, per node",
+        "Sessions of a user, over all nodes",
         "12",
     ),
     key(
@@ -68,13 +68,13 @@ const KEYS: [Key; 23] = [
     key(
         "max_user_rate_bps",
         Kind::Limit,
-        "Bits per second of all sessions of a user, each direction, per node",
+        "Bits per second of all sessions of a user, each direction",
         "5000000",
     ),
     key(
         "max_realm_rate_bps",
         Kind::Limit,
-        "Bits per second of all sessions of the realm, each direction, per node",
+        "Bits per second of all sessions of the realm, each direction",
         "1000000000",
     ),
     key(

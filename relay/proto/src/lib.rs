@@ -14,9 +14,9 @@ pub mod time;
 
 pub use five_tuple::{AddressFamily, ConnectionId, FiveTuple, LinkId, RelayId, ReservationToken};
 pub use policy::{
-    Budget, Budgets, Claimant, Lane, NatDiscovery, NodeSettings, PeerRules, Policy, Quota,
-    QuotaExceeded, QuotaLimits, RateLimit, RealmPolicy, Redirect, RelayEndpoint, RestSecret,
-    TcpRelaySettings,
+    Budget, Budgets, Claimant, Demand, Lane, NatDiscovery, NodeSettings, PeerRules, PlaceAnswer,
+    Policy, Quota, QuotaExceeded, QuotaLimits, RateLimit, RealmPolicy, Redirect, RelayEndpoint,
+    RestSecret, TcpRelaySettings, WHOLE,
 };
 pub use server::*;
 pub use time::Now;

@@ -37,7 +37,8 @@ macro_rules! endpoints {
 
 /// Everything that is served.
 pub(super) fn all() -> Vec<Endpoint> {
-    endpoints! {
+    let mut all = realms();
+    all.extend(endpoints! {
         get WHOAMI cluster::whoami;
         get OVERVIEW cluster::overview;
         get OVERVIEW_HISTORY history::overview;
@@ -71,18 +72,6 @@ pub(super) fn all() -> Vec<Endpoint> {
         get BLOCKS user::blocks;
         put BLOCK user::block;
         delete BLOCK user::unblock;
-        get REALMS realm::list;
-        get REALM realm::get;
-        get REALM_HISTORY history::realm;
-        post REALM_PREVIEW realm::preview;
-        put REALM realm::put;
-        delete REALM realm::delete;
-        get SECRETS realm::secrets;
-        post SECRETS realm::create_secret;
-        get SECRET_USAGE realm::secret_usage;
-        patch SECRET realm::patch_secret;
-        delete SECRET realm::delete_secret;
-        post CREDENTIALS realm::mint;
         get EVENTS event::list;
         get EVENTS_STREAM event::stream;
         get AUDIT event::audit;
@@ -104,5 +93,28 @@ pub(super) fn all() -> Vec<Endpoint> {
         post TOKENS token::create;
         delete TOKEN token::delete;
         get OPENAPI cluster::openapi;
+    });
+    all
+}
+
+/// What is about one realm.
+fn realms() -> Vec<Endpoint> {
+    endpoints! {
+        get REALMS realm::list;
+        get REALM realm::get;
+        get REALM_HISTORY history::realm;
+        post REALM_PREVIEW realm::preview;
+        get REALM_REVISIONS realm::revisions;
+        get REALM_REVISION realm::revision;
+        get REALM_DIFF realm::diff;
+        post REALM_UNDO realm::undo;
+        put REALM realm::put;
+        delete REALM realm::delete;
+        get SECRETS realm::secrets;
+        post SECRETS realm::create_secret;
+        get SECRET_USAGE realm::secret_usage;
+        patch SECRET realm::patch_secret;
+        delete SECRET realm::delete_secret;
+        post CREDENTIALS realm::mint;
     }
 }

@@ -407,6 +407,11 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Integer,
         "Users whose keys a worker keeps; default 65536",
     ),
+    key(
+        "limits.reach",
+        Kind::Text,
+        "Sessions and rates of users and realms are limited over the cluster (the default), or by each node",
+    ),
     live(
         "tcp_relay",
         Kind::Boolean,
@@ -568,6 +573,7 @@ pub(super) const REALM_KEYS: &[&str] = &[
     "revoke_on_password_change",
     "revoke_on_secret_removal",
     "revoke_on_credential_expiry",
+    "new_sessions_without_store",
     "note",
     "users",
     "secrets",

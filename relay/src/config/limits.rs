@@ -22,6 +22,25 @@ const RESERVED_PORTS: usize = 4096;
 /// The most of them: a range has twice as many by default.
 const MAX_RESERVED_PORTS: i64 = 16_384;
 
+/// How far the limits of users and realms reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitReach {
+    /// Over all nodes of the cluster.
+    #[default]
+    Cluster,
+    /// Each node by itself.
+    Node,
+}
+
+impl LimitReach {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Node => "node",
+        }
+    }
+}
+
 /// Bounds of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitConfig {
@@ -57,6 +76,8 @@ pub struct LimitConfig {
     pub parked_requests: usize,
     /// Users whose keys are kept, per worker.
     pub cached_credentials: usize,
+    /// How far the limits of users and realms reach.
+    pub reach: LimitReach,
 }
 
 impl Default for LimitConfig {
@@ -80,6 +101,7 @@ impl Default for LimitConfig {
             park_deadline: fixed.park_deadline,
             parked_requests: fixed.limits.parked_requests,
             cached_credentials: fixed.limits.cached_credentials,
+            reach: LimitReach::default(),
         }
     }
 }
@@ -96,6 +118,7 @@ impl LimitConfig {
             park_deadline: self.park_deadline,
             parked_requests: self.parked_requests,
             cached_credentials: self.cached_credentials,
+            reach: self.reach,
             ..later.clone()
         }
     }
@@ -190,6 +213,24 @@ pub(super) fn resolve(reader: &mut Reader<'_>) -> LimitConfig {
             reader.integer("limits.cached_credentials", 1..=MAX_INDEXED),
             default.cached_credentials,
         ),
+        reach: reach(reader),
+    }
+}
+
+fn reach(reader: &mut Reader<'_>) -> LimitReach {
+    let Some((text, origin)) = reader.text("limits.reach") else {
+        return LimitReach::default();
+    };
+    match text.as_str() {
+        "cluster" => LimitReach::Cluster,
+        "node" => LimitReach::Node,
+        _ => {
+            let problem = format!("{:?} is no reach of limits", shared::display_safe(&text));
+            let remedy =
+                "write \"cluster\", or \"node\" to have each node count by itself, as coturn does";
+            reader.error(&origin, "limits.reach", problem, remedy);
+            LimitReach::default()
+        }
     }
 }
 
@@ -241,6 +282,7 @@ pub(super) fn value_of(limits: &LimitConfig, key: &str) -> Value {
         "park_deadline_ms" => json!(limits.park_deadline.as_millis() as u64),
         "parked_requests" => json!(limits.parked_requests),
         "cached_credentials" => json!(limits.cached_credentials),
+        "reach" => json!(limits.reach.as_str()),
         _ => Value::Null,
     }
 }

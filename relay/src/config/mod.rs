@@ -43,7 +43,7 @@ use crate::store::UserKeys;
 pub use args::{Args, Task};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
-pub use limits::LimitConfig;
+pub use limits::{LimitConfig, LimitReach};
 pub use redirects::RedirectProbes;
 pub use sentinel::SentinelConfig;
 pub use view::{Difference, changed, compare, settings};

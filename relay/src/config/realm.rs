@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use shared::api::RealmDocument;
+use shared::api::{RealmDocument, WithoutStore};
 use shared::{
     IpRange, PasswordAlgorithm, Realm, Secret, Username, WebOrigin, opaque_string, units,
 };
@@ -175,6 +175,7 @@ impl Section<'_, '_> {
             revoke_on_password_change: self.flag("revoke_on_password_change").unwrap_or(false),
             revoke_on_secret_removal: self.flag("revoke_on_secret_removal").unwrap_or(false),
             revoke_on_credential_expiry: self.flag("revoke_on_credential_expiry").unwrap_or(false),
+            new_sessions_without_store: self.without_store().unwrap_or_default(),
             note: self.note(),
             extra: default.extra.clone(),
         }
@@ -314,6 +315,12 @@ impl Section<'_, '_> {
                 None
             }
         }
+    }
+
+    fn without_store(&mut self) -> Option<WithoutStore> {
+        const KEY: &str = "realm.new_sessions_without_store";
+        let item = self.table.get("new_sessions_without_store").cloned()?;
+        self.reader.entry(KEY, &item, "\"cached\" or \"refuse\"")
     }
 
     fn separator(&mut self) -> Option<char> {

@@ -5,6 +5,7 @@
 //! peers. A ban that the store did not take holds on this node, and is written when the store is back.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use turn_proto::server::EndCause;
 use super::clock::Moment;
 use super::ending::{Told, end_where};
 use super::hub::Hub;
-use super::{documents, keys, policy};
+use super::{documents, keys, local, policy};
 use crate::store::document::BANS;
 use crate::store::{StoreError, StoredDocument};
 
@@ -88,9 +89,32 @@ pub(super) struct BannedNets {
 pub(super) struct Bans {
     pending: Mutex<Vec<StoredBan>>,
     stale: Notify,
+    /// Sessions are there that no ban has met.
+    unmet: AtomicBool,
 }
 
 impl Bans {
+    /// With what an earlier start could not write.
+    #[must_use]
+    pub(super) fn new(pending: Vec<StoredBan>) -> Self {
+        Self {
+            pending: Mutex::new(pending),
+            ..Self::default()
+        }
+    }
+
+    /// Those that the store has not yet.
+    #[must_use]
+    pub(super) fn waiting(&self) -> Vec<StoredBan> {
+        self.pending().clone()
+    }
+
+    /// Sessions came back that began before the bans in force: they have to meet them.
+    pub(super) fn look_again(&self) {
+        self.unmet.store(true, Ordering::Release);
+        self.stale.notify_one();
+    }
+
     fn pending(&self) -> MutexGuard<'_, Vec<StoredBan>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,6 +177,7 @@ pub(super) async fn add(hub: &Hub, ban: StoredBan) -> Result<bool, StoreError> {
         pending.retain(|known| !known.is_same(&ban));
         pending.push(ban.clone());
     }
+    local::keep(hub);
     apply(hub).await;
     let written = write(hub, &ban).await;
     apply(hub).await;
@@ -162,6 +187,7 @@ pub(super) async fn add(hub: &Hub, ban: StoredBan) -> Result<bool, StoreError> {
         Err(error) if error.may_pass() => Ok(false),
         Err(error) => {
             hub.bans.pending().retain(|known| !known.is_same(&ban));
+            local::keep(hub);
             apply(hub).await;
             Err(error)
         }
@@ -176,6 +202,7 @@ async fn write(hub: &Hub, ban: &StoredBan) -> Result<(), StoreError> {
     })
     .await?;
     hub.bans.pending().retain(|known| known != ban);
+    local::keep(hub);
     Ok(())
 }
 
@@ -196,6 +223,7 @@ pub(super) async fn remove(hub: &Hub, id: &str, actor: &str) -> Result<bool, Sto
         pending.retain(|known| known.id() != id);
         pending.len() < before
     };
+    local::keep(hub);
     apply(hub).await;
     Ok(was_stored || was_pending)
 }
@@ -254,7 +282,8 @@ pub(super) async fn keep_current(hub: Arc<Hub>) {
         apply(&hub).await;
         let nets = hub.keeper.banned_clients();
         let is_new = nets != ended;
-        if is_new || once_more {
+        let unmet = hub.bans.unmet.swap(false, Ordering::AcqRel);
+        if is_new || once_more || unmet {
             end(&hub, &mut told, &nets).await;
         }
         once_more = is_new;

@@ -259,6 +259,7 @@ pub(super) fn apply(hub: &Hub, change: &Change) {
             hub.documents.stale.notify_one();
             hub.tokens.stale.notify_one();
             hub.tail.wake.notify_waiters();
+            hub.dirty().doubt();
         }
     }
 }

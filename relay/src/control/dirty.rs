@@ -20,6 +20,8 @@ pub(super) struct Dirty {
     /// Records of the store that are not in the books are to be removed: at the start those of
     /// the incarnation before, later those whose removal was not remembered.
     sweep: bool,
+    /// Removals that were written may be lost: a master of Redis that is replaced takes them along.
+    doubt: bool,
 }
 
 /// A part of the difference, taken out to be written.
@@ -40,6 +42,7 @@ impl Dirty {
             deletes: HashSet::default(),
             totals: Vec::new(),
             sweep: true,
+            doubt: false,
         }
     }
 
@@ -108,6 +111,19 @@ impl Dirty {
         Batch { upserts, deletes }
     }
 
+    /// Those of these sessions that ended and of whom the store may still have a record.
+    pub(super) fn ended_of(&self, ids: &[SessionId]) -> Vec<SessionId> {
+        let ended = ids.iter().filter(|id| self.deletes.contains(id));
+        ended.copied().collect()
+    }
+
+    /// The store has no record of these any more.
+    pub(super) fn removed(&mut self, ids: &[SessionId]) {
+        ids.iter().for_each(|id| {
+            self.deletes.remove(id);
+        });
+    }
+
     /// Puts a batch back that could not be written.
     pub(super) fn put_back(&mut self, batch: Batch) {
         batch.upserts.into_iter().for_each(|id| self.changed(id));
@@ -122,6 +138,18 @@ impl Dirty {
     /// Whether a sweep is wanted; asking takes the wish.
     pub(super) fn take_sweep(&mut self) -> bool {
         std::mem::take(&mut self.sweep)
+    }
+
+    /// The store may have lost what it had taken.
+    pub(super) fn doubt(&mut self) {
+        self.doubt = true;
+    }
+
+    /// Turns a doubt into the wish for a sweep; `false`: there was none.
+    pub(super) fn settle_doubt(&mut self) -> bool {
+        let doubted = std::mem::take(&mut self.doubt);
+        self.sweep |= doubted;
+        doubted
     }
 
     /// Wishes for a sweep.
@@ -177,6 +205,17 @@ mod tests {
         assert_eq!(dirty.take_totals(2), [SessionId(4)]);
         assert_eq!(dirty.take_totals(10).len(), 3);
         assert_eq!(dirty.totals.capacity(), 0);
+    }
+
+    #[test]
+    fn a_doubt_is_one_sweep() {
+        let mut dirty = Dirty::new();
+        assert!(dirty.take_sweep(), "of the start before");
+        assert!(!dirty.settle_doubt() && !dirty.take_sweep());
+        dirty.doubt();
+        dirty.doubt();
+        assert!(dirty.settle_doubt() && dirty.take_sweep());
+        assert!(!dirty.settle_doubt() && !dirty.take_sweep());
     }
 
     #[test]

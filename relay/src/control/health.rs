@@ -96,6 +96,13 @@ impl StoreHealth {
         (state.connected, state.since_ms)
     }
 
+    /// Whether the last operation failed; not before there was one.
+    #[must_use]
+    pub(super) fn is_lost(&self) -> bool {
+        let state = *self.state();
+        state.observed && !state.connected
+    }
+
     /// Whether the last operation worked.
     #[must_use]
     pub(super) fn connected(&self) -> bool {
@@ -129,11 +136,12 @@ mod tests {
     #[test]
     fn each_turn_is_told_once() {
         let health = StoreHealth::new(false, 0);
+        assert!(!health.is_lost(), "nobody asked it yet");
         assert_eq!(health.note(true, 1), Turn::First);
         assert_eq!(health.note(true, 2), Turn::Same);
         assert_eq!(health.note(false, 3), Turn::Lost);
         assert_eq!(health.note(false, 4), Turn::Same);
-        assert_eq!(health.get(), (false, 3));
+        assert_eq!((health.get(), health.is_lost()), ((false, 3), true));
         assert_eq!(health.note(true, 5), Turn::Back);
         assert_eq!(StoreHealth::new(true, 0).note(false, 1), Turn::Same);
     }

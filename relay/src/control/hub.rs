@@ -20,9 +20,10 @@ use super::documents::Documents;
 use super::drain::NodeDrain;
 use super::health::{StoreHealth, Turn};
 use super::history::History;
+use super::local::{Local, OnDisk};
 use super::parts::ControlParts;
 use super::policy::PolicyKeeper;
-use super::quota::NodeQuota;
+use super::quota::{NodeQuota, Places};
 use super::recorder::Recorder;
 use super::redirects::Redirects;
 use super::refusals::RecentRefusals;
@@ -49,6 +50,8 @@ pub(super) struct HubParts {
     pub keeper: PolicyKeeper,
     /// The quota.
     pub quota: Arc<NodeQuota>,
+    /// Bans and blocks that an earlier start could not write.
+    pub local: Local,
     /// The drain that the node starts in.
     pub drain: NodeDrain,
     /// The workers.
@@ -83,6 +86,8 @@ pub(super) struct Hub {
     pub workers: Arc<dyn Workers>,
     /// Certificates shall be read again at once.
     pub reload_certificates: Notify,
+    /// Sessions that wait for a place among those of all nodes.
+    pub places: Places,
     /// Look-ups.
     pub credentials: Credentials,
     /// Users of running sessions who may have changed.
@@ -91,6 +96,10 @@ pub(super) struct Hub {
     pub revocation: Revocation,
     /// Banned networks.
     pub bans: Bans,
+    /// What is on disk of bans and blocks that the store has not yet.
+    pub local: OnDisk,
+    /// Held while session records are written: what ended is removed after what was written before.
+    pub mirroring: tokio::sync::Mutex<()>,
     /// Failed calls of operators, so that nobody fills the audit with them.
     pub denials: Denials,
     /// Events and audit on their way to the store.
@@ -148,6 +157,7 @@ impl Hub {
             parts,
             keeper,
             quota,
+            local,
             drain,
             workers,
             restoring,
@@ -165,10 +175,13 @@ impl Hub {
             keeper,
             quota,
             workers,
+            places: Places::default(),
             credentials: Credentials::default(),
             running_users: RunningUsers::default(),
             revocation: Revocation::default(),
-            bans: Bans::default(),
+            bans: Bans::new(local.bans.clone()),
+            local: OnDisk::new(local),
+            mirroring: tokio::sync::Mutex::default(),
             denials: Denials::default(),
             recorder: Recorder::new(parts.node.clone()),
             waiters: Waiters::default(),
@@ -336,6 +349,7 @@ impl Hub {
                     Severity::Crit,
                     "the store is out of reach",
                 );
+                self.policy_stale.notify_one();
             }
             Turn::Back => {
                 tracing::info!(store = self.store.kind(), "the store answers");
@@ -346,6 +360,7 @@ impl Hub {
                 );
                 let ids: Vec<_> = self.books().ids().collect();
                 self.dirty().everything(ids.into_iter());
+                self.quota.note_all();
                 self.keeper.want_everything();
                 self.policy_stale.notify_one();
                 self.documents.stale.notify_one();

@@ -18,12 +18,18 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// The least time between the end of a write and the next one. What changes meanwhile goes together,
 /// and a session that is over by then costs the store nothing.
 const GAP: Duration = Duration::from_millis(100);
+/// How long whoever ends sessions waits for the store.
+const FORGET: Duration = Duration::from_millis(300);
 /// Ticks between attempts while the store is away.
 const AWAY_TICKS: u32 = 8;
 /// Ticks between writes of all totals: a minute.
 const TOTALS_TICKS: u32 = 240;
 /// Ticks that they are spread over.
 const TOTALS_SPREAD: usize = 200;
+/// The least time between two sweeps for a doubt: each reads all records of the node.
+const SWEEP_GAP: Duration = Duration::from_secs(60);
+/// Ticks between sweeps that nothing asked for: ten minutes.
+const SWEEP_TICKS: u32 = 2400;
 /// Sessions in one write.
 const CHUNK: usize = 500;
 
@@ -34,6 +40,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut ticks, mut totals) = (0_u32, 0);
     let mut ended = Instant::now();
+    let mut swept: Option<Instant> = None;
     loop {
         let mut worth_trying = hub.health.connected();
         tokio::select! {
@@ -51,6 +58,13 @@ pub(super) async fn run(hub: Arc<Hub>) {
                     drop(books);
                     totals = ids.len().div_ceil(TOTALS_SPREAD);
                     hub.dirty().totals(ids);
+                }
+                if ticks.is_multiple_of(SWEEP_TICKS) {
+                    hub.dirty().doubt();
+                }
+                let is_due = swept.is_none_or(|at| at.elapsed() >= SWEEP_GAP);
+                if is_due && worth_trying && hub.dirty().settle_doubt() {
+                    swept = Some(Instant::now());
                 }
             }
         }
@@ -71,6 +85,7 @@ async fn flush(hub: &Hub) -> bool {
         return false;
     }
     loop {
+        let _turn = hub.mirroring.lock().await;
         let batch = hub.dirty().take(CHUNK);
         if batch == Batch::default() {
             return true;
@@ -106,7 +121,34 @@ pub(super) async fn write_now(hub: &Hub, sessions: &[SessionId]) -> Result<(), S
         upserts: sessions.to_vec(),
         ..Batch::default()
     };
+    let _turn = hub.mirroring.lock().await;
     write(hub, &batch).await
+}
+
+/// Takes the records of sessions that have ended out of the store before anybody is told, so that
+/// none of them comes back whatever becomes of this process. A store that is away, or slow, is not
+/// waited for: it hears of it with the next write.
+pub(super) async fn forget_now(hub: &Hub, sessions: &[SessionId]) {
+    if sessions.is_empty() || hub.epoch() == 0 || hub.fenced() || !hub.health.connected() {
+        return;
+    }
+    let forget = async {
+        let _turn = hub.mirroring.lock().await;
+        let batch = Batch {
+            deletes: hub.dirty().ended_of(sessions),
+            ..Batch::default()
+        };
+        if batch != Batch::default() {
+            write(hub, &batch).await?;
+            hub.dirty().removed(&batch.deletes);
+        }
+        Ok::<_, StoreError>(())
+    };
+    match tokio::time::timeout(FORGET, forget).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "records of ended sessions are removed later"),
+        Err(_) => tracing::debug!("the store is slow: records of ended sessions are removed later"),
+    }
 }
 
 /// Writes some of the totals that are due; those that the store does not take are due in a minute
@@ -123,6 +165,7 @@ async fn flush_totals(hub: &Hub, most: usize) {
             upserts,
             ..Batch::default()
         };
+        let _turn = hub.mirroring.lock().await;
         if let Err(error) = write(hub, &batch).await {
             tracing::debug!(%error, "the store does not take totals");
             return;

@@ -17,13 +17,15 @@ use crate::control::clock::Moment;
 use crate::control::drain::NodeDrain;
 use crate::control::hub::{Hub, HubParts};
 use crate::control::keys::ClusterKey;
+use crate::control::local::Local;
 use crate::control::policy::PolicyKeeper;
 use crate::control::quota::NodeQuota;
 use crate::control::restore::Restoring;
 use crate::control::workers::Workers;
 use crate::control::{
     alerts, bans, certificates, cluster, credentials, documents, drain, history, memory, mirror,
-    pump, recorder, redirects, restore, revocation, running_users, service, settings, tokens,
+    pump, quota, recorder, redirects, restore, revocation, running_users, service, settings,
+    tokens,
 };
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::LogLevel;
@@ -87,6 +89,7 @@ pub struct Prepared {
     parts: ControlParts,
     keeper: PolicyKeeper,
     quota: Arc<NodeQuota>,
+    local: Local,
     drain: NodeDrain,
     store_answered: bool,
 }
@@ -119,12 +122,22 @@ pub async fn prepare(parts: ControlParts) -> Prepared {
     }
     let drain = NodeDrain::at_start(&parts, failure.is_none()).await;
     keeper.set_drain(drain.mode());
+    let local = match parts.elder_of {
+        None => Local::read(&parts.config.state_dir, Moment::now().unix_ms),
+        Some(_) => Local::default(),
+    };
+    keeper.set_bans(local.nets());
+    for block in &local.blocks {
+        keeper.block_locally(block.clone());
+    }
     keeper.rebuild();
+    let quota = Arc::new(NodeQuota::of(&parts));
     Prepared {
+        local,
         drain,
         parts,
         keeper,
-        quota: Arc::new(NodeQuota::new(Moment::now().mono)),
+        quota,
         store_answered: failure.is_none(),
     }
 }
@@ -163,6 +176,7 @@ impl Prepared {
             parts: self.parts,
             keeper: self.keeper,
             quota: self.quota,
+            local: self.local,
             drain: self.drain,
             workers: side.workers,
             restoring: side.restoring,
@@ -193,6 +207,8 @@ impl Prepared {
         tasks.spawn(tokens::keep_current(Arc::clone(&hub)));
         tasks.spawn(running_users::keep_current(Arc::clone(&hub)));
         tasks.spawn(bans::keep_current(Arc::clone(&hub)));
+        tasks.spawn(quota::run(Arc::clone(&hub)));
+        tasks.spawn(quota::share(Arc::clone(&hub)));
         tasks.spawn(revocation::run(Arc::clone(&hub)));
         tasks.spawn(certificates::watch(Arc::clone(&hub)));
         tasks.close();

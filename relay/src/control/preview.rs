@@ -12,6 +12,8 @@ use turn_proto::policy::{AddressVerdict, PeerRules, RealmPolicy};
 use super::clock::Moment;
 use super::directory::Kept;
 use super::hub::Hub;
+use super::policy::RealmRules;
+use super::revocation::foresee::{self, ByKey};
 
 /// Sessions looked at before the books are let go.
 const SLICE: usize = 1000;
@@ -40,6 +42,12 @@ pub(crate) struct Effect {
     pub more_users: u64,
     /// Whether there are more sessions than the new limit of the realm.
     pub over_sessions: bool,
+    /// Sessions that a new `revoke_on_...` rule ends.
+    #[serde(default)]
+    pub revoked: u64,
+    /// Sessions of which that cannot be told.
+    #[serde(default)]
+    pub unjudged: u64,
 }
 
 /// Judges the sessions of a realm as the new document would.
@@ -55,6 +63,7 @@ pub(super) async fn effect(hub: &Hub, name: &Realm, document: &RealmDocument) ->
         ..Effect::default()
     };
     let mut users: HashMap<Arc<str>, u32> = HashMap::new();
+    let mut revoked = Revoked::new(hub, name, document);
     let ids: Vec<SessionId> = hub.books().ids().collect();
     for slice in ids.chunks(SLICE) {
         let seen = look(hub, name, slice);
@@ -63,6 +72,7 @@ pub(super) async fn effect(hub: &Hub, name: &Realm, document: &RealmDocument) ->
             let limit = document.max_rate_bps;
             effect.over_rate += u64::from(limit.is_some_and(|limit| session.rate > limit));
             effect.denied_peers += u64::from(judge.denies_one_of(&session));
+            effect.revoked += u64::from(revoked.ends(&session));
             if document.max_sessions_per_user.is_some() && !session.user.is_empty() {
                 *users.entry(session.user).or_default() += 1;
             }
@@ -75,6 +85,9 @@ pub(super) async fn effect(hub: &Hub, name: &Realm, document: &RealmDocument) ->
         let over = users.into_iter().filter(|(_, count)| *count > limit);
         name_users(&mut effect, over.map(|(user, _)| user.as_ref().to_owned()));
     }
+    let foreseen = foresee::users(hub, name, revoked.of_users, revoked.rules).await;
+    effect.revoked += foreseen.revoked;
+    effect.unjudged = foreseen.unjudged;
     effect
 }
 
@@ -82,6 +95,10 @@ pub(super) async fn effect(hub: &Hub, name: &Realm, document: &RealmDocument) ->
 struct Seen {
     rate: u64,
     user: Arc<str>,
+    key_id: u32,
+    secret_id: Option<Box<str>>,
+    /// In Unix seconds.
+    credential_expiry: Option<u64>,
     /// Peers with the port last seen, or bound.
     peers: Vec<(IpAddr, Option<u16>)>,
 }
@@ -96,6 +113,9 @@ fn look(hub: &Hub, name: &Realm, ids: &[SessionId]) -> Vec<Seen> {
         Seen {
             rate: rate_in.max(rate_out),
             user: Arc::clone(row.user()),
+            key_id: row.kept().key_id,
+            secret_id: row.kept().secret_id().map(Box::from),
+            credential_expiry: row.kept().credential_expiry(),
             peers: peers(row.kept()),
         }
     });
@@ -144,6 +164,49 @@ impl Judge<'_> {
         let verdict = self.rules.judge_address(&self.realm, peer);
         self.verdicts.insert(peer, verdict);
         verdict
+    }
+}
+
+/// The rules that would begin to end sessions: what ended by those that hold is no news.
+struct Revoked {
+    rules: RealmRules,
+    at_expiry: bool,
+    now: u64,
+    accepted: Vec<Arc<str>>,
+    /// Sessions that only their user can tell about.
+    of_users: HashMap<Arc<str>, ByKey>,
+}
+
+impl Revoked {
+    fn new(hub: &Hub, name: &Realm, document: &RealmDocument) -> Self {
+        let before = hub.keeper.realm(name).map(|realm| realm.document);
+        let before = before.unwrap_or_default();
+        let policy = hub.keeper.current();
+        let realm = policy.realms.get(name);
+        let secrets = realm.into_iter().flat_map(|realm| &realm.secrets);
+        Self {
+            rules: RealmRules::of(document).without(RealmRules::of(&before)),
+            at_expiry: document.revoke_on_credential_expiry && !before.revoke_on_credential_expiry,
+            now: Moment::now().unix_ms / 1000,
+            accepted: secrets.map(|secret| Arc::clone(&secret.id)).collect(),
+            of_users: HashMap::new(),
+        }
+    }
+
+    /// Whether a session ends by itself; one of a stored user is kept for later.
+    fn ends(&mut self, session: &Seen) -> bool {
+        if let Some(id) = &session.secret_id {
+            let is_accepted = self.accepted.iter().any(|known| **known == **id);
+            let by_secret = self.rules.secret_removal && !is_accepted && !id.starts_with("oauth:");
+            let expired = session.credential_expiry.is_some_and(|end| end <= self.now);
+            return by_secret || (self.at_expiry && expired);
+        }
+        let asks = self.rules.user_removal || self.rules.password_change;
+        if asks && session.key_id != 0 {
+            let by_key = self.of_users.entry(Arc::clone(&session.user)).or_default();
+            *by_key.entry(session.key_id).or_default() += 1;
+        }
+        false
     }
 }
 

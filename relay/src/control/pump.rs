@@ -11,7 +11,7 @@ use super::clock::Moment;
 use super::directory::{Ended, Row};
 use super::hub::Hub;
 use super::waiters::News;
-use super::{credentials, restore, userhash};
+use super::{credentials, quota, restore, userhash};
 use crate::worker::{News as WorkersNews, WorkerNews};
 
 /// News taken at once before the books are let go.
@@ -62,6 +62,7 @@ fn take(hub: &Arc<Hub>, worker: WorkerId, news: WorkerNews, now: Moment) {
         WorkerNews::Lookup { realm, username } => {
             credentials::look_up(hub, worker, realm, username);
         }
+        WorkerNews::Claim(claim) => quota::claim(hub, worker, claim),
         WorkerNews::LookupHash { realm, hash } => userhash::look_up(hub, worker, realm, hash),
         WorkerNews::Restored { sessions, refused } => {
             restore::told(hub, worker, sessions, refused, now);

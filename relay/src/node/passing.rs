@@ -9,7 +9,7 @@ use shared::NodeId;
 use super::Node;
 use crate::admin::PassedOn;
 use crate::config::Config;
-use crate::control::{ControlParts, NodeQuota, Prepared, RunningWorkers};
+use crate::control::{ControlParts, NodeQuota, Prepared, RunningWorkers, publish_quota};
 use crate::store::Store;
 use crate::succession::{
     Bequest, Door, Elder, ElderParts, Farewell, Heir, Household, Inherited, Kept, Knock, Listeners,
@@ -106,6 +106,7 @@ impl Node {
         self.cancel.cancel();
         let news = self.control.released().await?;
         passing.parts.store.share();
+        publish_quota(&*passing.parts.store, &passing.quota).await;
         farewell.say();
         let elder = Elder::begin(ElderParts {
             parts: passing.parts,

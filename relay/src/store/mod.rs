@@ -6,8 +6,11 @@
 pub(crate) mod coturn;
 pub mod document;
 pub mod oauth;
+pub mod quota;
 pub(crate) mod record;
 pub mod redis;
+pub mod registry;
+pub mod revision;
 pub mod sqlite;
 pub(crate) mod user_keys;
 
@@ -23,6 +26,9 @@ use tokio::sync::broadcast;
 
 pub use document::StoredDocument;
 pub use oauth::StoredOauthKey;
+pub use quota::{QuotaAnswer, QuotaTurn, RateShare, RateTurn};
+pub use registry::{Glance, Mark, Seen};
+pub use revision::{Author, StoredRevision};
 pub use user_keys::{StoredKey, StoredSha256Key, UserKeys};
 
 /// The store. Every method is one short conversation with a deadline of its own (500 ms unless the
@@ -129,18 +135,27 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// document of ours (revision 0, default document with coturn's options applied).
     async fn realms(&self) -> Result<Vec<StoredRealm>, StoreError>;
     /// Replaces a document if its revision is still `expected` (0: must not exist yet) and answers
-    /// the new revision. coturn's option, peer-ip and origin keys are written as a projection; an
-    /// origin that is another realm's is refused ([`StoreError::OriginTaken`]).
+    /// the new revision: the next one of the realm, also where it was deleted meanwhile. coturn's
+    /// option, peer-ip and origin keys are written as a projection; an origin that is another realm's
+    /// is refused ([`StoreError::OriginTaken`]).
     async fn put_realm(
         &self,
         name: &Realm,
         document: &RealmDocument,
         expected: u64,
-        actor: &str,
+        author: &Author,
     ) -> Result<u64, StoreError>;
     /// Removes a document and its projection if its revision is still `expected`. Users and secrets
-    /// stay.
-    async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError>;
+    /// stay, and so do its revisions, of which the deletion is one, for [`revision::DELETED_KEPT`].
+    async fn delete_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        author: &Author,
+    ) -> Result<(), StoreError>;
+    /// The latest revisions of a realm, [`revision::REVISIONS_KEPT`] at most, newest first. None of
+    /// a realm that never had a document.
+    async fn realm_revisions(&self, name: &Realm) -> Result<Vec<StoredRevision>, StoreError>;
 
     // --- documents: settings of ours, by the names in [`document`] ---
 
@@ -187,6 +202,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// All nodes with the age of their last heartbeat, measured on the store's clock, but for those
     /// that were silent for [`NODE_KEPT`].
     async fn nodes(&self) -> Result<Vec<(NodeView, Duration)>, StoreError>;
+    /// What became of the nodes since an earlier look, at a cost that hardly grows with their number:
+    /// changes of what others act on at once, figures in turn.
+    async fn glance(&self, _seen: &Seen) -> Result<Glance, StoreError> {
+        let nodes = self.nodes().await?;
+        Ok(Glance::Whole { nodes, mark: None })
+    }
     /// Forgets a node that stopped, or was silent for [`NODE_SILENT`], with its sessions and
     /// mailboxes. Its record is compared and removed in one step with them: a node that comes back
     /// meanwhile keeps everything. The count of its starts stays for the rest of its lease, so that a
@@ -207,6 +228,22 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<(), StoreError>;
     /// All unexpired records of a node. Deadline 10 s.
     async fn sessions(&self, node: &NodeId) -> Result<Vec<SessionRecord>, StoreError>;
+
+    // --- limits over all nodes ---
+
+    /// Whether sessions of other processes count with those of this one, so that places have to be
+    /// asked for.
+    fn counts_together(&self) -> bool {
+        true
+    }
+    /// Takes a holder's word on the sessions that it has in a realm, renews its lease, and grants what
+    /// the limits allow, all in one step.
+    async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError>;
+    /// Leases shares of rates, in the order of the wishes. Shares of a holder whose lease is over are
+    /// free. A store of one process gives all to whoever asks.
+    async fn share_rates(&self, turn: &RateTurn) -> Result<Vec<RateShare>, StoreError> {
+        Ok(vec![[quota::WHOLE; 2]; turn.wishes.len()])
+    }
 
     // --- mailboxes ---
 
@@ -349,7 +386,7 @@ pub struct UserRecord {
     /// Own session limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// Own rate limit, over all its sessions on a node.
+    /// Own rate limit, over all its sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
     /// For operators.

@@ -9,7 +9,7 @@ use shared::{Realm, Username, WorkerId};
 use tokio::sync::mpsc;
 use turn_proto::auth::parking::Userhash;
 use turn_proto::five_tuple::FiveTuple;
-use turn_proto::server::{Command, Errand, Event, RestoredSession, SessionSnapshot};
+use turn_proto::server::{Command, Errand, Event, PlaceClaim, RestoredSession, SessionSnapshot};
 
 use super::restore::{NotRestored, Restore};
 use super::succession::Freeze;
@@ -31,6 +31,8 @@ pub enum WorkerNews {
         /// The full STUN USERNAME.
         username: Username,
     },
+    /// A session is to be counted with those of all nodes; answer with [`Command::Place`].
+    Claim(Box<PlaceClaim>),
     /// The user with a USERHASH has to be found; answer with [`Command::Userhash`].
     LookupHash {
         /// The realm.

@@ -360,6 +360,7 @@ impl Core {
             Output::LookupUserhash { realm, hash } => {
                 self.news.send(WorkerNews::LookupHash { realm, hash });
             }
+            Output::ClaimPlace(claim) => self.news.send(WorkerNews::Claim(claim)),
             Output::Event(event) => self.news.send(WorkerNews::Event(event)),
         }
     }

@@ -21,6 +21,7 @@ pub mod realm;
 pub mod redirect;
 pub mod refusal;
 mod refusal_help;
+mod revision;
 pub mod route;
 pub mod secret;
 pub mod session;
@@ -46,10 +47,13 @@ pub use node::{
 };
 pub use oauth::{OauthKeyCreated, OauthKeyPut, OauthKeyView};
 pub use page::{ListQuery, MissingNode, Page, Scope};
-pub use realm::{RealmDocument, RealmPreview, RealmPut, RealmView};
+pub use realm::{RealmApplied, RealmDocument, RealmPreview, RealmPut, RealmView, WithoutStore};
 pub use redirect::{RedirectCreate, RedirectHealth, RedirectView};
 pub use refusal::{RefusalCount, RefusalView};
 pub use refusal_help::{explain_refusal, refusal_reasons};
+pub use revision::{
+    RealmChange, RealmDiff, RealmDiffQuery, RealmRevision, RealmUndo, realm_changes,
+};
 pub use secret::{
     SecretCreate, SecretCreated, SecretPatch, SecretState, SecretUsage, SecretUser, SecretView,
 };

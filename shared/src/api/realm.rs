@@ -2,26 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IpRange, PasswordAlgorithm, Realm, WebOrigin};
+use crate::{IpRange, NodeId, PasswordAlgorithm, Realm, WebOrigin};
 
 /// The settings of a realm. Absent limits mean "no limit"; unknown fields are kept, so that an
 /// older node never drops what a newer one wrote.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RealmDocument {
-    /// Sessions in the realm, per node. coturn: `total-quota`.
+    /// Sessions in the realm, over all nodes. coturn: `total-quota`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// Sessions per (non-empty) user, per node. coturn: `user-quota`. "No limit" is written as
+    /// Sessions per (non-empty) user, over all nodes. coturn: `user-quota`. "No limit" is written as
     /// `null`: a missing field means the default.
     pub max_sessions_per_user: Option<u32>,
     /// Bits per second of one session in each direction. coturn: `max-bps`, in bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
-    /// Bits per second of all sessions of a (non-empty) user in each direction, per node.
+    /// Bits per second of all sessions of a (non-empty) user in each direction, over all nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_user_rate_bps: Option<u64>,
-    /// Bits per second of all sessions of the realm in each direction, per node.
+    /// Bits per second of all sessions of the realm in each direction, over all nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_realm_rate_bps: Option<u64>,
     /// Peers that were not permitted before, per second, of one session; ten seconds' worth may
@@ -84,12 +84,55 @@ pub struct RealmDocument {
     /// stops refreshing it: calls longer than what their credentials were minted for are cut.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub revoke_on_credential_expiry: bool,
+    /// What becomes of new sessions on a node that cannot reach the store.
+    #[serde(skip_serializing_if = "WithoutStore::is_cached")]
+    pub new_sessions_without_store: WithoutStore,
     /// For operators.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
     /// Fields of versions newer than this one.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What becomes of new sessions on a node that cannot reach the store. Running sessions go on in any
+/// case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutStore {
+    /// Whoever the node knows may begin some: users whose keys it has read lately, and whoever comes
+    /// with a credential of a shared secret.
+    #[default]
+    Cached,
+    /// Nobody may (508), so that no block, ban, quota or removal of a user is missed.
+    Refuse,
+}
+
+impl std::str::FromStr for WithoutStore {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "cached" => Ok(Self::Cached),
+            "refuse" => Ok(Self::Refuse),
+            _ => Err("cached or refuse"),
+        }
+    }
+}
+
+impl WithoutStore {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::Refuse => "refuse",
+        }
+    }
+
+    fn is_cached(&self) -> bool {
+        *self == Self::Cached
+    }
 }
 
 impl RealmDocument {
@@ -256,6 +299,7 @@ impl Default for RealmDocument {
             revoke_on_password_change: false,
             revoke_on_secret_removal: false,
             revoke_on_credential_expiry: false,
+            new_sessions_without_store: WithoutStore::Cached,
             note: String::new(),
             extra: serde_json::Map::new(),
         }
@@ -287,6 +331,28 @@ pub struct RealmView {
     pub rate_out_bps: u64,
     /// Live refusals in this realm since the nodes' start.
     pub refusals: u64,
+    /// Which revision each node applies, as of a moment ago; in answers about one realm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applied: Vec<RealmApplied>,
+}
+
+impl RealmView {
+    /// The nodes that apply another revision than the one that is stored.
+    pub fn lagging(&self) -> impl Iterator<Item = &RealmApplied> {
+        let applied = self.applied.iter();
+        applied.filter(|applied| applied.revision != self.revision)
+    }
+}
+
+/// What a node applies of a realm.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct RealmApplied {
+    /// The node.
+    pub node: NodeId,
+    /// The revision that its workers judge by; 0: it knows no document of the realm.
+    pub revision: u64,
+    /// For how many seconds it has been silent; a second or less is normal.
+    pub heartbeat_age_secs: u64,
 }
 
 /// `POST /v1/realms/{realm}/preview` takes a [`RealmPut`] and answers what it would do, changing
@@ -313,6 +379,13 @@ pub struct RealmPreview {
     pub users_over_limit: u64,
     /// Nodes with more sessions of the realm than the new limit.
     pub nodes_over_limit: u32,
+    /// Sessions that end at once, because one of the `revoke_on_...` rules begins to hold that their
+    /// user, password, secret or credential does not pass any more.
+    #[serde(default)]
+    pub sessions_revoked: u64,
+    /// Sessions of which that could not be told: the store was away, or there are too many users.
+    #[serde(default)]
+    pub sessions_unjudged: u64,
     /// Nodes that did not answer: theirs are not counted.
     #[serde(default)]
     pub missing: Vec<super::MissingNode>,

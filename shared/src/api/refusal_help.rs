@@ -210,6 +210,11 @@ const EXPLANATIONS: &[Explanation] = &[
         "nothing, where that is meant; else undrain the node",
     ),
     (
+        "store_away",
+        "the node cannot reach the store, and the realm wants no new sessions then",
+        "look at the store; or set new_sessions_without_store of the realm to cached",
+    ),
+    (
         "not_accepting",
         "the node takes no new sessions",
         "the list of nodes shows its state",

@@ -65,6 +65,14 @@ pub const REALM: &str = "/v1/realms/{realm}";
 pub const REALM_HISTORY: &str = "/v1/realms/{realm}/history";
 /// `POST` [`RealmPut`](super::RealmPut): [`RealmPreview`](super::RealmPreview).
 pub const REALM_PREVIEW: &str = "/v1/realms/{realm}/preview";
+/// `GET`: page of [`RealmRevision`](super::RealmRevision), newest first.
+pub const REALM_REVISIONS: &str = "/v1/realms/{realm}/revisions";
+/// `GET`: [`RealmRevision`](super::RealmRevision) with its document.
+pub const REALM_REVISION: &str = "/v1/realms/{realm}/revisions/{revision}";
+/// `GET` [`RealmDiffQuery`](super::RealmDiffQuery): [`RealmDiff`](super::RealmDiff).
+pub const REALM_DIFF: &str = "/v1/realms/{realm}/diff";
+/// `POST` [`RealmUndo`](super::RealmUndo) with `If-Match`: [`RealmView`](super::RealmView).
+pub const REALM_UNDO: &str = "/v1/realms/{realm}/undo";
 /// `GET`: page of [`SecretView`](super::SecretView). `POST` [`SecretCreate`](super::SecretCreate).
 pub const SECRETS: &str = "/v1/realms/{realm}/secrets";
 /// `GET`: page of [`SecretUsage`](super::SecretUsage).
@@ -193,6 +201,30 @@ pub fn realm(name: &Realm) -> String {
 #[must_use]
 pub fn realm_history(name: &Realm) -> String {
     fill(REALM_HISTORY, &[name.as_str()])
+}
+
+/// The path of a realm's revisions.
+#[must_use]
+pub fn realm_revisions(name: &Realm) -> String {
+    fill(REALM_REVISIONS, &[name.as_str()])
+}
+
+/// The path of one of them.
+#[must_use]
+pub fn realm_revision(name: &Realm, revision: u64) -> String {
+    fill(REALM_REVISION, &[name.as_str(), &revision.to_string()])
+}
+
+/// The path of what differs between two of them.
+#[must_use]
+pub fn realm_diff(name: &Realm) -> String {
+    fill(REALM_DIFF, &[name.as_str()])
+}
+
+/// The path of a realm's undo.
+#[must_use]
+pub fn realm_undo(name: &Realm) -> String {
+    fill(REALM_UNDO, &[name.as_str()])
 }
 
 /// The path of a realm's preview.

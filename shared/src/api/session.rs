@@ -141,7 +141,7 @@ pub struct SessionDetail {
     /// 20.
     #[serde(default)]
     pub refusals: Vec<super::RefusalView>,
-    /// Sessions this user has on the node, and the limit in force (`None`: no limit).
+    /// Sessions this user has on all nodes, as far as the node knows.
     pub user_sessions: u32,
     /// The session limit of this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]

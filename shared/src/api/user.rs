@@ -21,7 +21,7 @@ pub struct UserView {
     /// The session limit in force (its own or the realm's); absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// Its own rate limit in bits per second and direction, over all its sessions on a node.
+    /// Its own rate limit in bits per second and direction, over all its sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,
     /// The rate limit in force (its own or the realm's `max_user_rate_bps`); absent: none.
@@ -75,7 +75,7 @@ pub struct UserPatch {
     /// Own session limit; 0 removes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// Own rate limit in bits per second and direction, over all its sessions on a node: at least
+    /// Own rate limit in bits per second and direction, over all its sessions: at least
     /// 8000; 0 removes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate_bps: Option<u64>,

@@ -13,9 +13,9 @@ use turn_proto::five_tuple::LinkId;
 use turn_proto::policy::Quota;
 use turn_proto::stun::Message;
 use turn_proto::{
-    AddressFamily, Arrival, Command, Errand, Event, FiveTuple, Now, OpenError, Output, Policy,
-    PortRequest, RelayId, RelayOpened, RelayRequest, ReservationToken, Server, ServerConfig,
-    ServerLimits,
+    AddressFamily, Arrival, Command, Errand, Event, FiveTuple, Now, OpenError, Output, PlaceClaim,
+    Policy, PortRequest, RelayId, RelayOpened, RelayRequest, ReservationToken, Server,
+    ServerConfig, ServerLimits,
 };
 
 use crate::checks;
@@ -57,6 +57,8 @@ pub struct Habits {
     pub hold_openings: bool,
     /// Questions for users wait for [`World::answer_lookup`].
     pub hold_lookups: bool,
+    /// Places are asked for where a limit is.
+    pub asks_for_places: bool,
     /// Which worker of the node this is.
     pub worker: u16,
     /// How many there are; 0 and 1 are one.
@@ -79,6 +81,7 @@ pub struct PassedOn {
 enum Lookup {
     Credential(Realm, Username),
     Userhash(Realm, Userhash),
+    Place(Box<PlaceClaim>),
 }
 
 /// The server, what it has open, and what it said.
@@ -131,7 +134,7 @@ impl World {
     #[must_use]
     pub fn new(habits: Habits) -> Self {
         let begin = begin();
-        let quota = Arc::new(Count::new(begin));
+        let quota = Arc::new(Count::new(begin, habits.asks_for_places));
         let config = Self::config(habits);
         let shared: Arc<dyn Quota> = Arc::clone(&quota) as Arc<dyn Quota>;
         let policy = Arc::new(policy(1, 0));
@@ -355,6 +358,10 @@ impl World {
                     hash,
                 }
             }
+            Lookup::Place(claim) => Command::Place {
+                answer: self.quota.answer(&claim, available),
+                claim,
+            },
         };
         self.server.handle_command(self.now, command);
     }
@@ -413,6 +420,7 @@ impl World {
         assert_eq!(self.sessions.len(), self.server.sessions());
         let held = self.quota.held();
         let (sessions, openings) = (self.sessions.len() as i64, self.openings.len() as i64);
+        assert_eq!(self.quota.granted(), 0, "places are lost");
         assert!(held >= sessions, "quota is lost");
         assert!(held <= sessions + openings, "quota is not given back");
     }
@@ -480,12 +488,11 @@ impl World {
                 self.lose(tuple);
             }
             Output::ClosePeer { link } => self.forget_link(link),
+            Output::ClaimPlace(claim) => self.ask_store(Lookup::Place(claim)),
             Output::LookupCredential { realm, username } => {
                 self.ask_store(Lookup::Credential(realm, username));
             }
-            Output::LookupUserhash { realm, hash } => {
-                self.ask_store(Lookup::Userhash(realm, hash));
-            }
+            Output::LookupUserhash { realm, hash } => self.ask_store(Lookup::Userhash(realm, hash)),
             Output::Event(event) => self.note(event),
         }
     }

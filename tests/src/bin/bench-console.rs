@@ -67,6 +67,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Figure>> {
         nodes: 1,
         changing: true,
         churn: 0,
+        refresh_secs: 0,
+        redis: None,
         socket: socket.clone(),
     };
     let cluster = FakeCluster::start(&options).await?;

@@ -37,6 +37,8 @@ fn main() -> anyhow::Result<()> {
         nodes: arguments.nodes,
         changing: arguments.changing,
         churn: arguments.churn,
+        refresh_secs: 0,
+        redis: None,
         socket: arguments.socket,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

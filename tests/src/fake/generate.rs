@@ -33,6 +33,12 @@ pub fn realm_name(number: u64) -> String {
     format!("{word}{}.example", number / 8)
 }
 
+/// The address of a node, of the networks for benchmarks (RFC 2544).
+pub(super) fn address(node: u64) -> IpAddr {
+    let [.., high, low] = (node + 1).to_be_bytes();
+    Ipv4Addr::new(198, 18, high, low).into()
+}
+
 /// Makes the sessions of one node.
 #[derive(Debug)]
 pub(super) struct Generator {
@@ -74,6 +80,11 @@ impl Generator {
         WorkerId((count % u32::from(WORKERS)) as u16)
     }
 
+    /// Its transport.
+    pub(super) fn transport(&self, count: u32) -> Transport {
+        transport(self.die(count, 5))
+    }
+
     /// What it relays in a second: bytes from the client and to it. A third of all are silent.
     pub(super) fn traffic(&self, count: u32, second: u64) -> (u64, u64) {
         let die = self.die(count, 1);
@@ -113,7 +124,7 @@ impl Generator {
             tuple: FiveTuple {
                 client: self.client(count),
                 server: SocketAddr::new(self.relay_ip(), 3478),
-                transport: transport(self.die(count, 5)),
+                transport: self.transport(count),
             },
             realm: realm.clone(),
             username,
@@ -145,7 +156,7 @@ impl Generator {
     }
 
     fn relay_ip(&self) -> IpAddr {
-        Ipv4Addr::new(198, 51, 100, self.node as u8 + 1).into()
+        address(self.node)
     }
 
     /// The user of a session: a few have many, most have some.

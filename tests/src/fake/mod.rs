@@ -17,6 +17,7 @@ use relay::control::{
     Caller, ClusterKey, ControlHandle, ControlParts, Restoring, Service, WorkerSide, prepare,
 };
 use relay::store::Store;
+use relay::store::redis::{RedisOptions, RedisStore};
 use relay::store::sqlite::SqliteStore;
 use relay::worker::ports::RelayAddress;
 use shared::api::{ListQuery, Role, Scope};
@@ -55,6 +56,11 @@ pub struct FakeOptions {
     pub changing: bool,
     /// Sessions that end each second on every node, while as many begin; only with `changing`.
     pub churn: u32,
+    /// Seconds between two requests of a session that change it (RFC 8656 §9: a permission lasts five
+    /// minutes); 0: none. Only with `changing`.
+    pub refresh_secs: u32,
+    /// The URL of a Redis that keeps everything; `None`: SQLite, which keeps all but sessions.
+    pub redis: Option<String>,
     /// Where the admin API of the first node is served.
     pub socket: PathBuf,
 }
@@ -63,6 +69,7 @@ pub struct FakeOptions {
 #[derive(Debug)]
 pub struct FakeCluster {
     nodes: Vec<ControlHandle>,
+    workers: Vec<Arc<PaperWorkers>>,
     tasks: TaskTracker,
     cancel: CancellationToken,
     _folder: tempfile::TempDir,
@@ -74,23 +81,34 @@ impl FakeCluster {
     /// # Errors
     /// The socket cannot be bound, or the nodes do not get ready.
     pub async fn start(options: &FakeOptions) -> anyhow::Result<Self> {
+        let cluster = Self::meet(options).await?;
+        cluster.introduce().await;
+        if options.changing {
+            cluster.live(options);
+        }
+        cluster.wait_complete(options).await?;
+        Ok(cluster)
+    }
+
+    /// Starts the nodes without a session, and waits until they know each other.
+    ///
+    /// # Errors
+    /// The socket cannot be bound, the store's address makes no sense, or the nodes do not meet.
+    pub async fn meet(options: &FakeOptions) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("fake-").tempdir()?;
-        let store = SqliteStore::open(
-            &folder.path().join("turndb"),
-            &folder.path().join("relayd.db"),
-        )?;
-        let store: Arc<dyn Store> = Arc::new(ForgetfulStore::new(Arc::new(store)));
+        let store = Stores::new(options, folder.path())?;
         let mut cluster = Self {
             nodes: Vec::new(),
+            workers: Vec::new(),
             tasks: TaskTracker::new(),
             cancel: CancellationToken::new(),
             _folder: folder,
         };
         for number in 0..options.nodes {
-            cluster.add_node(options, number, &store).await?;
+            cluster.add_node(options, number, store.open()?).await?;
         }
         cluster.serve(&options.socket).await?;
-        cluster.wait_complete(options).await?;
+        cluster.wait_met(options).await?;
         Ok(cluster)
     }
 
@@ -98,27 +116,27 @@ impl FakeCluster {
         &mut self,
         options: &FakeOptions,
         number: u32,
-        store: &Arc<dyn Store>,
+        store: Arc<dyn Store>,
     ) -> anyhow::Result<()> {
         let folder = self._folder.path().join(number.to_string());
         let config = config(number, &folder)?;
         let node = config.node_id.clone().context("the file names the node")?;
         let base = 0x5e55_0000 + number * 0x101;
-        let address = std::net::Ipv4Addr::new(198, 51, 100, number as u8 + 1);
+        let address = generate::address(number.into());
         let parts = ControlParts {
             config: Arc::new(config),
             node,
             elder_of: None,
             can_pass_on: false,
             session_base: base,
-            store: Arc::clone(store),
+            store,
             cluster_key: ClusterKey::new(vec![7; 32]),
             listeners: vec![(address, 3478).into()],
             urls: Vec::new(),
             listener_realms: Default::default(),
             relays: vec![RelayAddress {
-                local: address.into(),
-                external: address.into(),
+                local: address,
+                external: address,
             }],
             services: Vec::new(),
             certificates: Vec::new(),
@@ -138,22 +156,40 @@ impl FakeCluster {
         let handle = prepared.run(side, self.cancel.clone());
         handle.serving();
         self.nodes.push(handle);
-        workers.introduce().await;
-        let (changing, churn) = (options.changing, options.churn);
-        let cancel = self.cancel.clone();
-        self.tasks.spawn(async move {
-            let mut seconds = tokio::time::interval(Duration::from_secs(1));
-            loop {
-                tokio::select! {
-                    () = cancel.cancelled() => return,
-                    _ = seconds.tick() => {}
-                }
-                if changing {
-                    workers.second(churn).await;
-                }
-            }
-        });
+        self.workers.push(workers);
         Ok(())
+    }
+
+    /// Every node hears of its sessions.
+    pub async fn introduce(&self) {
+        for workers in &self.workers {
+            workers.introduce().await;
+        }
+    }
+
+    /// How many of the sessions are over UDP: the others are never written.
+    #[must_use]
+    pub fn written_sessions(&self) -> u64 {
+        self.workers.iter().map(|workers| workers.written()).sum()
+    }
+
+    /// Seconds go by from now on.
+    pub fn live(&self, options: &FakeOptions) {
+        for workers in &self.workers {
+            let workers = Arc::clone(workers);
+            let (churn, refresh) = (options.churn, options.refresh_secs);
+            let cancel = self.cancel.clone();
+            self.tasks.spawn(async move {
+                let mut seconds = tokio::time::interval(Duration::from_secs(1));
+                loop {
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        _ = seconds.tick() => {}
+                    }
+                    workers.second(churn, refresh).await;
+                }
+            });
+        }
     }
 
     async fn serve(&self, socket: &Path) -> anyhow::Result<()> {
@@ -173,6 +209,21 @@ impl FakeCluster {
     #[must_use]
     pub fn service(&self) -> Service {
         self.nodes[0].service()
+    }
+
+    /// Waits until all nodes are in the registry of the first, and ready.
+    async fn wait_met(&self, options: &FakeOptions) -> anyhow::Result<()> {
+        let service = &self.service();
+        let met = crate::wait::patiently(START, || async move {
+            let query = ListQuery {
+                limit: Some(1),
+                filter: Some("state=ready".to_owned()),
+                ..ListQuery::default()
+            };
+            let nodes = service.nodes(&admin(), &query).await.ok()?;
+            (nodes.matched == u64::from(options.nodes)).then_some(())
+        });
+        met.await.context("the nodes do not meet")
     }
 
     /// Waits until every node has its sessions and knows all others.
@@ -200,6 +251,31 @@ impl FakeCluster {
         self.cancel.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// What the nodes meet in.
+enum Stores {
+    /// One for all: they are one process.
+    Shared(Arc<dyn Store>),
+    /// Connections of each node's own.
+    Redis(String),
+}
+
+impl Stores {
+    fn new(options: &FakeOptions, folder: &Path) -> anyhow::Result<Self> {
+        if let Some(url) = &options.redis {
+            return Ok(Self::Redis(url.clone()));
+        }
+        let store = SqliteStore::open(&folder.join("turndb"), &folder.join("relayd.db"))?;
+        Ok(Self::Shared(Arc::new(ForgetfulStore::new(Arc::new(store)))))
+    }
+
+    fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
+        match self {
+            Self::Shared(store) => Ok(Arc::clone(store)),
+            Self::Redis(url) => Ok(Arc::new(RedisStore::connect(&RedisOptions::new(url))?)),
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use relay::store::{
-    Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey,
-    StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    Author, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn, Removal, Seen,
+    SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision,
+    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument};
 use shared::{NodeId, Realm, SessionId};
@@ -31,6 +32,10 @@ macro_rules! pass_on {
         impl Store for ForgetfulStore {
             fn kind(&self) -> &'static str {
                 self.inner.kind()
+            }
+
+            fn counts_together(&self) -> bool {
+                self.inner.counts_together()
             }
 
             fn changes(&self) -> broadcast::Receiver<Change> {
@@ -101,8 +106,9 @@ pass_on! {
     put_secret(realm: &Realm, secret: &StoredSecret) -> ();
     delete_secret(realm: &Realm, value: &str) -> bool;
     realms() -> Vec<StoredRealm>;
-    put_realm(name: &Realm, document: &RealmDocument, expected: u64, actor: &str) -> u64;
-    delete_realm(name: &Realm, expected: u64) -> ();
+    put_realm(name: &Realm, document: &RealmDocument, expected: u64, author: &Author) -> u64;
+    delete_realm(name: &Realm, expected: u64, author: &Author) -> ();
+    realm_revisions(name: &Realm) -> Vec<StoredRevision>;
     document(name: &str) -> Option<StoredDocument>;
     put_document(name: &str, body: &serde_json::Value, expected: u64, actor: &str) -> u64;
     blocks() -> Vec<BlockView>;
@@ -114,7 +120,10 @@ pass_on! {
     next_epoch(node: &NodeId) -> u64;
     heartbeat(record: &NodeView) -> bool;
     nodes() -> Vec<(NodeView, Duration)>;
+    glance(seen: &Seen) -> Glance;
     remove_node(node: &NodeId) -> Removal;
+    settle_quota(turn: &QuotaTurn) -> QuotaAnswer;
+    share_rates(turn: &RateTurn) -> Vec<RateShare>;
     post(to: &Mailbox, message: Vec<u8>) -> ();
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;
     append_events(events: &[EventView]) -> ();

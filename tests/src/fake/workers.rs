@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use relay::control::Workers;
 use relay::worker::WorkerNews;
-use shared::{SessionId, WorkerId};
+use shared::{SessionId, Transport, WorkerId};
 use tokio::sync::mpsc;
 use turn_proto::server::{
     ByCause, Command, EndCause, Event, RefusalReason, ServerCounters, SessionSnapshot, UsageReport,
@@ -106,11 +106,31 @@ impl PaperWorkers {
         }
     }
 
-    /// A second goes by: everybody relays, `churn` sessions end and as many begin.
-    pub(super) async fn second(&self, churn: u32) {
+    /// How many sessions the store is told of.
+    pub(super) fn written(&self) -> u64 {
+        let books = self.books();
+        let by_udp = |count: &u32| self.generator.transport(*count) == Transport::Udp;
+        books
+            .counts()
+            .map(|(count, _)| count)
+            .filter(by_udp)
+            .count() as u64
+    }
+
+    /// A second goes by: everybody relays, `churn` sessions end and as many begin, and a share of all
+    /// has made a request, so that each has its turn within `refresh_secs`.
+    pub(super) async fn second(&self, churn: u32, refresh_secs: u32) {
         let mut news = Vec::new();
         {
             let mut books = self.books();
+            if let Some(turn) = (books.second as u32).checked_rem(refresh_secs) {
+                let due = books.counts().map(|(count, _)| count);
+                let due = due.filter(|count| count % refresh_secs == turn);
+                let refreshed = due.filter_map(|count| self.describe(&books, count));
+                news.extend(
+                    refreshed.map(|one| (one.worker, Event::SessionChanged(Box::new(one)))),
+                );
+            }
             for _ in 0..churn.min(books.totals.len() as u32) {
                 news.extend(self.turn_over(&mut books));
             }
@@ -252,6 +272,7 @@ impl Workers for PaperWorkers {
             // Nobody sends packets that a policy or a credential would judge.
             Command::SetPolicy(_) | Command::Credential { .. } | Command::Userhash { .. } => true,
             Command::SetUserLimits(_) | Command::ForgetCredentials { .. } => true,
+            Command::Place { .. } => true,
         }
     }
 

@@ -78,7 +78,7 @@ impl Sessions {
     #[must_use]
     pub fn new(count: u16) -> Self {
         let mono = origin();
-        let quota = Arc::new(Count::new(mono));
+        let quota = Arc::new(Count::new(mono, false));
         let server = Server::new(ServerConfig::default(), Arc::new(policy(1, 0)), quota);
         let mut sessions = Self {
             server,

@@ -232,7 +232,7 @@ fn worker() -> io::Result<(WorkerByHand, News, SocketAddr)> {
         inheritance: Vec::new(),
         server: ServerConfig::default(),
         policy: Arc::new(Policy::new(vec![realm], Secret::new([1; 32]))),
-        quota: Arc::new(Count::new(Instant::now())),
+        quota: Arc::new(Count::new(Instant::now(), false)),
         ports: Arc::new(ports),
         listeners: vec![group],
         listening: Arc::new(Listening::new(&config).map_err(|e| io::Error::other(e.to_string()))?),

@@ -101,7 +101,7 @@ pub struct Settings {
     /// Own session limit; 0 removes it
     #[arg(long, value_name = "N")]
     max_sessions: Option<u32>,
-    /// Own rate limit over all its sessions on a node, bits per second each way, as in 2M; 0 removes it
+    /// Own rate limit over all its sessions, bits per second each way, as in 2M; 0 removes it
     #[arg(long, value_name = "BPS", value_parser = rate)]
     max_rate_bps: Option<u64>,
     /// Note for operators; empty removes it

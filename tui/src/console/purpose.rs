@@ -139,20 +139,17 @@ pub(crate) struct RealmDraft {
 
 /// Names, labels and units of the fields of a realm document, in the order of the form.
 pub(crate) const REALM_FIELDS: [(&str, &str); 16] = [
-    ("max_sessions", "sessions per node; empty: no limit"),
+    ("max_sessions", "over all nodes; empty: no limit"),
     (
         "max_sessions_per_user",
-        "per user and node; empty: no limit",
+        "per user, over all nodes; empty: no limit",
     ),
     ("max_rate_bps", "bit/s each way, as in 2M; empty: no limit"),
     (
         "max_user_rate_bps",
-        "bit/s each way, all sessions of a user on a node",
+        "bit/s each way, all sessions of a user",
     ),
-    (
-        "max_realm_rate_bps",
-        "bit/s each way, all sessions on a node",
-    ),
+    ("max_realm_rate_bps", "bit/s each way, all of the realm"),
     ("max_new_peers_per_sec", "of a session; empty: no limit"),
     ("max_user_new_peers_per_sec", "of a user's, per node"),
     ("max_realm_new_peers_per_sec", "of the realm's, per node"),

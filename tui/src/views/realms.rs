@@ -79,7 +79,7 @@ pub(super) const COLUMNS: &[Column<RealmView, Model>] = &[
     },
     Column {
         title: "MAX",
-        help: "session limit per node",
+        help: "session limit, over all nodes",
         sort: Some("max_sessions"),
         width: 7,
         most: 9,

@@ -117,7 +117,7 @@ fn facts(model: &Model, detail: &SessionDetail) -> Vec<(&'static str, String)> {
         ),
         (
             "quota",
-            format!("user {}/{limit} on this node", detail.user_sessions),
+            format!("user {}/{limit} sessions", detail.user_sessions),
         ),
         ("max rate", max_rate(detail)),
     ];

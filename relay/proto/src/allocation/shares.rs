@@ -18,6 +18,9 @@ const SLICES: Duration = Duration::from_millis(80);
 /// The longest slice of one worker.
 const LONGEST_SLICE: Duration = Duration::from_millis(10);
 
+/// The longest time that nothing is asked of an empty budget.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
 /// How long a session that found a budget empty goes before the one that emptied it. Without that
 /// two clients whose packets come in step would not share: the first one would have it all.
 const PRECEDENCE: Duration = Duration::from_millis(50);
@@ -101,6 +104,10 @@ struct Slice {
     fed: Option<u32>,
     /// Another one that found nothing since, and until when it goes first.
     next: Option<(u32, Instant)>,
+    /// The share of the limit that `empty_until` was found under.
+    share: u32,
+    /// What there was no room for and the budget was not told of.
+    refused: u64,
 }
 
 impl Shares {
@@ -230,16 +237,22 @@ impl Share {
         if held.held >= amount {
             return true;
         }
-        if held.empty_until.is_some_and(|until| now < until) || held.must_yield(session, now) {
+        let share = self.budget.share(lane);
+        let is_empty = held.share == share && held.empty_until.is_some_and(|until| now < until);
+        if is_empty || held.must_yield(session, now) {
+            held.refused = held.refused.saturating_add(amount);
             held.queue(session, now);
             return false;
         }
         let wanted = match lane {
-            Lane::ToPeer | Lane::ToClient => amount.max(limit.amount_in(slice)),
+            Lane::ToPeer | Lane::ToClient => amount.max(limit.shared(share).amount_in(slice)),
             Lane::NewPeers => amount,
         };
+        held.share = share;
+        let refused = std::mem::take(&mut held.refused);
         match self.budget.draw(lane, limit, held.held, wanted, now) {
             Ok(()) => {
+                self.budget.want(lane, refused + (wanted - held.held));
                 held.held = wanted;
                 held.empty_until = None;
                 held.fed = Some(session);
@@ -247,7 +260,9 @@ impl Share {
                 true
             }
             Err(until) => {
-                held.empty_until = Some(until);
+                self.budget.want(lane, refused.saturating_add(amount));
+                // Looked at again soon however little flows: the budget is to hear what is wanted.
+                held.empty_until = Some(until.min(now + LONGEST_WAIT));
                 held.queue(session, now);
                 false
             }

@@ -205,7 +205,7 @@ pub struct UserCredential {
     pub sha256: Option<Sha256Key>,
     /// Sessions this user may have, where that differs from the realm's rule.
     pub max_sessions: Option<u32>,
-    /// Bits per second that all sessions of this user may have on a node in each direction, where
+    /// Bits per second that all sessions of this user may have in each direction, where
     /// that differs from the realm's rule.
     pub max_rate_bps: Option<u64>,
 }

@@ -20,6 +20,8 @@ pub enum Wanted {
     Credential(Realm, Username),
     /// The user that has a USERHASH.
     Username(Realm, Userhash),
+    /// A place among the sessions of all nodes, for the session of this client.
+    Place(FiveTuple),
 }
 
 /// A request as it came.

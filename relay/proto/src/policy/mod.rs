@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use shared::{Realm, Secret};
 
-pub use budget::{Budget, Budgets, Lane, RateLimit, source_of};
+pub use budget::{Budget, Budgets, Demand, Lane, RateLimit, WHOLE, source_of};
 pub use nat_discovery::NatDiscovery;
 pub use net_set::NetSet;
 pub use oauth::{OauthKey, OauthPolicy};
 pub use peer::{AddressVerdict, PeerRules, RelayEndpoint};
-pub use quota::{Claimant, Quota, QuotaExceeded, QuotaLimits};
+pub use quota::{Claimant, PlaceAnswer, Quota, QuotaExceeded, QuotaLimits};
 pub use realm::{RealmPolicy, RestSecret};
 pub use redirect::Redirect;
 
@@ -66,6 +66,8 @@ pub struct Policy {
     pub nat_discovery: Option<Arc<NatDiscovery>>,
     /// Whether new allocations are taken; 508 otherwise.
     pub accepting: bool,
+    /// Whether the node cannot reach the store: it knows what it read before.
+    pub store_away: bool,
     /// The node is drained: new allocations are refused as [`accepting`](Self::accepting) refuses them,
     /// and sessions go on as this says. `None`: it is not.
     pub drain: Option<Drain>,
@@ -110,6 +112,7 @@ impl Policy {
             oauth: None,
             nat_discovery: None,
             accepting: true,
+            store_away: false,
             drain: None,
         }
     }

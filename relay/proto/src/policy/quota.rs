@@ -21,6 +21,24 @@ pub trait Quota: Send + Sync + std::fmt::Debug {
 
     /// Counts one session less; the claimant is that of [`try_reserve`](Self::try_reserve).
     fn release(&self, claimant: Claimant<'_>);
+
+    /// Whether a place has to be asked for first, where the sessions of all nodes are counted:
+    /// [`Output::ClaimPlace`](crate::Output::ClaimPlace).
+    fn asks(&self, _: Claimant<'_>, _: QuotaLimits) -> bool {
+        false
+    }
+
+    /// Takes back a place that was granted and that no session uses.
+    fn give_back(&self, _: &Realm, _: &str) {}
+}
+
+/// What came of asking for a place, where the sessions of all nodes are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceAnswer {
+    /// One is kept for the session.
+    Granted,
+    /// A limit is reached.
+    Exceeded(QuotaExceeded),
 }
 
 /// Whose session is counted.
@@ -46,6 +64,9 @@ pub struct QuotaLimits {
     pub per_source: Option<u32>,
     /// Sessions of the node.
     pub per_node: Option<u32>,
+    /// A place was granted where all nodes count, which judged the user's limit and the realm's: it
+    /// is used up by a session that is counted.
+    pub granted: bool,
 }
 
 /// Which limit is reached.

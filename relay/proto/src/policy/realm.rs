@@ -28,15 +28,17 @@ pub struct RealmPolicy {
     pub tcp_relay: Option<bool>,
     /// Whether a session ends when the time-limited credential that it came with does.
     pub ends_with_credential: bool,
+    /// Whether new sessions are refused while [`store_away`](super::Policy::store_away).
+    pub needs_store: bool,
     /// Sessions in the realm.
     pub max_sessions: Option<u32>,
     /// Sessions per non-empty user.
     pub max_sessions_per_user: Option<u32>,
     /// Bits per second of one session in each direction.
     pub max_rate_bps: Option<u64>,
-    /// Bits per second of all sessions of a non-empty user on this node, in each direction.
+    /// Bits per second of all sessions of a non-empty user, in each direction.
     pub max_user_rate_bps: Option<u64>,
-    /// Bits per second of all sessions of the realm on this node, in each direction.
+    /// Bits per second of all sessions of the realm, in each direction.
     pub max_realm_rate_bps: Option<u64>,
     /// Peers that were not permitted before, per second, of one session.
     pub max_new_peers_per_sec: Option<u32>,
@@ -67,6 +69,7 @@ impl RealmPolicy {
             username_anonymity: false,
             tcp_relay: None,
             ends_with_credential: false,
+            needs_store: false,
             max_sessions: None,
             max_sessions_per_user: None,
             max_rate_bps: None,

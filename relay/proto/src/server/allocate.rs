@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use shared::RelayTransport;
 
+use super::authenticate::Halt;
 use super::connection_bind::is_stream;
 use super::exchange::Exchange;
 use super::opening::{Opening, SecondWish};
@@ -11,9 +12,11 @@ use super::output::*;
 use super::rejection::Rejection;
 use super::{RefusalReason, Server};
 use crate::allocation::{Identity, Slot};
+use crate::auth::parking::Wanted;
 use crate::five_tuple::{AddressFamily, ReservationToken};
 use crate::policy::{
-    Claimant, NodeSettings, Policy, QuotaExceeded, QuotaLimits, RealmPolicy, source_of,
+    Budgets, Claimant, NodeSettings, PlaceAnswer, Policy, QuotaExceeded, QuotaLimits, RealmPolicy,
+    source_of,
 };
 use crate::stun::{AttributeType, Message, MessageBuilder};
 use crate::time::Now;
@@ -82,26 +85,13 @@ impl Server {
         if self.policy.drain.is_some() {
             return Err(RefusalReason::Draining.into());
         }
+        if self.policy.store_away && identity.realm.needs_store {
+            return Err(RefusalReason::StoreAway.into());
+        }
+        let Some(budgets) = self.reserve(now, exchange, &identity, message)? else {
+            return Ok(());
+        };
         let realm = &identity.realm;
-        let limits = QuotaLimits {
-            per_user: identity.max_sessions.or(realm.max_sessions_per_user),
-            per_realm: realm.max_sessions,
-            per_source: self.policy.settings.max_sessions_per_source,
-            per_node: self.policy.settings.max_sessions,
-        };
-        let source = source_of(exchange.tuple.client.ip());
-        let claimant = Claimant {
-            realm: &realm.name,
-            user: &identity.user,
-            source,
-        };
-        let reserved = self.quota.try_reserve(claimant, limits);
-        let budgets = reserved.map_err(|which| match which {
-            QuotaExceeded::User => RefusalReason::UserQuota,
-            QuotaExceeded::Realm => RefusalReason::RealmQuota,
-            QuotaExceeded::Source => RefusalReason::SourceQuota,
-            QuotaExceeded::Node => RefusalReason::NodeQuota,
-        })?;
         let request = RelayRequest {
             server: exchange.tuple.server,
             transport: wish.transport,
@@ -120,6 +110,57 @@ impl Server {
         opening.is_mobile = is_mobile;
         self.open_relays(opening, request, wish.additional);
         Ok(())
+    }
+
+    /// Counts the session; `None`: the request is parked until there is an answer where all nodes count.
+    fn reserve(
+        &mut self,
+        now: Now,
+        exchange: &Exchange,
+        identity: &Identity,
+        message: &Message<'_>,
+    ) -> Result<Option<Budgets>, Rejection> {
+        let realm = &identity.realm;
+        let mut limits = QuotaLimits {
+            per_user: identity.max_sessions.or(realm.max_sessions_per_user),
+            per_realm: realm.max_sessions,
+            per_source: self.policy.settings.max_sessions_per_source,
+            per_node: self.policy.settings.max_sessions,
+            granted: false,
+        };
+        let claimant = Claimant {
+            realm: &realm.name,
+            user: &identity.user,
+            source: source_of(exchange.tuple.client.ip()),
+        };
+        let answer = self.place.as_ref().filter(|(claim, _)| {
+            (claim.tuple, &claim.realm, &*claim.user)
+                == (exchange.tuple, claimant.realm, &*identity.user)
+        });
+        match answer {
+            Some((_, PlaceAnswer::Granted)) => limits.granted = true,
+            Some((_, PlaceAnswer::Exceeded(which))) => return Err(over(*which).into()),
+            None if self.quota.asks(claimant, limits) => {
+                let question = Output::ClaimPlace(Box::new(PlaceClaim {
+                    tuple: exchange.tuple,
+                    realm: realm.name.clone(),
+                    user: Box::from(&*identity.user),
+                    per_user: limits.per_user.filter(|_| !identity.user.is_empty()),
+                    per_realm: limits.per_realm,
+                }));
+                let wanted = Wanted::Place(exchange.tuple);
+                return match self.park(now, exchange, message, &wanted, question) {
+                    Halt::Waiting => Ok(None),
+                    Halt::Refused(rejection) => Err(rejection),
+                };
+            }
+            None => {}
+        }
+        let budgets = self.quota.try_reserve(claimant, limits).map_err(over)?;
+        if limits.granted {
+            self.place = None;
+        }
+        Ok(Some(budgets))
     }
 
     /// SOFTWARE, where it is configured.
@@ -244,6 +285,15 @@ fn requested_transport(
         return Err(RefusalReason::ConflictingAttributes);
     }
     Ok(RelayTransport::Tcp)
+}
+
+fn over(which: QuotaExceeded) -> RefusalReason {
+    match which {
+        QuotaExceeded::User => RefusalReason::UserQuota,
+        QuotaExceeded::Realm => RefusalReason::RealmQuota,
+        QuotaExceeded::Source => RefusalReason::SourceQuota,
+        QuotaExceeded::Node => RefusalReason::NodeQuota,
+    }
 }
 
 fn port_request(even: Option<&[u8]>, token: Option<&[u8]>) -> Result<PortRequest, Rejection> {

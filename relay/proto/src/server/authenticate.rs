@@ -265,8 +265,10 @@ impl Server {
             Cached::Known(username) => Ok(username),
             Cached::Unknown => Err(RefusalReason::UnknownUser.into()),
             Cached::Nothing => {
-                let wanted = Wanted::Username(exchange.realm.clone(), hash);
-                Err(self.park(now, exchange, message, wanted))
+                let realm = exchange.realm.clone();
+                let wanted = Wanted::Username(realm.clone(), hash);
+                let question = Output::LookupUserhash { realm, hash };
+                Err(self.park(now, exchange, message, &wanted, question))
             }
         }
     }
@@ -299,29 +301,29 @@ impl Server {
                 Err(nobody.into())
             }
             Cached::Nothing => {
-                let wanted = Wanted::Credential(name.0, name.1);
-                Err(self.park(now, exchange, message, wanted))
+                let (realm, username) = name;
+                let wanted = Wanted::Credential(realm.clone(), username.clone());
+                let question = Output::LookupCredential { realm, username };
+                Err(self.park(now, exchange, message, &wanted, question))
             }
         }
     }
 
     /// Keeps a request until the control plane answers, and asks it unless it is being asked.
-    fn park(
+    pub(super) fn park(
         &mut self,
         now: Now,
         exchange: &Exchange,
         message: &Message<'_>,
-        wanted: Wanted,
+        wanted: &Wanted,
+        question: Output,
     ) -> Halt {
         let deadline = now.mono + self.config.park_deadline;
         let bytes = message.as_bytes();
-        match self.parking.park(&wanted, exchange.tuple, bytes, deadline) {
+        match self.parking.park(wanted, exchange.tuple, bytes, deadline) {
             Parking::Full => return RefusalReason::ParkingFull.into(),
             Parking::Waiting | Parking::Duplicate => {}
-            Parking::Ask => self.outputs.push_back(match wanted {
-                Wanted::Credential(realm, username) => Output::LookupCredential { realm, username },
-                Wanted::Username(realm, hash) => Output::LookupUserhash { realm, hash },
-            }),
+            Parking::Ask => self.outputs.push_back(question),
         }
         Halt::Waiting
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use shared::{Realm, Transport, Username};
 
-use super::{Command, Event, Output, RefusalReason, Server, SessionSnapshot};
+use super::{Command, Event, Output, PlaceClaim, RefusalReason, Server, SessionSnapshot};
 use crate::auth::credential::{CredentialAnswer, KnownUser, UserhashAnswer};
 use crate::auth::parking::{Parked, Userhash, Wanted};
 use crate::five_tuple::FiveTuple;
-use crate::policy::Policy;
-use crate::stun::{AttributeType, Message};
+use crate::policy::{PlaceAnswer, Policy};
+use crate::stun::{AttributeType, Message, Method};
 use crate::time::Now;
 
 impl Server {
@@ -36,6 +36,7 @@ impl Server {
                 hash,
                 answer,
             } => self.answer_userhash(now, (realm, hash), answer),
+            Command::Place { claim, answer } => self.answer_place(now, claim, answer),
             Command::ForgetCredentials { realm, username } => {
                 self.forget(realm.as_ref(), username.as_ref());
             }
@@ -148,6 +149,17 @@ impl Server {
         self.resume(now, waiting, away);
     }
 
+    /// Goes on with the request that waited for a place. It proves itself once more, so that the answer
+    /// is signed.
+    fn answer_place(&mut self, now: Now, claim: Box<PlaceClaim>, answer: PlaceAnswer) {
+        let waiting = self.parking.take(&Wanted::Place(claim.tuple));
+        self.place = Some((claim, answer));
+        self.resume(now, waiting, false);
+        if let Some((claim, PlaceAnswer::Granted)) = self.place.take() {
+            self.quota.give_back(&claim.realm, &claim.user);
+        }
+    }
+
     /// Goes on with requests that waited for an answer, which `away` says nobody had.
     fn resume(&mut self, now: Now, waiting: Vec<Parked>, away: bool) {
         for parked in waiting {
@@ -173,6 +185,14 @@ impl Server {
         exchange.genuine = true;
         let username = message.attribute(AttributeType::USERNAME);
         exchange.username = username.and_then(|name| std::str::from_utf8(name).ok()?.parse().ok());
+        let realm = self.policy.realms.get(&exchange.realm);
+        let needs_store = realm.is_some_and(|realm| realm.needs_store);
+        let is_new = exchange.method == Method::Allocate;
+        let reason = match reason {
+            // A client that is told 508 tries another server.
+            _ if is_new && needs_store && self.policy.store_away => RefusalReason::StoreAway,
+            reason => reason,
+        };
         self.refuse(now, &exchange, reason.into());
     }
 }

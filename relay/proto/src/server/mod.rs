@@ -66,7 +66,7 @@ use crate::auth::parking::{ParkingLot, Userhash};
 use crate::demux::Protocol;
 use crate::expiry::ExpiryQueue;
 use crate::five_tuple::{AddressFamily, FiveTuple, FiveTupleMap, RelayId};
-use crate::policy::{Claimant, Policy, Quota};
+use crate::policy::{Claimant, PlaceAnswer, Policy, Quota};
 use crate::stun::{AttributeType, Class, Message, Method};
 use crate::time::Now;
 use authenticate::Halt;
@@ -88,6 +88,8 @@ pub struct Server {
     config: ServerConfig,
     policy: Arc<Policy>,
     quota: Arc<dyn Quota>,
+    /// What was answered to the claim of the request that goes on, until it is used.
+    place: Option<(Box<PlaceClaim>, PlaceAnswer)>,
     nonces: NonceMint,
     credentials: LookupCache<(Realm, Username), Arc<KnownUser>>,
     /// Whose a USERHASH is.
@@ -144,6 +146,7 @@ impl Server {
             config,
             policy,
             quota,
+            place: None,
         }
     }
 

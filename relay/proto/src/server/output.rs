@@ -10,7 +10,7 @@ use shared::{Realm, RelayTransport, SessionId, Username, WorkerId};
 use crate::auth::credential::{CredentialAnswer, UserhashAnswer};
 use crate::auth::parking::Userhash;
 use crate::five_tuple::{AddressFamily, FiveTuple, LinkId, RelayId, ReservationToken};
-use crate::policy::Policy;
+use crate::policy::{PlaceAnswer, Policy};
 use crate::server::rejection::RefusalReason;
 use crate::server::{EndCause, RestoreDetails, ServerCounters};
 
@@ -196,8 +196,26 @@ pub enum Output {
         /// `SHA-256(username ":" realm)`.
         hash: Userhash,
     },
+    /// Ask for a place among the sessions of all nodes and answer with [`Command::Place`]. Asked once
+    /// per client; its request waits parked as above.
+    ClaimPlace(Box<PlaceClaim>),
     /// Tell whoever keeps the books.
     Event(Event),
+}
+
+/// A session that is to be counted where those of all nodes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceClaim {
+    /// Whose request waits.
+    pub tuple: FiveTuple,
+    /// The realm.
+    pub realm: Realm,
+    /// The user; an empty one counts for the realm only.
+    pub user: Box<str>,
+    /// Sessions of the user, if they are limited.
+    pub per_user: Option<u32>,
+    /// Sessions of the realm, if they are limited.
+    pub per_realm: Option<u32>,
 }
 
 /// What an Allocate wants of its relay socket.
@@ -279,6 +297,13 @@ pub enum Command {
         hash: Userhash,
         /// Whose it is.
         answer: UserhashAnswer,
+    },
+    /// The answer to [`Output::ClaimPlace`]. A place that is not used is given back.
+    Place {
+        /// What was asked.
+        claim: Box<PlaceClaim>,
+        /// What came of it.
+        answer: PlaceAnswer,
     },
     /// Forget cached credentials: of one name, of a realm, or all.
     ForgetCredentials {

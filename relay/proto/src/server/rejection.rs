@@ -111,6 +111,8 @@ reasons! {
     NotAccepting = "not_accepting" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// The node is drained.
     Draining = "draining" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
+    /// The node cannot reach the store, and the realm wants no new sessions then.
+    StoreAway = "store_away" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// No relay port is free.
     PortsExhausted = "ports_exhausted" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
     /// RESERVATION-TOKEN names no kept port.

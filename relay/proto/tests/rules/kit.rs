@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shared::{Secret, Transport};
+use shared::{Realm, Secret, Transport};
 use turn_proto::auth::credential::{
     CredentialAnswer, LongTermKey, Sha256Key, UserCredential, UserhashAnswer, userhash,
 };
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method, TransactionId};
 use turn_proto::{
     Budget, Budgets, Claimant, Command, Errand, Event, FiveTuple, Forward, LinkId, Now, OpenError,
-    Output, Policy, PortRequest, Quota, QuotaExceeded, QuotaLimits, RealmPolicy, Refused, RelayId,
-    RelayOpened, RelayRequest, ReservationToken, RestSecret, Server, ServerConfig,
+    Output, PlaceClaim, Policy, PortRequest, Quota, QuotaExceeded, QuotaLimits, RealmPolicy,
+    Refused, RelayId, RelayOpened, RelayRequest, ReservationToken, RestSecret, Server,
+    ServerConfig,
 };
 
 pub(crate) const UNIX: u64 = 1_800_000_000;
@@ -32,6 +33,9 @@ type Users = std::sync::Mutex<HashMap<String, Arc<Budget>>>;
 #[derive(Debug)]
 pub(crate) struct CountingQuota {
     pub(crate) held: AtomicU32,
+    /// Places have to be asked for where there is a limit.
+    pub(crate) asks: AtomicBool,
+    pub(crate) given_back: AtomicU32,
     users: Users,
     realm: Arc<Budget>,
     node: Arc<Budget>,
@@ -41,6 +45,8 @@ impl Default for CountingQuota {
     fn default() -> Self {
         Self {
             held: AtomicU32::new(0),
+            asks: AtomicBool::new(false),
+            given_back: AtomicU32::new(0),
             users: Users::default(),
             realm: Arc::new(Budget::new(origin())),
             node: Arc::new(Budget::new(origin())),
@@ -69,10 +75,11 @@ impl Quota for CountingQuota {
     ) -> Result<Budgets, QuotaExceeded> {
         let user = claimant.user;
         let held = self.held.load(Ordering::Relaxed);
-        if !user.is_empty() && limits.per_user.is_some_and(|limit| held >= limit) {
+        let judged = limits.granted;
+        if !judged && !user.is_empty() && limits.per_user.is_some_and(|limit| held >= limit) {
             return Err(QuotaExceeded::User);
         }
-        if limits.per_realm.is_some_and(|limit| held >= limit) {
+        if !judged && limits.per_realm.is_some_and(|limit| held >= limit) {
             return Err(QuotaExceeded::Realm);
         }
         if limits.per_source.is_some_and(|limit| held >= limit) {
@@ -87,6 +94,14 @@ impl Quota for CountingQuota {
 
     fn release(&self, _: Claimant<'_>) {
         self.held.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn asks(&self, _: Claimant<'_>, limits: QuotaLimits) -> bool {
+        self.asks.load(Ordering::Relaxed) && (limits.per_user.or(limits.per_realm)).is_some()
+    }
+
+    fn give_back(&self, _: &Realm, _: &str) {
+        self.given_back.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -135,6 +150,8 @@ pub(crate) struct Net {
     /// Look-ups are answered at once.
     pub(crate) answer_lookups: bool,
     pub(crate) lookups: Vec<String>,
+    /// Places that were asked for and are the test's to answer.
+    pub(crate) claims: Vec<PlaceClaim>,
     pub(crate) open_with: Option<Result<RelayOpened, OpenError>>,
     /// Leave `OpenRelay` to the test.
     pub(crate) hold_opening: bool,
@@ -178,6 +195,7 @@ impl Net {
             users: HashMap::new(),
             answer_lookups: true,
             lookups: Vec::new(),
+            claims: Vec::new(),
             open_with: None,
             hold_opening: false,
             requests: Vec::new(),
@@ -265,6 +283,7 @@ impl Net {
                     worker,
                     message,
                 } => self.handed_over.push((tuple, worker.0, message)),
+                Output::ClaimPlace(claim) => self.claims.push(*claim),
                 Output::LookupCredential { realm, username } => {
                     self.lookups.push(username.as_str().to_owned());
                     if self.answer_lookups {

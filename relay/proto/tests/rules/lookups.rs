@@ -193,3 +193,40 @@ fn a_request_whose_connection_is_gone_makes_no_session() {
         assert!(net.requests.is_empty(), "{transport}: no port was taken");
     }
 }
+
+#[test]
+fn a_realm_that_needs_the_store_takes_no_new_session_without_it() {
+    let mut net = Net::new();
+    let (alice, _) = Client::allocated(&mut net);
+    let set = |net: &mut Net, revision, away, needs_store| {
+        let mut realm = realm_policy(REALM);
+        realm.needs_store = needs_store;
+        let mut next = policy(vec![realm]);
+        next.revision = revision;
+        next.store_away = away;
+        net.command(Command::SetPolicy(std::sync::Arc::new(next)));
+    };
+    let second = Client::at("192.0.2.10:40001", "alice", "secret").greet(&mut net);
+    let unknown = Client::at("192.0.2.10:40002", "bob", "hunter2").greet(&mut net);
+    net.answer_lookups = false;
+    let unavailable = |net: &mut Net| {
+        assert_eq!(unknown.ask(net, allocate()), None);
+        let before = net.sent.len();
+        answer(net, "bob", CredentialAnswer::Unavailable);
+        Answer(net.sent[before].1.clone()).code()
+    };
+    set(&mut net, 2, true, true);
+    assert_eq!(second.code(&mut net, allocate()), 508);
+    assert_eq!(unavailable(&mut net), 508);
+    assert_eq!(
+        alice.refresh(&mut net, 600),
+        0,
+        "a session that exists goes on"
+    );
+    set(&mut net, 3, true, false);
+    assert_eq!(unavailable(&mut net), 500);
+    assert_eq!(second.code(&mut net, allocate()), 0);
+    set(&mut net, 4, false, true);
+    let third = Client::at("192.0.2.10:40003", "alice", "secret").greet(&mut net);
+    assert_eq!(third.code(&mut net, allocate()), 0);
+}

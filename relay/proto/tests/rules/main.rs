@@ -25,6 +25,8 @@ mod oauth;
 mod password_algorithms;
 mod peers;
 mod permissions;
+mod places;
+
 mod redirecting;
 mod refreshing;
 mod refusals;

@@ -5,8 +5,9 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use shared::Realm;
 use shared::api::{
-    Credential, ListQuery, MintRequest, Page, RealmPreview, RealmPut, RealmView, SecretCreate,
-    SecretCreated, SecretPatch, SecretUsage, SecretView,
+    Credential, ListQuery, MintRequest, Page, RealmDiff, RealmDiffQuery, RealmPreview, RealmPut,
+    RealmRevision, RealmUndo, RealmView, SecretCreate, SecretCreated, SecretPatch, SecretUsage,
+    SecretView,
 };
 
 use super::input::{Asked, Body, Expected, Named, Why};
@@ -61,6 +62,45 @@ pub(in crate::admin) async fn delete(
         .delete_realm(&caller, &name, revision, &why.reason)
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(in crate::admin) async fn revisions(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(name): Named<Realm>,
+) -> Answer<Page<RealmRevision>> {
+    Ok(Json(service.realm_revisions(&caller, &name).await?))
+}
+
+pub(in crate::admin) async fn revision(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named((name, revision)): Named<(Realm, u64)>,
+) -> Answer<RealmRevision> {
+    Ok(Json(
+        service.realm_revision(&caller, &name, revision).await?,
+    ))
+}
+
+pub(in crate::admin) async fn diff(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(name): Named<Realm>,
+    Asked(query): Asked<RealmDiffQuery>,
+) -> Answer<RealmDiff> {
+    Ok(Json(service.realm_diff(&caller, &name, &query).await?))
+}
+
+pub(in crate::admin) async fn undo(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(name): Named<Realm>,
+    Expected(revision): Expected,
+    Body(undo): Body<RealmUndo>,
+) -> Answer<RealmView> {
+    Ok(Json(
+        service.undo_realm(&caller, &name, revision, undo).await?,
+    ))
 }
 
 pub(in crate::admin) async fn secrets(

@@ -18,6 +18,7 @@ use crate::control::directory::query::QueryError;
 use crate::control::drain;
 use crate::control::history::{HistoryOf, MAX_REALMS, MAX_USERS as MAX_USER_HISTORIES};
 use crate::control::hub::Hub;
+use crate::control::mirror;
 use crate::control::preview;
 use crate::control::redirects;
 use crate::control::service::Caller;
@@ -237,8 +238,11 @@ async fn describe(hub: &Hub, prefix: &str, realms: &[Realm], rates: bool) -> Nod
         let books = hub.books();
         let (ids, count) = books.by_prefix(prefix);
         let row = ids.first().and_then(|id| books.row(*id, Moment::now()));
-        row.filter(|row| in_scope(realms, row.realm()))
-            .map(|row| (row.id(), row.worker(), count))
+        row.filter(|row| in_scope(realms, row.realm())).map(|row| {
+            // What others have of the user's limit is asked while the worker describes.
+            hub.quota.note(row.realm(), row.user());
+            (row.id(), row.worker(), count)
+        })
     };
     let Some((id, worker, matches)) = found else {
         return NodeAnswer::Session {
@@ -331,7 +335,7 @@ fn detail(hub: &Hub, id: SessionId) -> Option<SessionDetail> {
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
         refusals: hub.refusals().of_session(id, MAX_SESSION_REFUSALS),
-        user_sessions: hub.quota.user_sessions(&view.realm, &view.user),
+        user_sessions: hub.quota.user_sessions_everywhere(&view.realm, &view.user),
         user_limit,
         rate_limits: rate_limits(hub, &row),
         refused_new_peers: counters.refused_new_peers,
@@ -375,6 +379,12 @@ async fn kill(hub: &Hub, ids: &[SessionId], realms: &[Realm]) -> NodeAnswer {
         }
         killed.push(one);
     }
+    let ended = killed
+        .iter()
+        .filter(|one| one.outcome == ItemOutcome::Killed);
+    let ended: Vec<_> = ended.map(|one| one.id).collect();
+    // In one go, and before the answer: none of them comes back if this process dies now.
+    mirror::forget_now(hub, &ended).await;
     NodeAnswer::Killed(killed)
 }
 

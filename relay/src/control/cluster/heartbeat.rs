@@ -22,6 +22,8 @@ use crate::store::{Change, StoreError};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The least time between beats that are wanted before their time.
+const GAP: Duration = Duration::from_millis(200);
 /// Realms near their limit that the record names.
 const MAX_FULL_REALMS: usize = 50;
 /// Heartbeats between complaints about a store that refuses them.
@@ -32,6 +34,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut meter = ProcessMeter::new(Instant::now());
+    let mut earliest = tokio::time::Instant::now();
     loop {
         tokio::select! {
             () = hub.cancel.cancelled() => return,
@@ -47,8 +50,18 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             () = hub.cluster.look.notified() => {
                 look(&hub).await;
             }
+            () = beat_soon(&hub, earliest) => {
+                beat(&hub).await;
+                earliest = tokio::time::Instant::now() + GAP;
+            }
         }
     }
+}
+
+/// Waits until a beat is wanted before its time, and may be.
+async fn beat_soon(hub: &Hub, earliest: tokio::time::Instant) {
+    hub.cluster.beat_soon.notified().await;
+    tokio::time::sleep_until(earliest).await;
 }
 
 /// What is known of the store without asking it: where its servers are, which nobody may have as
@@ -110,15 +123,35 @@ fn complain(hub: &Hub, error: &StoreError) {
     }
 }
 
-/// Reads the registry and acts on what changed.
+/// Has figures of all nodes read for somebody who looks at them, at once where those known are old.
+pub(crate) async fn watch(hub: &Hub) {
+    let is_old = || hub.cluster.registry().watch(Instant::now());
+    if !is_old() || !hub.health.connected() {
+        return;
+    }
+    let _turn = hub.cluster.looking.lock().await;
+    // Whoever had the turn before may have looked for all that waited.
+    if is_old() {
+        look_now(hub).await;
+    }
+}
+
+/// Looks at the registry and acts on what changed. One look at a time: what an older one found must not
+/// come over what a newer one did.
 async fn look(hub: &Hub) {
-    let Ok(nodes) = hub.noted(hub.store.nodes().await) else {
+    let _turn = hub.cluster.looking.lock().await;
+    look_now(hub).await;
+}
+
+async fn look_now(hub: &Hub) {
+    let seen = hub.cluster.registry().seen(Instant::now());
+    let Ok(glance) = hub.noted(hub.store.glance(&seen).await) else {
         return;
     };
     let now = Instant::now();
     let (transitions, endpoints, names, speaks) = {
         let mut registry = hub.cluster.registry();
-        let transitions = registry.replace(nodes, now);
+        let transitions = registry.take(glance, now);
         let live = registry.live(now);
         // One node tells about the others: the first by name.
         let speaks = live.first().is_none_or(|(node, _)| *node == hub.node);
@@ -233,7 +266,6 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
     if rate("malformed") > 0.0 {
         per_sec.insert("malformed".to_owned(), rate("malformed"));
     }
-    let revisions = hub.keeper.realms().into_iter();
     let connections = hub.workers.connections();
     let closed = connections.closed.into_iter().filter(|(_, n)| *n > 0);
     NodeView {
@@ -266,9 +298,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         cpu_percent: usage.cpu_percent,
         memory_bytes: usage.memory_bytes,
         store: hub.store_state(),
-        realm_revisions: revisions
-            .map(|r| (r.name.as_str().to_owned(), r.revision))
-            .collect(),
+        realm_revisions: hub.keeper.applied_revisions(),
         config_revision: hub.settings.revisions().0,
         refusals: by_code(&refusals),
         refusals_per_sec: per_sec,

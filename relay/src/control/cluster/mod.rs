@@ -35,8 +35,12 @@ pub(super) struct Cluster {
     sampler: Mutex<Sampler>,
     /// Wakes the heartbeat to look at the registry.
     pub look: Notify,
+    /// Wakes the heartbeat to write the record before its time.
+    pub beat_soon: Notify,
     /// Held for a heartbeat: the newest record is written last, and a start is counted once.
     pub beating: tokio::sync::Mutex<()>,
+    /// Held for a look at the registry.
+    pub looking: tokio::sync::Mutex<()>,
     /// Whether the store has listed this process.
     pub listed: AtomicBool,
     /// Heartbeats that the store refused.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::time::{Duration, Instant};
 
 use shared::NodeId;
@@ -10,15 +10,30 @@ use shared::api::{NodeState, NodeView};
 use turn_proto::policy::RelayEndpoint;
 
 use crate::control::process::ProcessUsage;
-use crate::store::NODE_SILENT;
+use crate::store::registry::TURN;
+use crate::store::{Glance, Mark, NODE_SILENT, Seen};
 
 /// Silence after which a node counts as stale.
 pub(crate) const STALE_AFTER: Duration = NODE_SILENT;
 
-/// The registry as last read.
+/// How long all figures are read each second after somebody asked for them.
+const WATCHED: Duration = Duration::from_secs(10);
+/// How old figures may be that somebody is shown without another look.
+const FRESH: Duration = Duration::from_millis(1500);
+
+/// The registry as last read. Of many nodes a look brings the records that changed in what matters at
+/// once, and figures of some in turn.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     nodes: BTreeMap<NodeId, Known>,
+    /// Where the last look at the store ended.
+    mark: Option<Mark>,
+    /// When all records were read last.
+    whole: Option<Instant>,
+    /// Whose turn it was last.
+    turn: Option<NodeId>,
+    /// When somebody asked for figures of all nodes.
+    watched: Option<Instant>,
     /// CPU and memory of this process, as last measured.
     pub own_usage: ProcessUsage,
 }
@@ -43,35 +58,85 @@ pub(crate) struct Transition {
 }
 
 impl Registry {
-    /// Takes a new reading over and answers what changed.
-    pub(crate) fn replace(
-        &mut self,
-        nodes: Vec<(NodeView, Duration)>,
-        now: Instant,
-    ) -> Vec<Transition> {
-        let before: BTreeMap<_, _> = self
-            .nodes
-            .iter()
-            .map(|(id, known)| (id.clone(), known.state(now)))
-            .collect();
-        self.nodes = nodes
+    /// What the next look needs to know: nothing, where there are few nodes or somebody watches.
+    pub(crate) fn seen(&mut self, now: Instant) -> Seen {
+        let is_watched = self.watched.is_some_and(|at| now < at + WATCHED);
+        if self.nodes.len() <= TURN || is_watched {
+            return Seen::default();
+        }
+        let first = self.turn.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.nodes.range((first, Bound::Unbounded));
+        let turn: Vec<NodeId> = after.map(|(id, _)| id.clone()).take(TURN).collect();
+        // Behind the last name the next turn begins anew.
+        self.turn = turn.last().filter(|_| turn.len() == TURN).cloned();
+        Seen {
+            mark: self.mark,
+            turn,
+        }
+    }
+
+    /// Somebody looks at the figures of all nodes. `true`: those known are old.
+    pub(crate) fn watch(&mut self, now: Instant) -> bool {
+        self.watched = Some(now);
+        let fresh = self.whole.is_some_and(|at| now < at + FRESH);
+        self.nodes.len() > TURN && !fresh
+    }
+
+    /// Takes what a look found over and answers what changed.
+    pub(crate) fn take(&mut self, glance: Glance, now: Instant) -> Vec<Transition> {
+        match glance {
+            Glance::Whole { nodes, mark } => {
+                (self.mark, self.whole) = (mark, Some(now));
+                self.replace(nodes, now)
+            }
+            Glance::Part {
+                nodes,
+                gone,
+                silent,
+                mark,
+            } => {
+                self.mark = Some(mark);
+                let before = self.states(now);
+                for id in gone {
+                    self.nodes.remove(&id);
+                }
+                for view in nodes {
+                    let known = Known::new(view, Duration::ZERO, now);
+                    self.nodes.insert(known.view.id.clone(), known);
+                }
+                // Whoever is not silent beat since: when, only a look at all tells.
+                for known in self.nodes.values_mut() {
+                    (known.age, known.read) = (Duration::ZERO, now);
+                }
+                for (id, age) in silent {
+                    if let Some(known) = self.nodes.get_mut(&id) {
+                        known.age = age;
+                    }
+                }
+                self.transitions(&before, now)
+            }
+        }
+    }
+
+    /// Takes a reading of all nodes over and answers what changed.
+    fn replace(&mut self, nodes: Vec<(NodeView, Duration)>, now: Instant) -> Vec<Transition> {
+        let before = self.states(now);
+        let known = nodes
             .into_iter()
-            .map(|(view, age)| {
-                (
-                    view.id.clone(),
-                    Known {
-                        view,
-                        age,
-                        read: now,
-                    },
-                )
-            })
-            .collect();
-        let after: BTreeMap<_, _> = self
-            .nodes
-            .iter()
+            .map(|(view, age)| (view.id.clone(), Known::new(view, age, now)));
+        self.nodes = known.collect();
+        self.transitions(&before, now)
+    }
+
+    fn states(&self, now: Instant) -> BTreeMap<NodeId, NodeState> {
+        let states = self.nodes.iter();
+        states
             .map(|(id, known)| (id.clone(), known.state(now)))
-            .collect();
+            .collect()
+    }
+
+    fn transitions(&self, before: &BTreeMap<NodeId, NodeState>, now: Instant) -> Vec<Transition> {
+        let after = self.states(now);
         let mut names: Vec<_> = before.keys().chain(after.keys()).collect();
         names.sort_unstable();
         names.dedup();
@@ -189,6 +254,10 @@ pub(crate) fn endpoints<'v>(
 }
 
 impl Known {
+    fn new(view: NodeView, age: Duration, read: Instant) -> Self {
+        Self { view, age, read }
+    }
+
     fn age(&self, now: Instant) -> Duration {
         self.age + now.saturating_duration_since(self.read)
     }
@@ -226,4 +295,83 @@ pub(crate) fn parse_relay(text: &str) -> Option<RelayEndpoint> {
     let (first, last) = ports.split_once('-')?;
     let ports: RangeInclusive<u16> = first.parse().ok()?..=last.parse().ok()?;
     Some(RelayEndpoint { address, ports })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(number: usize) -> NodeView {
+        let json = serde_json::json!({
+            "id": format!("n-{number:03}"), "epoch": 1, "version": "0.1.0", "roles": ["gateway"],
+            "labels": {}, "state": "ready", "session_base": "deadbeef", "listeners": [], "relays": [],
+            "workers": 1, "uptime_secs": 1, "heartbeat_age_secs": 0, "sessions": 2,
+            "created_per_sec": 0.5, "ended_per_sec": 0.0, "rate_in_bps": 1, "rate_out_bps": 2,
+            "packets_per_sec": 3, "drops": 0, "transports": {"udp": 2},
+            "capacity": {"percent": 1.0, "bound_by": "cpu", "ports_used": 0, "ports_total": 0},
+            "cpu_percent": 0.0, "memory_bytes": 1,
+            "store": {"kind": "redis", "connected": true, "since_ms": 1}
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn whole(count: usize) -> Glance {
+        Glance::Whole {
+            nodes: (0..count).map(|n| (named(n), Duration::ZERO)).collect(),
+            mark: Some(Mark::default()),
+        }
+    }
+
+    #[test]
+    fn few_nodes_are_all_read_and_of_many_each_has_its_turn() {
+        let (mut registry, now) = (Registry::default(), Instant::now());
+        assert_eq!(registry.seen(now), Seen::default());
+        registry.take(whole(TURN), now);
+        assert_eq!(registry.seen(now), Seen::default());
+        let count = 2 * TURN + 5;
+        registry.take(whole(count), now);
+        let mut read: Vec<NodeId> = Vec::new();
+        for _ in 0..3 {
+            let seen = registry.seen(now);
+            assert!(seen.mark.is_some() && seen.turn.len() <= TURN);
+            read.extend(seen.turn);
+        }
+        let all: Vec<_> = (0..count).map(|n| named(n).id).collect();
+        assert_eq!(read, all);
+        assert_eq!(registry.seen(now).turn, all[..TURN], "and again");
+    }
+
+    #[test]
+    fn somebody_who_looks_has_all_read_for_a_while() {
+        let (mut registry, now) = (Registry::default(), Instant::now());
+        registry.take(whole(2 * TURN), now);
+        let later = now + FRESH;
+        assert!(!registry.watch(now), "all are fresh");
+        assert!(registry.watch(later), "they are old by now");
+        assert_eq!(registry.seen(later), Seen::default());
+        assert!(registry.seen(later + WATCHED).mark.is_some());
+    }
+
+    #[test]
+    fn a_part_changes_what_it_names_and_says_who_is_silent() {
+        let (mut registry, now) = (Registry::default(), Instant::now());
+        registry.take(whole(3), now);
+        let later = now + STALE_AFTER * 2;
+        let part = Glance::Part {
+            nodes: vec![NodeView {
+                state: NodeState::Draining,
+                ..named(0)
+            }],
+            gone: vec![named(1).id],
+            silent: vec![(named(2).id, STALE_AFTER)],
+            mark: Mark::default(),
+        };
+        let mut told = registry.take(part, later);
+        told.sort_by(|a, b| a.node.cmp(&b.node));
+        let states: Vec<_> = told.iter().map(|turn| turn.to).collect();
+        assert_eq!(states, [Some(NodeState::Draining), None]);
+        let views = registry.views(later);
+        let states: Vec<_> = views.iter().map(|view| view.state).collect();
+        assert_eq!(states, [NodeState::Draining, NodeState::Stale]);
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::Realm;
-use shared::api::RealmDocument;
+use shared::api::{RealmDocument, WithoutStore};
 use turn_proto::policy::{
     Drain, NatDiscovery, NodeSettings, OauthKey, OauthPolicy, PeerRules, Policy, RealmPolicy,
     Redirect, RelayEndpoint, RestSecret,
@@ -89,6 +89,7 @@ pub(super) struct Inputs {
     nat_discovery: Option<Arc<NatDiscovery>>,
     origin_realms: bool,
     accepting: bool,
+    store_away: bool,
     drain: Option<Drain>,
 }
 
@@ -97,12 +98,7 @@ impl Inputs {
     #[must_use]
     pub(super) fn revoke_rules(&self) -> RevokeRules {
         let rules = self.realms.iter().map(|realm| {
-            let document = &realm.document;
-            let rules = RealmRules {
-                user_removal: document.revoke_on_user_removal,
-                password_change: document.revoke_on_password_change,
-                secret_removal: document.revoke_on_secret_removal,
-            };
+            let rules = RealmRules::of(&realm.document);
             (realm.name.clone(), rules)
         });
         rules
@@ -147,6 +143,7 @@ impl Inputs {
             nat_discovery: nat_discovery(&config.nat_discovery, own),
             origin_realms: config.origin_realms,
             accepting: !sources.refusing,
+            store_away: sources.store_away,
             drain: sources.drain,
         }
     }
@@ -193,6 +190,28 @@ pub(in crate::control) struct RealmRules {
     pub password_change: bool,
     /// That their shared secret is removed or retired.
     pub secret_removal: bool,
+}
+
+impl RealmRules {
+    /// Those of a document.
+    #[must_use]
+    pub(in crate::control) fn of(document: &RealmDocument) -> Self {
+        Self {
+            user_removal: document.revoke_on_user_removal,
+            password_change: document.revoke_on_password_change,
+            secret_removal: document.revoke_on_secret_removal,
+        }
+    }
+
+    /// Those of `self` that `before` has not.
+    #[must_use]
+    pub(in crate::control) fn without(self, before: Self) -> Self {
+        Self {
+            user_removal: self.user_removal && !before.user_removal,
+            password_change: self.password_change && !before.password_change,
+            secret_removal: self.secret_removal && !before.secret_removal,
+        }
+    }
 }
 
 /// The rules of the realms that have any.
@@ -259,6 +278,7 @@ pub(super) fn policy(
         oauth: inputs.oauth.clone(),
         nat_discovery: inputs.nat_discovery.clone(),
         accepting: inputs.accepting && config.is_relay(),
+        store_away: inputs.store_away,
         drain: inputs.drain,
     }
 }
@@ -300,6 +320,7 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         username_anonymity: document.username_anonymity,
         tcp_relay: document.tcp_relay,
         ends_with_credential: document.revoke_on_credential_expiry,
+        needs_store: document.new_sessions_without_store == WithoutStore::Refuse,
         max_sessions: document.max_sessions,
         max_sessions_per_user: document.max_sessions_per_user,
         max_rate_bps: document.max_rate_bps,

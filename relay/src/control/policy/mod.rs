@@ -6,7 +6,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,11 +24,12 @@ use super::clock::Moment;
 use super::credentials;
 use super::hub::Hub;
 use super::keys::ClusterKey;
+use super::local;
 use super::parts::ControlParts;
 use crate::config::Config;
 use crate::store::{Store, StoreError};
 
-pub(super) use build::RevokeRules;
+pub(super) use build::{RealmRules, RevokeRules};
 pub(super) use sources::{RealmEntry, SecretEntry, Sources};
 
 /// How often everything is compared, so that a lost message heals.
@@ -49,6 +50,8 @@ pub(super) struct PolicyKeeper {
     own: build::Own,
     config: ArcSwap<Config>,
     current: ArcSwap<Policy>,
+    /// What the workers were told last.
+    applied: ArcSwap<Policy>,
     revoke: ArcSwap<RevokeRules>,
     was_read: AtomicBool,
     state: Mutex<State>,
@@ -82,11 +85,13 @@ impl PolicyKeeper {
         let sources = Sources::default();
         let inputs = build::Inputs::gather(&parts.config, &own, &sources, 0);
         let policy = build::policy(&inputs, &own, &parts.config, &parts.cluster_key, 1);
+        let policy = Arc::new(policy);
         Self {
             key: parts.cluster_key.clone(),
             own,
             config: ArcSwap::new(Arc::clone(&parts.config)),
-            current: ArcSwap::from_pointee(policy),
+            current: ArcSwap::new(Arc::clone(&policy)),
+            applied: ArcSwap::new(policy),
             revoke: ArcSwap::default(),
             was_read: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -117,6 +122,23 @@ impl PolicyKeeper {
     #[must_use]
     pub(super) fn current(&self) -> Arc<Policy> {
         self.current.load_full()
+    }
+
+    /// The revision of a realm that the workers were told last; 0: none.
+    #[must_use]
+    pub(super) fn applied_revision(&self, name: &Realm) -> u64 {
+        let applied = self.applied.load();
+        applied.realms.get(name).map_or(0, |realm| realm.revision)
+    }
+
+    /// The revisions of all realms that the workers were told last.
+    #[must_use]
+    pub(super) fn applied_revisions(&self) -> BTreeMap<String, u64> {
+        let applied = self.applied.load();
+        let realms = applied.realms.values();
+        realms
+            .map(|realm| (realm.name.as_str().to_owned(), realm.revision))
+            .collect()
     }
 
     /// A realm as the workers would see it with this document. It has no secrets.
@@ -229,6 +251,12 @@ impl PolicyKeeper {
         before != state.sources.pending_blocks.len()
     }
 
+    /// The blocks that the store has not yet.
+    #[must_use]
+    pub(super) fn waiting_blocks(&self) -> Vec<BlockView> {
+        self.state().sources.pending_blocks.clone()
+    }
+
     /// The relay endpoints and listeners of the other nodes; `true` when they changed.
     pub(super) fn set_others(
         &self,
@@ -270,6 +298,11 @@ impl PolicyKeeper {
     #[must_use]
     pub(super) fn banned_clients(&self) -> Vec<IpRange> {
         self.state().sources.bans.clients.clone()
+    }
+
+    /// Notes whether the store answers; `true` when that changed.
+    pub(super) fn set_store_away(&self, away: bool) -> bool {
+        std::mem::replace(&mut self.state().sources.store_away, away) != away
     }
 
     /// Takes no new allocations from here on.
@@ -416,6 +449,11 @@ pub(super) async fn keep_current(hub: Arc<Hub>) {
 pub(super) async fn refresh(hub: &Hub) -> bool {
     // One at a time: an older reading never overwrites a newer one.
     let _turn = hub.keeper.refreshing.lock().await;
+    // Before anything is read: a store that is away may take its time to say so.
+    if hub.keeper.set_store_away(hub.health.is_lost()) {
+        hub.keeper.rebuild();
+        tell(hub);
+    }
     if let Some(wanted) = hub.keeper.take_wanted() {
         let read = hub.keeper.read_again(&*hub.store, wanted).await;
         if let Err(error) = hub.noted(read) {
@@ -423,6 +461,7 @@ pub(super) async fn refresh(hub: &Hub) -> bool {
         }
     }
     flush_blocks(hub).await;
+    local::keep(hub);
     if hub.keeper.rebuild() {
         hub.revocation.look();
     }
@@ -459,6 +498,12 @@ fn tell(hub: &Hub) -> bool {
         return false;
     }
     hub.keeper.state().sources.told = policy.revision;
+    let before = hub.keeper.applied_revisions();
+    hub.keeper.applied.store(policy);
+    if before != hub.keeper.applied_revisions() {
+        // The other nodes see at once which of them are behind.
+        hub.cluster.beat_soon.notify_one();
+    }
     true
 }
 

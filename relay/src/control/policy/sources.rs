@@ -34,6 +34,8 @@ pub(crate) struct Sources {
     pub store_servers: Vec<SocketAddr>,
     /// Where new allocations are sent.
     pub redirects: Vec<Redirect>,
+    /// The store does not answer.
+    pub store_away: bool,
     /// No new allocations are taken.
     pub refusing: bool,
     /// The node is drained.

@@ -134,7 +134,7 @@ async fn what_the_store_has_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     store
-        .put_realm(&realm("acme"), &document(3), 0, "t")
+        .put_realm(&realm("acme"), &document(3), 0, &"t".into())
         .await
         .unwrap();
     let config = config(dir.path(), &[NodeRole::Relay]);

@@ -265,7 +265,10 @@ pub(super) fn told(
     });
     let adopted: Vec<_> = adopted.collect();
     if is_done {
-        inner.adopted.clear();
+        for adopted in inner.adopted.drain(..) {
+            hub.quota.replace(&adopted.node);
+        }
+        hub.quota.is_whole(&hub.node);
     }
     drop(inner);
     for (node, epoch, sessions) in adopted {
@@ -317,8 +320,10 @@ fn try_again(hub: &Arc<Hub>, worker: WorkerId, sessions: Vec<RestoredSession>) {
 }
 
 fn finished(hub: &Arc<Hub>) {
-    // Their users may have changed meanwhile.
+    // Users, secrets and bans may have changed meanwhile.
     hub.running_users.want_all();
+    hub.revocation.look();
+    hub.bans.look_again();
     let mut inner = hub.restoring.inner();
     let restored = std::mem::take(&mut inner.restored);
     let refused = std::mem::take(&mut inner.refused);

@@ -5,6 +5,7 @@
 //! credential's own end is a deadline of the core. Only a store that answers is believed, and only as
 //! long as it is the one that knew the user or secret: see [`mark`].
 
+pub(super) mod foresee;
 mod mark;
 mod verdict;
 
@@ -21,7 +22,9 @@ use super::clock::Moment;
 use super::credentials::configured;
 use super::ending::{Sum, Told, end_where};
 use super::hub::Hub;
+use super::policy::RealmRules;
 use super::running_users::Reading;
+use crate::store::StoredUser;
 use mark::{Evidence, Mark};
 use verdict::{UserVerdict, Verdicts};
 
@@ -69,19 +72,11 @@ impl Revocation {
             };
             // A user of the config file is none of the store's.
             let configured = configured(hub, realm, name.as_str()).map(|user| user.key_id);
-            let key_id = configured.or_else(|| {
-                let user = user.as_ref().filter(|user| !user.record.disabled)?;
-                Some(hub.keeper.key_id(user.keys.md5.expose()))
-            });
-            let verdict = match (key_id, user) {
-                (Some(key_id), _) => {
-                    self.mark().saw_user(realm, name.as_str());
-                    rules.password_change.then_some(UserVerdict::Has { key_id })
-                }
-                (None, Some(_)) => rules.user_removal.then_some(UserVerdict::Disabled),
-                (None, None) => rules.user_removal.then_some(UserVerdict::Gone),
-            };
-            if let Some(verdict) = verdict {
+            let is_good = user.as_ref().is_some_and(|user| !user.record.disabled);
+            if configured.is_some() || is_good {
+                self.mark().saw_user(realm, name.as_str());
+            }
+            if let Some(verdict) = verdict_on(hub, configured, user.as_ref(), *rules) {
                 waiting.add_user(realm, name.as_str(), verdict);
             }
         }
@@ -114,6 +109,24 @@ impl Revocation {
                 self.waiting().add_secret(&realm, &id);
             }
         }
+    }
+}
+
+/// What the rules of a realm make of a user, by the key of the config file or what the store has.
+fn verdict_on(
+    hub: &Hub,
+    configured: Option<u32>,
+    user: Option<&StoredUser>,
+    rules: RealmRules,
+) -> Option<UserVerdict> {
+    let key_id = configured.or_else(|| {
+        let user = user.filter(|user| !user.record.disabled)?;
+        Some(hub.keeper.key_id(user.keys.md5.expose()))
+    });
+    match (key_id, user) {
+        (Some(key_id), _) => rules.password_change.then_some(UserVerdict::Has { key_id }),
+        (None, Some(_)) => rules.user_removal.then_some(UserVerdict::Disabled),
+        (None, None) => rules.user_removal.then_some(UserVerdict::Gone),
     }
 }
 

@@ -64,13 +64,18 @@ impl Verdicts {
         if kept.key_id == 0 {
             return None;
         }
-        let why = match *self.users.get(row.realm())?.get(row.user().as_ref())? {
+        let why = match self.on_user(row.realm(), row.user())? {
             UserVerdict::Gone => Why::UserRemoved,
             UserVerdict::Disabled => Why::UserDisabled,
             UserVerdict::Has { key_id } if key_id != kept.key_id => Why::PasswordChanged,
             UserVerdict::Has { .. } => return None,
         };
         Some((why, Arc::clone(row.user())))
+    }
+
+    /// What became of a user.
+    pub(super) fn on_user(&self, realm: &Realm, name: &str) -> Option<UserVerdict> {
+        self.users.get(realm)?.get(name).copied()
     }
 
     /// Keeps of users that are gone, and of secrets, those that are to be believed.

@@ -21,6 +21,7 @@ mod placement;
 mod realms;
 mod redirects;
 pub(super) mod refusals;
+mod revisions;
 mod secrets;
 mod sessions;
 mod tokens;

@@ -59,6 +59,7 @@ impl Service {
         query: &ListQuery,
     ) -> Result<Page<NodeView>, ApiError> {
         need(caller, Role::Viewer)?;
+        heartbeat::watch(&self.hub).await;
         let rows = self.node_views(caller);
         let missing = silent(&rows);
         let list = ListOf {
@@ -69,7 +70,7 @@ impl Service {
             missing,
             query,
         };
-        std::future::ready(list.page(|node| node.id.as_str().to_owned())).await
+        list.page(|node| node.id.as_str().to_owned())
     }
 
     /// One node.
@@ -78,11 +79,12 @@ impl Service {
     /// No such node.
     pub async fn node(&self, caller: &Caller, id: &NodeId) -> Result<NodeView, ApiError> {
         need(caller, Role::Viewer)?;
+        heartbeat::watch(&self.hub).await;
         let found = self
             .node_views(caller)
             .into_iter()
             .find(|node| node.id == *id);
-        std::future::ready(found.ok_or_else(|| not_found(format!("node {id}")))).await
+        found.ok_or_else(|| not_found(format!("node {id}")))
     }
 
     /// Forgets a node that has stopped or is silent, with its sessions.
@@ -130,6 +132,7 @@ impl Service {
     /// Denied to roles that read nothing.
     pub async fn overview(&self, caller: &Caller) -> Result<Overview, ApiError> {
         need(caller, Role::Viewer)?;
+        heartbeat::watch(&self.hub).await;
         let views = self.node_views(caller);
         let is_live =
             |view: &&NodeView| matches!(view.state, NodeState::Ready | NodeState::Draining);

@@ -1,12 +1,12 @@
 //! Realms: documents with revisions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::Realm;
 use shared::api::{
-    ApiError, ErrorKind, EventKind, ListQuery, MissingNode, Page, RealmDocument, RealmPreview,
-    RealmPut, RealmView, Role, Severity,
+    ApiError, ErrorKind, EventKind, ListQuery, MissingNode, NodeState, NodeView, Page,
+    RealmApplied, RealmDocument, RealmPreview, RealmPut, RealmView, Role, Severity,
 };
 use shared::filter::REALM_COLUMNS;
 
@@ -18,6 +18,7 @@ use crate::control::clock::Moment;
 use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
 use crate::control::directory::aggregate::RealmLoad;
 use crate::control::policy::{self, RealmEntry};
+use crate::store::Author;
 
 /// How long the nodes have to look at all sessions of a realm.
 const PREVIEW_DEADLINE: Duration = Duration::from_secs(3);
@@ -60,11 +61,51 @@ impl Service {
         need_realm(caller, name)?;
         let entry = self.hub.keeper.realm(name);
         let entry = entry.ok_or_else(|| not_found(format!("realm {name}")))?;
-        let asked = self.ask(caller, None, NodeQuestion::Realms).await;
-        Ok(view(
-            entry,
-            &sums(asked.answers.into_iter().map(|(_, answer)| answer)),
-        ))
+        let (asked, applied) = tokio::join!(
+            self.ask(caller, None, NodeQuestion::Realms),
+            self.applied(name)
+        );
+        let loads = sums(asked.answers.into_iter().map(|(_, answer)| answer));
+        Ok(RealmView {
+            applied,
+            ..view(entry, &loads)
+        })
+    }
+
+    /// Which revision of a realm each node applies: this one now, the others as of the last
+    /// heartbeat that the store has. Nodes that stopped are left out.
+    async fn applied(&self, name: &Realm) -> Vec<RealmApplied> {
+        let hub = &self.hub;
+        let mut applied = vec![RealmApplied {
+            node: hub.node.clone(),
+            revision: hub.keeper.applied_revision(name),
+            heartbeat_age_secs: 0,
+        }];
+        if !hub.config().is_gateway() {
+            return applied;
+        }
+        let views: Vec<NodeView> = match hub.noted(hub.store.nodes().await) {
+            Ok(nodes) => {
+                let aged = nodes.into_iter().map(|(view, age)| NodeView {
+                    heartbeat_age_secs: age.as_secs(),
+                    ..view
+                });
+                aged.collect()
+            }
+            Err(_) => hub.cluster.registry().views(Instant::now()),
+        };
+        let others = views.into_iter();
+        let others = others.filter(|view| view.id != hub.node && view.state != NodeState::Gone);
+        applied.extend(others.map(|view| {
+            let revision = view.realm_revisions.get(name.as_str());
+            RealmApplied {
+                revision: revision.copied().unwrap_or(0),
+                heartbeat_age_secs: view.heartbeat_age_secs,
+                node: view.id,
+            }
+        }));
+        applied.sort_by(|a, b| a.node.cmp(&b.node));
+        applied
     }
 
     /// Replaces the document of a realm if nobody else did since `expected`; 0 creates it.
@@ -83,24 +124,38 @@ impl Service {
             need(caller, Role::Admin)?;
             need_realm(caller, name)?;
             self.need_gateway()?;
-            document
-                .validate()
-                .map_err(|errors| bad(errors.join("; ")))?;
-            if let Some(message) = self.taken_claim(name, &document) {
-                return Err(ApiError::new(ErrorKind::Conflict, message));
-            }
-            let put = self
-                .hub
-                .store
-                .put_realm(name, &document, expected, &caller.actor)
-                .await;
-            let revision = self.store(put)?;
-            self.realm_changed(caller, name, &format!("is at revision {revision}"))
-                .await;
-            self.realm(caller, name).await
+            self.write_realm(caller, name, expected, &document, &reason)
+                .await
         };
         self.audited(caller, "realm.put", name.as_str().to_owned(), &reason, work)
             .await
+    }
+
+    /// Writes a document that is good, and has it applied.
+    pub(super) async fn write_realm(
+        &self,
+        caller: &Caller,
+        name: &Realm,
+        expected: u64,
+        document: &RealmDocument,
+        reason: &str,
+    ) -> Result<RealmView, ApiError> {
+        document
+            .validate()
+            .map_err(|errors| bad(errors.join("; ")))?;
+        if let Some(message) = self.taken_claim(name, document) {
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        }
+        let author = Author {
+            actor: caller.actor.clone(),
+            reason: reason.to_owned(),
+        };
+        let store = &self.hub.store;
+        let put = store.put_realm(name, document, expected, &author).await;
+        let revision = self.store(put)?;
+        self.realm_changed(caller, name, &format!("is at revision {revision}"))
+            .await;
+        self.realm(caller, name).await
     }
 
     /// Removes the document of a realm if nobody changed it since `expected`. Users and secrets stay.
@@ -120,7 +175,12 @@ impl Service {
             self.need_gateway()?;
             let known = self.hub.keeper.realm(name);
             known.ok_or_else(|| not_found(format!("realm {name}")))?;
-            self.store(self.hub.store.delete_realm(name, expected).await)?;
+            let author = Author {
+                actor: caller.actor.clone(),
+                reason: reason.to_owned(),
+            };
+            let store = &self.hub.store;
+            self.store(store.delete_realm(name, expected, &author).await)?;
             self.realm_changed(caller, name, "was deleted").await;
             Ok(())
         };
@@ -175,6 +235,8 @@ impl Service {
             sessions_with_denied_peers: 0,
             users_over_limit: 0,
             nodes_over_limit: 0,
+            sessions_revoked: 0,
+            sessions_unjudged: 0,
             missing: asked.missing,
         };
         let mut users: BTreeSet<String> = BTreeSet::new();
@@ -193,6 +255,8 @@ impl Service {
             preview.sessions_with_denied_peers += effect.denied_peers;
             preview.nodes_over_limit += u32::from(effect.over_sessions);
             preview.users_over_limit += effect.more_users;
+            preview.sessions_revoked += effect.revoked;
+            preview.sessions_unjudged += effect.unjudged;
             users.extend(effect.users);
         }
         if !users.is_empty() {
@@ -283,6 +347,7 @@ fn view(entry: RealmEntry, loads: &BTreeMap<Realm, RealmLoad>) -> RealmView {
         rate_in_bps: load.rate_in_bps,
         rate_out_bps: load.rate_out_bps,
         refusals: live.map_or(0, |live| live.refusals),
+        applied: Vec::new(),
         name: entry.name,
     }
 }

@@ -1,4 +1,4 @@
-//! Users: those of the store, those of the config file, and whoever has sessions.
+//! Users: those of the store, those of the config file, and whoever has sessions or is blocked.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,7 +119,7 @@ async fn read_all(hub: &Hub) -> Result<Vec<Stored>, StoreError> {
 }
 
 impl Service {
-    /// A page of users: stored ones and those that only have sessions.
+    /// A page of users: stored and configured ones, those that only have sessions, and those that are blocked.
     ///
     /// # Errors
     /// A filter, order or cursor that makes no sense.
@@ -155,6 +155,10 @@ impl Service {
             rows.entry((user.realm.clone(), user.name.clone()))
                 .or_insert(user);
         }
+        for (realm, name) in self.blocked_users(caller) {
+            rows.entry((realm.clone(), name.clone()))
+                .or_insert_with(|| self.bare_view(&realm, &name));
+        }
         for (_, answer) in asked.answers {
             let NodeAnswer::Users { loads, .. } = answer else {
                 continue;
@@ -180,7 +184,7 @@ impl Service {
     /// One user.
     ///
     /// # Errors
-    /// Neither stored nor configured nor with sessions.
+    /// Neither stored nor configured nor blocked nor with sessions.
     pub async fn user(
         &self,
         caller: &Caller,
@@ -197,6 +201,13 @@ impl Service {
                 .into_iter()
                 .find(|user| is(user, realm, name)),
         };
+        if view.is_none()
+            && self
+                .blocked_users(caller)
+                .contains(&(realm.clone(), name.to_owned()))
+        {
+            view = Some(self.bare_view(realm, name));
+        }
         let question = NodeQuestion::Users { limit: MAX_USERS };
         for (_, answer) in self.ask(caller, None, question).await.answers {
             let NodeAnswer::Users { loads, .. } = answer else {
@@ -415,6 +426,15 @@ impl Service {
                 ..self.bare_view(&realm.name, &user.name)
             })
             .collect()
+    }
+
+    /// Who is refused for a while. One that comes with time-limited credentials is known nowhere else once the last
+    /// session ended, and could not be let in again from a list.
+    fn blocked_users(&self, caller: &Caller) -> HashSet<Name> {
+        let now = Moment::now().unix_ms;
+        let blocks = self.hub.keeper.sources(|sources| sources.blocks(now));
+        let seen = blocks.into_iter().filter(|block| caller.sees(&block.realm));
+        seen.map(|block| (block.realm, block.user)).collect()
     }
 
     fn bare_view(&self, realm: &Realm, name: &str) -> UserView {

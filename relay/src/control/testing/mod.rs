@@ -261,7 +261,7 @@ impl Workers for PaperWorkers {
             Command::SetPolicy(policy) => *self.policy.lock().unwrap() = Some(policy),
             Command::Credential { answer, .. } => self.credentials.lock().unwrap().push(answer),
             Command::Userhash { answer, .. } => self.userhashes.lock().unwrap().push(answer),
-            Command::SetUserLimits(_) => {}
+            Command::SetUserLimits(_) | Command::Place { .. } => {}
             Command::ForgetCredentials { .. } => *self.forgotten.lock().unwrap() += 1,
             Command::Describe { session } => {
                 let session = self.sessions.lock().unwrap().get(&session).cloned();

@@ -7,6 +7,7 @@ use redis::{Pipeline, Value, cmd, pipe};
 use shared::api::{BlockView, NodeRole, NodeState, NodeView};
 use shared::{NodeId, Realm, SessionId};
 
+use super::glance::CHANGES_LISTED;
 use super::{Inner, schema};
 use crate::store::record::{decode_session, encode_session, from_json, now_ms, to_json};
 use crate::store::{
@@ -56,18 +57,23 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 0";
 
 /// Scores a node by the store's clock, to the microsecond: two beats never score alike. Answers 1
-/// where it was not known. Arguments: the id, and the lease in milliseconds after which other nodes
-/// leave the list (up to 100 of them), or 0 where the node has no right to that.
+/// where it was not known. Keys: nodes, changes; arguments: the id, 1 where its record changed in what
+/// others act on, how long that stays listed, and the lease after which other nodes leave the list (up
+/// to 100 of them), or 0 where the node has no right to that; both in milliseconds.
 const ALIVE: &str = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
-if ARGV[2] ~= '0' then
-  local last = now - tonumber(ARGV[2])
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', last, 'LIMIT', 0, 100)) do
-    redis.call('ZREM', KEYS[1], id)
+if ARGV[4] ~= '0' then
+  for _, list in ipairs({{KEYS[1], ARGV[4]}, {KEYS[2], ARGV[3]}}) do
+    local last = now - tonumber(list[2])
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', list[1], '-inf', last, 'LIMIT', 0, 100)) do
+      redis.call('ZREM', list[1], id)
+    end
   end
 end
-return redis.call('ZADD', KEYS[1], now, ARGV[1])";
+local joined = redis.call('ZADD', KEYS[1], now, ARGV[1])
+if joined == 1 or ARGV[2] == '1' then redis.call('ZADD', KEYS[2], now, ARGV[1]) end
+return joined";
 
 /// Removes a node's keys if its record still is the one that was judged, and no later start was
 /// counted. Keys: epoch, record, sessions, mailboxes; argument: the record. Answers whether it did.
@@ -79,10 +85,15 @@ if newest and newest ~= redis.call('HGET', KEYS[2], 'epoch') then return 0 end
 redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 return 1";
 
-/// Takes a node off the list unless it beat later than it was judged. Arguments: the id, its score.
+/// Takes a node off the list unless it beat later than it was judged, and has the others look at it.
+/// Keys: nodes, changes; arguments: the id, its score.
 const UNLIST: &str = r"
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])) do
-  if id == ARGV[1] then return redis.call('ZREM', KEYS[1], id) end
+  if id == ARGV[1] then
+    local t = redis.call('TIME')
+    redis.call('ZADD', KEYS[2], t[1] * 1000 + t[2] / 1000, id)
+    return redis.call('ZREM', KEYS[1], id)
+  end
 end
 return 0";
 
@@ -196,14 +207,21 @@ pub(super) async fn heartbeat(inner: &Inner, record: &NodeView) -> Result<bool, 
         return Err(StoreError::Fenced { epoch });
     }
     let may_unlist = record.roles.contains(&NodeRole::Gateway);
+    let news = inner.told.news(record)?;
     let mut alive = cmd("EVAL");
     alive
         .arg(ALIVE)
-        .arg(1)
+        .arg(2)
         .arg(schema::NODES)
+        .arg(schema::NODES_CHANGED)
         .arg(record.id.as_str())
+        .arg(u8::from(news.is_some()))
+        .arg(CHANGES_LISTED.as_millis() as u64)
         .arg(if may_unlist { lease } else { 0 });
     let joined: bool = inner.link.query(&alive).await?;
+    if let Some(identity) = news {
+        inner.told.tell(&record.id, identity);
+    }
     if joined {
         inner.tell(Change::Nodes).await;
     }
@@ -227,13 +245,21 @@ async fn heartbeats(inner: &Inner) -> Result<(Duration, Vec<(String, f64)>), Sto
 }
 
 /// The time since a heartbeat.
-fn age(now: Duration, score: f64) -> Option<Duration> {
+pub(super) fn age(now: Duration, score: f64) -> Option<Duration> {
     let at = Duration::try_from_secs_f64(score / 1000.0).ok()?;
     Some(now.saturating_sub(at))
 }
 
 pub(super) async fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, StoreError> {
+    listed(inner).await.map(|(_, _, nodes)| nodes)
+}
+
+/// All nodes, with the time by the store's clock and how many names the list has.
+pub(super) async fn listed(
+    inner: &Inner,
+) -> Result<(Duration, u64, Vec<(NodeView, Duration)>), StoreError> {
     let (now, scores) = heartbeats(inner).await?;
+    let listed = scores.len() as u64;
     let known: Vec<(NodeId, Duration)> = scores
         .into_iter()
         .filter_map(|(id, score)| {
@@ -252,7 +278,7 @@ pub(super) async fn nodes(inner: &Inner) -> Result<Vec<(NodeView, Duration)>, St
         nodes.push((from_json::<NodeView>("node", &text)?, age));
     }
     nodes.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
-    Ok(nodes)
+    Ok((now, listed, nodes))
 }
 
 pub(super) async fn remove_node(inner: &Inner, node: &NodeId) -> Result<Removal, StoreError> {
@@ -289,8 +315,9 @@ pub(super) async fn remove_node(inner: &Inner, node: &NodeId) -> Result<Removal,
         let mut unlist = cmd("EVAL");
         unlist
             .arg(UNLIST)
-            .arg(1)
+            .arg(2)
             .arg(schema::NODES)
+            .arg(schema::NODES_CHANGED)
             .arg(node.as_str())
             .arg(score.to_string());
         let _: bool = inner.link.query(&unlist).await?;

@@ -14,6 +14,7 @@ mod cluster;
 mod discovery;
 mod documents;
 mod error;
+mod glance;
 mod index;
 mod link;
 mod mailbox;
@@ -21,6 +22,7 @@ mod marks;
 mod oauth;
 mod options;
 mod origins;
+mod quotas;
 mod realms;
 mod schema;
 mod secrets;
@@ -47,10 +49,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    CHANGES_KEPT, Change, Mailbox, Removal, SessionRecord, Store, StoreError, StoredDocument,
-    StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    Author, CHANGES_KEPT, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn,
+    Removal, Seen, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm,
+    StoredRevision, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use discovery::Found;
+use glance::Told;
 use index::Index;
 use mailbox::Receivers;
 pub use options::RedisOptions;
@@ -70,6 +74,7 @@ struct Inner {
     index: Index,
     heard: Heard,
     receivers: Receivers,
+    told: Told,
     changes: broadcast::Sender<Change>,
     /// Tells our own messages from those of others.
     origin: String,
@@ -93,6 +98,7 @@ impl RedisStore {
             index: Index::default(),
             heard: Heard::default(),
             receivers: Receivers::default(),
+            told: Told::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             origin: format!("{:016x}", rand::random::<u64>()),
             published: AtomicU64::new(0),
@@ -268,13 +274,22 @@ impl Store for RedisStore {
         name: &Realm,
         document: &RealmDocument,
         expected: u64,
-        actor: &str,
+        author: &Author,
     ) -> Result<u64, StoreError> {
-        realms::put(&self.inner, name, document, expected, actor).await
+        realms::put(&self.inner, name, document, expected, author).await
     }
 
-    async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError> {
-        realms::delete(&self.inner, name, expected).await
+    async fn delete_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        author: &Author,
+    ) -> Result<(), StoreError> {
+        realms::delete(&self.inner, name, expected, author).await
+    }
+
+    async fn realm_revisions(&self, name: &Realm) -> Result<Vec<StoredRevision>, StoreError> {
+        realms::revisions(&self.inner, name).await
     }
 
     async fn document(&self, name: &str) -> Result<Option<StoredDocument>, StoreError> {
@@ -327,6 +342,10 @@ impl Store for RedisStore {
         cluster::nodes(&self.inner).await
     }
 
+    async fn glance(&self, seen: &Seen) -> Result<Glance, StoreError> {
+        glance::glance(&self.inner, seen).await
+    }
+
     async fn remove_node(&self, node: &NodeId) -> Result<Removal, StoreError> {
         cluster::remove_node(&self.inner, node).await
     }
@@ -343,6 +362,14 @@ impl Store for RedisStore {
 
     async fn sessions(&self, node: &NodeId) -> Result<Vec<SessionRecord>, StoreError> {
         cluster::sessions(&self.inner, node).await
+    }
+
+    async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
+        quotas::settle(&self.inner, turn).await
+    }
+
+    async fn share_rates(&self, turn: &RateTurn) -> Result<Vec<RateShare>, StoreError> {
+        quotas::share(&self.inner, turn).await
     }
 
     async fn post(&self, to: &Mailbox, message: Vec<u8>) -> Result<(), StoreError> {

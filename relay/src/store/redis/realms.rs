@@ -9,10 +9,11 @@ use super::users::realm_names;
 use super::{Inner, origins, schema};
 use crate::store::coturn::{CoturnOptions, EXTERNAL, MAX_BPS, PeerList, TOTAL_QUOTA, USER_QUOTA};
 use crate::store::record::{from_json, now_ms, to_json};
-use crate::store::{Change, StoreError, StoredRealm};
+use crate::store::revision::{DELETED_KEPT, REVISIONS_KEPT};
+use crate::store::{Author, Change, StoreError, StoredRealm, StoredRevision};
 
-/// Revisions kept of each realm.
-const HISTORY_KEPT: isize = 50;
+/// How often a realm that was deleted and made again by others meanwhile is tried.
+const ATTEMPTS: usize = 3;
 /// Realms read by one pipeline.
 const CHUNK: usize = 64;
 /// Commands for each.
@@ -20,14 +21,16 @@ const READS: usize = 10;
 /// Which of them reads the origins.
 const ORIGINS_AT: usize = 8;
 
-/// Replaces (`ARGV[2]` not empty) or removes a document whose revision is `ARGV[1]`, and writes its
+/// Replaces or (`ARGV[4]` not empty) removes a document whose revision is `ARGV[1]`, and writes its
 /// projection in the same moment, so that nobody takes the one without the other for a foreign
 /// edit. Keys: document, history, then (absent where only the document changes) three options, two
-/// sets and the set of origins. Arguments: revision, document, revisions kept, the options, how many
-/// peers are allowed and denied, the prefix of origins, the realm, then the peers and the origins.
+/// sets and the set of origins. Arguments: revision, the next revision, revisions kept, for how many
+/// milliseconds those of a deleted realm are kept, the options, how many peers are allowed and
+/// denied, the prefix of origins, the realm, then the peers and the origins. The history of a deleted
+/// realm is written anew when it comes back, which ends its expiry.
 ///
 /// Answers -1, or the revision that is there instead, or -2 with an origin and the other realm that
-/// has it.
+/// has it, or -3 with the last revision of a realm that was deleted.
 const REPLACE: &str = r"
 local current = 0
 local text = redis.call('GET', KEYS[1])
@@ -37,37 +40,48 @@ if text then
   current = record['revision']
 end
 if current ~= tonumber(ARGV[1]) then return {current, '', ''} end
-local origins = 11
+local past = {}
+if current == 0 then past = redis.call('LRANGE', KEYS[2], 0, -1) end
+if #past > 0 then
+  local last = cjson.decode(past[1])['revision']
+  if last >= cjson.decode(ARGV[2])['revision'] then return {-3, tostring(last), ''} end
+end
+local origins = 12
 if #KEYS > 2 then
-  origins = 11 + tonumber(ARGV[7]) + tonumber(ARGV[8])
+  origins = 12 + tonumber(ARGV[8]) + tonumber(ARGV[9])
   for i = origins, #ARGV do
-    local holder = redis.pcall('GET', ARGV[9] .. ARGV[i])
-    if type(holder) == 'string' and holder ~= ARGV[10] then return {-2, ARGV[i], holder} end
+    local holder = redis.pcall('GET', ARGV[10] .. ARGV[i])
+    if type(holder) == 'string' and holder ~= ARGV[11] then return {-2, ARGV[i], holder} end
   end
 end
-if ARGV[2] == '' then
-  redis.call('DEL', KEYS[1], KEYS[2])
-else
+if #past > 0 then
+  redis.call('DEL', KEYS[2])
+  redis.call('RPUSH', KEYS[2], unpack(past))
+end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[3]) - 1)
+if ARGV[4] == '' then
   redis.call('SET', KEYS[1], ARGV[2])
-  redis.call('LPUSH', KEYS[2], ARGV[2])
-  redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[3]) - 1)
+else
+  redis.call('DEL', KEYS[1])
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
 end
 if #KEYS > 2 then
   for i = 1, 3 do
-    if ARGV[3 + i] == '' then redis.call('DEL', KEYS[2 + i]) else redis.call('SET', KEYS[2 + i], ARGV[3 + i]) end
+    if ARGV[4 + i] == '' then redis.call('DEL', KEYS[2 + i]) else redis.call('SET', KEYS[2 + i], ARGV[4 + i]) end
   end
-  local allowed = tonumber(ARGV[7])
+  local allowed = tonumber(ARGV[8])
   redis.call('DEL', KEYS[6], KEYS[7])
-  for i = 11, origins - 1 do
-    redis.call('SADD', i < 11 + allowed and KEYS[6] or KEYS[7], ARGV[i])
+  for i = 12, origins - 1 do
+    redis.call('SADD', i < 12 + allowed and KEYS[6] or KEYS[7], ARGV[i])
   end
   local wanted = {}
   for i = origins, #ARGV do
     wanted[ARGV[i]] = true
-    if redis.pcall('GET', ARGV[9] .. ARGV[i]) ~= ARGV[10] then redis.call('SET', ARGV[9] .. ARGV[i], ARGV[10]) end
+    if redis.pcall('GET', ARGV[10] .. ARGV[i]) ~= ARGV[11] then redis.call('SET', ARGV[10] .. ARGV[i], ARGV[11]) end
   end
   for _, old in ipairs(redis.call('SMEMBERS', KEYS[8])) do
-    if not wanted[old] and redis.pcall('GET', ARGV[9] .. old) == ARGV[10] then redis.call('DEL', ARGV[9] .. old) end
+    if not wanted[old] and redis.pcall('GET', ARGV[10] .. old) == ARGV[11] then redis.call('DEL', ARGV[10] .. old) end
   end
   redis.call('DEL', KEYS[8])
   for i = origins, #ARGV do redis.call('SADD', KEYS[8], ARGV[i]) end
@@ -84,13 +98,24 @@ end
 return own";
 
 /// The document as it is stored. Unknown fields of the document are kept by its own type.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Record {
-    v: u32,
     revision: u64,
     changed_at_ms: u64,
     changed_by: String,
     document: RealmDocument,
+}
+
+/// A revision as it is stored: a [`Record`], or the end of one.
+#[derive(Serialize, Deserialize)]
+struct Revision {
+    v: u32,
+    revision: u64,
+    changed_at_ms: u64,
+    changed_by: String,
+    #[serde(default)]
+    reason: String,
+    document: Option<RealmDocument>,
 }
 
 fn reads(pipe: &mut Pipeline, realm: &Realm, scope: Scope) {
@@ -249,17 +274,21 @@ enum Projection {
 async fn replace(
     inner: &Inner,
     name: &Realm,
-    record: Option<&Record>,
+    next: &Revision,
     expected: u64,
     projection: Projection,
-) -> Result<(), StoreError> {
+) -> Result<Replaced, StoreError> {
     let mut keys = vec![schema::realm(name), schema::realm_history(name)];
-    let json = record.map(to_json).transpose()?.unwrap_or_default();
-    let mut arguments = vec![expected.to_string(), json, HISTORY_KEPT.to_string()];
+    let mut arguments = vec![expected.to_string(), to_json(next)?];
+    arguments.push(REVISIONS_KEPT.to_string());
+    let kept_for = match next.document {
+        Some(_) => String::new(),
+        None => DELETED_KEPT.as_millis().to_string(),
+    };
+    arguments.push(kept_for);
     if projection == Projection::Write {
-        let options = record
-            .map(|r| CoturnOptions::projection(&r.document))
-            .unwrap_or_default();
+        let document = next.document.as_ref();
+        let options = document.map(CoturnOptions::projection).unwrap_or_default();
         for (option, value) in options.options() {
             keys.push(schema::coturn_option(name, option));
             arguments.push(value.unwrap_or_default());
@@ -291,8 +320,41 @@ async fn replace(
             origin: text(&answer.1),
             realm: text(&answer.2),
         }),
-        (Err(_), _) => Ok(()),
+        (Err(_), -3) => Ok(Replaced::HadRevisions(
+            text(&answer.1).parse().unwrap_or(next.revision),
+        )),
+        (Err(_), _) => Ok(Replaced::Done),
     }
+}
+
+/// What became of a new revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replaced {
+    /// It is there.
+    Done,
+    /// The realm was deleted at this one, after which the next one counts.
+    HadRevisions(u64),
+}
+
+/// The latest revisions, newest first.
+pub(super) async fn revisions(
+    inner: &Inner,
+    name: &Realm,
+) -> Result<Vec<StoredRevision>, StoreError> {
+    let mut range = cmd("LRANGE");
+    range.arg(schema::realm_history(name)).arg(0).arg(-1);
+    let texts: Vec<String> = inner.link.query(&range).await?;
+    let read = |text: &String| {
+        let revision: Revision = from_json(&format!("a revision of realm {name}"), text)?;
+        Ok(StoredRevision {
+            revision: revision.revision,
+            changed_at_ms: revision.changed_at_ms,
+            changed_by: revision.changed_by,
+            reason: revision.reason,
+            document: revision.document,
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 pub(super) async fn put(
@@ -300,7 +362,7 @@ pub(super) async fn put(
     name: &Realm,
     document: &RealmDocument,
     expected: u64,
-    actor: &str,
+    author: &Author,
 ) -> Result<u64, StoreError> {
     // First the name: a realm without a document is nothing, a document without a name is lost.
     inner
@@ -308,10 +370,21 @@ pub(super) async fn put(
         .query::<()>(cmd("SADD").arg(schema::REALMS).arg(name.as_str()))
         .await?;
     let revision = match inner.link.is_cluster() {
-        false => store(inner, name, document, expected, actor, Projection::Write).await?,
+        false => {
+            store(
+                inner,
+                name,
+                Some(document),
+                expected,
+                author,
+                Projection::Write,
+            )
+            .await?
+        }
         true => {
             let claim = origins::claim(inner, name, document).await?;
-            let stored = store(inner, name, document, expected, actor, Projection::Keep).await;
+            let keep = Projection::Keep;
+            let stored = store(inner, name, Some(document), expected, author, keep).await;
             claim.settle(inner, stored).await?
         }
     };
@@ -324,34 +397,46 @@ pub(super) async fn put(
     Ok(revision)
 }
 
+/// Makes a document, or its absence, the next revision, and answers which one that is.
 async fn store(
     inner: &Inner,
     name: &Realm,
-    document: &RealmDocument,
+    document: Option<&RealmDocument>,
     expected: u64,
-    actor: &str,
+    author: &Author,
     projection: Projection,
 ) -> Result<u64, StoreError> {
-    let record = Record {
+    let mut next = Revision {
         v: schema::VERSION,
         revision: expected + 1,
         changed_at_ms: now_ms(),
-        changed_by: actor.to_owned(),
-        document: document.clone(),
+        changed_by: author.actor.clone(),
+        reason: author.reason.clone(),
+        document: document.cloned(),
     };
-    replace(inner, name, Some(&record), expected, projection).await?;
-    Ok(record.revision)
-}
-
-pub(super) async fn delete(inner: &Inner, name: &Realm, expected: u64) -> Result<(), StoreError> {
-    match inner.link.is_cluster() {
-        false => replace(inner, name, None, expected, Projection::Write).await?,
-        true => {
-            let claim = origins::Claim::of_nothing(name);
-            let removed = replace(inner, name, None, expected, Projection::Keep).await;
-            claim.settle(inner, removed).await?;
+    for _ in 0..ATTEMPTS {
+        match replace(inner, name, &next, expected, projection).await? {
+            Replaced::Done => return Ok(next.revision),
+            Replaced::HadRevisions(last) => next.revision = last + 1,
         }
     }
+    Err(StoreError::RevisionConflict { current: 0 })
+}
+
+pub(super) async fn delete(
+    inner: &Inner,
+    name: &Realm,
+    expected: u64,
+    author: &Author,
+) -> Result<(), StoreError> {
+    match inner.link.is_cluster() {
+        false => store(inner, name, None, expected, author, Projection::Write).await?,
+        true => {
+            let claim = origins::Claim::of_nothing(name);
+            let removed = store(inner, name, None, expected, author, Projection::Keep).await;
+            claim.settle(inner, removed).await?
+        }
+    };
     inner
         .tell(Change::Realm {
             realm: name.clone(),
@@ -402,7 +487,8 @@ pub(super) async fn import_foreign_edits(
                 continue;
             }
             let (expected, keep) = (stored.revision, Projection::Keep);
-            match store(inner, name, &document, expected, EXTERNAL, keep).await {
+            let author = Author::from(EXTERNAL);
+            match store(inner, name, Some(&document), expected, &author, keep).await {
                 Ok(revision) => {
                     inner
                         .tell(Change::Realm {

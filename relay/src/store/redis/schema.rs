@@ -22,6 +22,8 @@ pub(super) const OAUTH_PREFIX: &str = "turn/oauth/kid/";
 pub(super) const COTURN_KEYS: &str = "turn/*";
 /// The sorted set of node ids, scored by their last heartbeat in Unix milliseconds and parts of them.
 pub(super) const NODES: &str = "relay:nodes";
+/// Those whose record changed lately in what others act on, scored by when; in the slot of the key above.
+pub(super) const NODES_CHANGED: &str = "relay:{relay:nodes}:changed";
 /// The set of all realm names.
 pub(super) const REALMS: &str = "relay:realms";
 /// The set of the kids that coturn's keys of third-party authorization have.
@@ -209,6 +211,29 @@ pub(super) fn node_epoch(node: &NodeId) -> String {
 /// Its sessions.
 pub(super) fn node_sessions(node: &NodeId) -> String {
     format!("relay:node:{{{}}}:sessions", node.as_str())
+}
+
+/// Until when the sessions of holders count.
+pub(super) fn quota_leases(realm: &Realm) -> String {
+    format!("relay:quota:{{{}}}:leases", encoded(realm.as_str()))
+}
+
+/// How many sessions of a user each holder has; of the realm for the empty one.
+pub(super) fn quota_sessions(realm: &Realm, user: &str) -> String {
+    let realm = encoded(realm.as_str());
+    format!("relay:quota:{{{realm}}}:sessions:{}", encoded(user))
+}
+
+/// Until when the shares of holders count.
+pub(super) fn quota_rate_leases(realm: &Realm) -> String {
+    format!("relay:quota:{{{}}}:rate-leases", encoded(realm.as_str()))
+}
+
+/// Which shares of a user's rate each holder has; of the realm's for `None`.
+pub(super) fn quota_rate(realm: &Realm, user: Option<&str>) -> String {
+    let realm = encoded(realm.as_str());
+    let user = user.map(encoded).unwrap_or_default();
+    format!("relay:quota:{{{realm}}}:rate:{user}")
 }
 
 /// A mailbox. Both of a node share one slot.

@@ -15,7 +15,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a start waits for the owner before it, which may be about to end.
 const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
 /// The schema written below, in `PRAGMA user_version`.
-const SCHEMA_VERSION: u32 = 4;
+const SCHEMA_VERSION: u32 = 5;
 
 /// Version 1, and below it what each later version added.
 const SCHEMA: &str = "
@@ -51,6 +51,10 @@ const SECRET_STATES: &str = "
 ALTER TABLE secret_label ADD COLUMN state TEXT NOT NULL DEFAULT 'active';
 CREATE TABLE secret_aside (realm TEXT, fingerprint BLOB, value TEXT NOT NULL, label TEXT NOT NULL,
   created_at_ms INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (realm, fingerprint)) WITHOUT ROWID;
+";
+
+const REASONS: &str = "
+ALTER TABLE realm_history ADD COLUMN reason TEXT NOT NULL DEFAULT '';
 ";
 
 /// Creates an empty file that only its owner may read, where there is none.
@@ -116,10 +120,11 @@ pub(super) fn open_own(path: &Path) -> Result<Connection, StoreError> {
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(sql_error)?;
     let missing = match version {
-        0 => format!("{SCHEMA}{DOCUMENTS}{CREDENTIALS}{SECRET_STATES}"),
-        1 => format!("{DOCUMENTS}{CREDENTIALS}{SECRET_STATES}"),
-        2 => format!("{CREDENTIALS}{SECRET_STATES}"),
-        3 => SECRET_STATES.to_owned(),
+        0 => format!("{SCHEMA}{DOCUMENTS}{CREDENTIALS}{SECRET_STATES}{REASONS}"),
+        1 => format!("{DOCUMENTS}{CREDENTIALS}{SECRET_STATES}{REASONS}"),
+        2 => format!("{CREDENTIALS}{SECRET_STATES}{REASONS}"),
+        3 => format!("{SECRET_STATES}{REASONS}"),
+        4 => REASONS.to_owned(),
         SCHEMA_VERSION => return Ok(connection),
         newer => {
             return Err(StoreError::Refused(format!(

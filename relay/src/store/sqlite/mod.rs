@@ -12,7 +12,9 @@ mod hashes;
 mod mailbox;
 mod neighbours;
 mod oauth;
+mod quotas;
 mod realms;
+mod revisions;
 mod secrets;
 mod trail;
 mod turndb;
@@ -31,9 +33,9 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use super::{
-    CHANGES_KEPT, Change, DEADLINE, Mailbox, Removal, SessionRecord, Store, StoreError,
-    StoredDocument, StoredOauthKey, StoredRealm, StoredSecret, StoredToken, StoredUser, UserKeys,
-    UserRecord,
+    Author, CHANGES_KEPT, Change, DEADLINE, Mailbox, QuotaAnswer, QuotaTurn, Removal,
+    SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision,
+    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use mailbox::Mailboxes;
 use neighbours::Neighbours;
@@ -287,21 +289,32 @@ impl Store for SqliteStore {
         name: &Realm,
         document: &RealmDocument,
         expected: u64,
-        actor: &str,
+        author: &Author,
     ) -> Result<u64, StoreError> {
-        let (name, document, actor) = (name.clone(), document.clone(), actor.to_owned());
+        let (name, document, author) = (name.clone(), document.clone(), author.clone());
         self.run(DEADLINE, move |inner| {
-            realms::put(inner, &name, &document, expected, &actor)
+            realms::put(inner, &name, &document, expected, &author)
         })
         .await
     }
 
-    async fn delete_realm(&self, name: &Realm, expected: u64) -> Result<(), StoreError> {
-        let name = name.clone();
+    async fn delete_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        author: &Author,
+    ) -> Result<(), StoreError> {
+        let (name, author) = (name.clone(), author.clone());
         self.run(DEADLINE, move |inner| {
-            realms::delete(inner, &name, expected)
+            realms::delete(inner, &name, expected, &author)
         })
         .await
+    }
+
+    async fn realm_revisions(&self, name: &Realm) -> Result<Vec<StoredRevision>, StoreError> {
+        let name = name.clone();
+        self.run(DEADLINE, move |inner| revisions::all(inner, &name))
+            .await
     }
 
     async fn document(&self, name: &str) -> Result<Option<StoredDocument>, StoreError> {
@@ -400,6 +413,16 @@ impl Store for SqliteStore {
             cluster::sessions(inner, &node)
         })
         .await
+    }
+
+    fn counts_together(&self) -> bool {
+        self.inner.neighbours.is_on()
+    }
+
+    async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
+        let turn = turn.clone();
+        self.run(DEADLINE, move |inner| quotas::settle(inner, &turn))
+            .await
     }
 
     async fn post(&self, to: &Mailbox, message: Vec<u8>) -> Result<(), StoreError> {

@@ -6,15 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use shared::Realm;
 use shared::api::RealmDocument;
 
-use super::{Inner, secrets, sql_error};
+use super::{Inner, revisions, secrets, sql_error};
 use crate::store::coturn::{
     CoturnOptions, EXTERNAL, PeerList, realm as foreign_realm, whole_origin,
 };
 use crate::store::record::{from_json, now_ms, to_json};
-use crate::store::{Change, StoreError, StoredRealm};
-
-/// Revisions kept of each realm.
-const HISTORY_KEPT: u64 = 50;
+use crate::store::{Author, Change, StoreError, StoredRealm, StoredRevision};
 
 pub(super) fn all(inner: &Inner) -> Result<Vec<StoredRealm>, StoreError> {
     let own = inner.own();
@@ -129,13 +126,12 @@ pub(super) fn put(
     name: &Realm,
     document: &RealmDocument,
     expected: u64,
-    actor: &str,
+    author: &Author,
 ) -> Result<u64, StoreError> {
     let mut own = inner.own();
     let transaction = own.transaction().map_err(sql_error)?;
     expect_revision(&transaction, name, expected)?;
-    let revision = expected + 1;
-    write_document(&transaction, name, document, revision, actor)?;
+    let revision = write_document(&transaction, name, document, expected, author)?;
     // The projection goes first: if only it came to pass, its difference from the document is
     // found and imported; the other way round it would undo the document.
     let projection = CoturnOptions::projection(document);
@@ -158,18 +154,27 @@ pub(super) fn put(
     Ok(revision)
 }
 
-pub(super) fn delete(inner: &Inner, name: &Realm, expected: u64) -> Result<(), StoreError> {
+pub(super) fn delete(
+    inner: &Inner,
+    name: &Realm,
+    expected: u64,
+    author: &Author,
+) -> Result<(), StoreError> {
     let mut own = inner.own();
     let transaction = own.transaction().map_err(sql_error)?;
     expect_revision(&transaction, name, expected)?;
-    for table in ["realm", "realm_history"] {
-        transaction
-            .execute(
-                &format!("DELETE FROM {table} WHERE name = ?1"),
-                [name.as_str()],
-            )
-            .map_err(sql_error)?;
-    }
+    transaction
+        .execute("DELETE FROM realm WHERE name = ?1", [name.as_str()])
+        .map_err(sql_error)?;
+    let deletion = StoredRevision {
+        revision: revisions::next(&transaction, name, expected)?,
+        changed_at_ms: now_ms(),
+        changed_by: author.actor.clone(),
+        reason: author.reason.clone(),
+        document: None,
+    };
+    revisions::add(&transaction, name, &deletion)?;
+    revisions::forget_deleted(&transaction, deletion.changed_at_ms)?;
     inner
         .turn
         .write(|db| project(db, name, &CoturnOptions::default()))?;
@@ -199,37 +204,35 @@ fn expect_revision(own: &Connection, name: &Realm, expected: u64) -> Result<(), 
     }
 }
 
+/// Writes a document as the revision after `current`, and answers which one that is.
 fn write_document(
     own: &Connection,
     name: &Realm,
     document: &RealmDocument,
-    revision: u64,
-    actor: &str,
-) -> Result<(), StoreError> {
-    let text = to_json(document)?;
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    for table in ["realm", "realm_history"] {
-        own.execute(
-            &format!(
-                "INSERT OR REPLACE INTO {table} (name, revision, document, changed_at_ms, \
-                 changed_by) VALUES (?1, ?2, ?3, ?4, ?5)"
-            ),
-            params![
-                name.as_str(),
-                number(revision),
-                text,
-                number(now_ms()),
-                actor
-            ],
-        )
-        .map_err(sql_error)?;
-    }
+    current: u64,
+    author: &Author,
+) -> Result<u64, StoreError> {
+    let revision = StoredRevision {
+        revision: revisions::next(own, name, current)?,
+        changed_at_ms: now_ms(),
+        changed_by: author.actor.clone(),
+        reason: author.reason.clone(),
+        document: Some(document.clone()),
+    };
     own.execute(
-        "DELETE FROM realm_history WHERE name = ?1 AND revision <= ?2",
-        params![name.as_str(), number(revision.saturating_sub(HISTORY_KEPT))],
+        "INSERT OR REPLACE INTO realm (name, revision, document, changed_at_ms, changed_by) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            name.as_str(),
+            revisions::number(revision.revision),
+            to_json(document)?,
+            revisions::number(revision.changed_at_ms),
+            author.actor
+        ],
     )
     .map_err(sql_error)?;
-    Ok(())
+    revisions::add(own, name, &revision)?;
+    Ok(revision.revision)
 }
 
 /// The first origin that belongs to another realm, and to which.
@@ -323,8 +326,8 @@ pub(super) fn import_foreign_edits(inner: &Inner) -> Result<usize, StoreError> {
         let Some(document) = actual.import(&realm.document) else {
             continue;
         };
-        let revision = realm.revision + 1;
-        write_document(&transaction, &name, &document, revision, EXTERNAL)?;
+        let author = Author::from(EXTERNAL);
+        let revision = write_document(&transaction, &name, &document, realm.revision, &author)?;
         imported.push(Change::Realm {
             realm: name,
             revision,

@@ -98,7 +98,8 @@ async fn a_file_of_the_first_schema_gets_what_it_lacks_and_keeps_what_it_has() {
     let old = Connection::open(&db).unwrap();
     old.execute_batch(
         "DROP TABLE document; DROP TABLE user_key; DROP TABLE userhash; DROP TABLE secret_aside; \
-         ALTER TABLE secret_label DROP COLUMN state; PRAGMA user_version = 1;",
+         ALTER TABLE secret_label DROP COLUMN state; ALTER TABLE realm_history DROP COLUMN reason; \
+         PRAGMA user_version = 1;",
     )
     .unwrap();
     drop(old);

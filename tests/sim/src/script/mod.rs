@@ -59,6 +59,7 @@ pub fn run(bytes: &[u8]) {
         World::new(Habits {
             hold_openings: flags & 1 != 0,
             hold_lookups: flags & 2 != 0,
+            asks_for_places: flags & 8 != 0,
             worker,
             workers,
         })

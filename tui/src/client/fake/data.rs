@@ -187,6 +187,7 @@ pub(super) fn realms() -> Vec<RealmView> {
         rate_in_bps: 0,
         rate_out_bps: 0,
         refusals: 4,
+        applied: Vec::new(),
     };
     vec![realm(REALMS[0], 41), realm(REALMS[1], 3)]
 }

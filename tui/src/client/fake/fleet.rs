@@ -413,6 +413,8 @@ impl FleetApi for FakeAdmin {
             sessions_with_denied_peers: 0,
             users_over_limit: 0,
             nodes_over_limit: 0,
+            sessions_revoked: 0,
+            sessions_unjudged: 0,
             missing: state.missing.clone(),
         })
     }

@@ -424,7 +424,7 @@ fn edit_user(model: &mut Model, user: UserView) {
             "max_rate_bps",
             "own rate limit",
             &rate,
-            "bit/s each way of all its sessions on a node; empty: the realm's",
+            "bit/s each way of all its sessions; empty: the realm's",
         ),
         Field::toggle("disabled", "switched off", user.disabled),
         Field::text("note", "note", &user.note, ""),

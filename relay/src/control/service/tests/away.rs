@@ -13,7 +13,7 @@ async fn a_node_starts_without_its_store_and_joins_when_it_comes_back() {
         ..RealmDocument::default()
     };
     inner
-        .put_realm(&realm("acme"), &document, 0, "t")
+        .put_realm(&realm("acme"), &document, 0, &"t".into())
         .await
         .unwrap();
     let flaky = FlakyStore::new(Arc::clone(&inner));

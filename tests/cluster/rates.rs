@@ -1,0 +1,168 @@
+//! Rates of a user and of a realm, shared by three nodes: measured where the packets arrive.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kit::client::TurnClient;
+use kit::cluster::Cluster;
+use kit::node::{NodeOptions, rest_login};
+use kit::survivors::CHANNEL;
+use kit::wait::until;
+
+/// The limit, in bits per second.
+const LIMIT: u64 = 1_200_000;
+/// The payload of a packet.
+const PAYLOAD: usize = 500;
+/// What a client sends per second, in bits: more than all of the limit.
+const OFFERED: u64 = 2 * LIMIT;
+/// Any so much time is looked at.
+const WINDOW: Duration = Duration::from_secs(5);
+/// How long shares may take to move: each node leases twice per second.
+const MOVES_WITHIN: Duration = Duration::from_secs(2);
+
+#[expect(clippy::print_stdout, reason = "a run tells what it saw")]
+fn report(text: &str) {
+    println!("{text}");
+}
+
+/// What arrives, and when.
+struct Peer {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<(Instant, u64)>>,
+}
+
+impl Peer {
+    fn start() -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut arrived = Vec::new();
+            let mut buffer = [0; 2048];
+            while !stopped.load(Ordering::Relaxed) {
+                if let Ok((len, _)) = socket.recv_from(&mut buffer) {
+                    arrived.push((Instant::now(), 8 * len as u64));
+                }
+            }
+            arrived
+        });
+        Self {
+            address,
+            stop,
+            thread,
+        }
+    }
+
+    fn stop(self) -> Arrived {
+        self.stop.store(true, Ordering::Relaxed);
+        Arrived(self.thread.join().unwrap())
+    }
+}
+
+struct Arrived(Vec<(Instant, u64)>);
+
+impl Arrived {
+    /// The part of the limit that arrived between two moments.
+    fn part(&self, from: Instant, to: Instant) -> f64 {
+        let of_time = self.0.iter().filter(|(at, _)| (from..to).contains(at));
+        let bits: u64 = of_time.map(|(_, bits)| bits).sum();
+        bits as f64 / (to - from).as_secs_f64() / LIMIT as f64
+    }
+
+    /// The most that arrived in any window, as a part of what may.
+    fn fullest_window(&self) -> f64 {
+        let (mut first, mut bits, mut most) = (0, 0, 0);
+        for (at, arrived) in &self.0 {
+            bits += arrived;
+            while self.0[first].0 + WINDOW <= *at {
+                bits -= self.0[first].1;
+                first += 1;
+            }
+            most = most.max(bits);
+        }
+        most as f64 / WINDOW.as_secs_f64() / LIMIT as f64
+    }
+}
+
+/// A client on each node that has the peer on a channel.
+fn clients(cluster: &Cluster, peer: SocketAddr, users: [&str; 3]) -> Vec<TurnClient> {
+    let clients = cluster.nodes.iter().zip(users).map(|(node, user)| {
+        let mut client = node.client(&rest_login(user));
+        client.allocate().unwrap();
+        client.bind_channel(CHANNEL, peer).unwrap();
+        client
+    });
+    clients.collect()
+}
+
+/// Has these clients send more than the limit allows each of them, for so long. Answers from when to when.
+fn flood(clients: &[TurnClient], who: &[usize], time: Duration) -> (Instant, Instant) {
+    let pause = Duration::from_secs_f64(8.0 * PAYLOAD as f64 / OFFERED as f64);
+    let begin = Instant::now();
+    let (mut next, end) = (begin, begin + time);
+    while next < end {
+        until(next);
+        for number in who {
+            clients[*number]
+                .send_channel(CHANNEL, &[0x5a; PAYLOAD])
+                .unwrap();
+        }
+        next += pause;
+    }
+    (begin, end)
+}
+
+fn limit_holds(end: &str, users: [&str; 3]) {
+    let cluster = Cluster::start_with(&NodeOptions {
+        end: format!("{end} = {LIMIT}\n"),
+        ..NodeOptions::default()
+    });
+    let peer = Peer::start();
+    let clients = clients(&cluster, peer.address, users);
+    let seconds = Duration::from_secs;
+    let mut steady = Vec::new();
+    // One, another one, all.
+    for (name, who) in [("one", &[0][..]), ("another", &[2]), ("all", &[0, 1, 2])] {
+        let (begin, end) = flood(&clients, who, seconds(7));
+        steady.push((name, begin + MOVES_WITHIN, end));
+    }
+    // Wherever the packets come from, in turn.
+    let begin = Instant::now();
+    for turn in 0..8 {
+        flood(&clients, &[turn % 3], Duration::from_millis(1500));
+    }
+    let switching = (begin, Instant::now());
+    let arrived = peer.stop();
+    for (name, begin, end) in steady {
+        let part = arrived.part(begin, end);
+        report(&format!(
+            "{end_of} {name}: {part:.3} of the limit",
+            end_of = users[0]
+        ));
+        assert!(part >= 0.9, "{name}: {part}");
+    }
+    let switching = arrived.part(switching.0, switching.1);
+    let fullest = arrived.fullest_window();
+    report(&format!(
+        "clients that switch nodes: {switching:.3}; the fullest five seconds: {fullest:.3}"
+    ));
+    assert!(fullest <= 1.1, "{fullest}");
+}
+
+#[test]
+fn a_users_rate_is_shared_by_all_nodes() {
+    limit_holds("max_user_rate_bps", ["alice"; 3]);
+}
+
+#[test]
+fn a_realms_rate_is_shared_by_all_nodes() {
+    limit_holds("max_realm_rate_bps", ["alice", "bob", "carol"]);
+}
