@@ -18,3 +18,4 @@ mod revocation;
 mod rings;
 mod settings;
 mod sockets;
+mod undo;
