@@ -169,11 +169,16 @@ fn a_change_is_undone_on_every_node_and_the_undo_too() {
     assert_eq!(told[0], (wrong + 3, text.as_str()));
     assert_eq!(told[3], (wrong, "a typing error"));
     assert_eq!(rows[3]["changed"][0], "max_sessions_per_user");
-    let audit = second.ctl().items(&["audit", "-f", "action=realm.undo"]);
-    assert_eq!(
-        audit.len(),
-        4,
-        "three, and the one that was refused: {audit:?}"
+    wait_until(
+        "three in the audit, and the one that was refused",
+        SOON,
+        || {
+            second
+                .ctl()
+                .items(&["audit", "-f", "action=realm.undo"])
+                .len()
+                == 4
+        },
     );
     assert_eq!(call.refresh(600).unwrap(), 600);
 }
