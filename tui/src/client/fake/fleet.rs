@@ -449,13 +449,7 @@ impl FleetApi for FakeAdmin {
         let call =
             format!("undo_realm {name} expected={expected} revision={revision:?} reason={reason}");
         let mut state = self.enter(Role::Admin, call)?;
-        let all = state.revisions_of(name)?;
-        let wanted = revision.unwrap_or(all.get(1).map_or(0, |one| one.revision));
-        let back = all.into_iter().find(|one| one.revision == wanted);
-        let back = back.ok_or_else(|| not_found("such revision"))?;
-        let document = back
-            .document
-            .ok_or_else(|| bad_request("it was deleted".into()))?;
+        let document = state.undo_target(name, *revision)?;
         let at = realm_at(&state, name, expected)?;
         Ok(state.write_realm(at, document, reason))
     }

@@ -5,8 +5,8 @@ use shared::api::{
     RealmApplied, RealmDiff, RealmDiffQuery, RealmDocument, RealmRevision, RealmView, realm_changes,
 };
 
-use super::not_found;
 use super::state::State;
+use super::{bad_request, not_found};
 use crate::client::ClientResult;
 
 impl State {
@@ -18,6 +18,20 @@ impl State {
             true => Err(not_found("revision of the realm")),
             false => Ok(found),
         }
+    }
+
+    /// The document that an undo brings back.
+    pub(super) fn undo_target(
+        &self,
+        name: &Realm,
+        revision: Option<u64>,
+    ) -> ClientResult<RealmDocument> {
+        let all = self.revisions_of(name)?;
+        let wanted = revision.unwrap_or(all.get(1).map_or(0, |one| one.revision));
+        let back = all.into_iter().find(|one| one.revision == wanted);
+        let back = back.ok_or_else(|| not_found("such revision"))?;
+        back.document
+            .ok_or_else(|| bad_request("it was deleted".into()))
     }
 
     /// A realm with the revisions that the nodes apply: the last of them is behind.
