@@ -351,6 +351,12 @@ fn a_redis_that_is_away_or_emptied_ends_no_call_and_a_user_deleted_meanwhile_doe
             listed.iter().filter(|row| row["state"] == "ready").count() == 3
         });
     }
+    for node in &cluster.nodes {
+        wait_until("the node to say so", BACK, || {
+            node.log()
+                .contains("the store was emptied or replaced, and")
+        });
+    }
     edit(&cluster, all_rules);
     put_user(&cluster.nodes[0], "dinah", "rabbit");
     refused(&cluster, &hatter);

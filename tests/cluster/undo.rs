@@ -197,6 +197,9 @@ fn a_deleted_realm_comes_back_with_its_next_revision() {
     wait_until("the document to be gone", SOON, || {
         view(first).revision == 0
     });
+    for node in &cluster.nodes {
+        assert!(!node.log().contains("the store was emptied"));
+    }
     let nothing = undo(first, revision, None).unwrap_err();
     assert!(matches!(nothing, ClientError::Api(e) if e.current_revision == Some(0)));
     let back = undo(first, 0, None).unwrap();
