@@ -57,6 +57,21 @@ if ! cmp -s tests/interop/requirements.txt "$python/requirements.txt"; then
   cp tests/interop/requirements.txt "$python/"
 fi
 
+# Valkey, where this system's own sources have it: unpacked beside the builds, installed nowhere.
+valkey=$(command -v valkey-server || true)
+if [[ ! $valkey ]] && command -v apt-get >/dev/null; then
+  place=$(realpath -m "${CARGO_TARGET_DIR:-target}")/valkey
+  if [[ ! -x $place/usr/bin/valkey-server ]] && apt-cache show valkey-server >/dev/null 2>&1; then
+    mkdir -p "$place"
+    # The server is a link to the program of the tools' package.
+    (cd "$place" && apt-get download -qq valkey-server valkey-tools &&
+      for package in ./*.deb; do dpkg -x "$package" .; done) >/dev/null 2>&1 || true
+  fi
+  if "$place/usr/bin/valkey-server" --version >/dev/null 2>&1; then
+    valkey=$place/usr/bin/valkey-server
+  fi
+fi
+
 # Some suites start the real programs; they are built before anything is timed.
 cargo build --workspace --bins
 
@@ -68,6 +83,14 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+
+if [[ $valkey ]]; then
+  echo "The suite of stores, with $("$valkey" --version):"
+  TESTS_REDIS_SERVER=$valkey cargo test --workspace --test store --no-fail-fast 2>&1 |
+    tee -a "$log" || status=$?
+else
+  echo "Valkey was not tested: there is no valkey-server here, and no package of it in this system's sources."
+fi
 
 read -r passed failed < <(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$log")
 echo "$passed passed, $failed failed"

@@ -1,16 +1,18 @@
 //! A node over a Redis Cluster: slots move, a master dies, another one stands still; calls go on.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::Duration;
 
-use kit::client::{Login, TurnClient};
+use kit::client::Login;
 use kit::cluster::cluster_key;
 use kit::coturn::Peer;
-use kit::node::{Node, NodeOptions, SECRET};
+use kit::node::{Node, NodeOptions, REALM, SECRET};
 use kit::redis_cluster::{ClusterSetup, MASTERS, RedisCluster};
-use kit::survivors::{Survivors, sessions};
+use kit::survivors::{Survivors, crowd};
 use kit::wait::{wait_for, wait_until};
+use turn_proto::auth::credential::LongTermKey;
+
+use crate::restart::report;
 
 /// The key that has the node's sessions.
 const SESSIONS: &str = "relay:node:{ams1}:sessions";
@@ -29,18 +31,6 @@ fn options(cluster: &RedisCluster, folder: &tempfile::TempDir) -> NodeOptions {
         cluster_key: Some(cluster_key(folder)),
         ..NodeOptions::default()
     }
-}
-
-fn login(number: usize) -> Login {
-    Login::rest(&format!("4000000000:user-{number}"), SECRET)
-}
-
-fn join(node: &Node, peers: &[Peer], numbers: Range<usize>) -> Vec<TurnClient> {
-    let made = numbers.flat_map(|number| {
-        let peer = peers[number % peers.len()].address;
-        sessions(node.turn, vec![login(number)], peer)
-    });
-    made.collect()
 }
 
 /// Waits until so many sessions are in the store.
@@ -64,7 +54,7 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     let folder = tempfile::tempdir().unwrap();
     let mut node = Node::start(options(&cluster, &folder));
     let peers: Vec<_> = (0..10).map(|_| Peer::start()).collect();
-    let talking = Survivors::start(join(&node, &peers, 0..50), Duration::from_millis(20));
+    let talking = Survivors::start(crowd(node.turn, &peers, 0..50), Duration::from_millis(20));
     let talk = || talking.all_heard_within(Duration::from_secs(10));
     stored(&cluster, 50);
     talk();
@@ -74,7 +64,7 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     let from = cluster.master_of(slot, 0);
     let to = (from + 1) % MASTERS;
     cluster.begin_move(slot, from, to);
-    let mut more = join(&node, &peers, 50..52);
+    let mut more = crowd(node.turn, &peers, 50..52);
     wait_until("a question to be sent on", FAILOVER, || {
         cluster.errors("ASK") + cluster.errors("TRYAGAIN") > 0
     });
@@ -90,14 +80,14 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
 
     cluster.servers[to].kill();
     talk();
-    more.extend(join(&node, &peers, 52..54));
+    more.extend(crowd(node.turn, &peers, 52..54));
     stored(&cluster, 54);
     cluster.servers[to].restart();
     cluster.wait_whole();
     let master = cluster.master_of(slot, (to + 1) % MASTERS);
     cluster.servers[master].pause();
     talk();
-    more.extend(join(&node, &peers, 54..56));
+    more.extend(crowd(node.turn, &peers, 54..56));
     let second = wait_for("another master", FAILOVER, || {
         let knows = (0..cluster.servers.len()).find(|number| *number != master)?;
         Some(cluster.master_of(slot, knows)).filter(|second| *second != master)
@@ -109,11 +99,12 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     stored(&cluster, 56);
     talk();
     let (clients, summary) = talking.stop();
+    report(&format!("cluster: {summary:?}"));
     assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
     assert!(summary.sent > 50 * 50, "{summary:?}");
 
     // None of the six servers may be anybody's peer.
-    let mut client = node.client(&login(99));
+    let mut client = node.client(&Login::rest("4000000000:curious", SECRET));
     client.allocate().unwrap();
     for (channel, server) in (0x4002..).zip(&cluster.servers) {
         let server = SocketAddr::from(([127, 0, 0, 1], server.port));
@@ -128,4 +119,58 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     let talking = Survivors::start(clients, Duration::from_millis(20));
     talking.all_heard_within(Duration::from_secs(20));
     assert_eq!(talking.stop().1.doubled, 0);
+}
+
+/// Calls of users whose server lost everything go on; that of one who was removed ends.
+#[test]
+fn a_server_that_was_emptied_ends_no_call() {
+    let cluster = RedisCluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(NodeOptions {
+        end: "revoke_on_user_removal = true\n".to_owned(),
+        ..options(&cluster, &folder)
+    });
+    let key = |name: &str| format!("turn/realm/{REALM}/user/{name}/key");
+    let write = |name: &str| {
+        let hash = LongTermKey::derive(name, REALM, "tea");
+        let hex = hash.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+        let said = cluster.cli(&["SET", &key(name), &hex.collect::<String>()]);
+        assert_eq!(said, "OK");
+    };
+    let names: Vec<String> = (0..12).map(|number| format!("user-{number}")).collect();
+    let mut calls: Vec<_> = names
+        .iter()
+        .map(|name| {
+            write(name);
+            let mut client = node.client(&Login::new(name, "tea"));
+            wait_until("the login to be accepted", FAILOVER, || {
+                client.allocate().is_ok()
+            });
+            (cluster.master_of(cluster.slot(&key(name)), 0), name, client)
+        })
+        .collect();
+    // Not the one that has the mark of the whole store.
+    let marked = cluster.master_of(cluster.slot("relay:document:{mark}"), 0);
+    let emptied = (marked + 1) % MASTERS;
+    assert_eq!(cluster.servers[emptied].cli(&["FLUSHALL"]), "OK");
+    // The one that is removed is known to a server that has everything.
+    let removed = calls.iter().position(|(server, ..)| *server != emptied);
+    let (_, name, mut client) = calls.swap_remove(removed.unwrap());
+    wait_until("the call of a removed user to end", FAILOVER, || {
+        cluster.cli(&["DEL", &key(name)]);
+        let ended = client.refresh(600).is_err();
+        if !ended {
+            write(name);
+        }
+        ended
+    });
+    let lost = calls.iter().filter(|(server, ..)| *server == emptied);
+    assert!(lost.count() > 0, "somebody's server was emptied");
+    for (server, name, client) in &mut calls {
+        assert_eq!(
+            client.refresh(600).unwrap(),
+            600,
+            "{name} of server {server}"
+        );
+    }
 }

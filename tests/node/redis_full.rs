@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use kit::client::Login;
 use kit::cluster::cluster_key;
 use kit::coturn::Peer;
-use kit::node::{Node, NodeOptions, SECRET};
+use kit::node::{Node, NodeOptions};
 use kit::redis::RedisServer;
-use kit::survivors::{Survivors, sessions};
+use kit::survivors::{Survivors, crowd};
 use kit::wait::wait_until;
+
+use crate::restart::report;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -23,22 +24,15 @@ fn a_full_redis_costs_no_packet_and_gets_all_when_there_is_room() {
         ..NodeOptions::default()
     });
     let peers: Vec<_> = (0..10).map(|_| Peer::start()).collect();
-    let join = |numbers: std::ops::Range<usize>| -> Vec<_> {
-        let made = numbers.flat_map(|number| {
-            let login = Login::rest(&format!("4000000000:user-{number}"), SECRET);
-            sessions(node.turn, vec![login], peers[number % peers.len()].address)
-        });
-        made.collect()
-    };
     let stored = |count: &str| {
         wait_until("all in the store", PATIENCE, || {
             redis.cli(&["HLEN", "relay:node:{ams1}:sessions"]) == count
         });
     };
-    let before = Survivors::start(join(0..25), Duration::from_millis(20));
+    let before = Survivors::start(crowd(node.turn, &peers, 0..25), Duration::from_millis(20));
     stored("25");
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    let during = Survivors::start(join(25..50), Duration::from_millis(20));
+    let during = Survivors::start(crowd(node.turn, &peers, 25..50), Duration::from_millis(20));
     let says = |word: &str| {
         let (_, reasons) = kit::http::get(node.metrics, "/readyz").unwrap();
         reasons.contains(word)
@@ -66,6 +60,7 @@ fn a_full_redis_costs_no_packet_and_gets_all_when_there_is_room() {
     wait_until("the node to say no more", PATIENCE, || !says("OOM"));
     for survivors in [before, during] {
         let (_, summary) = survivors.stop();
+        report(&format!("full: {summary:?}"));
         assert_eq!((summary.lost, summary.doubled), (0, 0), "{summary:?}");
         assert!(summary.sent > 25 * 50, "{summary:?}");
     }

@@ -21,7 +21,7 @@ const PROMISE: Duration = Duration::from_secs(2);
 const BACK: Duration = Duration::from_secs(10);
 
 #[expect(clippy::print_stderr, reason = "the gap is the result")]
-fn report(text: &str) {
+pub(crate) fn report(text: &str) {
     eprintln!("{text}");
 }
 

@@ -17,6 +17,9 @@ const ADMIN: &str = "admin";
 /// Its password, and that of every user of the shipped rules in a test.
 pub const PASSWORD: &str = "test-password";
 
+/// Names another program to test with, as `valkey-server`.
+const PROGRAM: &str = "TESTS_REDIS_SERVER";
+
 /// A running (or killed) server. Its data survives [`kill`](Self::kill) and
 /// [`restart`](Self::restart), as with an append-only file in production.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub struct RedisServer {
 /// How to start a server.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The program: `redis-server`, or `valkey-server`.
+    /// The program; by default what the variable `TESTS_REDIS_SERVER` names, or `redis-server`.
     pub program: PathBuf,
     /// ACL rules, as lines of an ACL file; the user `default` is off then.
     pub acl: Option<String>,
@@ -47,7 +50,9 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            program: "redis-server".into(),
+            program: std::env::var_os(PROGRAM)
+                .unwrap_or("redis-server".into())
+                .into(),
             acl: None,
             tls: false,
             bus: None,

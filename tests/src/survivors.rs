@@ -3,12 +3,15 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::client::{Login, TurnClient};
+use crate::coturn::Peer;
+use crate::node::SECRET;
 use crate::wait::wait_until;
 
 /// The channel that each of them has to the peer.
@@ -79,6 +82,20 @@ pub fn sessions(server: SocketAddr, logins: Vec<Login>, peer: SocketAddr) -> Vec
         made.flat_map(|made| made.expect("sessions are made"))
             .collect()
     })
+}
+
+/// Sessions of users of the shared secret with these numbers, spread over the peers: what one of them
+/// has to wait for must not fill its socket.
+///
+/// # Panics
+/// When one is refused.
+#[must_use]
+pub fn crowd(server: SocketAddr, peers: &[Peer], numbers: Range<usize>) -> Vec<TurnClient> {
+    let made = numbers.flat_map(|number| {
+        let login = Login::rest(&format!("4000000000:user-{number}"), SECRET);
+        sessions(server, vec![login], peers[number % peers.len()].address)
+    });
+    made.collect()
 }
 
 impl Survivors {

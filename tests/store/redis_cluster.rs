@@ -179,6 +179,32 @@ async fn a_slot_moves_under_the_store_and_nothing_is_lost() {
     assert_eq!(cluster.errors("CROSSSLOT"), 0);
 }
 
+/// Who is not there any more was not removed if everything of its server is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_server_that_was_emptied_is_noticed() {
+    let cluster = RedisCluster::start();
+    let store = connect(&cluster);
+    assert_eq!(store.marks(false).await.unwrap(), None);
+    let mut last = store.marks(true).await.unwrap();
+    assert!(last.is_some());
+    assert_eq!(store.marks(false).await.unwrap(), last);
+    for server in &cluster.servers {
+        assert_eq!(server.cli(&["FLUSHALL"]), "OK");
+        assert_eq!(store.marks(false).await.unwrap(), None);
+        let next = store.marks(true).await.unwrap();
+        assert!(next.is_some() && next != last);
+        last = next;
+    }
+    // A slot that moves takes its word along.
+    let slot = cluster.slot("relay:mark:0");
+    let from = cluster.master_of(slot, 0);
+    let to = (from + 1) % MASTERS;
+    cluster.begin_move(slot, from, to);
+    cluster.move_keys(slot, from, to);
+    cluster.end_move(slot, from, to);
+    assert_eq!(store.marks(false).await.unwrap(), last);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_takes_over_and_the_store_follows() {
     let mut cluster = RedisCluster::start_as(&ClusterSetup {

@@ -46,6 +46,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// What changes when one of its several servers is emptied while the others are not: the same
+    /// text as long as none was, and always the same where there is one server. `None`: one of them
+    /// has nothing that could tell; with `write` it gets it.
+    async fn marks(&self, write: bool) -> Result<Option<String>, StoreError> {
+        let _ = write;
+        Ok(Some(String::new()))
+    }
+
     /// Where its servers are, as far as they are known now: nobody's peers, ever.
     fn servers(&self) -> Vec<std::net::SocketAddr> {
         Vec::new()

@@ -234,8 +234,11 @@ fn capacity(node: &NodeView) -> Cell {
 }
 
 fn store(node: &NodeView) -> Cell {
-    if node.store.connected {
+    if node.store.connected && node.store.troubles.is_empty() {
         return Cell::new(&node.store.kind);
+    }
+    if node.store.connected {
+        return Cell::new(format!("{} !", node.store.kind)).tone(Tone::Warn);
     }
     Cell::new(format!("{} LOST", node.store.kind)).tone(Tone::Bad)
 }
@@ -358,7 +361,7 @@ fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
     ]
 }
 
-/// What is special about it; its certificates where nothing is.
+/// What is special about it or wrong with its store; its certificates where nothing is.
 fn condition(node: &NodeView, now_ms: u64) -> String {
     if let Some(heir) = &node.elder_of {
         return format!("former   process of {heir}: keeps TLS and DTLS clients until they end");
@@ -374,6 +377,9 @@ fn condition(node: &NodeView, now_ms: u64) -> String {
                 )
             }
         };
+    }
+    if let (None, Some(trouble)) = (&node.drain, node.store.troubles.first()) {
+        return format!("store    {trouble}");
     }
     match &node.drain {
         None => format!("certs    {}", certificates(node, now_ms)),

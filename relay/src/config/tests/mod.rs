@@ -364,6 +364,47 @@ fn plaintext_redis_on_another_host_must_be_asked_for() {
 }
 
 #[test]
+fn a_redis_cluster_is_named_by_its_servers() {
+    let setup =
+        redis("url = \"rediss://node@10.0.0.7\"\ncluster = [\"10.0.0.8:7000\", \"[::1]:7001\"]");
+    let StoreConfig::Redis(redis_config) = setup.load().store else {
+        panic!("not Redis")
+    };
+    assert_eq!(redis_config.cluster, ["10.0.0.8:7000", "[::1]:7001"]);
+    for (store, problem, remedy) in [
+        (
+            "url = \"redis://localhost/3\"\ncluster = [\"localhost:7000\"]",
+            "store.cluster: names a cluster, which has no database but 0",
+            "no database in store.url",
+        ),
+        (
+            "url = \"redis://localhost\"\ncluster = [\"localhost:1\"]\nsentinels = [\"localhost:2\"]",
+            "store.cluster: and store.sentinels are both set",
+            "keep one",
+        ),
+        (
+            "url = \"redis://localhost\"\ncluster = [\"localhost\"]",
+            "store.cluster: \"localhost\" is not valid",
+            "host:port",
+        ),
+        (
+            "url = \"redis://localhost\"\ncluster = [\"10.0.0.8:7000\"]",
+            "store.url: speaks plaintext",
+            "insecure = true",
+        ),
+        (
+            "cluster = [\"localhost:7000\"]",
+            "store.cluster: has no meaning with SQLite",
+            "store.url",
+        ),
+    ] {
+        let errors = redis(store).errors();
+        let is_it = |error: &String| error.contains(problem) && error.contains(remedy);
+        assert!(errors.iter().any(is_it), "{store}: {errors:?}");
+    }
+}
+
+#[test]
 fn the_redis_password_comes_from_url_file_or_environment() {
     let url = |setup: &Setup| {
         let StoreConfig::Redis(redis) = setup.load().store else {

@@ -115,6 +115,14 @@ pub(super) async fn look(hub: &Hub) -> Evidence {
 
 /// The mark, written if there is none and this node may.
 async fn read(hub: &Hub) -> Result<Option<String>, StoreError> {
+    let Some(word) = read_document(hub).await? else {
+        return Ok(None);
+    };
+    let servers = hub.store.marks(hub.config().is_gateway()).await;
+    Ok(hub.noted(servers)?.map(|marks| word + &marks))
+}
+
+async fn read_document(hub: &Hub) -> Result<Option<String>, StoreError> {
     for _ in 0..2 {
         if let Some(document) = hub.noted(hub.store.document(MARK).await)? {
             let word = document.body.get("mark").and_then(Value::as_str);

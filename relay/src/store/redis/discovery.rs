@@ -183,8 +183,14 @@ fn apply(inner: &Arc<Inner>, stop: &CancellationToken, topology: Topology) {
 
 /// Finds out where all servers are and how they are set, until the store is dropped.
 pub(super) async fn look_around(inner: Arc<Inner>) {
+    let mut may_ask = true;
     loop {
-        let warnings = warnings(&inner).await;
+        let warnings = match may_ask {
+            true => warnings(&inner).await,
+            false => Ok(Vec::new()),
+        };
+        // Rules of an earlier version do not allow it: asked once, not every five seconds.
+        may_ask &= !matches!(warnings, Err(StoreError::Refused(_)));
         let mut names: Vec<Address> = Vec::new();
         let servers = inner.link.now();
         names.extend(servers.topology.servers().cloned());
@@ -218,7 +224,7 @@ pub(super) async fn look_around(inner: Arc<Inner>) {
             while findings.servers.len() > MAX_ADDRESSES {
                 findings.servers.pop_first();
             }
-            if let Some(warnings) = warnings {
+            if let Ok(warnings) = warnings {
                 for warning in &warnings {
                     if !findings.warnings.contains(warning) {
                         tracing::warn!("{warning}");
@@ -235,11 +241,11 @@ pub(super) async fn look_around(inner: Arc<Inner>) {
     }
 }
 
-/// What operators should know about how the servers are set; `None`: not all of them say.
-async fn warnings(inner: &Inner) -> Option<Vec<String>> {
+/// What operators should know about how the servers are set, if all of them say.
+async fn warnings(inner: &Inner) -> Result<Vec<String>, StoreError> {
     let mut warnings = BTreeSet::new();
     for link in inner.link.links() {
-        let info: String = link.query(cmd("INFO").arg("memory")).await.ok()?;
+        let info: String = link.query(cmd("INFO").arg("memory")).await?;
         let policy = info
             .lines()
             .find_map(|line| line.strip_prefix("maxmemory_policy:"));
@@ -252,5 +258,5 @@ async fn warnings(inner: &Inner) -> Option<Vec<String>> {
             ));
         }
     }
-    Some(warnings.into_iter().collect())
+    Ok(warnings.into_iter().collect())
 }

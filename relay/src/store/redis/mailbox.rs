@@ -116,27 +116,28 @@ async fn take(
     key: String,
     wait: Duration,
 ) -> Taken {
-    let work = async {
-        let error = match take_from(&mut connection, &key, wait, false).await {
-            Ok(messages) => return (Some(connection), Ok(messages)),
-            Err(error) => error,
-        };
-        let Some(next) = asked_at(&error) else {
-            return (None, Err(map(error)));
-        };
-        // An empty mailbox is already with the server that takes its slot over.
-        let taken = match inner.link.dedicated_at(&next).await {
-            Ok(mut next) => take_from(&mut next, &key, wait, true).await.map_err(map),
-            Err(error) => Err(error),
-        };
-        (None, taken)
+    let patience = wait + DEADLINE;
+    let taking = take_from(&mut connection, &key, wait, false);
+    let error = match tokio::time::timeout(patience, taking).await {
+        Ok(Ok(messages)) => return (Some(connection), Ok(messages)),
+        Ok(Err(error)) => error,
+        Err(_) => {
+            inner.link.stale.notify_one();
+            return (None, Err(silent()));
+        }
     };
-    let taken = tokio::time::timeout(2 * wait + DEADLINE, work).await;
-    let (connection, taken) = taken.unwrap_or_else(|_| (None, Err(silent())));
-    if taken.is_err() {
-        inner.link.stale.notify_one();
-    }
-    (connection, taken)
+    inner.link.stale.notify_one();
+    let Some(next) = asked_at(&error) else {
+        return (None, Err(map(error)));
+    };
+    // An empty mailbox is already with the server that takes its slot over.
+    let asking = async {
+        let mut next = inner.link.dedicated_at(&next).await?;
+        let taken = take_from(&mut next, &key, wait, true).await;
+        taken.map_err(map)
+    };
+    let taken = tokio::time::timeout(patience, asking).await;
+    (None, taken.unwrap_or_else(|_| Err(silent())))
 }
 
 /// `asking`: the key's slot is not the server's yet, so that each command has to be announced.

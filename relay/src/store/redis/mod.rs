@@ -18,6 +18,7 @@ mod glance;
 mod index;
 mod link;
 mod mailbox;
+mod marks;
 mod oauth;
 mod options;
 mod origins;
@@ -184,6 +185,10 @@ impl Store for RedisStore {
 
     fn is_whole(&self) -> bool {
         self.inner.link.is_up()
+    }
+
+    async fn marks(&self, write: bool) -> Result<Option<String>, StoreError> {
+        marks::read(&self.inner, write).await
     }
 
     fn servers(&self) -> Vec<SocketAddr> {

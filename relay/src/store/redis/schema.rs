@@ -183,6 +183,11 @@ pub(super) fn document(name: &str) -> String {
     format!("relay:document:{{{name}}}")
 }
 
+/// A word that tells whether its server was emptied.
+pub(super) fn mark(number: u32) -> String {
+    format!("relay:mark:{number}")
+}
+
 /// A token.
 pub(super) fn token(id: &str) -> String {
     format!("relay:token:{}", encoded(id))

@@ -164,6 +164,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "store" Wide Text row.store.kind;
     "connected" Wide Text row.store.connected;
     "drain" Wide Text row.drain.as_ref().map(|drain| crate::drain::progress(row, drain));
+    "store_troubles" Detail Text row.store.troubles.join("; ");
     "elder_of" Detail Text row.elder_of.as_ref().map(NodeId::as_str);
     "upgrade" Detail Text row.upgrade.as_ref().map(upgrade);
     "roles" Detail Text row.roles;
