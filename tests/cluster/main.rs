@@ -22,3 +22,4 @@ mod scale;
 mod settings;
 mod soak;
 mod sockets;
+mod undo;

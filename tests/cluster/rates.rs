@@ -1,14 +1,15 @@
 //! Rates of a user and of a realm, shared by three nodes: measured where the packets arrive.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kit::client::TurnClient;
+use kit::client::{Login, TurnClient};
 use kit::cluster::Cluster;
-use kit::node::{NodeOptions, rest_login};
+use kit::node::{NodeOptions, REALM, rest_login};
 use kit::survivors::CHANNEL;
 use kit::wait::until;
 
@@ -93,9 +94,9 @@ impl Arrived {
 }
 
 /// A client on each node that has the peer on a channel.
-fn clients(cluster: &Cluster, peer: SocketAddr, users: [&str; 3]) -> Vec<TurnClient> {
-    let clients = cluster.nodes.iter().zip(users).map(|(node, user)| {
-        let mut client = node.client(&rest_login(user));
+fn clients(cluster: &Cluster, peer: SocketAddr, logins: &[Login; 3]) -> Vec<TurnClient> {
+    let clients = cluster.nodes.iter().zip(logins).map(|(node, login)| {
+        let mut client = node.client(login);
         client.allocate().unwrap();
         client.bind_channel(CHANNEL, peer).unwrap();
         client
@@ -120,13 +121,16 @@ fn flood(clients: &[TurnClient], who: &[usize], time: Duration) -> (Instant, Ins
     (begin, end)
 }
 
-fn limit_holds(end: &str, users: [&str; 3]) {
-    let cluster = Cluster::start_with(&NodeOptions {
-        end: format!("{end} = {LIMIT}\n"),
+fn limited(limit: &str) -> Cluster {
+    Cluster::start_with(&NodeOptions {
+        end: format!("{limit} = {LIMIT}\n"),
         ..NodeOptions::default()
-    });
+    })
+}
+
+fn limit_holds(whose: &str, cluster: &Cluster, logins: &[Login; 3]) {
     let peer = Peer::start();
-    let clients = clients(&cluster, peer.address, users);
+    let clients = clients(cluster, peer.address, logins);
     let seconds = Duration::from_secs;
     let mut steady = Vec::new();
     // One, another one, all.
@@ -143,26 +147,43 @@ fn limit_holds(end: &str, users: [&str; 3]) {
     let arrived = peer.stop();
     for (name, begin, end) in steady {
         let part = arrived.part(begin, end);
-        report(&format!(
-            "{end_of} {name}: {part:.3} of the limit",
-            end_of = users[0]
-        ));
+        report(&format!("{whose}, {name}: {part:.3} of the limit"));
         assert!(part >= 0.9, "{name}: {part}");
     }
     let switching = arrived.part(switching.0, switching.1);
     let fullest = arrived.fullest_window();
     report(&format!(
-        "clients that switch nodes: {switching:.3}; the fullest five seconds: {fullest:.3}"
+        "{whose}, switching nodes: {switching:.3}; the fullest five seconds: {fullest:.3}"
     ));
     assert!(fullest <= 1.1, "{fullest}");
 }
 
 #[test]
 fn a_users_rate_is_shared_by_all_nodes() {
-    limit_holds("max_user_rate_bps", ["alice"; 3]);
+    let cluster = limited("max_user_rate_bps");
+    let logins = ["alice"; 3].map(rest_login);
+    limit_holds("a user", &cluster, &logins);
 }
 
 #[test]
 fn a_realms_rate_is_shared_by_all_nodes() {
-    limit_holds("max_realm_rate_bps", ["alice", "bob", "carol"]);
+    let cluster = limited("max_realm_rate_bps");
+    let logins = ["alice", "bob", "carol"].map(rest_login);
+    limit_holds("a realm", &cluster, &logins);
+}
+
+#[test]
+fn a_users_own_rate_is_shared_by_all_nodes() {
+    let cluster = Cluster::start();
+    let mut password = tempfile::NamedTempFile::new().unwrap();
+    writeln!(password, "rabbit-hole").unwrap();
+    let limit = LIMIT.to_string();
+    let add = ["user", "add", "dinah", "--realm", REALM, "--password-stdin"];
+    let add = [&add[..], &["--max-rate-bps", &limit]].concat();
+    let added = cluster.nodes[1]
+        .ctl()
+        .run_with_input(&add, Some(password.path()));
+    assert_eq!(added.code, 0, "{}{}", added.stdout, added.stderr);
+    let login = Login::new("dinah", "rabbit-hole");
+    limit_holds("a user's own", &cluster, &[(); 3].map(|()| login.clone()));
 }

@@ -164,6 +164,52 @@ fn without_a_rule_calls_go_on_until_there_is_one() {
     }
 }
 
+/// Sessions that a new document would end at once, as a preview counts them.
+fn would_end(node: &Node, change: impl Fn(&mut RealmDocument)) -> u64 {
+    let (admin, realm) = (node.admin(), realm());
+    let mut document = admin.call(|api| api.realm(&realm)).unwrap().document;
+    change(&mut document);
+    let put = RealmPut {
+        document,
+        reason: String::new(),
+    };
+    let preview = admin.call(|api| api.preview_realm(&realm, &put)).unwrap();
+    assert_eq!((preview.nodes, preview.sessions_unjudged), (3, 0));
+    preview.sessions_revoked
+}
+
+#[test]
+fn a_preview_counts_the_calls_that_new_rules_would_end_and_ends_none() {
+    let cluster = Cluster::start();
+    let [first, second, third] = &cluster.nodes[..] else {
+        panic!()
+    };
+    let gone = calls(&cluster, &put_user(first, "dinah", "rabbit"));
+    let changed = calls(&cluster, &put_user(first, "gryphon", "rabbit"));
+    let mut all: Vec<_> = gone.into_iter().chain(changed).collect();
+    all.extend(calls(&cluster, &put_user(first, "turtle", "rabbit")));
+    let all_rules = |count| {
+        wait_until("the preview to know", SOON, || {
+            would_end(third, all_rules) == count
+        });
+    };
+    all_rules(0);
+    delete_user(second, "dinah");
+    put_user(second, "gryphon", "hole");
+    all_rules(6);
+    assert_eq!(would_end(third, |d| d.revoke_on_user_removal = true), 3);
+    assert_eq!(would_end(third, |d| d.revoke_on_password_change = true), 3);
+    assert_eq!(would_end(third, |d| d.revoke_on_secret_removal = true), 0);
+    all_go_on(&mut all);
+    edit(&cluster, |document| document.revoke_on_user_removal = true);
+    wait_until("the rule to have done it", BACK, || {
+        all[..3].iter_mut().all(|call| call.refresh(600).is_err())
+    });
+    all_go_on(&mut all[3..]);
+    // What a rule has ended is nothing that the next edit does.
+    all_rules(3);
+}
+
 #[test]
 fn users_that_are_switched_off_or_get_another_password_lose_their_calls() {
     let cluster = Cluster::start();
@@ -303,6 +349,12 @@ fn a_redis_that_is_away_or_emptied_ends_no_call_and_a_user_deleted_meanwhile_doe
         wait_until("the nodes to be back", BACK, || {
             let listed = node.ctl().items(&["node", "list"]);
             listed.iter().filter(|row| row["state"] == "ready").count() == 3
+        });
+    }
+    for node in &cluster.nodes {
+        wait_until("the node to say so", BACK, || {
+            node.log()
+                .contains("the store was emptied or replaced, and")
         });
     }
     edit(&cluster, all_rules);

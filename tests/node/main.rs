@@ -5,6 +5,7 @@
 mod addresses;
 mod configuration;
 mod credentials;
+mod ended;
 mod exhaustion;
 mod guessing;
 mod life;

@@ -125,3 +125,72 @@ fn no_packet_is_lost_while_redis_is_killed_paused_and_emptied() {
         assert!(summary.sent > 25 * 25, "{summary:?}");
     }
 }
+
+/// What becomes of new sessions while Redis is away is each realm's own choice.
+#[test]
+fn a_realm_says_whether_new_sessions_begin_while_redis_is_away() {
+    let mut redis = RedisServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(NodeOptions {
+        redis: Some(redis.url()),
+        cluster_key: Some(cluster_key(&folder)),
+        ..NodeOptions::default()
+    });
+    let ctl = node.ctl();
+    let set = |value: &str| {
+        let setting = format!("new_sessions_without_store={value}");
+        let set = ctl.run(&["realm", "set", REALM, &setting, "--yes"]);
+        assert_eq!(set.code, 0, "{}", set.stderr);
+    };
+    let peer = kit::coturn::Peer::start();
+    let mut call = node.client(&stored_login());
+    call.allocate().unwrap();
+    call.bind_channel(0x4000, peer.address).unwrap();
+    let guest = |name: &str| {
+        let login = Login::rest(&format!("4000000000:{name}"), SECRET);
+        node.client(&login).allocate()
+    };
+    let refused = |name: &str| guest(name).is_err_and(|error| error.code() == Some(508));
+    set("refuse");
+    guest("with-redis").unwrap();
+
+    redis.kill();
+    wait_until("new ones to be refused", Duration::from_secs(15), || {
+        refused("without-redis")
+    });
+    let file = node.client(&stored_login()).allocate();
+    assert!(file.is_err_and(|error| error.code() == Some(508)));
+    call.send_channel(0x4000, b"still here").unwrap();
+    assert!(call.recv(Duration::from_secs(2)).unwrap().is_some());
+    assert_eq!(call.refresh(600).unwrap(), 600, "calls go on");
+    wait_until("a reason in the counters", Duration::from_secs(10), || {
+        let (_, metrics) = kit::http::get(node.metrics, "/metrics").unwrap();
+        metrics.contains("reason=\"store_away\"")
+    });
+
+    redis.restart();
+    wait_until("new ones to be served", Duration::from_secs(20), || {
+        guest("with-redis-again").is_ok()
+    });
+    wait_until(
+        "the realm to be kept as before",
+        Duration::from_secs(20),
+        || {
+            let set = [
+                "realm",
+                "set",
+                REALM,
+                "new_sessions_without_store=cached",
+                "--yes",
+            ];
+            ctl.run(&set).code == 0
+        },
+    );
+    redis.kill();
+    wait_until("the node to notice", Duration::from_secs(15), || {
+        let (_, reasons) = kit::http::get(node.metrics, "/readyz").unwrap();
+        reasons.contains("store")
+    });
+    guest("known-by-its-secret").unwrap();
+    node.client(&stored_login()).allocate().unwrap();
+}

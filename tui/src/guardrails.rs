@@ -23,7 +23,7 @@ mod tests;
 
 /// What the guardrails can be about: every change that the console or the command line makes, named
 /// as the nodes' audit names it. Stopping a job is none of them: nothing may stand in its way.
-pub const ACTIONS: [&str; 27] = [
+pub const ACTIONS: [&str; 28] = [
     "session.kill",
     "sessions.kill",
     "block.put",
@@ -33,6 +33,7 @@ pub const ACTIONS: [&str; 27] = [
     "user.delete",
     "realm.put",
     "realm.delete",
+    "realm.undo",
     "ban.create",
     "ban.delete",
     "secret.create",

@@ -33,6 +33,8 @@ enum Kind {
     Flag,
     /// `true` or `false`; absent: as the node has it.
     Switch,
+    /// One of these words.
+    Choice(&'static [&'static str]),
     /// Text.
     Text,
 }
@@ -46,7 +48,7 @@ const fn key(name: &'static str, kind: Kind, help: &'static str, example: &'stat
     }
 }
 
-const KEYS: [Key; 23] = [
+const KEYS: [Key; 24] = [
     key(
         "max_sessions",
         Kind::Limit,
@@ -179,6 +181,12 @@ const KEYS: [Key; 23] = [
         "Calls end when their time-limited credential does",
         "true",
     ),
+    key(
+        "new_sessions_without_store",
+        Kind::Choice(&["cached", "refuse"]),
+        "New calls while a node cannot reach the store: of whom it knows, or none",
+        "\"refuse\"",
+    ),
     key("note", Kind::Text, "For operators", "\"call centre\""),
 ];
 
@@ -220,6 +228,7 @@ impl Key {
             Kind::Ranges | Kind::Texts => json!([]),
             Kind::Text => json!(""),
             Kind::Flag => json!(false),
+            Kind::Choice(words) => json!(words[0]),
             Kind::Seconds | Kind::Character => to_map(&RealmDocument::default())[self.name].clone(),
         }
     }
@@ -254,6 +263,8 @@ impl Key {
                 _ if self.kind == Kind::Switch => Err(fail("true, false or none")),
                 _ => Err(fail("true or false")),
             },
+            Kind::Choice(words) if words.contains(&text) => Ok(json!(text)),
+            Kind::Choice(words) => Err(fail(&words.join(" or "))),
             Kind::Character | Kind::Text => Ok(json!(text)),
         }
     }
@@ -284,6 +295,7 @@ fn to_map(document: &RealmDocument) -> Map<String, Value> {
             Kind::Limit | Kind::Switch => Value::Null,
             Kind::Ranges | Kind::Texts => json!([]),
             Kind::Flag => json!(false),
+            Kind::Choice(words) => json!(words[0]),
             Kind::Seconds | Kind::Character | Kind::Text => json!(""),
         };
         map.entry(key.name).or_insert(empty);
@@ -341,6 +353,18 @@ pub(crate) fn effects(preview: &RealmPreview, document: &RealmDocument) -> Vec<S
         let nodes = preview.nodes_over_limit;
         lines.push(format!(
             "{nodes} nodes have more sessions of the realm than it allows; they end by themselves"
+        ));
+    }
+    if preview.sessions_revoked > 0 {
+        let revoked = grouped(preview.sessions_revoked);
+        lines.push(format!(
+            "{revoked} sessions end at once: the new revoke_on rules hold of them"
+        ));
+    }
+    if preview.sessions_unjudged > 0 {
+        let unjudged = grouped(preview.sessions_unjudged);
+        lines.push(format!(
+            "{unjudged} sessions may end at once: whether the new revoke_on rules hold of them is not known"
         ));
     }
     if !preview.missing.is_empty() {

@@ -44,6 +44,7 @@ verbs!(
     AddRealm,
     EditRealm,
     EditRealmInEditor,
+    UndoRealm,
     AddSecret,
     DeleteSecret,
     ActivateSecret,
@@ -119,6 +120,7 @@ fn of(action: &Action) -> &'static [Verb] {
         Action::PatchUser(..) => &[Verb::EditUser],
         Action::DeleteUser(..) => &[Verb::DeleteUser],
         Action::PutRealm(..) => &[Verb::AddRealm, Verb::EditRealm, Verb::EditRealmInEditor],
+        Action::UndoRealm(..) => &[Verb::UndoRealm],
         Action::CreateSecret(..) => &[Verb::AddSecret],
         Action::DeleteSecret(..) => &[Verb::DeleteSecret],
         Action::PatchSecret(..) => &[Verb::ActivateSecret, Verb::RetireSecret],
@@ -145,6 +147,7 @@ fn table(verb: Verb) -> Forms {
         Verb::AddRealm
         | Verb::EditRealm
         | Verb::EditRealmInEditor
+        | Verb::UndoRealm
         | Verb::AddSecret
         | Verb::DeleteSecret => realms(verb),
         Verb::ActivateSecret | Verb::RetireSecret => secrets(verb),
@@ -320,6 +323,11 @@ fn realms(verb: Verb) -> Forms {
                 &["realm", "edit", "acme", "--reason", "asked"],
             )
         },
+        Verb::UndoRealm => forms(
+            "realm.undo",
+            ":realms realm=acme<enter>U<backtab>wrong<tab>y",
+            &["realm", "undo", "acme", "--reason", "wrong"],
+        ),
         Verb::AddSecret => forms(
             "secret.create",
             ":realms realm=acme<enter>S<tab><tab> <tab><tab><tab><tab>y<tab><tab>web2<tab><tab>yearly<tab>y",

@@ -1,5 +1,6 @@
 //! Bans and blocks that the store has not yet, on disk: they hold after a restart, too.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -78,16 +79,15 @@ pub(super) fn keep(hub: &Hub) {
         return;
     }
     let file = hub.config().state_dir.join(FILE);
-    let kept = match std::fs::remove_file(&file) {
-        _ if !local.is_empty() => files::write_private(&file, &local),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    let kept = match local.is_empty() {
+        true => std::fs::remove_file(&file),
+        false => files::write_private(&file, &local),
     };
     match kept {
-        Ok(()) => *on_disk = local,
-        Err(error) => {
-            tracing::warn!(%error, "bans that the store has not yet do not outlive this process");
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(%error, "the file of bans that the store has not yet is not up to date");
         }
+        _ => *on_disk = local,
     }
 }
 

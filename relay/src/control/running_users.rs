@@ -144,6 +144,9 @@ async fn follow(hub: &Hub, wanted: &Wanted) -> bool {
             ((reading.realm, reading.name), limit)
         })
         .collect();
+    for ((realm, name), _) in limits.iter().filter(|(_, limit)| limit.is_some()) {
+        hub.quota.has_own_rate(realm, name.as_str());
+    }
     let limits = Arc::new(limits);
     limits.is_empty()
         || hub

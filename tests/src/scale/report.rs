@@ -133,24 +133,24 @@ impl fmt::Display for Report {
             "{} nodes, {} sessions, {} begin and end each second, {:.0} s, {build} build\n",
             self.nodes, self.sessions, self.churn, self.seconds
         )?;
-        let head = [
-            "Redis",
-            "commands/s",
-            "per node",
-            "in MB/s",
-            "out MB/s",
-            "thread %",
-        ];
-        let [what, commands, each, in_mb, out_mb, busy] = head;
-        writeln!(
-            f,
-            "{what:<16}{commands:>12}{each:>10}{in_mb:>10}{out_mb:>10}{busy:>10}"
-        )?;
+        self.write_loads(f)?;
+        self.write_sizes(f)?;
+        self.write_pages(f)
+    }
+}
+
+impl Report {
+    fn write_loads(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let loads = [
             ("no sessions", &self.idle),
             ("all sessions", &self.busy),
             ("and pages", &self.asked),
         ];
+        writeln!(
+            f,
+            "{:<16}{:>12}{:>10}{:>10}{:>10}{:>10}",
+            "Redis", "commands/s", "per node", "in MB/s", "out MB/s", "thread %"
+        )?;
         for (what, load) in loads {
             writeln!(
                 f,
@@ -163,12 +163,14 @@ impl fmt::Display for Report {
             )?;
         }
         for (what, load) in loads {
-            let calls = load
-                .calls
-                .iter()
-                .map(|(name, calls)| format!("{name} {calls:.0}"));
+            let calls = load.calls.iter();
+            let calls = calls.map(|(name, calls)| format!("{name} {calls:.0}"));
             writeln!(f, "{what}: {}", calls.collect::<Vec<_>>().join(", "))?;
         }
+        writeln!(f)
+    }
+
+    fn write_sizes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = [
             ("record of a node", self.node_record_bytes as f64, "bytes"),
             (
@@ -192,26 +194,23 @@ impl fmt::Display for Report {
                 "bytes",
             ),
         ];
-        writeln!(f)?;
         for (what, value, unit) in figures {
             writeln!(f, "{what:<36}{value:>10.0} {unit}")?;
         }
+        writeln!(f)
+    }
+
+    fn write_pages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n{:<24}{:>8}{:>10}{:>10}{:>10}",
+            "{:<24}{:>8}{:>10}{:>10}{:>10}",
             "page", "calls", "p50 ms", "p99 ms", "missing"
         )?;
         for page in &self.pages {
-            let Latency {
-                page,
-                calls,
-                p50_ms,
-                p99_ms,
-                missing,
-            } = page;
             writeln!(
                 f,
-                "{page:<24}{calls:>8}{p50_ms:>10.1}{p99_ms:>10.1}{missing:>10.2}"
+                "{:<24}{:>8}{:>10.1}{:>10.1}{:>10.2}",
+                page.page, page.calls, page.p50_ms, page.p99_ms, page.missing
             )?;
         }
         Ok(())

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use shared::api::{
     AlertRulePatch, AlertRules, AlertView, AuditView, BanCreate, BanResult, BanView,
     ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, GroupQuery, GroupView, HistoryView,
-    ListQuery, Page, RealmPreview, RealmPut, RedirectCreate, RedirectView, RefusalView,
+    ListQuery, Page, RealmDiff, RealmDiffQuery, RealmPreview, RealmPut, RealmRevision, RealmUndo,
+    RealmView, RedirectCreate, RedirectView, RefusalView,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -62,6 +63,20 @@ pub trait FleetApi: Send + Sync {
 
     /// What a realm document would do.
     async fn preview_realm(&self, name: &Realm, put: &RealmPut) -> ClientResult<RealmPreview>;
+
+    /// The revisions of a realm, newest first, without documents.
+    async fn realm_revisions(&self, name: &Realm) -> ClientResult<Page<RealmRevision>>;
+    /// One of them, with its document.
+    async fn realm_revision(&self, name: &Realm, revision: u64) -> ClientResult<RealmRevision>;
+    /// What differs between two of them.
+    async fn realm_diff(&self, name: &Realm, query: &RealmDiffQuery) -> ClientResult<RealmDiff>;
+    /// Brings an earlier document back if the realm's revision still is `expected` (0: deleted).
+    async fn undo_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        undo: &RealmUndo,
+    ) -> ClientResult<RealmView>;
 
     /// Conditions that hold, worst first.
     async fn alerts(&self, query: &ListQuery) -> ClientResult<Page<AlertView>>;

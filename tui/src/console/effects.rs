@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use shared::api::{ApiError, ErrorKind, ListQuery, NodeRole, NodeState, NodeView, SessionView};
+use shared::Realm;
+use shared::api::{
+    ApiError, ErrorKind, ListQuery, NodeRole, NodeState, NodeView, RealmDiffQuery, RealmPut,
+    SessionView,
+};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::message::{
-    Action, Answer, Failure, JsonOf, Kind, Message, NodeChoice, Outcome, Question,
+    Action, Answer, Failure, JsonOf, Kind, Message, NodeChoice, Outcome, Question, UndoSeen,
 };
 use crate::client::{AdminApi, ClientError, ClientResult};
 
@@ -95,6 +99,8 @@ pub(crate) async fn answer(api: &dyn AdminApi, question: &Question) -> ClientRes
         Question::Preview(realm, put) => {
             Answer::Preview(Box::new(api.preview_realm(realm, put).await?))
         }
+        Question::Revisions(realm) => revisions(api, realm).await?,
+        Question::Undo(realm, to) => undo(api, realm, *to).await?,
         Question::TopUsers(_, query) => Answer::Groups(api.groups(query).await?),
     })
 }
@@ -130,6 +136,52 @@ async fn nodes_to_verify(api: &dyn AdminApi, choice: &NodeChoice) -> ClientResul
     let ready = |node: &NodeView| node.state == NodeState::Ready;
     let (ready, rest) = relays.into_iter().partition(ready);
     Ok(Answer::VerifyNodes(ready, rest))
+}
+
+/// Revisions whose changes are told with their values.
+const DIFFS: usize = 20;
+
+/// The revisions of a realm, and what the latest of them changed.
+async fn revisions(api: &dyn AdminApi, name: &Realm) -> ClientResult<Answer> {
+    let revisions = api.realm_revisions(name).await?.items;
+    let mut diffs = Vec::new();
+    for revision in revisions.iter().take(DIFFS) {
+        let query = RealmDiffQuery {
+            from: None,
+            to: Some(revision.revision),
+        };
+        diffs.push(api.realm_diff(name, &query).await?);
+    }
+    Ok(Answer::Revisions(revisions, diffs))
+}
+
+/// What it would mean to go back to a revision of a realm.
+async fn undo(api: &dyn AdminApi, name: &Realm, to: Option<u64>) -> ClientResult<Answer> {
+    let now = match api.realm(name).await {
+        Ok(view) => Some(view),
+        Err(ClientError::Api(error)) if error.error == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let revisions = api.realm_revisions(name).await?.items;
+    let nothing = || ApiError::new(ErrorKind::NotFound, "there is no earlier revision");
+    let at = match to {
+        Some(to) => revisions.iter().position(|one| one.revision == to),
+        None => Some(1).filter(|at| *at < revisions.len()),
+    };
+    let at = at.ok_or_else(nothing)?;
+    let earlier = revisions[at + 1..].iter().find(|one| !one.deleted);
+    let back = api.realm_revision(name, revisions[at].revision).await?;
+    let put = RealmPut {
+        document: back.document.clone().unwrap_or_default(),
+        reason: String::new(),
+    };
+    Ok(Answer::Undo(Box::new(UndoSeen {
+        now,
+        earlier: earlier.map(|one| one.revision),
+        preview: api.preview_realm(name, &put).await?,
+        back,
+        latest: revisions.into_iter().next(),
+    })))
 }
 
 /// Looks the marked sessions up. One whose node does not answer is not held to be gone.
@@ -257,6 +309,9 @@ async fn outcome(api: &dyn AdminApi, action: &Action) -> ClientResult<Outcome> {
         Action::DeleteOauthKey(kid, reason) => {
             api.delete_oauth_key(kid, reason).await?;
             Outcome::Done
+        }
+        Action::UndoRealm(realm, revision, undo) => {
+            Outcome::Realm(Box::new(api.undo_realm(realm, *revision, undo).await?))
         }
         Action::PutRealm(realm, revision, put) => {
             Outcome::Realm(Box::new(api.put_realm(realm, *revision, put).await?))

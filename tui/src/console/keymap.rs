@@ -161,6 +161,8 @@ pub(crate) enum Intent {
     Delete,
     Editor,
     Secrets,
+    Undo,
+    Revisions,
 }
 
 use Intent as I;
@@ -284,6 +286,14 @@ static BINDINGS: &[Binding] = &[
         Views::REALMS.and(Views::REALM),
         "secrets",
         "rotate the realm's secrets",
+        Role::Admin,
+    ),
+    change(
+        &[key('U')],
+        I::Undo,
+        Views::REALMS.and(Views::REALM),
+        "undo",
+        "undo the latest change of the realm, or an earlier one; asks first",
         Role::Admin,
     ),
     bind(
@@ -425,6 +435,13 @@ static BINDINGS: &[Binding] = &[
         Views::LISTS.and(Views::SESSION).and(Views::REALM),
         "json",
         "all that the API tells of it, to read and search",
+    ),
+    bind(
+        &[key('H')],
+        I::Revisions,
+        Views::REALMS.and(Views::REALM),
+        "history",
+        "who changed the realm, when, why, and what",
     ),
     bind(
         &[key('e')],

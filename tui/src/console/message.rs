@@ -7,10 +7,10 @@ use shared::api::{
     AlertRulePatch, AlertRules, AlertView, ApiError, AuditView, BanCreate, BanResult, BanView,
     BlockRequest, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, DrainRequest, EventView,
     GroupQuery, GroupView, HistoryView, JobView, KillRequest, KillResult, ListQuery, NodeView,
-    OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmPreview, RealmPut, RealmView,
-    RedirectCreate, RedirectView, RefusalCount, RefusalView, SecretCreate, SecretCreated,
-    SecretPatch, SecretView, SessionDetail, SessionView, SessionsKill, UpgradeRequest, UserPatch,
-    UserPut, UserView, WhoAmI,
+    OauthKeyCreated, OauthKeyPut, OauthKeyView, Overview, Page, RealmDiff, RealmPreview, RealmPut,
+    RealmRevision, RealmUndo, RealmView, RedirectCreate, RedirectView, RefusalCount, RefusalView,
+    SecretCreate, SecretCreated, SecretPatch, SecretView, SessionDetail, SessionView, SessionsKill,
+    UpgradeRequest, UserPatch, UserPut, UserView, WhoAmI,
 };
 use shared::{NodeId, Realm, SessionId};
 
@@ -178,6 +178,10 @@ pub(crate) enum Question {
     Realm(Realm),
     /// What a realm document would do.
     Preview(Realm, Box<RealmPut>),
+    /// The revisions of a realm, and what the latest of them changed.
+    Revisions(Realm),
+    /// What it would mean to go back to a revision of a realm; `None`: the one before the latest.
+    Undo(Realm, Option<u64>),
     /// The secrets of a realm, of which one is to be added or deleted.
     RotateSecrets(Realm),
     /// The realm whose sheet is open.
@@ -277,6 +281,8 @@ impl Question {
             Self::VerifyNodes(..) => "verify",
             Self::Realm(_) => "realm",
             Self::Preview(..) => "preview",
+            Self::Revisions(_) => "revisions",
+            Self::Undo(..) => "undo",
             Self::RotateSecrets(_) => "rotate-secrets",
             Self::OneRealm(_) => "one-realm",
             Self::Events(_) => "events",
@@ -343,6 +349,10 @@ pub(crate) enum Answer {
     History(Box<HistoryView>),
     /// To [`Question::Preview`].
     Preview(Box<RealmPreview>),
+    /// To [`Question::Revisions`]: all, and what differs in the latest.
+    Revisions(Vec<RealmRevision>, Vec<RealmDiff>),
+    /// To [`Question::Undo`].
+    Undo(Box<UndoSeen>),
     /// To [`Question::Secrets`] and [`Question::RotateSecrets`].
     Secrets(Page<SecretView>),
     /// To [`Question::Bans`].
@@ -357,6 +367,20 @@ pub(crate) enum Answer {
     AlertRules(AlertRules),
     /// Counters of refusals.
     RefusalCounts(Page<RefusalCount>),
+}
+
+/// What it would mean to go back to an earlier revision of a realm.
+pub(crate) struct UndoSeen {
+    /// The realm as it is; `None`: deleted.
+    pub(crate) now: Option<RealmView>,
+    /// Its latest change.
+    pub(crate) latest: Option<RealmRevision>,
+    /// The revision to go back to, with its document.
+    pub(crate) back: RealmRevision,
+    /// The one before that.
+    pub(crate) earlier: Option<u64>,
+    /// What the nodes say that it would do.
+    pub(crate) preview: RealmPreview,
 }
 
 /// A change. No `Debug`: it may carry a password.
@@ -380,6 +404,8 @@ pub(crate) enum Action {
     DeleteUser(Realm, String, String),
     /// Write a realm document over this revision.
     PutRealm(Realm, u64, Box<RealmPut>),
+    /// Bring an earlier document of a realm back over this revision.
+    UndoRealm(Realm, u64, RealmUndo),
     /// Change overrides over this revision, or only tell what would change.
     PatchConfig(ConfigScope, u64, Box<ConfigPatch>),
     /// Change an alert rule over this revision of the rules.

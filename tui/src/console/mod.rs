@@ -24,6 +24,7 @@ pub(crate) mod pickers;
 mod place;
 pub(crate) mod pulse;
 pub(crate) mod purpose;
+pub(crate) mod realm_fields;
 pub(crate) mod rows;
 mod runtime;
 mod saved;

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use shared::api::{
     BanCreate, BanKind, BlockRequest, DrainRequest, KillRequest, MAX_DRAIN_SECS, NodeView,
-    OauthKeyPut, RealmDocument, RealmPut, RealmView, SecretCreate, SecretPatch, SecretState,
-    SecretView, SessionsKill, UpgradeRequest, UserPatch, UserPut, UserView,
+    OauthKeyPut, RealmDocument, RealmPut, RealmUndo, RealmView, SecretCreate, SecretPatch,
+    SecretState, SecretView, SessionsKill, UpgradeRequest, UserPatch, UserPut, UserView,
 };
 use shared::units::{parse_duration, parse_number};
-use shared::{IpRange, NodeId, Realm, Secret, SessionId, Username};
+use shared::{NodeId, Realm, Secret, SessionId, Username};
 
 use super::fleet_forms::{RuleEdit, SettingEdit, redirect};
 use super::message::Action;
+use super::realm_fields::{optional, small};
 use crate::widgets::form::Form;
 
 /// What a form is for.
@@ -39,6 +40,8 @@ pub(crate) enum Purpose {
     RealmApply(Box<RealmBase>, Box<RealmDraft>, Source),
     /// Somebody else was faster: theirs, and where ours came from.
     RealmConflict(Box<Conflict>, Source),
+    /// Bring an earlier document back.
+    RealmUndo(Box<UndoBase>),
     /// Nothing: it only tells.
     Look,
     /// Fill in the value of a setting.
@@ -126,6 +129,19 @@ pub(crate) struct RealmBase {
     pub(crate) document: RealmDocument,
 }
 
+/// A realm, and where it goes back to.
+#[derive(Clone)]
+pub(crate) struct UndoBase {
+    /// The realm.
+    pub(crate) name: Realm,
+    /// Its revision; 0: deleted.
+    pub(crate) expected: u64,
+    /// The revision whose document comes back.
+    pub(crate) revision: u64,
+    /// The one before that.
+    pub(crate) earlier: Option<u64>,
+}
+
 /// A filled-in realm.
 #[derive(Clone)]
 pub(crate) struct RealmDraft {
@@ -135,161 +151,6 @@ pub(crate) struct RealmDraft {
     pub(crate) document: RealmDocument,
     /// Why.
     pub(crate) reason: String,
-}
-
-/// Names, labels and units of the fields of a realm document, in the order of the form.
-pub(crate) const REALM_FIELDS: [(&str, &str); 16] = [
-    ("max_sessions", "over all nodes; empty: no limit"),
-    (
-        "max_sessions_per_user",
-        "per user, over all nodes; empty: no limit",
-    ),
-    ("max_rate_bps", "bit/s each way, as in 2M; empty: no limit"),
-    (
-        "max_user_rate_bps",
-        "bit/s each way, all sessions of a user",
-    ),
-    ("max_realm_rate_bps", "bit/s each way, all of the realm"),
-    ("max_new_peers_per_sec", "of a session; empty: no limit"),
-    ("max_user_new_peers_per_sec", "of a user's, per node"),
-    ("max_realm_new_peers_per_sec", "of the realm's, per node"),
-    ("default_lifetime_secs", "seconds"),
-    ("max_lifetime_secs", "seconds"),
-    ("allowed_peers", "addresses, CIDR, first-last"),
-    ("denied_peers", "addresses, CIDR, first-last"),
-    ("origins", "web origins, separated by commas"),
-    ("rest_separator", "in time-limited usernames"),
-    ("tcp_relay", "true or false; empty: as each node has it"),
-    ("note", "for operators"),
-];
-
-/// The text of one field of a document.
-pub(crate) fn realm_field(document: &RealmDocument, name: &str) -> String {
-    let number = |n: Option<u64>| n.map_or_else(String::new, |n| n.to_string());
-    let ranges = |r: &[IpRange]| {
-        r.iter()
-            .map(IpRange::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match name {
-        "max_sessions" => number(document.max_sessions.map(u64::from)),
-        "max_sessions_per_user" => number(document.max_sessions_per_user.map(u64::from)),
-        "max_rate_bps" => number(document.max_rate_bps),
-        "max_user_rate_bps" => number(document.max_user_rate_bps),
-        "max_realm_rate_bps" => number(document.max_realm_rate_bps),
-        "max_new_peers_per_sec" => number(document.max_new_peers_per_sec.map(u64::from)),
-        "max_user_new_peers_per_sec" => number(document.max_user_new_peers_per_sec.map(u64::from)),
-        "max_realm_new_peers_per_sec" => {
-            number(document.max_realm_new_peers_per_sec.map(u64::from))
-        }
-        "default_lifetime_secs" => document.default_lifetime_secs.to_string(),
-        "max_lifetime_secs" => document.max_lifetime_secs.to_string(),
-        "allowed_peers" => ranges(&document.allowed_peers),
-        "denied_peers" => ranges(&document.denied_peers),
-        "origins" => document.origins.join(", "),
-        "rest_separator" => document.rest_separator.to_string(),
-        "tcp_relay" => document
-            .tcp_relay
-            .map_or_else(String::new, |on| on.to_string()),
-        _ => document.note.clone(),
-    }
-}
-
-/// Lines `field: old -> new` between two documents.
-pub(crate) fn realm_diff(old: &RealmDocument, new: &RealmDocument) -> Vec<(String, String)> {
-    let shown = |text: String| {
-        if text.is_empty() {
-            "none".to_owned()
-        } else {
-            text
-        }
-    };
-    REALM_FIELDS
-        .iter()
-        .map(|(name, _)| (*name, realm_field(old, name), realm_field(new, name)))
-        .filter(|(_, old, new)| old != new)
-        .map(|(name, old, new)| (name.to_owned(), format!("{} -> {}", shown(old), shown(new))))
-        .collect()
-}
-
-/// Reads the form of a realm over the document it started from.
-pub(crate) fn realm_draft(base: &RealmBase, form: &Form) -> Result<RealmDraft, String> {
-    let name = match &base.name {
-        Some(name) => name.clone(),
-        None => form
-            .value("name")
-            .parse()
-            .map_err(|e| format!("name: {e}"))?,
-    };
-    let mut document = base.document.clone();
-    document.max_sessions = optional(form, "max_sessions", small)?;
-    document.max_sessions_per_user = optional(form, "max_sessions_per_user", small)?;
-    document.max_rate_bps = optional(form, "max_rate_bps", parse_number)?;
-    document.max_user_rate_bps = optional(form, "max_user_rate_bps", parse_number)?;
-    document.max_realm_rate_bps = optional(form, "max_realm_rate_bps", parse_number)?;
-    document.max_new_peers_per_sec = optional(form, "max_new_peers_per_sec", small)?;
-    document.max_user_new_peers_per_sec = optional(form, "max_user_new_peers_per_sec", small)?;
-    document.max_realm_new_peers_per_sec = optional(form, "max_realm_new_peers_per_sec", small)?;
-    document.default_lifetime_secs = required(form, "default_lifetime_secs")?;
-    document.max_lifetime_secs = required(form, "max_lifetime_secs")?;
-    document.allowed_peers = peers(form, "allowed_peers")?;
-    document.denied_peers = peers(form, "denied_peers")?;
-    let origins = form.value("origins").split([',', ' ']).map(str::trim);
-    document.origins = origins
-        .filter(|origin| !origin.is_empty())
-        .map(str::to_owned)
-        .collect();
-    let mut separator = form.raw("rest_separator").chars();
-    document.rest_separator = match (separator.next(), separator.next()) {
-        (Some(c), None) => c,
-        _ => return Err("rest_separator: exactly one character".to_owned()),
-    };
-    document.tcp_relay = match form.value("tcp_relay") {
-        "" => None,
-        "true" | "yes" | "on" => Some(true),
-        "false" | "no" | "off" => Some(false),
-        _ => return Err("tcp_relay: true or false; empty: as each node has it".to_owned()),
-    };
-    document.note = form.value("note").to_owned();
-    document.validate().map_err(|errors| errors.join("; "))?;
-    Ok(RealmDraft {
-        name,
-        document,
-        reason: form.value("reason").to_owned(),
-    })
-}
-
-fn small(text: &str) -> Option<u32> {
-    parse_number(text).and_then(|n| u32::try_from(n).ok())
-}
-
-fn optional<T>(form: &Form, name: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>, String> {
-    match form.value(name) {
-        "" => Ok(None),
-        text => parse(text)
-            .map(Some)
-            .ok_or_else(|| format!("{name}: {text} is not a number")),
-    }
-}
-
-fn required(form: &Form, name: &str) -> Result<u32, String> {
-    let text = form.value(name);
-    small(text).ok_or_else(|| format!("{name}: a number of seconds"))
-}
-
-fn peers(form: &Form, name: &str) -> Result<Vec<IpRange>, String> {
-    let parts = form
-        .value(name)
-        .split([',', ' '])
-        .map(str::trim)
-        .filter(|p| !p.is_empty());
-    parts
-        .map(|p| {
-            p.parse()
-                .map_err(|_| format!("{name}: {p} is no address, CIDR or first-last"))
-        })
-        .collect()
 }
 
 /// Reads a duration that may be absent.
@@ -360,6 +221,11 @@ impl Purpose {
             Self::RealmApply(base, draft, _) => {
                 let put = Box::new(realm_put(draft, reason));
                 Action::PutRealm(draft.name.clone(), base.revision, put)
+            }
+            Self::RealmUndo(base) => {
+                let revision = Some(base.revision);
+                let undo = RealmUndo { revision, reason };
+                Action::UndoRealm(base.name.clone(), base.expected, undo)
             }
             Self::NewSecret(_) | Self::PatchSecret(..) | Self::DeleteSecret(..) => {
                 return self.secret_action(form, reason);

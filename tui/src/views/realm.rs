@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use ratatui::layout::Rect;
 use shared::Realm;
-use shared::api::{GroupView, RealmView, SecretView};
+use shared::api::{GroupView, RealmDocument, RealmView, SecretView};
 use shared::units::{age, grouped, short_number};
 
 use super::panels::{self, Traffic, halves, split};
 use crate::client::HistoryOf;
 use crate::console::layout;
 use crate::console::model::Model;
-use crate::console::purpose::{REALM_FIELDS, realm_field};
+use crate::console::realm_fields::{REALM_FIELDS, realm_field};
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::chart::bars;
@@ -21,6 +21,18 @@ use crate::widgets::text::Align;
 const SPAN_SECS: u64 = 3600;
 /// Limits that are shown where they are not set, too.
 const USUAL: [&str; 3] = ["max_sessions", "max_sessions_per_user", "max_rate_bps"];
+
+/// Settings that most realms leave as they are.
+const RARE: [&str; 8] = [
+    "server_names",
+    "password_algorithms",
+    "username_anonymity",
+    "revoke_on_user_removal",
+    "revoke_on_password_change",
+    "revoke_on_secret_removal",
+    "revoke_on_credential_expiry",
+    "new_sessions_without_store",
+];
 
 /// Paints the sheet of `name`.
 pub(super) fn paint(model: &Model, canvas: &mut Canvas<'_>, body: Rect, name: &Realm) {
@@ -108,10 +120,15 @@ fn facts(realm: &RealmView) -> Vec<(String, String)> {
             ),
         ),
     ];
+    if !realm.applied.is_empty() {
+        facts.push(("applied".to_owned(), applied(realm)));
+    }
     for (name, _) in REALM_FIELDS {
         let text = realm_field(document, name);
-        // Limits that few realms have are shown where they are set.
-        if text.is_empty() && name.starts_with("max_") && !USUAL.contains(&name) {
+        // What few realms have is shown where it is set.
+        let is_rare = name.starts_with("max_") || RARE.contains(&name);
+        let is_default = text == realm_field(&RealmDocument::default(), name);
+        if is_rare && is_default && !USUAL.contains(&name) {
             continue;
         }
         let value = match text {
@@ -129,6 +146,20 @@ fn facts(realm: &RealmView) -> Vec<(String, String)> {
         facts.push(("origins".to_owned(), origins));
     }
     facts
+}
+
+/// How many nodes judge by the stored revision, and by which one the others do.
+fn applied(realm: &RealmView) -> String {
+    let lagging: Vec<String> = realm
+        .lagging()
+        .map(|one| format!("{} has {}", one.node, one.revision))
+        .collect();
+    let all = realm.applied.len();
+    let mut text = format!("on {} of {all} nodes", all - lagging.len());
+    if !lagging.is_empty() {
+        text = format!("{text}; {}", lagging.join(", "));
+    }
+    text
 }
 
 fn paint_facts(

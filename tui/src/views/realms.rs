@@ -9,7 +9,7 @@ use super::panels::{self, Traffic, split};
 use crate::client::HistoryOf;
 use crate::console::layout;
 use crate::console::model::Model;
-use crate::console::purpose::realm_field;
+use crate::console::realm_fields::realm_field;
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::grid::{Cell, Column};

@@ -58,7 +58,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     }
 }
 
-/// Waits until a beat is wanted before its time, and may be.
+/// Waits until a beat is wanted before its time, and may be. Given up for another, that one does.
 async fn beat_soon(hub: &Hub, earliest: tokio::time::Instant) {
     hub.cluster.beat_soon.notified().await;
     tokio::time::sleep_until(earliest).await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use shared::api::{BlockView, RealmDocument};
+use shared::api::{BlockView, EventKind, RealmDocument, Severity};
 use shared::{IpRange, Realm};
 use turn_proto::policy::{Drain, Policy, RealmPolicy, Redirect, RelayEndpoint};
 use turn_proto::server::Command;
@@ -257,6 +257,15 @@ impl PolicyKeeper {
         self.state().sources.pending_blocks.clone()
     }
 
+    /// The realms that have a document in the store.
+    fn stored_documents(&self) -> Vec<Realm> {
+        let names = |sources: &Sources| {
+            let stored = sources.realms.values().filter(|realm| realm.revision > 0);
+            stored.map(|realm| realm.name.clone()).collect()
+        };
+        self.sources(names)
+    }
+
     /// The relay endpoints and listeners of the other nodes; `true` when they changed.
     pub(super) fn set_others(
         &self,
@@ -455,9 +464,13 @@ pub(super) async fn refresh(hub: &Hub) -> bool {
         tell(hub);
     }
     if let Some(wanted) = hub.keeper.take_wanted() {
+        let before = hub.keeper.stored_documents();
         let read = hub.keeper.read_again(&*hub.store, wanted).await;
         if let Err(error) = hub.noted(read) {
             tracing::debug!(%error, "realms, secrets and blocks stay as they were");
+        }
+        if hub.keeper.stored_documents().is_empty() {
+            tell_if_emptied(hub, &before).await;
         }
     }
     flush_blocks(hub).await;
@@ -466,6 +479,26 @@ pub(super) async fn refresh(hub: &Hub) -> bool {
         hub.revocation.look();
     }
     tell(hub)
+}
+
+/// Says that the documents of all realms are gone with the store that had them. One that somebody
+/// deleted leaves its revisions.
+async fn tell_if_emptied(hub: &Hub, before: &[Realm]) {
+    let Some(any) = before.first() else { return };
+    let revisions = hub.noted(hub.store.realm_revisions(any).await);
+    if !revisions.is_ok_and(|revisions| revisions.is_empty()) {
+        return;
+    }
+    let documents = before.len();
+    tracing::warn!(
+        documents,
+        "the store was emptied or replaced, and has no realm any more: bring it back from a backup, or \
+         the realms with `relayctl realm apply -f`"
+    );
+    let text = format!(
+        "the store was emptied or replaced: {documents} realms are as the config file says, or gone"
+    );
+    hub.event(EventKind::StoreChanged, Severity::Crit, text);
 }
 
 /// Reads everything, and tells the workers; `false` when the store did not answer, or one was too

@@ -6,7 +6,6 @@
 //! so a turn that was lost, or taken and not answered, is put right by the next.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -162,9 +161,7 @@ impl Memory {
         }
         self.renewals += 1;
         let slice = self.renewals % SLICES;
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        hub.quota
-            .note_some(|_, user| hasher.hash_one(user) % SLICES == slice);
+        hub.quota.note_slice(slice, SLICES);
     }
 
     /// Has the realms told which nodes' sessions are here by now.

@@ -1,6 +1,7 @@
 //! What is held here of limits that count over all nodes, and what came of telling the store.
 
 use std::collections::HashSet;
+use std::hash::BuildHasher as _;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -9,7 +10,7 @@ use shared::{NodeId, Realm};
 use turn_proto::policy::{Budget, PlaceAnswer, QuotaExceeded};
 use turn_proto::server::PlaceClaim;
 
-use super::{Count, NodeQuota, Reach, RealmCount, give_back};
+use super::{Count, Name, NodeQuota, Reach, RealmCount, give_back};
 use crate::store::quota::{QuotaAnswer, QuotaTurn, UserTurn};
 
 impl Count {
@@ -107,6 +108,11 @@ impl NodeQuota {
             }
         }
         self.changed.notify_one();
+    }
+
+    /// Has the store told about one of so many parts of what is held.
+    pub(super) fn note_slice(&self, slice: u64, slices: u64) {
+        self.note_some(|_, user| self.hasher.hash_one(user) % slices == slice);
     }
 
     pub(super) fn stale(&self) -> MutexGuard<'_, HashSet<(Realm, Box<str>)>> {
@@ -287,14 +293,30 @@ impl NodeQuota {
     }
 
     /// Budgets that have no share yet.
-    pub(super) fn fresh(&self) -> MutexGuard<'_, HashSet<(Realm, Option<Box<str>>)>> {
+    pub(super) fn fresh(&self) -> MutexGuard<'_, HashSet<Name>> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Users with a rate limit of their own.
+    pub(super) fn own_rates(&self) -> MutexGuard<'_, HashSet<Name>> {
+        self.own_rates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that a user has a rate limit of its own.
+    pub(in crate::control) fn has_own_rate(&self, realm: &Realm, user: &str) {
+        let name = (realm.clone(), Some(Box::from(user)));
+        if self.shares_rates() && self.own_rates().insert(name.clone()) {
+            self.fresh().insert(name);
+            self.shareless.notify_one();
+        }
     }
 
     /// Shows the budgets of these names that are still there.
     pub(super) fn each_named(
         &self,
-        names: &HashSet<(Realm, Option<Box<str>>)>,
+        names: &HashSet<Name>,
         mut see: impl FnMut(&Realm, Option<&str>, &Arc<Budget>),
     ) {
         for (realm, user) in names {
@@ -310,14 +332,20 @@ impl NodeQuota {
         }
     }
 
-    /// Shows all budgets of realms and users.
-    pub(super) fn each_budget(&self, mut see: impl FnMut(&Realm, Option<&str>, &Arc<Budget>)) {
+    /// Shows the budgets of all realms, and those of the users of realms that `with_users` chooses.
+    pub(super) fn each_budget(
+        &self,
+        with_users: impl Fn(&Realm) -> bool,
+        mut see: impl FnMut(&Realm, Option<&str>, &Arc<Budget>),
+    ) {
         for shard in &self.realms {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             for (realm, count) in shard.iter() {
                 see(realm, None, &count.count.budget);
-                for (user, count) in &count.users {
-                    see(realm, Some(user), &count.budget);
+                if with_users(realm) {
+                    for (user, count) in &count.users {
+                        see(realm, Some(user), &count.budget);
+                    }
                 }
             }
         }

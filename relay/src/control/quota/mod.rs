@@ -61,10 +61,15 @@ pub struct NodeQuota {
     /// What the store is to be told of.
     stale: Mutex<HashSet<(Realm, Box<str>)>>,
     /// Budgets that have no share yet.
-    fresh: Mutex<HashSet<(Realm, Option<Box<str>>)>>,
+    fresh: Mutex<HashSet<Name>>,
+    /// Users with a rate limit of their own.
+    own_rates: Mutex<HashSet<Name>>,
     changed: Notify,
     shareless: Notify,
 }
+
+/// Whose budget it is: a user's, or the realm's.
+type Name = (Realm, Option<Box<str>>);
 
 /// How far limits of users and realms reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +137,7 @@ impl NodeQuota {
             replaces: Mutex::default(),
             stale: Mutex::default(),
             fresh: Mutex::default(),
+            own_rates: Mutex::default(),
             changed: Notify::new(),
             shareless: Notify::new(),
             sessions: AtomicU32::new(0),

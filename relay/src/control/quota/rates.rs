@@ -2,7 +2,7 @@
 //! of each limit and leases a share of it, of what no other node has leased: so all shares together never
 //! are more than the limit, whatever clients do. Without the store a node keeps what it has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use shared::api::{NodeRole, NodeState};
 use tokio::time::MissedTickBehavior;
 use turn_proto::policy::{Budget, Lane};
 
+use super::Name;
 use crate::control::hub::Hub;
 use crate::store::quota::{QUOTA_TURN, RateShare, RateTurn, RateWish, WHOLE};
 
@@ -24,8 +25,6 @@ const IDLE_TURNS: u64 = 120;
 const RENEWAL_TURNS: u64 = 6;
 
 const LANES: [Lane; 2] = [Lane::ToPeer, Lane::ToClient];
-
-type Name = (Realm, Option<Box<str>>);
 
 /// A budget that has a share, or is to have one.
 #[derive(Debug)]
@@ -81,15 +80,16 @@ impl Memory {
         if fresh.is_empty() {
             return BTreeMap::new();
         }
-        let policy = hub.keeper.current();
+        let (policy, own) = (hub.keeper.current(), hub.quota.own_rates().clone());
         let mut wishes: BTreeMap<Realm, Vec<RateWish>> = BTreeMap::new();
         hub.quota.each_named(&fresh, |realm, user, budget| {
+            let name = (realm.clone(), user.map(Box::from));
             let rules = policy.realms.get(realm);
             let is_limited = rules.is_some_and(|rules| match user {
                 Some(_) => rules.max_user_rate_bps.is_some(),
                 None => rules.max_realm_rate_bps.is_some(),
             });
-            if !is_limited {
+            if !is_limited && !own.contains(&name) {
                 return;
             }
             let shared = Shared {
@@ -97,8 +97,7 @@ impl Memory {
                 wanted: [FIRST_WISH; 2],
                 seen: self.turns,
             };
-            self.shared
-                .insert((realm.clone(), user.map(Box::from)), shared);
+            self.shared.insert(name, shared);
             wishes.entry(realm.clone()).or_default().push(RateWish {
                 user: user.map(str::to_owned),
                 wanted: Some([FIRST_WISH; 2]),
@@ -126,7 +125,12 @@ impl Memory {
             });
         };
         let shared = &mut self.shared;
-        hub.quota.each_budget(|realm, user, budget| {
+        let policy = hub.keeper.current();
+        let limits_users = |realm: &Realm| {
+            let rules = policy.realms.get(realm);
+            rules.is_some_and(|rules| rules.max_user_rate_bps.is_some())
+        };
+        let mut see = |realm: &Realm, user: Option<&str>, budget: &Arc<Budget>| {
             let wanted = wanted(budget, secs);
             let name = (realm.clone(), user.map(Box::from));
             let known = shared
@@ -158,7 +162,15 @@ impl Memory {
             if wanted != [0; 2] || was_used || is_new || is_due {
                 wish(realm, user, Some(wanted));
             }
-        });
+        };
+        // Not all users of a node: they are many, and few have a limit of their own.
+        let own = hub.quota.own_rates().clone();
+        let own: HashSet<_> = own
+            .into_iter()
+            .filter(|(realm, _)| !limits_users(realm))
+            .collect();
+        hub.quota.each_budget(limits_users, &mut see);
+        hub.quota.each_named(&own, &mut see);
         shared.retain(|(realm, user), known| {
             let is_there = known.seen == turns || Arc::strong_count(&known.budget) > 1;
             if !is_there {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use shared::api::{
-    ApiError, Credential, ErrorKind, EventKind, MintRequest, Page, Role, SecretCreate,
+    ApiError, Credential, ErrorKind, EventKind, MintRequest, MissingNode, Page, Role, SecretCreate,
     SecretCreated, SecretPatch, SecretState, SecretUsage, SecretUser, SecretView, Severity,
 };
 use shared::{Realm, Secret, Username, display_safe};
@@ -50,21 +50,33 @@ impl Service {
                 *uses.entry(id).or_default() += count;
             }
         }
-        let views = self.secret_entries(realm)?.into_iter().map(|entry| {
-            let mut view = self.secret_view(realm, &entry);
-            view.sessions = uses.get(&view.id).copied().unwrap_or(0);
-            view
-        });
-        let items: Vec<_> = views.collect();
+        self.secret_page("secrets/1", realm, asked.missing, |view| SecretView {
+            sessions: uses.get(&view.id).copied().unwrap_or(0),
+            ..view
+        })
+    }
+
+    /// All secrets of a realm, each with what `row` adds to it.
+    fn secret_page<T>(
+        &self,
+        schema: &str,
+        realm: &Realm,
+        missing: Vec<MissingNode>,
+        mut row: impl FnMut(SecretView) -> T,
+    ) -> Result<Page<T>, ApiError> {
+        let entries = self.secret_entries(realm)?.into_iter();
+        let items: Vec<T> = entries
+            .map(|entry| row(self.secret_view(realm, &entry)))
+            .collect();
         let count = items.len() as u64;
         Ok(Page {
-            schema: "secrets/1".to_owned(),
+            schema: schema.to_owned(),
             as_of_ms: Moment::now().unix_ms,
             items,
             next: None,
             matched: count,
             total: count,
-            missing: asked.missing,
+            missing,
         })
     }
 
@@ -249,21 +261,9 @@ impl Service {
                 }
             }
         }
-        let rows = self.secret_entries(realm)?.into_iter().map(|entry| {
-            let view = self.secret_view(realm, &entry);
+        self.secret_page("secret-usage/1", realm, asked.missing, |view| {
             let used = uses.remove(&view.id).unwrap_or_default();
             used.of(view)
-        });
-        let items: Vec<_> = rows.collect();
-        let count = items.len() as u64;
-        Ok(Page {
-            schema: "secret-usage/1".to_owned(),
-            as_of_ms: Moment::now().unix_ms,
-            items,
-            next: None,
-            matched: count,
-            total: count,
-            missing: asked.missing,
         })
     }
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use shared::NodeId;
 use shared::api::{
     AlertRule, AlertView, BanResult, BanView, ConfigChange, GroupView, HistorySample,
-    PermissionView, RealmPreview, RedirectView, RefusalView, SettingView, setting_text,
+    PermissionView, RealmChange, RealmPreview, RealmRevision, RedirectView, RefusalView,
+    SettingView, setting_text,
 };
 
 use super::Shown::{Detail, Table, Wide};
@@ -238,7 +239,32 @@ shows!(RealmPreview, "realm-previews/1", |row| row.revision.to_string(), {
     "sessions_with_denied_peers" Table Count row.sessions_with_denied_peers;
     "users_over_limit" Table Count row.users_over_limit;
     "nodes_over_limit" Table Count row.nodes_over_limit;
+    "sessions_revoked" Table Count row.sessions_revoked;
+    "sessions_unjudged" Detail Count row.sessions_unjudged;
 });
+
+shows!(RealmRevision, "realm-revisions/1", |row| row.revision.to_string(), {
+    "revision" Table Count row.revision;
+    "time" Table Time row.changed_at_ms;
+    "by" Table Text row.changed_by;
+    "reason" Table Text row.reason;
+    "changed" Table Text if row.deleted { vec!["(deleted)".to_owned()] } else { row.changed.clone() };
+});
+
+shows!(RealmChange, "realm-changes/1", |row| row.field.clone(), {
+    "field" Table Text row.field;
+    "before" Table Text shown(&row.before);
+    "after" Table Text shown(&row.after);
+});
+
+/// A value of a document, as it would be written.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
 
 /// An origin or a peer rule of a realm.
 #[derive(Clone, Debug, Serialize)]

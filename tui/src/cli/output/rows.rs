@@ -243,7 +243,19 @@ shows!(RealmView, "realms/1", |row| row.name.as_str().to_owned(), {
     "allowed_peers" Detail Text row.document.allowed_peers;
     "denied_peers" Detail Text row.document.denied_peers;
     "rest_separator" Detail Text row.document.rest_separator;
+    "without_store" Detail Text row.document.new_sessions_without_store.as_str();
+    "applied" Detail Text applied(row);
 });
+
+/// How many nodes apply the stored revision, and which do not.
+fn applied(realm: &RealmView) -> String {
+    let (all, lagging) = (realm.applied.len(), realm.lagging().count());
+    let mut text = format!("{} of {all} nodes", all - lagging);
+    for one in realm.lagging() {
+        text.push_str(&format!("; {} has {}", one.node, one.revision));
+    }
+    text
+}
 
 shows!(SecretView, "secrets/1", |row| row.id.clone(), {
     "id" Table Text row.id;

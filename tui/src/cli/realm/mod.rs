@@ -4,6 +4,7 @@ mod apply;
 mod edit;
 mod entries;
 mod folder;
+mod revisions;
 
 #[cfg(test)]
 mod tests;
@@ -40,8 +41,8 @@ pub enum RealmCommand {
         #[arg(value_name = "KEY=VALUE")]
         settings: Vec<Setting>,
     },
-    /// Change settings: max_sessions, max_sessions_per_user, max_rate_bps, default_lifetime_secs,
-    /// max_lifetime_secs, allowed_peers, denied_peers, origins, rest_separator, note; 'none' removes one
+    /// Change settings, such as max_sessions, max_rate_bps, denied_peers or note ('realm edit' shows
+    /// all of them); 'none' removes one
     Set {
         /// The realm
         realm: Realm,
@@ -73,6 +74,15 @@ pub enum RealmCommand {
     /// Rules for peers of a realm
     #[command(subcommand)]
     PeerRule(entries::PeerRuleCommand),
+    /// Who changed a realm, when, why, and what: the latest 100 revisions; of a deleted realm, too
+    History {
+        /// The realm
+        realm: Realm,
+    },
+    /// What differs between two revisions of a realm
+    Diff(revisions::DiffArgs),
+    /// Bring the document of an earlier revision back; shows what changes and what it does, and asks
+    Undo(revisions::UndoArgs),
     /// Delete a realm: its document, not its users
     Rm {
         /// The realm
@@ -118,6 +128,9 @@ pub(super) async fn run(app: &mut App<'_, '_>, command: &RealmCommand) -> Result
         RealmCommand::Export { folder } => folder::export(app, folder).await,
         RealmCommand::Origin(command) => entries::origin(app, command).await,
         RealmCommand::PeerRule(command) => entries::peer_rule(app, command).await,
+        RealmCommand::History { realm } => revisions::history(app, realm).await,
+        RealmCommand::Diff(args) => revisions::compare(app, args).await,
+        RealmCommand::Undo(args) => revisions::undo(app, args).await,
         RealmCommand::Rm { realm } => remove(app, realm).await,
     }
 }

@@ -264,3 +264,34 @@ async fn folders_that_make_no_sense_say_why() {
         ran.err
     );
 }
+
+#[tokio::test]
+async fn a_change_is_shown_compared_and_undone() {
+    let api = FakeAdmin::default();
+    let ran = run(&api, &["realm", "history", "acme"]).await;
+    assert_eq!(ran.code, code::OK, "{}", ran.err);
+    for text in ["41", "room for all", "max_sessions", "token:cafe0001"] {
+        assert!(ran.out.contains(text), "{text}\n{}", ran.out);
+    }
+    let ran = run(&api, &["realm", "diff", "acme", "-o", "json"]).await;
+    let diff = ran.json();
+    assert_eq!((&diff["from"], &diff["to"]), (&40.into(), &41.into()));
+    assert_eq!(diff["changes"][0]["before"], 800);
+    let ran = run(&api, &["realm", "undo", "acme"]).await;
+    assert_eq!(ran.code, code::USAGE, "nobody said yes");
+    let told = &ran.err;
+    assert!(told.contains("max_sessions: none -> 800"), "{told}");
+    assert!(!api.changes().iter().any(|call| call.contains("undo")));
+    let args = ["realm", "undo", "acme", "--yes", "-o", "json"];
+    let undone = run(&api, &args).await.json();
+    assert_eq!(undone["revision"], 42, "{undone}");
+    assert_eq!(undone["document"]["max_sessions"], 800);
+    // The undo is undone like any change, and another revision can be named.
+    let undone = run(&api, &args).await.json();
+    assert_eq!(undone["document"]["max_sessions"], Value::Null);
+    let lost = run(&api, &[&args[..], &["--if-rev", "41"]].concat()).await;
+    assert_ne!(lost.code, code::OK);
+    assert!(lost.err.contains("43"), "{}", lost.err);
+    let ran = run(&api, &[&args[..], &["--to", "40"]].concat()).await;
+    assert_eq!(ran.json()["document"]["max_sessions"], 800);
+}

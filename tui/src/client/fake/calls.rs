@@ -319,12 +319,9 @@ impl AdminApi for FakeAdmin {
 
     async fn realm(&self, name: &Realm) -> ClientResult<RealmView> {
         let state = self.enter(Role::Viewer, format!("realm {name}"))?;
-        state
-            .realms
-            .iter()
-            .find(|r| r.name == *name)
-            .cloned()
-            .ok_or_else(|| not_found("such realm"))
+        let realm = state.realms.iter().find(|r| r.name == *name);
+        let realm = realm.ok_or_else(|| not_found("such realm"))?;
+        Ok(state.with_applied(realm))
     }
 
     async fn put_realm(
@@ -351,15 +348,7 @@ impl AdminApi for FakeAdmin {
             state.realms.push(new);
         }
         let at = realm_at(&state, name, expected)?;
-        let now_ms = state.now_ms;
-        let realm = &mut state.realms[at];
-        realm.revision += 1;
-        realm.changed_at_ms = now_ms;
-        realm.changed_by = "unix:0".into();
-        realm.document = put.document.clone();
-        let realm = realm.clone();
-        state.count();
-        Ok(realm)
+        Ok(state.write_realm(at, put.document.clone(), &put.reason))
     }
 
     async fn delete_realm(&self, name: &Realm, expected: u64, reason: &str) -> ClientResult<()> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use shared::api::{
     Capacity, EventKind, EventView, NodeRole, NodeState, NodeView, OauthKeyView, RealmDocument,
-    RealmView, SecretState, SecretUsage, SecretUser, SecretView, SessionView, Severity, StoreState,
-    UserView,
+    RealmRevision, RealmView, SecretState, SecretUsage, SecretUser, SecretView, SessionView,
+    Severity, StoreState, UserView,
 };
 use shared::{
     NodeId, OauthAlgorithm, PasswordAlgorithm, Realm, RelayTransport, SessionId, Transport,
@@ -190,6 +190,31 @@ pub(super) fn realms() -> Vec<RealmView> {
         applied: Vec::new(),
     };
     vec![realm(REALMS[0], 41), realm(REALMS[1], 3)]
+}
+
+/// Of acme the last two, newest first.
+pub(super) fn revisions() -> Vec<(Realm, RealmRevision)> {
+    let revision = |revision, by: &str, reason: &str, document, changed: &[&str]| {
+        let revision = RealmRevision {
+            revision,
+            changed_at_ms: START_MS - 86_400_000,
+            changed_by: by.into(),
+            reason: reason.into(),
+            deleted: false,
+            changed: changed.iter().map(|field| (*field).to_owned()).collect(),
+            document: Some(document),
+        };
+        (realm_name(REALMS[0]), revision)
+    };
+    let before = RealmDocument {
+        max_sessions: Some(800),
+        ..RealmDocument::default()
+    };
+    let after = RealmDocument::default();
+    vec![
+        revision(41, "unix:0", "room for all", after, &["max_sessions"]),
+        revision(40, "token:cafe0001", "launch", before, &[]),
+    ]
 }
 
 pub(super) fn secrets() -> Vec<SecretView> {

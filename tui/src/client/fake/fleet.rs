@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use shared::api::{
     AlertRule, AlertRulePatch, AlertRules, AlertView, Applies, AuditView, BanCreate, BanKind,
     BanResult, BanView, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView,
-    GroupBy, GroupQuery, GroupView, HistorySample, HistoryView, ListQuery, Page, RealmPreview,
-    RealmPut, RedirectCreate, RedirectHealth, RedirectView, RefusalView, Role, SettingKind,
-    SettingSource, SettingView, Severity,
+    GroupBy, GroupQuery, GroupView, HistorySample, HistoryView, ListQuery, Page, RealmDiff,
+    RealmDiffQuery, RealmPreview, RealmPut, RealmRevision, RealmUndo, RealmView, RedirectCreate,
+    RedirectHealth, RedirectView, RefusalView, Role, SettingKind, SettingSource, SettingView,
+    Severity,
 };
 use shared::filter::{
     ALERT_COLUMNS, AUDIT_COLUMNS, Filter, GROUP_COLUMNS, RECENT_REFUSAL_COLUMNS, REDIRECT_COLUMNS,
@@ -16,7 +17,7 @@ use shared::filter::{
 use shared::{NodeId, Realm, Transport};
 
 use super::data::{self, START_MS};
-use super::places::{query_text, revision_conflict};
+use super::places::{query_text, realm_at, revision_conflict};
 use super::state::State;
 use super::{FakeAdmin, bad_request, not_found};
 use crate::client::fleet::{ConfigScope, HistoryOf};
@@ -417,6 +418,40 @@ impl FleetApi for FakeAdmin {
             sessions_unjudged: 0,
             missing: state.missing.clone(),
         })
+    }
+
+    async fn realm_revisions(&self, name: &Realm) -> ClientResult<Page<RealmRevision>> {
+        let state = self.enter(Role::Viewer, format!("realm_revisions {name}"))?;
+        let mut items = state.revisions_of(name)?;
+        items.iter_mut().for_each(|one| one.document = None);
+        Ok(state.whole("realm-revisions/1", items))
+    }
+
+    async fn realm_revision(&self, name: &Realm, revision: u64) -> ClientResult<RealmRevision> {
+        let state = self.enter(Role::Viewer, format!("realm_revision {name} {revision}"))?;
+        let mut all = state.revisions_of(name)?.into_iter();
+        let found = all.find(|one| one.revision == revision);
+        found.ok_or_else(|| not_found("such revision"))
+    }
+
+    async fn realm_diff(&self, name: &Realm, query: &RealmDiffQuery) -> ClientResult<RealmDiff> {
+        let state = self.enter(Role::Viewer, format!("realm_diff {name} {query:?}"))?;
+        state.diff_of(name, query)
+    }
+
+    async fn undo_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        undo: &RealmUndo,
+    ) -> ClientResult<RealmView> {
+        let RealmUndo { revision, reason } = undo;
+        let call =
+            format!("undo_realm {name} expected={expected} revision={revision:?} reason={reason}");
+        let mut state = self.enter(Role::Admin, call)?;
+        let document = state.undo_target(name, *revision)?;
+        let at = realm_at(&state, name, expected)?;
+        Ok(state.write_realm(at, document, reason))
     }
 
     async fn alerts(&self, query: &ListQuery) -> ClientResult<Page<AlertView>> {

@@ -8,6 +8,7 @@ pub mod data;
 mod fleet;
 mod places;
 pub mod poison;
+mod revisions;
 mod session_detail;
 mod state;
 

@@ -2,14 +2,15 @@
 
 use std::cmp::Ordering;
 
-use shared::NodeId;
 use shared::api::{
     AlertRules, AlertView, AuditView, BanView, BlockView, ConfigOverrides, DrainEstimate,
     DrainRequest, DrainView, EventView, ItemOutcome, JobItem, JobState, JobView, ListQuery,
-    MissingNode, NodeState, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Page, RealmView,
-    RedirectView, RefusalView, Role, SecretView, SessionView, SessionsKill, TokenView, UserView,
+    MissingNode, NodeState, NodeView, OauthKeyCreated, OauthKeyPut, OauthKeyView, Page,
+    RealmRevision, RealmView, RedirectView, RefusalView, Role, SecretView, SessionView,
+    SessionsKill, TokenView, UserView,
 };
 use shared::filter::{Column, Direction, Filter, Row, SESSION_COLUMNS, SortSpec};
+use shared::{NodeId, Realm};
 
 use super::data::{self, START_MS};
 use super::fleet;
@@ -23,6 +24,8 @@ pub(super) struct State {
     pub(super) sessions: Vec<SessionView>,
     pub(super) users: Vec<UserView>,
     pub(super) realms: Vec<RealmView>,
+    /// Newest first.
+    pub(super) revisions: Vec<(Realm, RealmRevision)>,
     pub(super) secrets: Vec<SecretView>,
     pub(super) blocks: Vec<BlockView>,
     pub(super) tokens: Vec<TokenView>,
@@ -98,6 +101,7 @@ impl State {
             sessions: (0..sessions).map(data::session).collect(),
             users: data::users(),
             realms: data::realms(),
+            revisions: data::revisions(),
             secrets: data::secrets(),
             blocks: Vec::new(),
             tokens: Vec::new(),
@@ -260,7 +264,7 @@ impl State {
     /// Blocks a user until `secs` from now.
     pub(super) fn block(
         &mut self,
-        realm: &shared::Realm,
+        realm: &Realm,
         user: &str,
         secs: u64,
         reason: &str,

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use shared::api::{
     AlertRulePatch, AlertRules, AlertView, AuditView, BanCreate, BanResult, BanView,
     ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, GroupQuery, GroupView, HistoryView,
-    ListQuery, Page, RealmPreview, RealmPut, RedirectCreate, RedirectView, RefusalView, route,
+    ListQuery, Page, RealmDiff, RealmDiffQuery, RealmPreview, RealmPut, RealmRevision, RealmUndo,
+    RealmView, RedirectCreate, RedirectView, RefusalView, route,
 };
 use shared::{NodeId, Realm};
 
@@ -83,6 +84,30 @@ impl FleetApi for HttpAdmin {
 
     async fn preview_realm(&self, name: &Realm, put: &RealmPut) -> ClientResult<RealmPreview> {
         self.write(Method::POST, &route::realm_preview(name), put)
+            .await
+    }
+
+    async fn realm_revisions(&self, name: &Realm) -> ClientResult<Page<RealmRevision>> {
+        self.get(&route::realm_revisions(name)).await
+    }
+
+    async fn realm_revision(&self, name: &Realm, revision: u64) -> ClientResult<RealmRevision> {
+        self.get(&route::realm_revision(name, revision)).await
+    }
+
+    async fn realm_diff(&self, name: &Realm, query: &RealmDiffQuery) -> ClientResult<RealmDiff> {
+        let request = self.request(Method::GET, &route::realm_diff(name));
+        self.call(request.query(query)).await
+    }
+
+    async fn undo_realm(
+        &self,
+        name: &Realm,
+        expected: u64,
+        undo: &RealmUndo,
+    ) -> ClientResult<RealmView> {
+        let request = self.request(Method::POST, &route::realm_undo(name));
+        self.call(request.header("If-Match", expected.to_string()).json(undo))
             .await
     }
 

@@ -107,6 +107,8 @@ impl Intent {
             Self::Delete => ("delete", G::Change),
             Self::Editor => ("editor", G::Change),
             Self::Secrets => ("secrets", G::Change),
+            Self::Undo => ("undo", G::Change),
+            Self::Revisions => ("revisions", G::Look),
             Self::Command => ("command", G::Global),
             Self::Help => ("help", G::Global),
             Self::Quit => ("quit", G::Global),

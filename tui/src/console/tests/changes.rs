@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyCode;
 use insta::assert_snapshot;
-use shared::api::{RealmPut, Role};
+use shared::api::{RealmDocument, RealmPut, Role};
 
 use super::Rig;
 use crate::client::AdminApi;
@@ -202,7 +202,7 @@ fn edit_first_realm(rig: &mut Rig, limit: &str) {
     rig.keys("5E");
     rig.ctrl('u');
     rig.line(limit);
-    for _ in 0..17 {
+    for _ in 0..25 {
         rig.press(KeyCode::Enter);
     }
 }
@@ -305,4 +305,57 @@ fn marked_sessions_that_have_ended_are_told_when_the_dialog_opens() {
         screen.contains("all 2 marked sessions have ended"),
         "{screen}"
     );
+}
+
+#[test]
+fn a_change_of_a_realm_is_read_and_undone_with_its_preview() {
+    let mut rig = Rig::writable(12);
+    rig.keys("5H");
+    let screen = rig.screen();
+    for text in [
+        "Revisions of realm acme",
+        "revision 41",
+        "by unix:0: room for all",
+        "max_sessions: 800 -> null",
+        "by token:cafe0001: launch",
+    ] {
+        assert!(screen.contains(text), "{text}\n{screen}");
+    }
+    rig.press(KeyCode::Esc);
+    rig.keys("U");
+    let screen = rig.screen();
+    for text in [
+        "realm acme back to revision 40?",
+        "none -> 800",
+        "41 by unix:0",
+    ] {
+        assert!(screen.contains(text), "{text}\n{screen}");
+    }
+    // Somebody is faster: nothing is written, and the dialog is made anew.
+    let name = "acme".parse().unwrap();
+    let api = std::sync::Arc::clone(&rig.api);
+    let view = rig.runtime.block_on(api.realm(&name)).unwrap();
+    let put = RealmPut {
+        document: RealmDocument {
+            note: "quick".into(),
+            ..view.document
+        },
+        reason: String::new(),
+    };
+    rig.runtime
+        .block_on(api.put_realm(&name, 41, &put))
+        .unwrap();
+    rig.press(KeyCode::BackTab);
+    rig.press(KeyCode::BackTab);
+    rig.keys("y");
+    let screen = rig.screen();
+    assert!(screen.contains("back to revision 41?"), "{screen}");
+    assert!(screen.contains("quick -> none"), "{screen}");
+    rig.press(KeyCode::BackTab);
+    rig.press(KeyCode::BackTab);
+    rig.keys("y");
+    let undone = rig.called("undo_realm");
+    let last = undone.last().unwrap();
+    assert!(last.contains("expected=42 revision=Some(41)"), "{last}");
+    assert!(rig.model.dialog.is_none(), "{}", rig.screen());
 }

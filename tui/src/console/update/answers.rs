@@ -8,7 +8,8 @@ use super::super::model::{Dialog, Mode, Model, Place};
 use super::super::rows::DiffRow;
 use super::super::theme::Tone;
 use super::{
-    ask, ask_page, bans, change, config, documents, fleet, frozen, oauth, realm, secrets, verify,
+    ask, ask_page, bans, change, config, documents, fleet, frozen, oauth, realm, revisions,
+    secrets, verify,
 };
 use shared::api::Role;
 
@@ -49,6 +50,8 @@ pub(super) fn answered(
                     | Question::EditSetting(..)
                     | Question::Overrides(_)
                     | Question::RotateSecrets(_)
+                    | Question::Revisions(_)
+                    | Question::Undo(..)
             ) {
                 model.say(Tone::Bad, why.clone());
             }
@@ -155,6 +158,10 @@ fn take_panel(model: &mut Model, question: Question, answer: Answer) {
         (Question::Json(of), Answer::Json(text)) if model.dialog.is_none() => {
             documents::open(model, of.to_string(), &text);
         }
+        (Question::Revisions(name), Answer::Revisions(all, diffs)) if model.dialog.is_none() => {
+            revisions::show(model, &name, &all, &diffs);
+        }
+        (Question::Undo(name, _), Answer::Undo(seen)) => revisions::offer(model, name, &seen),
         (Question::History(of), Answer::History(view)) => {
             model.panels.histories.take(of, *view, model.now_ms);
         }

@@ -13,7 +13,9 @@ use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place};
 use super::super::purpose::Purpose;
 use super::super::theme::Tone;
-use super::{answers, bans, config, drain, editor, fleet, guard, oauth, realm, secrets, verify};
+use super::{
+    answers, bans, config, drain, editor, fleet, guard, oauth, realm, revisions, secrets, verify,
+};
 use crate::guardrails::{Deed, Names};
 use crate::widgets::form::{Field, Form};
 
@@ -48,6 +50,7 @@ pub(super) fn begin(model: &mut Model, binding: &Binding, effects: &mut Vec<Effe
         Intent::Edit => with_user(model, edit_user),
         Intent::Editor => editor::begin(model, effects),
         Intent::Secrets => secrets::begin(model, effects),
+        Intent::Undo => revisions::undo(model, effects),
         Intent::New if *model.place() == Place::Realms => realm::create(model),
         Intent::New => new_user(model),
         Intent::Password => with_user(model, password),

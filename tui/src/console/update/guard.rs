@@ -37,6 +37,7 @@ fn deed(purpose: &Purpose) -> Option<Deed> {
                 ..Deed::of_cluster("realm.put")
             },
         },
+        Purpose::RealmUndo(base) => Deed::of_realm("realm.undo", &base.name),
         Purpose::ConfigForm(edit) | Purpose::ConfigApply(edit, _) => Deed {
             nodes: Names::Unknown,
             ..Deed::of_node("config.set", Some(&edit.node))

@@ -169,6 +169,10 @@ fn failed(model: &mut Model, action: &Action, failure: Failure, effects: &mut Ve
             if let (true, Action::PutRealm(name, ..)) = (lost, action) {
                 answers::ask_for_dialog(model, Question::Realm(name.clone()), effects);
             }
+            if let (true, Action::UndoRealm(name, ..)) = (lost, action) {
+                // The dialog is made anew, over what is there now.
+                answers::ask_for_dialog(model, Question::Undo(name.clone(), None), effects);
+            }
             if let (true, Action::PatchConfig(scope, ..)) = (lost, action) {
                 answers::ask_for_dialog(model, Question::Overrides(scope.clone()), effects);
             }

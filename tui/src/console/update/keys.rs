@@ -15,7 +15,7 @@ use super::super::purpose::Purpose;
 use super::super::theme::Tone;
 use super::{
     ask, ask_list_again, ask_view, change, config, documents, enter, exports, fleet, help, jobs,
-    jump, pickers, prompt, realm, secrets, set_filter, set_trail, travel, verify,
+    jump, pickers, prompt, realm, revisions, secrets, set_filter, set_trail, travel, verify,
 };
 use crate::widgets::form::FormAnswer;
 
@@ -87,6 +87,7 @@ fn dialog_key(model: &mut Model, event: KeyEvent, effects: &mut Vec<Effect>) {
         FormAnswer::Middle => {
             realm::edit_again(model, effects);
             secrets::copy(model, effects);
+            revisions::one_earlier(model, effects);
         }
         FormAnswer::Confirm => jobs::submit(model, effects),
         FormAnswer::Cancel if config::cancelled(model) => {}
@@ -181,6 +182,7 @@ fn act(model: &mut Model, binding: &Binding, effects: &mut Vec<Effect>) {
         I::Copy => pickers::open_copy(model),
         I::Export => exports::offer(model),
         I::Json => documents::open_json(model, effects),
+        I::Revisions => revisions::history(model, effects),
         I::Preview => preview(model),
         I::Group => group(model),
         I::Reconnect => reconnect(model, effects),

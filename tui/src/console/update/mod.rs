@@ -23,6 +23,7 @@ mod oauth;
 mod pickers;
 mod prompt;
 mod realm;
+mod revisions;
 mod saved;
 mod secrets;
 mod upgrade;

@@ -5,10 +5,8 @@ use shared::api::{RealmDocument, RealmPreview, RealmPut, RealmView};
 
 use super::super::message::{Effect, Question};
 use super::super::model::{Dialog, Model, Place};
-use super::super::purpose::{
-    Conflict, Purpose, REALM_FIELDS, RealmBase, RealmDraft, Source, realm_diff, realm_draft,
-    realm_field,
-};
+use super::super::purpose::{Conflict, Purpose, RealmBase, RealmDraft, Source};
+use super::super::realm_fields::{REALM_FIELDS, realm_diff, realm_draft, realm_field};
 use super::super::theme::Tone;
 use super::answers::ask_for_dialog;
 use super::change::{open, reason_field};
