@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::{refused, sql_error};
 use crate::store::StoreError;
@@ -104,8 +104,11 @@ pub(super) fn claim(path: &Path) -> Result<File, StoreError> {
 /// Opens `relayd.db` and brings it to the present schema.
 pub(super) fn open_own(path: &Path) -> Result<Connection, StoreError> {
     create_private(path)?;
-    let connection = Connection::open(path).map_err(sql_error)?;
+    let mut connection = Connection::open(path).map_err(sql_error)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sql_error)?;
+    // A transaction that reads before it writes is refused without a wait when the other process of a
+    // planned restart wrote meanwhile; one that begins as a writer waits its turn.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     connection.set_prepared_statement_cache_capacity(64);
     // NORMAL: a commit survives the death of the process at once, that of the machine when the system
     // has written it down, mostly within half a minute. A lost machine costs calls a longer gap than
