@@ -296,7 +296,7 @@ fn kill_all(node: &Node) {
 #[test]
 fn thousands_of_sessions_are_killed_and_their_net_is_banned_within_what_is_promised() {
     let cluster = Cluster::start_with(&NodeOptions {
-        max_sessions_per_user: Some(10_000),
+        max_sessions_per_user: Some(20_000),
         ..NodeOptions::default()
     });
     let [first, second, third] = &cluster.nodes[..] else {

@@ -105,8 +105,9 @@ impl Node {
         let epoch = self.control.epoch();
         self.cancel.cancel();
         let news = self.control.released().await?;
-        passing.parts.store.share();
+        // First: the other process counts as soon as the store is its own.
         publish_quota(&*passing.parts.store, &passing.quota).await;
+        passing.parts.store.share();
         farewell.say();
         let elder = Elder::begin(ElderParts {
             parts: passing.parts,

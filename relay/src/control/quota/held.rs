@@ -196,12 +196,12 @@ impl NodeQuota {
         }
     }
 
-    /// Decides without the store. Who was told last what is held here lets one more session of each
-    /// user begin than that; a store of one process is not needed to know.
+    /// Decides without the store: of each user one session more may begin than the store last took as
+    /// held here. A process that counts alone knows by itself.
     pub(super) fn decide(&self, claim: &PlaceClaim) -> PlaceAnswer {
         let mut shard = self.realm(&claim.realm);
         let of_realm = self.of_realm(&mut shard, &claim.realm);
-        let is_alone = self.reach != Reach::Cluster;
+        let is_alone = !self.counts_together();
         let held_in_realm = of_realm.count.held();
         let full = |held: u32, limit: Option<u32>| limit.is_some_and(|limit| held >= limit);
         let answer = if full(held_in_realm, claim.per_realm) {

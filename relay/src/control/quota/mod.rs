@@ -158,7 +158,10 @@ impl NodeQuota {
             (LimitReach::Cluster, _) => Reach::Cluster,
         };
         let holder = format!("{}/{:08x}", parts.node, parts.session_base);
-        Self::new(Moment::now().mono, reach, holder)
+        let quota = Self::new(Moment::now().mono, reach, holder);
+        // Workers serve before the control plane runs.
+        quota.follow(parts.store.counts_together());
+        quota
     }
 
     /// Sessions that a user has on this node; 0 for the empty user, who is not counted.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::{Inner, sql_error};
 use crate::store::StoreError;
@@ -19,8 +19,11 @@ CREATE TABLE IF NOT EXISTS quota (realm TEXT, user TEXT, holder TEXT, held INTEG
 
 pub(super) fn settle(inner: &Inner, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
     let mut own = inner.own();
-    own.execute_batch(TABLES).map_err(sql_error)?;
-    let transaction = own.transaction().map_err(sql_error)?;
+    // The other process writes too: what is read must not be old by the time of the write.
+    let transaction = own
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sql_error)?;
+    transaction.execute_batch(TABLES).map_err(sql_error)?;
     let answer = Settling { transaction, turn }.run().map_err(sql_error)?;
     Ok(answer)
 }
