@@ -190,6 +190,9 @@ fn a_deleted_realm_comes_back_with_its_next_revision() {
         panic!()
     };
     let revision = edit(first, "", |document| document.note = "kept".into());
+    wait_until("the other node to have it", SOON, || {
+        view(second).revision == revision
+    });
     let ctl = second.ctl();
     let removed = ctl.run(&["realm", "rm", REALM, "--yes", "--reason", "mistake"]);
     assert_eq!(removed.code, 0, "{}", removed.stderr);
