@@ -306,6 +306,44 @@ fn a_quota_in_redis_counts_over_both_processes_of_a_planned_restart() {
     });
 }
 
+#[test]
+fn dtls_clients_of_each_generation_are_heard_after_further_upgrades() {
+    let pair = TestCertificate::ecdsa();
+    let mut node = Node::start(NodeOptions {
+        end: pair.section(),
+        ..NodeOptions::default()
+    });
+    let peer = Peer::start();
+    let mut generations = Vec::new();
+    for number in 0..3 {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let login = rest_login(&format!("dtls-{number}"));
+        let mut client = DtlsClient::over(socket, node.turn, login).unwrap();
+        allocate_with_channel(&mut client, peer.address);
+        listed(&node, number + 1);
+        generations.push((client, node.upgrade()));
+        for (client, elder) in &mut generations {
+            assert!(elder.runs());
+            dtls_echoes(client);
+        }
+    }
+    // They end in any order, and cost nobody else a datagram.
+    while let Some((mut client, mut elder)) =
+        (!generations.is_empty()).then(|| generations.remove(generations.len() / 2))
+    {
+        let release = |message: MessageBuilder| message.number(AttributeType::LIFETIME, 0);
+        client.request(Method::Refresh, release).unwrap();
+        drop(client);
+        assert_eq!(elder.ended(SOON), Some(0), "{}", node.log());
+        for (client, _) in &mut generations {
+            dtls_echoes(client);
+        }
+    }
+    wait_until("the registry to forget all generations", SOON, || {
+        node.ctl().items(&["node", "list"]).len() == 1
+    });
+}
+
 /// The epoch of the node as it lists itself.
 fn epoch(node: &Node) -> u64 {
     let nodes = node.ctl().items(&["node", "list"]);

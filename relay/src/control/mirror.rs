@@ -28,6 +28,8 @@ const TOTALS_TICKS: u32 = 240;
 const TOTALS_SPREAD: usize = 200;
 /// The least time between two sweeps for a doubt: each reads all records of the node.
 const SWEEP_GAP: Duration = Duration::from_secs(60);
+/// The least time between a sweep that failed and the next attempt.
+const SWEEP_RETRY: Duration = Duration::from_secs(2);
 /// Ticks between sweeps that nothing asked for: ten minutes.
 const SWEEP_TICKS: u32 = 2400;
 /// Sessions in one write.
@@ -40,7 +42,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut ticks, mut totals) = (0_u32, 0);
     let mut ended = Instant::now();
-    let mut swept: Option<Instant> = None;
+    let (mut swept, mut failed): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         let mut worth_trying = hub.health.connected();
         tokio::select! {
@@ -70,7 +72,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
         }
         // Without an epoch the store has not spoken with this node yet.
         if worth_trying && hub.epoch() > 0 && !hub.fenced() {
-            if flush(&hub).await {
+            if flush(&hub, &mut failed).await {
                 flush_totals(&hub, totals).await;
             }
             ended = Instant::now();
@@ -78,11 +80,17 @@ pub(super) async fn run(hub: Arc<Hub>) {
     }
 }
 
-/// Writes what changed; `false` when the store did not take it all.
-async fn flush(hub: &Hub) -> bool {
-    if hub.restoring.knows_all() && hub.dirty().take_sweep() && !sweep(hub).await {
-        hub.dirty().want_sweep();
-        return false;
+/// Writes what changed; `false` when the store did not take it all. A sweep reads every record of the
+/// node: where a slow store does not answer that in time, `failed` says since when, and what changed is
+/// written all the same.
+async fn flush(hub: &Hub, failed: &mut Option<Instant>) -> bool {
+    let rests = failed.is_some_and(|at| at.elapsed() < SWEEP_RETRY);
+    if !rests && hub.restoring.knows_all() && hub.dirty().take_sweep() {
+        *failed = None;
+        if !sweep(hub).await {
+            hub.dirty().want_sweep();
+            *failed = Some(Instant::now());
+        }
     }
     loop {
         let _turn = hub.mirroring.lock().await;
@@ -253,7 +261,7 @@ pub(super) fn record(row: &Row<'_>, epoch: u64, now: Moment) -> SessionRecord {
 
 /// Writes what is left when the node stops: changes, then all totals.
 pub(super) async fn farewell(hub: &Hub) {
-    if hub.epoch() > 0 && !hub.fenced() && flush(hub).await {
+    if hub.epoch() > 0 && !hub.fenced() && flush(hub, &mut None).await {
         let ids: Vec<_> = hub.books().ids().collect();
         let count = ids.len();
         hub.dirty().totals(ids);

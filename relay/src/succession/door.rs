@@ -193,15 +193,20 @@ impl Knock {
     pub fn hand_over(mut self, pool: &WorkerPool) -> io::Result<Farewell> {
         let frozen = pool.freeze()?;
         self.wire.set_patience(STANDSTILL)?;
-        let (estate, descriptors) = bequeath(&frozen)?;
+        let (mut estate, descriptors) = bequeath(&frozen)?;
         let pairs: io::Result<Vec<_>> = frozen
             .estates
             .iter()
             .map(|_| UnixDatagram::pair())
             .collect();
         let (doorways, theirs): (Vec<_>, Vec<_>) = pairs?.into_iter().unzip();
-        let all = borrowed(&descriptors).chain(theirs.iter().map(AsFd::as_fd));
-        self.wire.send(&estate, &all.collect::<Vec<_>>())?;
+        let mut all: Vec<_> = borrowed(&descriptors).collect();
+        all.extend(theirs.iter().map(AsFd::as_fd));
+        for (worker, passed) in (0..).map(WorkerId).zip(&frozen.estates) {
+            estate.elders.extend(passed.doorways.iter().map(|_| worker));
+            all.extend(passed.doorways.iter().map(AsFd::as_fd));
+        }
+        self.wire.send(&estate, &all)?;
         match self.wire.receive()? {
             (Word::Serving, _) => frozen.part(doorways),
             (Word::Ready, _) => return Err(io::Error::other("it does not serve")),
@@ -217,6 +222,7 @@ pub(super) fn bequeath(frozen: &Frozen) -> io::Result<(Estate, Vec<OwnedFd>)> {
         records: Vec::new(),
         relays: Vec::new(),
         streams: Vec::new(),
+        elders: Vec::new(),
     };
     let mut descriptors = Vec::new();
     for (worker, passed) in estates() {

@@ -120,12 +120,19 @@ impl Heir {
     /// The other process goes on.
     pub fn take(&mut self) -> anyhow::Result<Bequest> {
         self.wire.send(&Word::Ready, &[])?;
-        let (estate, descriptors) = self.wire.receive::<Estate>()?;
+        let (mut estate, descriptors) = self.wire.receive::<Estate>()?;
+        let elders = std::mem::take(&mut estate.elders);
         let mut descriptors = descriptors.into_iter();
         let mut bequest = estate.with(self.offer.workers, &mut descriptors)?;
         for one in &mut bequest.inheritance {
             let doorway = descriptors.next().context("descriptors are missing")?;
-            one.doorway = Some(UnixDatagram::from(doorway));
+            one.doorways.push(UnixDatagram::from(doorway));
+        }
+        for worker in elders {
+            let doorway = descriptors.next().context("descriptors are missing")?;
+            let one = bequest.inheritance.get_mut(usize::from(worker.0));
+            let one = one.context("a worker is missing")?;
+            one.doorways.push(UnixDatagram::from(doorway));
         }
         Ok(bequest)
     }

@@ -93,8 +93,8 @@ enum Word {
     Serving,
 }
 
-/// Sessions and connections; descriptors follow in this order: relay sockets, connections, and one
-/// doorway per worker.
+/// Sessions and connections; descriptors follow in this order: relay sockets, connections, one doorway
+/// per worker, and the doorways of earlier processes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Estate {
     /// Session records, as the store has them, with the worker that has each.
@@ -102,6 +102,9 @@ struct Estate {
     /// Local addresses of relay sockets.
     relays: Vec<SocketAddr>,
     streams: Vec<StreamWill>,
+    /// The workers to whom doors of still earlier processes belong, which come last.
+    #[serde(default)]
+    elders: Vec<WorkerId>,
 }
 
 /// A connection without its socket.

@@ -78,8 +78,8 @@ pub(super) struct Core {
     pub(super) woken: Vec<Source>,
     /// Where the process after this one brings datagrams of DTLS clients.
     pub(super) doorway: Option<Doorway>,
-    /// Where those of clients go that the process before this one knows.
-    pub(super) elder: Option<Doorway>,
+    /// Where those of clients go that processes before this one know.
+    pub(super) elders: Vec<Doorway>,
     doorway_ready: bool,
 }
 
@@ -172,7 +172,7 @@ impl Worker {
                 leaving: None,
                 woken: Vec::new(),
                 doorway: None,
-                elder: None,
+                elders: Vec::new(),
                 doorway_ready: false,
             },
             inbox: post.inbox,
@@ -394,7 +394,7 @@ impl Core {
             };
             if serves_dtls && Protocol::of(bytes) == Protocol::Dtls {
                 tuple.transport = Transport::Dtls;
-                if self.pass_to_elder(&tuple, bytes) {
+                if self.pass_to_elders(&tuple, bytes) {
                     continue;
                 }
                 match self.server.host_of(now, &tuple) {

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{Receiver, SyncSender};
 
@@ -40,6 +40,8 @@ pub struct WorkerEstate {
     pub relays: Vec<(SocketAddr, OwnedFd)>,
     /// Connections in the clear.
     pub streams: Vec<StreamEstate>,
+    /// Doors of processes before it that still live: their DTLS clients reach the other process, too.
+    pub doorways: Vec<OwnedFd>,
 }
 
 /// What a worker takes up besides relay sockets.
@@ -47,8 +49,9 @@ pub struct WorkerEstate {
 pub struct Inheritance {
     /// Connections.
     pub streams: Vec<StreamEstate>,
-    /// Where datagrams of DTLS clients go that this process does not know.
-    pub doorway: Option<UnixDatagram>,
+    /// Where datagrams of DTLS clients go that this process does not know: one for each process before
+    /// it that lives.
+    pub doorways: Vec<UnixDatagram>,
 }
 
 /// A worker is to stand still.
@@ -73,6 +76,11 @@ impl Doorway {
         registry.register(&mut source, Source::Doorway.token(), Interest::READABLE)
     }
 
+    /// Whether somebody is behind the door. Says nothing to him.
+    fn leads_somewhere(&self) -> bool {
+        is_heard(self.0.send(&[]))
+    }
+
     /// Sends a datagram of a client; `false`: nobody is behind the door any more. What has no room is
     /// lost, as datagrams may be.
     fn pass(&self, tuple: &FiveTuple, bytes: &[u8]) -> bool {
@@ -86,15 +94,18 @@ impl Doorway {
             message.extend_from_slice(&address.port().to_be_bytes());
         }
         message.extend_from_slice(bytes);
-        match self.0.send(&message) {
-            Ok(_) => true,
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-        }
+        is_heard(self.0.send(&message))
     }
 
     /// Takes a datagram of a DTLS client; `None`: nothing is there.
     fn take<'b>(&self, buffer: &'b mut [u8]) -> Option<(FiveTuple, &'b [u8])> {
-        let length = self.0.recv(buffer).ok()?;
+        let length = loop {
+            let length = self.0.recv(buffer).ok()?;
+            // Anything shorter was a question whether somebody is here.
+            if length >= HEADER {
+                break length;
+            }
+        };
         let (header, bytes) = buffer[..length].split_at_checked(HEADER)?;
         let (client, server) = header.split_at(HEADER / 2);
         let address = |part: &[u8]| {
@@ -109,6 +120,11 @@ impl Doorway {
         };
         Some((tuple, bytes))
     }
+}
+
+/// Whether a message has a receiver, who may be slow.
+fn is_heard(sent: io::Result<usize>) -> bool {
+    sent.map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true)
 }
 
 /// Whether another process can carry the session on: neither secrets of a handshake nor connections
@@ -161,9 +177,14 @@ impl Core {
                 relays.push((local, socket.try_clone_to_owned()?));
             }
         }
+        let doors = self.elders.iter().filter(|door| door.leads_somewhere());
+        let doorways: io::Result<_> = doors
+            .map(|door| door.0.as_fd().try_clone_to_owned())
+            .collect();
         Ok(WorkerEstate {
             sessions,
             relays,
+            doorways: doorways?,
             streams: self.streams.estate(|tuple| self.stays(tuple))?,
         })
     }
@@ -194,6 +215,8 @@ impl Core {
                 tracing::warn!(%error, "A listener that was passed on is still read here.");
             }
         }
+        // It has the doors of those before, and knocks at them itself.
+        self.elders.clear();
         self.open_doorway(registry, doorway);
     }
 
@@ -221,25 +244,24 @@ impl Core {
                 Err(error) => tracing::warn!(%error, "A connection was not taken over."),
             }
         }
-        self.elder = inheritance.doorway.and_then(|socket| {
-            Doorway::new(socket)
-                .inspect_err(|error| tracing::error!(%error, "DTLS clients are cut off."))
-                .ok()
-        });
+        for socket in inheritance.doorways {
+            match Doorway::new(socket) {
+                Ok(door) => self.elders.push(door),
+                Err(error) => tracing::error!(%error, "DTLS clients are cut off."),
+            }
+        }
     }
 
-    /// Hands a datagram of a DTLS client to the process before this one, where it may know the client;
-    /// `false`: it is for this one.
-    pub(super) fn pass_to_elder(&mut self, tuple: &FiveTuple, bytes: &[u8]) -> bool {
-        let Some(elder) = &self.elder else {
-            return false;
-        };
-        if self.dtls.knows(tuple) || crate::dtls::begins_hello(bytes) {
+    /// Hands a datagram of a DTLS client to the processes before this one, where they may know the
+    /// client; `false`: it is for this one.
+    pub(super) fn pass_to_elders(&mut self, tuple: &FiveTuple, bytes: &[u8]) -> bool {
+        if self.elders.is_empty() || self.dtls.knows(tuple) || crate::dtls::begins_hello(bytes) {
             return false;
         }
-        if !elder.pass(tuple, bytes) {
-            tracing::info!("The process before this one has ended.");
-            self.elder = None;
+        let before = self.elders.len();
+        self.elders.retain(|elder| elder.pass(tuple, bytes));
+        if self.elders.len() < before {
+            tracing::info!("A process before this one has ended.");
         }
         true
     }
@@ -287,6 +309,7 @@ mod tests {
                 server: server.parse().unwrap(),
                 transport: Transport::Dtls,
             };
+            assert!(here.leads_somewhere());
             assert!(here.pass(&tuple, b"a record"));
             let (arrived, bytes) = there.take(&mut buffer).unwrap();
             assert_eq!((arrived, bytes), (tuple, &b"a record"[..]));
@@ -298,5 +321,6 @@ mod tests {
             transport: Transport::Dtls,
         };
         assert!(!here.pass(&anybody, b"nobody is there"));
+        assert!(!here.leads_somewhere());
     }
 }
