@@ -1,8 +1,12 @@
 //! Loopback addresses and ports that nobody else uses.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+/// Ports handed out by this process: one that nobody listens at yet is free, and still somebody's.
+static PORTS: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
 /// Addresses handed out by this process.
 static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
 
@@ -28,9 +32,14 @@ pub fn free_port(ip: IpAddr) -> SocketAddr {
         let tcp = TcpListener::bind((ip, 0)).expect("a loopback address can be bound");
         let address = tcp.local_addr().expect("a bound socket has an address");
         // Below the relay range of the kit's nodes, which begins at 49152.
-        if address.port() < 49_152 && UdpSocket::bind(address).is_ok() {
+        if address.port() < 49_152 && UdpSocket::bind(address).is_ok() && is_new(address) {
             return address;
         }
     }
     panic!("no free port on {ip}");
+}
+
+fn is_new(address: SocketAddr) -> bool {
+    let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    ports.insert(address)
 }

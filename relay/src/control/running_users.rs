@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use shared::{Realm, Username};
@@ -129,6 +129,7 @@ fn want_some(hub: &Hub, below: usize) -> usize {
 
 /// Reads and tells; `false` when that has to be done again.
 async fn follow(hub: &Hub, wanted: &Wanted) -> bool {
+    let begun = Instant::now();
     let readings = match hub.noted(read(hub, wanted).await) {
         Ok(readings) => readings,
         Err(error) => {
@@ -136,7 +137,7 @@ async fn follow(hub: &Hub, wanted: &Wanted) -> bool {
             return false;
         }
     };
-    hub.revocation.judge_users(hub, &readings);
+    hub.revocation.judge_users(hub, &readings, begun);
     let limits: HashMap<_, _> = readings
         .into_iter()
         .map(|reading| {

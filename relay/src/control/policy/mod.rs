@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -63,6 +63,9 @@ struct State {
     sources: Sources,
     /// What the current policy was built from.
     built: Option<build::Inputs>,
+    /// When the last reading of everything began; and that which the current policy rests on.
+    read: Option<Instant>,
+    rests_on: Option<Instant>,
     wanted: Wanted,
 }
 
@@ -97,6 +100,8 @@ impl PolicyKeeper {
             state: Mutex::new(State {
                 sources,
                 built: None,
+                read: None,
+                rests_on: None,
                 wanted: Wanted::default(),
             }),
             refreshing: tokio::sync::Mutex::default(),
@@ -177,6 +182,12 @@ impl PolicyKeeper {
     #[must_use]
     pub(super) fn was_read(&self) -> bool {
         self.was_read.load(Ordering::Acquire)
+    }
+
+    /// When the reading of the whole store began that the policy in force rests on.
+    #[must_use]
+    pub(super) fn rests_on(&self) -> Option<Instant> {
+        self.state().rests_on
     }
 
     /// Looks into the sources.
@@ -360,6 +371,7 @@ impl PolicyKeeper {
     }
 
     async fn read(&self, store: &dyn Store, wanted: &Wanted) -> Result<(), StoreError> {
+        let begun = Instant::now();
         let mut names = wanted.secrets.clone();
         if wanted.everything || wanted.realms {
             let realms = store.realms().await?;
@@ -413,6 +425,7 @@ impl PolicyKeeper {
             }
         }
         if wanted.everything {
+            state.read = Some(begun);
             self.was_read.store(true, Ordering::Release);
         }
         Ok(())
@@ -425,6 +438,7 @@ impl PolicyKeeper {
         let mut state = self.state();
         let inputs = build::Inputs::gather(&config, &self.own, &state.sources, now);
         if state.built.as_ref() == Some(&inputs) {
+            state.rests_on = state.read;
             return false;
         }
         let revision = self.current.load().revision + 1;
@@ -432,6 +446,7 @@ impl PolicyKeeper {
         self.current.store(Arc::new(policy));
         self.revoke.store(Arc::new(inputs.revoke_rules()));
         state.built = Some(inputs);
+        state.rests_on = state.read;
         true
     }
 }

@@ -6,6 +6,7 @@
 //! sessions at that moment is unknown rather than removed, until the store has had them again.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use shared::Realm;
@@ -20,6 +21,8 @@ use crate::store::document::MARK;
 #[derive(Debug, Default)]
 pub(super) struct Mark {
     known: Option<String>,
+    /// When that changed last: what was read before says nothing about the store of now.
+    changed: Option<Instant>,
     /// Who had sessions when the mark changed, and was not seen since.
     users: HashMap<Realm, HashSet<Box<str>>>,
     secrets: HashMap<Realm, HashSet<Box<str>>>,
@@ -35,14 +38,22 @@ pub(super) enum Evidence {
 }
 
 impl Mark {
-    /// The store has this user.
-    pub(super) fn saw_user(&mut self, realm: &Realm, name: &str) {
-        saw(&mut self.users, realm, name);
+    /// The store had this user, in a reading that began then.
+    pub(super) fn saw_user(&mut self, realm: &Realm, name: &str, read: Instant) {
+        if self.is_of_now(read) {
+            saw(&mut self.users, realm, name);
+        }
     }
 
-    /// The store, or the config file, has this secret.
-    pub(super) fn saw_secret(&mut self, realm: &Realm, id: &str) {
-        saw(&mut self.secrets, realm, id);
+    /// The store had this secret, in a reading that began then, or the config file has it.
+    pub(super) fn saw_secret(&mut self, realm: &Realm, id: &str, read: Instant) {
+        if self.is_of_now(read) {
+            saw(&mut self.secrets, realm, id);
+        }
+    }
+
+    fn is_of_now(&self, read: Instant) -> bool {
+        self.changed.is_none_or(|changed| read > changed)
     }
 
     /// Leaves out who is gone together with the store that knew them.
@@ -58,6 +69,9 @@ impl Mark {
     fn note(&mut self, mark: &str) -> bool {
         let other = self.known.as_deref().is_some_and(|known| known != mark);
         self.known = Some(mark.to_owned());
+        if other {
+            self.changed = Some(Instant::now());
+        }
         other
     }
 
@@ -171,9 +185,13 @@ mod tests {
         (mark.users, mark.secrets) = (names("alice"), names("s1"));
         assert!(mark.believe(gone("alice")).is_empty());
         assert!(!mark.believe(gone("bob")).is_empty());
-        mark.saw_user(&acme(), "alice");
+        let before = Instant::now();
+        assert!(!mark.note("a") && mark.note("b"));
+        mark.saw_user(&acme(), "alice", before);
+        assert!(mark.believe(gone("alice")).is_empty(), "read before");
+        mark.saw_user(&acme(), "alice", Instant::now());
         assert!(!mark.believe(gone("alice")).is_empty());
-        mark.saw_secret(&acme(), "s1");
+        mark.saw_secret(&acme(), "s1", Instant::now());
         assert!(mark.users.is_empty() && mark.secrets.is_empty());
     }
 

@@ -11,7 +11,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::api::{AuditView, EventKind, Severity};
 use shared::{Realm, display_safe};
@@ -62,8 +62,8 @@ impl Revocation {
         self.stale.notify_one();
     }
 
-    /// Takes what the store says about users with sessions.
-    pub(super) fn judge_users(&self, hub: &Hub, readings: &[Reading]) {
+    /// Takes what the store says about users with sessions, in a reading that began then.
+    pub(super) fn judge_users(&self, hub: &Hub, readings: &[Reading], begun: Instant) {
         let rules = hub.keeper.revoke_rules();
         let mut waiting = self.waiting();
         for Reading { realm, name, user } in readings {
@@ -74,7 +74,7 @@ impl Revocation {
             let configured = configured(hub, realm, name.as_str()).map(|user| user.key_id);
             let is_good = user.as_ref().is_some_and(|user| !user.record.disabled);
             if configured.is_some() || is_good {
-                self.mark().saw_user(realm, name.as_str());
+                self.mark().saw_user(realm, name.as_str(), begun);
             }
             if let Some(verdict) = verdict_on(hub, configured, user.as_ref(), *rules) {
                 waiting.add_user(realm, name.as_str(), verdict);
@@ -99,12 +99,16 @@ impl Revocation {
                 .map(|(realm, id)| (realm.clone(), Arc::clone(id)))
                 .collect()
         };
+        // Before the policy: it may rest on a later reading, never on an earlier one.
+        let read = hub.keeper.rests_on();
         let policy = hub.keeper.current();
         for (realm, id) in in_use {
             let accepted = policy.realms.get(&realm).into_iter();
             let mut accepted = accepted.flat_map(|realm| &realm.secrets);
             if accepted.any(|secret| secret.id == id) {
-                self.mark().saw_secret(&realm, &id);
+                if let Some(read) = read {
+                    self.mark().saw_secret(&realm, &id, read);
+                }
             } else {
                 self.waiting().add_secret(&realm, &id);
             }
