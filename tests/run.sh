@@ -75,9 +75,10 @@ fi
 # Some suites start the real programs; they are built before anything is timed.
 cargo build --workspace --bins
 
-# Most suites wait for programs that take their time, and hardly compute: four at once do on one core, too.
+# Most suites wait for programs that take their time, and hardly compute: four at once do on one core, too, and
+# more than one a core on many.
 cores=$(nproc)
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((cores < 4 ? 4 : cores))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((cores < 4 ? 4 : cores * 3 / 2))}
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
