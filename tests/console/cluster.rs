@@ -296,3 +296,63 @@ fn a_killed_node_is_seen_to_come_back_with_its_sessions_and_an_absent_redis_cost
         .wait("what is left, on all nodes", |s| s.contains("1-2 of 2"));
     all_go_on(&mut talk[1..]);
 }
+
+/// How many sessions of one login the nodes take in turn before one refuses; they hang up afterwards.
+fn taken(cluster: &Cluster, login: &Login, at_most: usize) -> usize {
+    let mut clients = Vec::new();
+    for node in cluster.nodes.iter().cycle().take(at_most) {
+        let mut client = node.client(login);
+        match client.allocate() {
+            Ok(_) => clients.push(client),
+            Err(error) => {
+                assert_eq!(error.code(), Some(486), "{error}");
+                break;
+            }
+        }
+    }
+    for client in &mut clients {
+        client.refresh(0).expect("an answer");
+    }
+    clients.len()
+}
+
+#[test]
+fn a_users_limit_is_set_and_a_realms_limit_undone_for_all_nodes() {
+    let cluster = Cluster::start();
+    let mut desk = Desk::on(&cluster.nodes[0]);
+    desk.expect(":users\r", "Pulse > Users");
+    desk.expect("N", "password");
+    let typed = format!("\x15{REALM}\tfelix\trabbit hole\trabbit hole\tnew\ty");
+    desk.console.keys(&typed);
+    desk.closed();
+    let felix = Login::new("felix", "rabbit hole");
+    answered(&cluster, &felix, None, None);
+    desk.expect(":users user=felix\r", "1-1 of 1 match");
+    desk.expect("E", "own session limit");
+    desk.console.keys("\x152");
+    desk.confirm("a trial");
+    wait_until("two of felix on all nodes together", PATIENCE, || {
+        taken(&cluster, &felix, 6) == 2
+    });
+
+    let limited = |limit: &str| {
+        let setting = format!("max_sessions_per_user={limit}");
+        let set = ["realm", "set", REALM, &setting, "--yes", "--reason", "test"];
+        let done = cluster.nodes[0].ctl().run(&set);
+        assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    };
+    limited("5");
+    limited("1");
+    let guest = rest_login("guest");
+    wait_until("one of guest on all nodes together", PATIENCE, || {
+        taken(&cluster, &guest, 6) == 1
+    });
+    desk.expect(":realms\r", "Pulse > Realms");
+    desk.expect("U", "Undo: realm");
+    desk.expect("", "1 -> 5");
+    desk.confirm("a slip");
+    wait_until("five of guest on all nodes together", PATIENCE, || {
+        taken(&cluster, &guest, 7) == 5
+    });
+    assert_eq!(taken(&cluster, &felix, 6), 2, "his own limit");
+}
