@@ -86,7 +86,8 @@ pub struct NodeView {
     /// Packets dropped per second, all reasons.
     #[serde(default)]
     pub drops_per_sec: f64,
-    /// Realms that use at least half of their session limit on this node, in percent: the fullest.
+    /// Realms that use at least half of their session limit, in percent, as far as this node knows of the
+    /// others: the fullest.
     #[serde(default)]
     pub realm_use: BTreeMap<String, f64>,
     /// Client connections over TCP and TLS, with and without a session.

@@ -263,8 +263,8 @@ fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, n
             node: Some(id.clone()),
             reading: Reading::of(*percent),
             text: format!(
-                "realm {realm} has {percent:.0} % of its sessions on {id}: raise max_sessions or \
-                 see who holds them"
+                "realm {realm} has {percent:.0} % of its sessions, as {id} counts: raise max_sessions \
+                 or see who holds them"
             ),
             realm: Some(realm),
         });

@@ -228,7 +228,7 @@ fn is_wrong_credential(reason: RefusalReason) -> bool {
     )
 }
 
-/// Realms that use at least half of their session limit here, in percent; the fullest.
+/// Realms that use at least half of their session limit, as this node counts, in percent; the fullest.
 fn realm_use(hub: &Hub) -> BTreeMap<String, f64> {
     let policy = hub.keeper.current();
     let mut full: Vec<(String, f64)> = policy
@@ -236,7 +236,7 @@ fn realm_use(hub: &Hub) -> BTreeMap<String, f64> {
         .values()
         .filter_map(|realm| {
             let limit = f64::from(realm.max_sessions?.max(1));
-            let used = f64::from(hub.quota.realm_sessions(&realm.name));
+            let used = f64::from(hub.quota.realm_sessions_everywhere(&realm.name));
             let percent = (1000.0 * used / limit).round() / 10.0;
             (percent >= 50.0).then(|| (realm.name.as_str().to_owned(), percent))
         })

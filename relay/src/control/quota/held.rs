@@ -31,6 +31,15 @@ impl NodeQuota {
         count.map_or(0, |count| count.sessions + count.others)
     }
 
+    /// Sessions of a realm that count towards its limit, as far as is known here: those on this node, and
+    /// where the limit is one of all nodes, theirs.
+    #[must_use]
+    pub(in crate::control) fn realm_sessions_everywhere(&self, realm: &Realm) -> u32 {
+        let shard = self.realm(realm);
+        let count = shard.get(realm).map(|count| &count.count);
+        count.map_or(0, |count| count.sessions + count.others)
+    }
+
     /// Whether sessions of other processes count, too.
     #[must_use]
     pub(super) fn counts_together(&self) -> bool {
