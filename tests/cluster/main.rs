@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod aftermath;
 mod alerts;
 mod bans;
 mod drains;
@@ -20,6 +21,5 @@ mod revocation;
 mod rings;
 mod scale;
 mod settings;
-mod soak;
 mod sockets;
 mod undo;

@@ -1,4 +1,5 @@
-//! The short form of the soak: everything that can happen to a cluster happens once.
+//! What is left when everything that can happen to a cluster has happened once: the short form of the soak. Tests begin
+//! in the order of their names, and this one is the longest.
 
 use std::time::Duration;
 
