@@ -1,14 +1,13 @@
 //! IPv6 and dual stack: listeners, relays and peers of both families.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use kit::address::{free_port, fresh_ip};
 use kit::coturn::{FOR_UCLIENT, Totals, Uclient, Way};
 use kit::node::{Node, NodeOptions, stored_login};
 
-use crate::uclient::{ALONE, assert_at_least};
+use crate::uclient::{assert_at_least, in_turn};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -42,7 +41,7 @@ fn run(server: SocketAddr, way: Way, flags: &'static [&'static str], peer: IpAdd
 
 #[test]
 fn ipv6_relays_lose_nothing_from_listeners_of_either_family() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = in_turn();
     let (_node, listeners) = start();
     for server in listeners {
         for way in [Way::Channels, Way::Indications, Way::ClientToClient] {
@@ -53,7 +52,7 @@ fn ipv6_relays_lose_nothing_from_listeners_of_either_family() {
 
 #[test]
 fn dual_allocations_lose_nothing_to_peers_of_either_family() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = in_turn();
     let (_node, listeners) = start();
     for server in listeners {
         for peer in [fresh_ip(), V6] {

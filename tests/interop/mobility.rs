@@ -1,15 +1,14 @@
 //! `turnutils_uclient -M`: each of its clients changes its address and takes its session along.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use kit::coturn::{FOR_UCLIENT, Uclient, Way};
 use kit::node::{Node, NodeOptions, stored_login};
 
-use crate::uclient::{ALONE, assert_at_least};
+use crate::uclient::{assert_at_least, in_turn};
 
 fn moved_clients_lose_nothing(workers: u16, way: Way) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = in_turn();
     let node = Node::start(NodeOptions {
         workers,
         max_sessions_per_user: Some(100),

@@ -1,7 +1,6 @@
 //! Third-party authorization (RFC 7635) with coturn's tool: tokens of `turnutils_oauth`.
 
 use std::process::Command;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use base64::Engine;
@@ -15,7 +14,7 @@ use shared::OauthAlgorithm;
 use shared::api::OauthKeyPut;
 use turn_proto::stun::{AttributeType as A, Message, MessageBuilder, Method};
 
-use crate::uclient::{ALONE, assert_at_least};
+use crate::uclient::{assert_at_least, in_turn};
 
 /// Runs of uclient take a few seconds of its own pacing.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -171,7 +170,7 @@ fn tokens_of_coturns_tool_are_accepted_for_this_server_alone() {
 /// Each Allocate and Refresh of uclient brings a new token, of a key that it draws.
 #[test]
 fn coturns_client_loses_nothing_with_tokens_of_three_keys_in_turn() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = in_turn();
     let node = node();
     for way in [Way::Channels, Way::Indications] {
         let uclient = Uclient {

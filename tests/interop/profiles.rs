@@ -4,7 +4,6 @@
 //! directory come by the environment, which wins over the file.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use kit::address::{free_port, fresh_ip};
@@ -17,7 +16,7 @@ use kit::wait::{wait_for, wait_until};
 use turn_proto::stun::{AttributeType as A, Message, MessageBuilder, Method};
 
 use crate::oauth::{SERVER_NAME, add_keys};
-use crate::uclient::{ALONE, assert_at_least};
+use crate::uclient::{assert_at_least, in_turn};
 
 /// What happens by itself happens within this, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(20);
@@ -88,7 +87,7 @@ fn nine_profiles_run_side_by_side_and_each_shows_by_what_it_does() {
 }
 
 fn uclient(server: SocketAddr, way: Way, flags: &'static [&'static str]) -> Totals {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = in_turn();
     let uclient = Uclient {
         server,
         login: stored_login(),

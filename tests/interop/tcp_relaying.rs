@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use kit::address::fresh_ip;
@@ -10,7 +9,7 @@ use kit::certificate::TestCertificate;
 use kit::coturn::{Totals, Uclient, Way};
 use kit::node::{Node, NodeOptions, stored_login};
 
-use crate::uclient::{ALONE, assert_at_least};
+use crate::uclient::{assert_at_least, in_turn};
 
 /// uclient waits about 35 s of its own before it sends over TCP.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -36,7 +35,7 @@ fn echo() -> SocketAddr {
 }
 
 fn run(way: Way, workers: u16, flags: &'static [&'static str]) -> Totals {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = in_turn();
     // Half of the ciphers that uclient tries in turn go with RSA only.
     let tls = TestCertificate::rsa();
     let node = Node::start(NodeOptions {
