@@ -404,3 +404,37 @@ fn sessions_go_on_in_a_fresh_network_namespace() {
         },
     );
 }
+
+#[test]
+fn calls_with_a_limited_rate_go_on_after_a_kill_and_after_a_planned_restart() {
+    const SESSIONS: usize = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let redis = RedisServer::start();
+    let mut node = Node::start(NodeOptions {
+        redis: Some(redis.url()),
+        cluster_key: Some(cluster_key(&folder)),
+        ..NodeOptions::default()
+    });
+    let limits = ["max_user_rate_bps=2000000", "max_realm_rate_bps=8000000"];
+    let set = [&["realm", "set", REALM], &limits[..], &["--yes"]].concat();
+    let done = node.ctl().run(&set);
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    let peer = Peer::start();
+    // The rates are leased by then.
+    let clients = sessions(node.turn, logins(SESSIONS), peer.address);
+    let survivors = Survivors::start(clients, Duration::from_millis(20));
+    talk_for(Duration::from_secs(2));
+    let gap = restart(&mut node, &survivors, Node::kill);
+    talk_for(Duration::from_secs(2));
+    survivors.mark();
+    let mut elder = node.upgrade();
+    assert_eq!(elder.ended(BACK), Some(0), "{}", node.log());
+    talk_for(Duration::from_secs(2));
+    let upgraded = survivors.summary().longest;
+    report(&format!(
+        "with limited rates: {gap:?} after a kill, {upgraded:?} after a planned restart (a lease: 10 s)"
+    ));
+    // Both would be the lease of the start before, if that were waited for.
+    assert!(gap < Duration::from_secs(6), "{gap:?}");
+    assert!(upgraded < Duration::from_secs(3), "{upgraded:?}");
+}

@@ -156,6 +156,7 @@ async fn shares(store: &dyn Store, holder: &str, wanted: Option<[u32; 2]>) -> Ra
     let turn = RateTurn {
         realm: realm("north.gov"),
         holder: holder.to_owned(),
+        replaces: Vec::new(),
         wishes: vec![RateWish {
             user: Some("ann".to_owned()),
             wanted,

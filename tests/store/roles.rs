@@ -56,6 +56,7 @@ async fn counts(relay: &RedisStore) {
     let turn = RateTurn {
         realm: realm("north.gov"),
         holder: turn.holder,
+        replaces: Vec::new(),
         wishes: Vec::new(),
     };
     assert!(relay.share_rates(&turn).await.unwrap().is_empty());

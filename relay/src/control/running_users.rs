@@ -138,6 +138,12 @@ async fn follow(hub: &Hub, wanted: &Wanted) -> bool {
         }
     };
     hub.revocation.judge_users(hub, &readings, begun);
+    for Reading { realm, name, user } in &readings {
+        let limit = user.as_ref().and_then(|user| user.record.max_sessions);
+        if limit.is_some() {
+            hub.quota.has_own_limit(realm, name.as_str());
+        }
+    }
     let limits: HashMap<_, _> = readings
         .into_iter()
         .map(|reading| {

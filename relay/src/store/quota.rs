@@ -83,8 +83,10 @@ pub enum QuotaLimit {
 pub struct RateTurn {
     /// The realm.
     pub realm: Realm,
-    /// Who wants it, as in [`QuotaTurn::holder`].
+    /// Who wants it: a node and its start, as in [`QuotaTurn::holder`].
     pub holder: String,
+    /// Nodes of which no other start leases anything any more.
+    pub replaces: Vec<String>,
     /// What of; [`QUOTA_TURN`] at most, each once.
     pub wishes: Vec<RateWish>,
 }

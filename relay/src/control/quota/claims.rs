@@ -111,8 +111,10 @@ async fn turn(hub: &Hub, memory: &mut Memory, is_renewal: bool) {
     if !together || hub.fenced() || hub.health.is_lost() {
         let claims = std::mem::take(&mut *hub.places.waiting());
         claims.into_iter().for_each(|claim| decide(hub, claim));
-        if !together {
-            hub.quota.stale().clear();
+        let mut stale = hub.quota.stale();
+        // Asked under the lock: when the store is back, everything is put in again.
+        if !together || hub.health.is_lost() {
+            stale.clear();
         }
         return;
     }
@@ -166,6 +168,10 @@ impl Memory {
 
     /// Has the realms told which nodes' sessions are here by now.
     fn replace(&mut self, hub: &Hub, policy: &Policy, matters: &mut BTreeMap<Realm, Matter>) {
+        if hub.parts.elder_of.is_some() {
+            // What this process said as the node: another one is the node now.
+            return;
+        }
         let nodes = hub.quota.replaces().clone();
         for realm in policy.realms.keys().filter(|_| !nodes.is_empty()) {
             let told = self.replaced.entry(realm.clone()).or_default();

@@ -90,7 +90,21 @@ impl NodeQuota {
         }
     }
 
-    /// The same with the next renewal at the latest.
+    /// Says that a user has a session limit of its own: what is held of it is told from now on, also where
+    /// nobody was judged by it yet since a restore.
+    pub(in crate::control) fn has_own_limit(&self, realm: &Realm, user: &str) {
+        let mut shard = self.realm(realm);
+        let count = shard.get_mut(realm);
+        let count = count.and_then(|count| count.users.get_mut(user));
+        let Some(count) = count.filter(|count| !count.is_limited) else {
+            return;
+        };
+        count.is_limited = true;
+        drop(shard);
+        self.note(realm, user);
+    }
+
+    /// As [`note`](Self::note), with the next renewal at the latest.
     pub(super) fn note_later(&self, realm: &Realm, user: &str) {
         if self.counts_together() {
             self.stale().insert((realm.clone(), user.into()));

@@ -38,6 +38,11 @@ struct Shared {
 
 #[derive(Debug)]
 struct Memory {
+    /// Who leases. A process that passed its sessions on does so under the name that it has then: what it
+    /// leased before is over.
+    holder: String,
+    /// How many of the nodes whose leases are over each realm was told.
+    replaced: HashMap<Realm, usize>,
     shared: HashMap<Name, Shared>,
     turns: u64,
     /// When demands were read last.
@@ -51,7 +56,10 @@ pub(in crate::control) async fn share(hub: Arc<Hub>) {
     }
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let start = hub.quota.holder.rsplit('/').next().unwrap_or_default();
     let mut memory = Memory {
+        holder: format!("{}/{start}", hub.node),
+        replaced: HashMap::new(),
         shared: HashMap::new(),
         turns: 0,
         read: Instant::now(),
@@ -81,6 +89,7 @@ impl Memory {
             return BTreeMap::new();
         }
         let (policy, own) = (hub.keeper.current(), hub.quota.own_rates().clone());
+        let fair = fair(hub);
         let mut wishes: BTreeMap<Realm, Vec<RateWish>> = BTreeMap::new();
         hub.quota.each_named(&fresh, |realm, user, budget| {
             let name = (realm.clone(), user.map(Box::from));
@@ -90,6 +99,8 @@ impl Memory {
                 None => rules.max_realm_rate_bps.is_some(),
             });
             if !is_limited && !own.contains(&name) {
+                // There may be a limit one day, and somebody who has not been asked about may have one now.
+                LANES.iter().for_each(|lane| budget.set_share(*lane, fair));
                 return;
             }
             let shared = Shared {
@@ -196,16 +207,24 @@ fn wanted(budget: &Budget, secs: f64) -> Option<RateShare> {
 }
 
 async fn lease(hub: &Hub, memory: &mut Memory, realm: &Realm, wishes: &[RateWish]) {
+    // An earlier start of this node leases nothing any more, and what it leased is this one's to use.
+    let mut over = vec![hub.node.as_str().to_owned()];
+    over.extend(hub.quota.replaces().iter().cloned());
+    let told = memory.replaced.get(realm).copied().unwrap_or_default();
     let turn = RateTurn {
         realm: realm.clone(),
-        holder: hub.quota.holder.clone(),
+        holder: memory.holder.clone(),
+        replaces: over.get(told..).unwrap_or_default().to_vec(),
         wishes: wishes.to_vec(),
     };
     let answer = match hub.health.is_lost() || hub.fenced() {
         true => None,
         false => hub.noted(hub.store.share_rates(&turn).await).ok(),
     };
-    let fair = WHOLE / relays(hub).max(1);
+    if answer.is_some() {
+        memory.replaced.insert(realm.clone(), over.len());
+    }
+    let fair = fair(hub);
     for (number, wish) in wishes.iter().enumerate() {
         let name = (realm.clone(), wish.user.as_deref().map(Box::from));
         let Some(known) = memory.shared.get(&name) else {
@@ -220,6 +239,11 @@ async fn lease(hub: &Hub, memory: &mut Memory, realm: &Realm, wishes: &[RateWish
             }
         }
     }
+}
+
+/// What each of the nodes that relay may have.
+fn fair(hub: &Hub) -> u32 {
+    WHOLE / relays(hub).max(1)
 }
 
 /// Nodes that relay, as far as is known.

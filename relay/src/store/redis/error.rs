@@ -1,6 +1,6 @@
 //! Redis' errors, sorted into ours.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use shared::display_safe;
 
 use crate::store::StoreError;
@@ -29,6 +29,16 @@ const REPEATED: [&str; 4] = [
     "MISCONF ",
     "NOREPLICAS ",
 ];
+
+/// The refusal in an answer of a pipeline that goes on after errors, where that is one that passes: what a
+/// server could not say just now is not absent.
+pub(super) fn passing(answer: &Value) -> Option<StoreError> {
+    let Value::ServerError(error) = answer else {
+        return None;
+    };
+    let passes = PASSING.contains(&error.code());
+    passes.then(|| StoreError::NotNow(display_safe(&error.to_string()).into_owned()))
+}
 
 /// What a call of the store answers for `error`.
 pub(super) fn map(error: RedisError) -> StoreError {

@@ -29,11 +29,10 @@ pub(super) async fn all(inner: &Inner) -> Result<Vec<StoredOauthKey>, StoreError
     kids.truncate(MAX_KEYS);
     let mut reads = pipe();
     // One key of another type must not hide all others.
-    reads.ignore_errors();
     for kid in &kids {
         reads.cmd("HGETALL").arg(schema::coturn_oauth(kid));
     }
-    let values: Vec<Value> = inner.link.pipe(&reads).await?;
+    let values = inner.link.each(&mut reads).await?;
     let read = |(kid, value): (&String, Value)| {
         let mut fields: HashMap<String, String> = redis::from_redis_value(value).ok()?;
         let mut field = |name| fields.remove(name).unwrap_or_default();

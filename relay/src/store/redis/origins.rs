@@ -142,7 +142,6 @@ pub(super) async fn keep_own<'a>(
     read: impl Iterator<Item = (&'a Realm, &'a mut Value)>,
 ) -> Result<(), StoreError> {
     let mut gets = pipe();
-    gets.ignore_errors();
     let mut asked: Vec<(&Realm, &mut Value, Vec<String>)> = Vec::new();
     for (realm, value) in read {
         let origins: Vec<String> = redis::from_redis_value_ref(value).unwrap_or_default();
@@ -151,7 +150,7 @@ pub(super) async fn keep_own<'a>(
         }
         asked.push((realm, value, origins));
     }
-    let holders: Vec<Value> = inner.link.pipe(&gets).await?;
+    let holders = inner.link.each(&mut gets).await?;
     let mut holders = holders.into_iter();
     for (realm, value, origins) in asked {
         let own = origins.into_iter().zip(holders.by_ref());
@@ -171,11 +170,10 @@ pub(super) async fn note(inner: &Inner, origins: &[String]) -> Result<Vec<Realm>
         return Ok(Vec::new());
     }
     let mut gets = pipe();
-    gets.ignore_errors();
     for origin in origins {
         gets.cmd("GET").arg(schema::coturn_origin(origin));
     }
-    let values: Vec<Value> = inner.link.pipe(&gets).await?;
+    let values = inner.link.each(&mut gets).await?;
     let mut realms = Vec::new();
     let mut adds = pipe();
     for (origin, value) in origins.iter().zip(&values) {

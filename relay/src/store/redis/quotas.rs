@@ -69,7 +69,7 @@ return answer";
 
 /// Leases shares of limits, by what everybody wants (max-min fair), of what nobody else has leased:
 /// so they never are more than the whole together. Keys: leases, then one per budget. Arguments:
-/// holder, lease and time to keep in milliseconds; for each budget what is wanted towards peers and towards
+/// holder, lease and time to keep in milliseconds, replaced nodes; for each budget what is wanted towards peers and towards
 /// clients (-1: no more). Answers two shares per budget.
 const SHARE: &str = r"
 local WHOLE = 1000000
@@ -78,8 +78,11 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local me, live = ARGV[1], {}
 local leases = redis.call('HGETALL', KEYS[1])
 for i = 1, #leases, 2 do
-  if tonumber(leases[i + 1]) > now then live[leases[i]] = true
-  else redis.call('HDEL', KEYS[1], leases[i]) end
+  local id, over = leases[i], tonumber(leases[i + 1]) <= now
+  for node in string.gmatch(ARGV[4], '[^,]+') do
+    if id ~= me and string.sub(id, 1, #node + 1) == node .. '/' then over = true end
+  end
+  if over then redis.call('HDEL', KEYS[1], id) else live[id] = true end
 end
 redis.call('HSET', KEYS[1], me, now + tonumber(ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
@@ -104,7 +107,7 @@ local function fair(wishes, mine)
 end
 local answer = {}
 for k = 2, #KEYS do
-  local at = 4 + (k - 2) * 2
+  local at = 5 + (k - 2) * 2
   local mine = { tonumber(ARGV[at]), tonumber(ARGV[at + 1]) }
   local share = { 0, 0 }
   if mine[1] < 0 then redis.call('HDEL', KEYS[k], me)
@@ -189,7 +192,8 @@ pub(super) async fn share(inner: &Inner, turn: &RateTurn) -> Result<Vec<RateShar
     script
         .arg(&turn.holder)
         .arg(QUOTA_LEASE.as_millis() as u64)
-        .arg(QUOTA_KEPT.as_millis() as u64);
+        .arg(QUOTA_KEPT.as_millis() as u64)
+        .arg(turn.replaces.join(","));
     for wish in &turn.wishes {
         let wanted = wish
             .wanted

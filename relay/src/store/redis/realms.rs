@@ -223,12 +223,11 @@ fn parse(name: &Realm, values: &[Value]) -> Result<Read, StoreError> {
 async fn read(inner: &Inner, realms: &[Realm]) -> Result<Vec<Read>, StoreError> {
     let mut pipeline = pipe();
     // A key of another type among coturn's must not hide all realms.
-    pipeline.ignore_errors();
     let scope = Scope::of(inner);
     realms
         .iter()
         .for_each(|realm| reads(&mut pipeline, realm, scope));
-    let mut values: Vec<Value> = inner.link.pipe(&pipeline).await?;
+    let mut values = inner.link.each(&mut pipeline).await?;
     if scope == Scope::Cluster {
         let asked = realms.iter().zip(values.chunks_exact_mut(READS));
         origins::keep_own(

@@ -18,7 +18,7 @@ use redis::{
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::DropGuard;
 
-use super::error::map;
+use super::error::{map, passing};
 use super::link::{Link, silent, stopping};
 use super::options::{Address, RedisOptions, host_and_port};
 use super::slots::{key_of, slot};
@@ -210,6 +210,17 @@ impl Shards {
     /// A pipeline within the usual deadline, in any order where there are several servers.
     pub(super) async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, StoreError> {
         self.exchange(DEADLINE, pipe, Order::Any).await
+    }
+
+    /// The answers of a pipeline of reads of which some may be errors, as of a key of another type. Not
+    /// those of a server that has no time for any: that would look as if nothing were there.
+    pub(super) async fn each(&self, pipe: &mut Pipeline) -> Result<Vec<Value>, StoreError> {
+        pipe.ignore_errors();
+        let answers: Vec<Value> = self.pipe(pipe).await?;
+        match answers.iter().find_map(passing) {
+            Some(error) => Err(error),
+            None => Ok(answers),
+        }
     }
 
     /// A pipeline within `deadline`, in any order where there are several servers.

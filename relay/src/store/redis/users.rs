@@ -254,12 +254,11 @@ async fn fetch(
 ) -> Result<(), StoreError> {
     let mut reads = pipe();
     // One key of another type must not hide all others.
-    reads.ignore_errors();
     for name in names {
         reads.cmd("GET").arg(schema::coturn_user(realm, name));
         reads.cmd("HGETALL").arg(schema::user(realm, name));
     }
-    let values: Vec<Value> = inner.link.pipe(&reads).await?;
+    let values = inner.link.each(&mut reads).await?;
     for (name, pair) in names.iter().zip(values.chunks_exact(2)) {
         match stored(realm, name, &pair[0], &pair[1]) {
             Ok(Some(user)) => users.push(user),
