@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
 use crate::api::{DrainView, MissingNode, UpgradeView};
+use crate::{NodeId, Realm};
 
 /// A node as the registry and its own counters describe it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -35,6 +35,10 @@ pub struct NodeView {
     /// without those behind a proxy, whose address is the proxy's affair.
     #[serde(default)]
     pub urls: Vec<String>,
+    /// The realm that clients are told at each of `urls`, as the listener or else the node's
+    /// `default_realm` has it; empty from a version that does not tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub url_realms: BTreeMap<String, Realm>,
     /// Relay addresses as clients are told, each with its port range, as in `192.0.2.1:49152-65535`.
     pub relays: Vec<String>,
     /// Worker threads.

@@ -259,6 +259,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
     let rate = |name: &str| rates.get(name).copied().unwrap_or(0.0);
     let usage = hub.cluster.registry().own_usage;
     let config = hub.config();
+    let (urls, default_realm) = (&hub.parts.urls, &config.default_realm);
     let mut per_sec: BTreeMap<_, _> = rates
         .iter()
         .filter_map(|(name, rate)| Some((name.strip_prefix("code ")?.to_owned(), *rate)))
@@ -278,7 +279,11 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         session_base: format!("{:08x}", hub.parts.session_base),
         restored_bases: hub.restoring.bases(),
         listeners: hub.parts.listeners.clone(),
-        urls: hub.parts.urls.clone(),
+        urls: urls.iter().map(|(url, _)| url.clone()).collect(),
+        url_realms: urls
+            .iter()
+            .map(|(url, realm)| (url.clone(), realm.as_ref().unwrap_or(default_realm).clone()))
+            .collect(),
         relays: relays(hub),
         workers: hub.workers.count(),
         uptime_secs: now

@@ -77,7 +77,11 @@ impl Service {
             let [a, b, c, d, e, f, g, h, ..] = keys::mac(key.expose(), &flat);
             u64::from_be_bytes([a, b, c, d, e, f, g, h])
         };
-        let mut chosen = choose(&self.candidates(), request, draw)?;
+        let mut nodes = self.candidates();
+        if !self.is_chosen_by_name(realm) {
+            nodes.iter_mut().for_each(|node| narrow(node, realm));
+        }
+        let mut chosen = choose(&nodes, request, draw)?;
         chosen.truncate(count as usize);
         let server = |node: &NodeView| IceServer {
             urls: node.urls.clone(),
@@ -89,6 +93,14 @@ impl Service {
             nodes: chosen.iter().map(|node| node.id.clone()).collect(),
             urls: chosen.into_iter().flat_map(|node| node.urls).collect(),
             ..credential
+        })
+    }
+
+    /// Whether a client comes to this realm at any listener, by its web origin or by the server's name in TLS.
+    fn is_chosen_by_name(&self, realm: &Realm) -> bool {
+        let entry = self.hub.keeper.realm(realm);
+        entry.is_some_and(|entry| {
+            !entry.document.origins.is_empty() || !entry.document.server_names.is_empty()
         })
     }
 
@@ -122,11 +134,20 @@ impl Unfit {
         match self {
             Self::State(state) => state,
             Self::NoRelay => "no relay",
-            Self::NoUrls => "without a listener that clients can be told",
+            Self::NoUrls => "without a listener of this realm that clients can be told",
             Self::Full => "full",
             Self::Labels => "without the labels",
         }
     }
+}
+
+/// Leaves the URIs at which clients are told `realm`: with another realm's their credential is wrong. Of a
+/// version that does not tell the realms, all stay.
+fn narrow(node: &mut NodeView, realm: &Realm) {
+    let NodeView {
+        urls, url_realms, ..
+    } = node;
+    urls.retain(|url| url_realms.get(url).is_none_or(|served| served == realm));
 }
 
 /// Why a node would not take a client, labels aside.
@@ -307,6 +328,29 @@ mod tests {
             error.message
         );
         assert!(choose(&nodes[1..], &labelled(true), draw(1)).is_ok());
+    }
+
+    #[test]
+    fn only_listeners_of_the_realm_are_told() {
+        let [north, south]: [Realm; 2] = ["north.gov", "south.gov"].map(|r| r.parse().unwrap());
+        let mut both = node("both", 0.0, &[]);
+        both.urls = ["turn:a", "turn:b", "turn:c"].map(str::to_owned).into();
+        both.url_realms = [("turn:a", &north), ("turn:b", &south), ("turn:c", &north)]
+            .map(|(url, realm)| (url.to_owned(), realm.clone()))
+            .into();
+        let urls_of = |realm: &Realm, node: &NodeView| {
+            let mut node = node.clone();
+            narrow(&mut node, realm);
+            node.urls
+        };
+        assert_eq!(urls_of(&north, &both), ["turn:a", "turn:c"]);
+        assert_eq!(urls_of(&south, &both), ["turn:b"]);
+        let silent = node("silent", 0.0, &[]);
+        assert_eq!(urls_of(&north, &silent), silent.urls, "of an older version");
+        let mut elsewhere = both;
+        narrow(&mut elsewhere, &"west.gov".parse().unwrap());
+        let error = choose(&[elsewhere], &MintRequest::default(), draw(1)).unwrap_err();
+        assert!(error.message.contains("without a listener of this realm"));
     }
 
     #[test]

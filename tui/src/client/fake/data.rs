@@ -47,6 +47,7 @@ pub(super) fn node(index: usize) -> NodeView {
         restored_bases: Vec::new(),
         listeners: vec![([192, 0, 2, 10 + index as u8], 3478).into()],
         urls: Vec::new(),
+        url_realms: BTreeMap::new(),
         relays: vec![format!("192.0.2.{}:49152-65535", 10 + index)],
         workers: 4,
         uptime_secs: 90_000 + index as u64,
