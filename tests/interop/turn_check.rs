@@ -351,7 +351,7 @@ fn listeners_with_a_realm_of_their_own_are_checked_and_minted_for_as_that() {
     for (realm, listener) in [("north.gov", node.turn), ("south.gov", south)] {
         let credential = minted(realm);
         let urls = credential["urls"].as_array().unwrap();
-        let of_listener = |url: &&serde_json::Value| {
+        let of_listener = |url: &&Value| {
             let url = url.as_str().unwrap();
             url.starts_with(&format!("turn:{listener}?"))
         };
@@ -360,14 +360,14 @@ fn listeners_with_a_realm_of_their_own_are_checked_and_minted_for_as_that() {
     }
     let rows = ctl.run(&["node", "verify", "ams1", "--packets", "5", "-o", "json"]);
     assert_eq!(rows.code, 5, "{}{}", rows.stdout, rows.stderr);
-    let rows: serde_json::Value = serde_json::from_str(&rows.stdout).unwrap();
+    let rows: Value = serde_json::from_str(&rows.stdout).unwrap();
     let verdicts = |listener: std::net::SocketAddr| {
-        let of_listener = |row: &&serde_json::Value| {
+        let of_listener = |row: &&Value| {
             let uri = row["uri"].as_str().unwrap_or_default();
             uri.contains(&listener.to_string())
         };
         let rows = rows["items"].as_array().unwrap().iter();
-        let told = |row: &serde_json::Value| format!("{} {}", row["verdict"], row["text"]);
+        let told = |row: &Value| format!("{} {}", row["verdict"], row["text"]);
         rows.filter(of_listener).map(told).collect::<Vec<_>>()
     };
     for listener in [node.turn, south] {

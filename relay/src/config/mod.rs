@@ -44,7 +44,7 @@ pub use args::{Args, Task};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
 pub use limits::{LimitConfig, LimitReach};
-pub use redirects::RedirectProbes;
+pub use redirects::{RedirectConfig, RedirectProbes, ToNodes};
 pub use sentinel::SentinelConfig;
 pub use view::{Difference, changed, compare, settings};
 
@@ -131,8 +131,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// TCP relaying (RFC 6062).
     pub tcp_relay: TcpRelaySettings,
-    /// How targets of redirects are watched.
-    pub redirects: RedirectProbes,
+    /// When and how new clients are sent to other servers.
+    pub redirects: RedirectConfig,
     /// Logging.
     pub log: LogConfig,
     /// What is legal but unwise, in words for an operator; to be logged after every load.

@@ -110,6 +110,9 @@ pub struct NodeView {
     /// Whether its version is another one than most nodes run, as seen by whoever answers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub version_skew: bool,
+    /// The nodes that it sends new clients to by itself, being drained or full, the most likely first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sends_to: Vec<NodeId>,
     /// The node whose former process this is: it was restarted without an end, and what cannot move to
     /// the new process (TLS and DTLS clients) goes on here until it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,6 +136,9 @@ pub struct CertificateView {
     pub key: String,
     /// When its life ends.
     pub not_after_ms: u64,
+    /// The DNS names that it is for, in lower case; `*.example.org` among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     /// Why the files that are there now are not in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

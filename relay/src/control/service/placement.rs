@@ -16,18 +16,10 @@ use shared::api::{
 use super::{Service, bad};
 use crate::control::cluster::heartbeat;
 use crate::control::keys;
+use crate::control::vacancy::{is_full, share};
 
 /// Nodes that are named unless somebody asks for more or fewer.
 const DEFAULT_COUNT: u32 = 3;
-/// From this use of what can run out on a node is full, in percent. A busy CPU is no such thing: it
-/// passes, and counts in the ranking.
-const FULL_PERCENT: f64 = 95.0;
-/// What a node has left counts in steps of this many percent.
-const STEP: f64 = 12.5;
-/// The label that says how large a node's share is: 1 to 1000, 1 without it.
-const WEIGHT: &str = "weight";
-/// The largest weight.
-const MAX_WEIGHT: u32 = 1000;
 /// Labels of one request.
 const MAX_LABELS: usize = 16;
 /// Nodes that are named for each reason that there is none.
@@ -165,13 +157,6 @@ fn unfit(node: &NodeView) -> Option<Unfit> {
     }
 }
 
-fn is_full(node: &NodeView) -> bool {
-    let capacity = &node.capacity;
-    // The binding one hides the others.
-    let ports = 100.0 * capacity.ports_used as f64 / capacity.ports_total.max(1) as f64;
-    ports >= FULL_PERCENT || (capacity.bound_by != "cpu" && capacity.percent >= FULL_PERCENT)
-}
-
 /// The nodes that would take the client, best first: never none.
 fn choose(
     nodes: &[NodeView],
@@ -202,12 +187,8 @@ fn choose(
 /// Smaller is better: an exponential draw whose rate is what the node has left, so that each node
 /// comes first as often as its part of all that is left.
 fn rank(node: &NodeView, drawn: u64) -> f64 {
-    let share = (drawn as f64 + 1.0) / (u64::MAX as f64 + 2.0);
-    let weight = node.labels.get(WEIGHT).and_then(|text| text.parse().ok());
-    let weight = weight.unwrap_or(1).clamp(1, MAX_WEIGHT);
-    // In steps, so that a load which only trembles moves nobody.
-    let free = ((100.0 - node.capacity.percent) / STEP).ceil().max(1.0);
-    -share.ln() / (f64::from(weight) * free)
+    let drawn = (drawn as f64 + 1.0) / (u64::MAX as f64 + 2.0);
+    -drawn.ln() / f64::from(share(node))
 }
 
 fn nobody(left_out: &BTreeMap<Unfit, Vec<&str>>) -> ApiError {
@@ -365,7 +346,9 @@ mod tests {
             with("joining", |n| n.state = NodeState::Joining),
             with("stale", |n| n.state = NodeState::Stale),
             with("gone", |n| n.state = NodeState::Gone),
-            with("full", |n| n.capacity.percent = FULL_PERCENT),
+            with("full", |n| {
+                n.capacity.percent = crate::control::vacancy::FULL_PERCENT
+            }),
             with("portless", |n| {
                 n.capacity.bound_by = "cpu".to_owned();
                 (n.capacity.percent, n.capacity.ports_used) = (99.0, 10);

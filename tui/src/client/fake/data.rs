@@ -45,6 +45,7 @@ pub(super) fn node(index: usize) -> NodeView {
         state: NodeState::Ready,
         session_base: format!("{:08x}", base(index)),
         restored_bases: Vec::new(),
+        sends_to: Vec::new(),
         listeners: vec![([192, 0, 2, 10 + index as u8], 3478).into()],
         urls: Vec::new(),
         url_realms: BTreeMap::new(),
