@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use kit::browser::Browser;
 use kit::certificate::TestCertificate;
+use kit::cluster::cluster_key;
+use kit::netns::{ip, isolated};
 use kit::node::{Node, NodeOptions, rest_login};
+use kit::redis::RedisServer;
 use kit::wait::wait_until;
 use serde_json::{Value, json};
 
@@ -127,6 +130,60 @@ fn a_relay_only_video_call_over_turns() {
         ..NodeOptions::default()
     });
     call(&node, &format!("turns:{}?transport=tcp", node.turn), "tls");
+}
+
+#[test]
+fn a_browser_that_comes_to_a_drained_node_calls_through_another() {
+    // Browsers follow no 300 to a loopback address: nodes and browser are in a network of their own.
+    isolated(
+        "browser::a_browser_that_comes_to_a_drained_node_calls_through_another",
+        || {
+            let addresses = ["10.9.0.11:3478", "10.9.0.12:3478"];
+            ip("link add br0 type bridge");
+            for host in ["1", "11", "12"] {
+                ip(&format!("address add 10.9.0.{host}/24 dev br0"));
+            }
+            ip("link set br0 up");
+            let redis = RedisServer::start();
+            let folder = tempfile::tempdir().unwrap();
+            let key = cluster_key(&folder);
+            let start = |(id, address): (&str, &str)| {
+                Node::start(NodeOptions {
+                    id: id.to_owned(),
+                    redis: Some(redis.url()),
+                    cluster_key: Some(key.clone()),
+                    allowed_peers: Some("10.9.0.0/24"),
+                    environment: vec![("RELAYD_LISTEN".to_owned(), address.to_owned())],
+                    ..NodeOptions::default()
+                })
+            };
+            let nodes = ["ams1", "fra1"].into_iter().zip(addresses).map(start);
+            let nodes: Vec<Node> = nodes.collect();
+            let [drained, other] = &nodes[..] else {
+                panic!("two nodes")
+            };
+            wait_until("the nodes to see each other", DEADLINE, || {
+                let ready = drained.ctl().items(&["node", "list", "-f", "state=ready"]);
+                ready.len() == nodes.len()
+            });
+            let drain = ["node", "drain", "ams1", "--yes", "--reason", "test"];
+            let answer = other.ctl().run(&drain);
+            assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
+            for transport in ["udp", "tcp"] {
+                call(
+                    other,
+                    &format!("turn:{}?transport={transport}", addresses[0]),
+                    transport,
+                );
+            }
+            wait_until(
+                "the clients that were sent on to be counted",
+                DEADLINE,
+                || drained.metric("relayd_redirects_total") >= Some(4.0),
+            );
+            assert_eq!(drained.metric("relayd_sessions"), Some(0.0));
+        },
+    );
 }
 
 #[test]

@@ -23,6 +23,8 @@ const USERNAME_ANONYMITY: u8 = 0x40;
 const PERIOD: u64 = 3600;
 /// Seconds that another node's clock may be ahead.
 const MAX_SKEW: u64 = 5;
+/// No client comes from there: stands for all of its ports.
+const ANY_PORT: u16 = 0;
 const FEATURES_LEN: usize = 4;
 const TIME_LEN: usize = 2;
 const MAC_LEN: usize = 12;
@@ -97,7 +99,12 @@ impl NonceMint {
         nonce
     }
 
-    /// Whether a nonce was made for this client with this offer and is young enough.
+    /// A nonce for whatever port this client comes from next.
+    pub fn mint_for_all_ports(&mut self, client: IpAddr, unix: u64, offer: Offer<'_>) -> String {
+        self.mint(SocketAddr::new(client, ANY_PORT), unix, offer)
+    }
+
+    /// Whether a nonce was made for this client, or all ports of it, with this offer and is young enough.
     pub fn accepts(
         &mut self,
         nonce: &[u8],
@@ -119,7 +126,11 @@ impl NonceMint {
         let Some(made) = latest.checked_sub(age) else {
             return false;
         };
-        let fits: bool = self.mac(client, made, offer).ct_eq(&raw[TIME_LEN..]).into();
+        let mut is_for = |client| -> bool {
+            let mac = self.mac(client, made, offer);
+            mac.ct_eq(&raw[TIME_LEN..]).into()
+        };
+        let fits = is_for(client) || is_for(SocketAddr::new(client.ip(), ANY_PORT));
         fits && age <= self.lifetime + MAX_SKEW
     }
 
@@ -247,6 +258,24 @@ mod tests {
         let nonce = mint.mint(client(5), hour - 1, NONE);
         let _ = mint.mint(client(5), hour, NONE);
         assert!(mint.accepts(nonce.as_bytes(), client(5), hour + 1, NONE));
+    }
+
+    #[test]
+    fn a_nonce_for_all_ports_is_good_for_one_address_only() {
+        let here: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        let nonce = mint(1).mint_for_all_ports(here.ip(), T, NONE);
+        for port in [1, 4000, 65_535] {
+            let client = SocketAddr::new(here.ip(), port);
+            assert!(mint(1).accepts(nonce.as_bytes(), client, T, NONE));
+        }
+        let elsewhere = "192.0.2.2:4000".parse().unwrap();
+        assert!(!mint(1).accepts(nonce.as_bytes(), elsewhere, T, NONE));
+        assert!(!mint(2).accepts(nonce.as_bytes(), here, T, NONE));
+        let late = T + 2 * PERIOD;
+        assert!(!mint(1).accepts(nonce.as_bytes(), here, late, NONE));
+        let of_one_port = mint(1).mint(here, T, NONE);
+        let another = SocketAddr::new(here.ip(), 4001);
+        assert!(!mint(1).accepts(of_one_port.as_bytes(), another, T, NONE));
     }
 
     #[test]

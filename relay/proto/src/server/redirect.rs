@@ -3,28 +3,40 @@
 //! Nothing is kept: the choice is a MAC over the client and its transaction, so that a
 //! retransmission is answered with the same bytes, and no client can pick its server.
 
-use shared::Realm;
+use shared::{Realm, Transport};
 
 use super::Server;
 use super::exchange::Exchange;
-use crate::auth::nonce::{address_bytes, hmac};
+use crate::auth::nonce::{Offer, address_bytes, hmac};
 use crate::five_tuple::AddressFamily;
-use crate::policy::Redirect;
+use crate::policy::{RealmPolicy, Redirect};
 use crate::stun::{AttributeType, Class, ErrorCode, MessageBuilder};
+use crate::time::Now;
 
 impl Server {
-    /// Sends the client elsewhere, if there is somewhere: says whether it did.
-    pub(super) fn redirect(&mut self, exchange: &Exchange, realm: &Realm) -> bool {
-        let Some(redirect) = self.alternate(exchange, realm) else {
+    /// Sends a client of `realm` elsewhere, if there is somewhere: says whether it did.
+    pub(super) fn redirect(&mut self, now: Now, exchange: &Exchange, realm: &RealmPolicy) -> bool {
+        let Some(redirect) = self.alternate(exchange, &realm.name).cloned() else {
             return false;
         };
-        let answer = MessageBuilder::new(Class::Error, exchange.method, exchange.transaction)
+        let mut answer = MessageBuilder::new(Class::Error, exchange.method, exchange.transaction)
             .error_code(ErrorCode::TRY_ALTERNATE)
             .plain_address(AttributeType::ALTERNATE_SERVER, redirect.target);
-        let answer = match &redirect.domain {
-            Some(domain) => answer.attribute(AttributeType::ALTERNATE_DOMAIN, domain.as_bytes()),
-            None => answer,
-        };
+        if let Some(domain) = &redirect.domain {
+            answer = answer.attribute(AttributeType::ALTERNATE_DOMAIN, domain.as_bytes());
+        }
+        if exchange.tuple.transport != Transport::Udp {
+            // It comes there by another connection, and browsers take no 438 for an answer then.
+            let offer = Offer {
+                algorithms: &realm.password_algorithms,
+                anonymity: realm.username_anonymity,
+            };
+            let client = exchange.tuple.client;
+            let nonce = self.nonces.mint_for_all_ports(client.ip(), now.unix, offer);
+            answer = answer
+                .attribute(AttributeType::REALM, realm.name.as_str().as_bytes())
+                .attribute(AttributeType::NONCE, nonce.as_bytes());
+        }
         self.counters.redirects += 1;
         self.respond(exchange, answer);
         true

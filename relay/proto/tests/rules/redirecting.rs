@@ -67,6 +67,48 @@ fn the_answer_is_written_as_the_rfc_says() {
 }
 
 #[test]
+fn a_client_that_has_to_connect_anew_gets_a_nonce_for_that() {
+    let tcp = Redirect {
+        transport: Transport::Tcp,
+        ..to(ELSEWHERE, 1)
+    };
+    let mut net = Net::with_policy(redirecting(vec![tcp]));
+    let mut alice = Client::alice();
+    alice.tuple.transport = Transport::Tcp;
+    let arrival = turn_proto::Arrival::default();
+    net.server.handle_connected(net.now, alice.tuple, &arrival);
+    let mut alice = alice.greet(&mut net);
+    let answer = alice.ask(&mut net, allocate()).unwrap();
+    assert_eq!(answer.code(), 300);
+    let message = answer.message();
+    assert!(message.verify_integrity(alice.key.as_bytes()));
+    assert_eq!(message.attribute(A::REALM).unwrap(), REALM.as_bytes());
+    let nonce = String::from_utf8(message.attribute(A::NONCE).unwrap().to_vec()).unwrap();
+    // The other server of the cluster, by another connection.
+    let mut other = Net::with_policy(policy(vec![realm_policy(REALM)]));
+    alice.tuple.client.set_port(40_999);
+    other
+        .server
+        .handle_connected(other.now, alice.tuple, &arrival);
+    assert_eq!(
+        alice.code(&mut other, allocate()),
+        438,
+        "its first nonce is for one port"
+    );
+    alice.nonce = nonce;
+    assert_eq!(alice.code(&mut other, allocate()), 0);
+    alice.tuple.client = addr("192.0.2.77:40999");
+    other
+        .server
+        .handle_connected(other.now, alice.tuple, &arrival);
+    assert_eq!(
+        alice.code(&mut other, allocate()),
+        438,
+        "and this for one address"
+    );
+}
+
+#[test]
 fn an_ipv6_client_is_told_an_ipv6_server() {
     let mut net = Net::with_policy(redirecting(vec![
         to(ELSEWHERE, 1000),
