@@ -23,6 +23,8 @@ const OFFERED: u64 = 2 * LIMIT;
 const WINDOW: Duration = Duration::from_secs(5);
 /// How long shares may take to move: each node leases twice per second.
 const MOVES_WITHIN: Duration = Duration::from_secs(2);
+/// The same where an idle node has to be asked first: it listens every third turn.
+const ASKED_WITHIN: Duration = Duration::from_secs(3);
 
 #[expect(clippy::print_stdout, reason = "a run tells what it saw")]
 fn report(text: &str) {
@@ -170,6 +172,46 @@ fn a_realms_rate_is_shared_by_all_nodes() {
     let cluster = limited("max_realm_rate_bps");
     let logins = ["alice", "bob", "carol"].map(rest_login);
     limit_holds("a realm", &cluster, &logins);
+}
+
+#[test]
+fn what_an_idle_node_has_goes_to_the_busy_one_and_comes_back() {
+    let cluster = limited("max_user_rate_bps");
+    let peers = [Peer::start(), Peer::start()];
+    let seconds = Duration::from_secs;
+    let client = |node: usize, peer: &Peer| {
+        let mut client = cluster.nodes[node].client(&rest_login("alice"));
+        client.allocate().unwrap();
+        client.bind_channel(CHANNEL, peer.address).unwrap();
+        client
+    };
+    let mut clients = vec![client(0, &peers[0])];
+    // It has all, and, silent again, what nobody else asked for.
+    let begun = flood(&clients, &[0], seconds(3)).0;
+    let alone = (begun + MOVES_WITHIN, Instant::now());
+    until(Instant::now() + seconds(2));
+    clients.push(client(2, &peers[1]));
+    let (begin, end) = flood(&clients, &[1], seconds(8));
+    let busy = (begin + ASKED_WITHIN, end);
+    let (begin, end) = flood(&clients, &[0, 1], seconds(7));
+    let both = (begin + MOVES_WITHIN, end);
+    let [first, second] = peers.map(Peer::stop);
+    let shares = [
+        first.part(alone.0, alone.1),
+        second.part(busy.0, busy.1),
+        first.part(both.0, both.1),
+        second.part(both.0, both.1),
+    ];
+    let mut all = Arrived([first.0, second.0].concat());
+    all.0.sort_by_key(|(at, _)| *at);
+    let fullest = all.fullest_window();
+    report(&format!(
+        "alone {:.3}, beside an idle one {:.3}, both {:.3} and {:.3}; the fullest five seconds: {fullest:.3}",
+        shares[0], shares[1], shares[2], shares[3]
+    ));
+    assert!(shares[..2].iter().all(|share| *share >= 0.9), "{shares:?}");
+    assert!(shares[2..].iter().all(|share| *share >= 0.4), "{shares:?}");
+    assert!(fullest <= 1.1, "{fullest}");
 }
 
 #[test]
