@@ -16,7 +16,7 @@ use tokio::time::MissedTickBehavior;
 use turn_proto::policy::{PlaceAnswer, Policy, Quota as _, QuotaExceeded};
 use turn_proto::server::{Command, PlaceClaim};
 
-use super::NodeQuota;
+use super::{NodeQuota, Refusal};
 use crate::control::hub::Hub;
 use crate::store::quota::{QUOTA_TURN, QuotaAnswer, QuotaLimit, QuotaTurn, UserAnswer};
 use crate::store::{Store, StoreError};
@@ -107,6 +107,7 @@ struct Memory {
     replaced: usize,
     /// How many of them each realm was told.
     told: HashMap<Realm, usize>,
+    refusal: Refusal,
     renewals: u64,
 }
 
@@ -154,7 +155,14 @@ async fn turn(hub: &Hub, memory: &mut Memory, is_renewal: bool) {
             error => failure = failure.or(error),
         }
     }
+    let is_news = memory.refusal.is_news(failure.as_ref());
     match failure {
+        Some(error) if is_news => {
+            tracing::warn!(
+                %error,
+                "the store does not count sessions: limits of users and realms hold on each node by itself"
+            );
+        }
         Some(error) => {
             tracing::debug!(%error, "limits over all nodes are judged without the store");
         }

@@ -34,6 +34,7 @@ pub(super) use rates::share;
 use super::clock::Moment;
 use super::parts::ControlParts;
 use crate::config::LimitReach;
+use crate::store::StoreError;
 use stale::Stale;
 
 /// Locks that realms, and sources, are spread over.
@@ -67,6 +68,26 @@ pub struct NodeQuota {
     fresh: Mutex<HashSet<Name>>,
     changed: Notify,
     shareless: Notify,
+}
+
+/// What the store refused for good, so that it is told once and not twice per second.
+#[derive(Debug, Default)]
+struct Refusal(Option<String>);
+
+impl Refusal {
+    /// Takes what a turn came to; `true`: it was refused, and that is news.
+    fn is_news(&mut self, error: Option<&StoreError>) -> bool {
+        let Some(error) = error else {
+            self.0 = None;
+            return false;
+        };
+        let text = error.to_string();
+        let is_news = !error.may_pass() && self.0.as_ref() != Some(&text);
+        if is_news {
+            self.0 = Some(text);
+        }
+        is_news
+    }
 }
 
 /// Whose budget it is: a user's, or the realm's.

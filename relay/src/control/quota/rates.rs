@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use turn_proto::policy::{Budget, Lane, Policy, RealmPolicy};
 
 use super::held::REPLACED;
-use super::{Count, Name, give_back};
+use super::{Count, Name, Refusal, give_back};
 use crate::control::hub::Hub;
 use crate::store::quota::{QUOTA_TURN, RateAnswer, RateShare, RateTurn, RateWish, WHOLE};
 
@@ -69,6 +69,9 @@ struct Memory {
     /// The policy whose limits are followed.
     policy: Option<Arc<Policy>>,
     waiting: VecDeque<Word>,
+    refusal: Refusal,
+    /// What each of the nodes that relay may have of a limit.
+    fair: u32,
     turns: u64,
     /// When demands were read last.
     read: Instant,
@@ -88,6 +91,8 @@ pub(in crate::control) async fn share(hub: Arc<Hub>) {
         shared: BTreeMap::new(),
         policy: None,
         waiting: VecDeque::new(),
+        refusal: Refusal::default(),
+        fair: fair(&hub),
         turns: 0,
         read: Instant::now(),
     };
@@ -96,6 +101,7 @@ pub(in crate::control) async fn share(hub: Arc<Hub>) {
             () = hub.cancel.cancelled() => return,
             () = hub.quota.shareless.notified() => {}
             _ = interval.tick() => {
+                memory.fair = fair(&hub);
                 memory.follow(&hub);
                 memory.look();
             }
@@ -148,7 +154,7 @@ impl Memory {
         if fresh.is_empty() {
             return false;
         }
-        let (policy, fair) = (hub.keeper.current(), fair(hub));
+        let policy = hub.keeper.current();
         let mut wishes: BTreeMap<Realm, Vec<RateWish>> = BTreeMap::new();
         let mut taken: HashSet<Name> = HashSet::default();
         for (realm, user) in fresh {
@@ -162,7 +168,9 @@ impl Memory {
             };
             if !is_limited {
                 // There may be a limit one day.
-                LANES.iter().for_each(|lane| budget.set_share(*lane, fair));
+                LANES
+                    .iter()
+                    .for_each(|lane| budget.set_share(*lane, self.fair));
                 continue;
             }
             let shared = Shared {
@@ -222,19 +230,25 @@ impl Memory {
             async move {
                 let answer = match hub.health.is_lost() || hub.fenced() {
                     true => None,
-                    false => hub.noted(hub.store.share_rates(&turn).await).ok(),
+                    false => Some(hub.noted(hub.store.share_rates(&turn).await)),
                 };
                 (turn, replaced, answer)
             }
         });
         let words: Vec<_> = words.collect();
         let mut answers = stream::iter(words).buffer_unordered(CONCURRENCY);
-        let fair = fair(hub);
         while let Some((turn, replaced, answer)) = answers.next().await {
-            if answer.is_some() {
-                self.replaced.insert(turn.realm.clone(), replaced);
+            match &answer {
+                Some(Ok(_)) => {
+                    self.replaced.insert(turn.realm.clone(), replaced);
+                    self.refusal.is_news(None);
+                }
+                Some(Err(error)) if self.refusal.is_news(Some(error)) => {
+                    tracing::warn!(%error, "the store leases no shares of rates: each node keeps what it has");
+                }
+                Some(Err(_)) | None => {}
             }
-            self.take(&turn, answer, fair);
+            self.take(&turn, answer.and_then(Result::ok));
         }
     }
 
@@ -256,7 +270,8 @@ impl Memory {
     }
 
     /// Sets the shares that were leased, and speaks again of what others ask for.
-    fn take(&mut self, turn: &RateTurn, answer: Option<RateAnswer>, fair: u32) {
+    fn take(&mut self, turn: &RateTurn, answer: Option<RateAnswer>) {
+        let fair = self.fair;
         let Some(of_realm) = self.shared.get_mut(&turn.realm) else {
             return;
         };

@@ -262,3 +262,50 @@ fn a_node_is_said_to_be_replaced_while_what_it_held_may_count() {
     quota.replaces.lock().unwrap()[0].1 = long_ago;
     assert_eq!(quota.replaced_after(0), (1, Vec::new()));
 }
+
+#[test]
+fn a_walk_over_many_holds_nobody_up_for_long() {
+    let (quota, realm) = (quota(), acme());
+    for number in 0..100_000_u32 {
+        let user = (number, format!("user {number}"));
+        quota
+            .try_reserve(claim_of(&realm, &user), limits(9, u32::MAX))
+            .unwrap();
+    }
+    let walk = || {
+        let begun = Instant::now();
+        let name = |user: &str, _: &mut Count| Some(Box::<str>::from(user));
+        let mut all = HashSet::new();
+        quota.walk(&realm, name, |some| all.extend(some));
+        assert_eq!(all.len(), 100_001);
+        begun.elapsed()
+    };
+    // The longest wait for the lock, as a part of the time that a walk takes. The machine may be busy:
+    // one of the walks is enough.
+    let parts = (0..10).map(|_| {
+        std::thread::scope(|scope| {
+            let walking = scope.spawn(walk);
+            let mut longest = std::time::Duration::ZERO;
+            while !walking.is_finished() {
+                let begun = Instant::now();
+                assert_eq!(quota.user_sessions(&realm, "user 7"), 1);
+                longest = longest.max(begun.elapsed());
+            }
+            longest.as_secs_f64() / walking.join().unwrap().as_secs_f64()
+        })
+    });
+    let parts: Vec<_> = parts.collect();
+    assert!(parts.iter().any(|part| *part < 0.2), "{parts:.3?}");
+}
+
+#[test]
+fn what_the_store_refuses_for_good_is_told_once() {
+    let mut refusal = Refusal::default();
+    let [acl, full] =
+        ["no permission", "something else"].map(|text| StoreError::Refused(text.to_owned()));
+    let away = StoreError::Unavailable("no answer".to_owned());
+    assert!(refusal.is_news(Some(&acl)) && !refusal.is_news(Some(&acl)));
+    assert!(!refusal.is_news(Some(&away)) && !refusal.is_news(Some(&acl)));
+    assert!(refusal.is_news(Some(&full)));
+    assert!(!refusal.is_news(None) && refusal.is_news(Some(&full)));
+}

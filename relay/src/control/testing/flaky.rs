@@ -20,7 +20,7 @@ use crate::store::{
 pub(in crate::control) struct FlakyStore {
     inner: Arc<dyn Store>,
     away: AtomicBool,
-    /// What holders say is taken, and the answer gets lost.
+    /// What holders ask for is taken, and the answer gets lost.
     loses_answers: AtomicBool,
     /// Whether it says that other processes count, too.
     counts_together: AtomicBool,
@@ -93,7 +93,8 @@ macro_rules! pass_on {
                 let permit = self.permits.acquire().await;
                 permit.expect("nobody closes it").forget();
                 let answer = self.there()?.settle_quota(turn).await;
-                match self.loses_answers.load(Ordering::SeqCst) {
+                let asks = turn.users.iter().any(|user| user.asked > 0);
+                match asks && self.loses_answers.load(Ordering::SeqCst) {
                     true => Err(StoreError::Unavailable("no answer".to_owned())),
                     false => answer,
                 }
