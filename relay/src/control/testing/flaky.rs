@@ -1,7 +1,7 @@
 //! A store that can be out of reach, answer to nobody, or take its time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +26,8 @@ pub(in crate::control) struct FlakyStore {
     counts_together: AtomicBool,
     /// What holders say waits for one of these.
     permits: Semaphore,
+    /// How often they began to say something.
+    begun: AtomicUsize,
 }
 
 impl FlakyStore {
@@ -36,6 +38,7 @@ impl FlakyStore {
             loses_answers: AtomicBool::new(false),
             counts_together: AtomicBool::new(false),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            begun: AtomicUsize::new(0),
         })
     }
 
@@ -60,9 +63,9 @@ impl FlakyStore {
         self.permits.add_permits(count);
     }
 
-    /// How much may go through without waiting.
-    pub(in crate::control) fn unused(&self) -> usize {
-        self.permits.available_permits()
+    /// How often holders began to say something, whether or not it was let through.
+    pub(in crate::control) fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
     }
 
     pub(in crate::control) fn set_away(&self, away: bool) {
@@ -90,6 +93,7 @@ macro_rules! pass_on {
             }
 
             async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
+                self.begun.fetch_add(1, Ordering::SeqCst);
                 let permit = self.permits.acquire().await;
                 permit.expect("nobody closes it").forget();
                 let answer = self.there()?.settle_quota(turn).await;

@@ -83,8 +83,18 @@ async fn a_claim_waits_for_a_slice_of_the_rest_at_most() {
         };
         quota.try_reserve(claimant, limits).unwrap();
     }
+    let begun = async |count: usize| {
+        eventually("the next slice is under way", async || {
+            flaky.begun() >= count
+        })
+        .await;
+    };
+    // The first one has who was there when it began, the second one as many as there may be.
+    begun(1).await;
+    flaky.let_through(1);
+    begun(2).await;
     node.workers.claim("acme", "alice", 1);
-    let mut let_through = 0;
+    let mut let_through = 1;
     while node.workers.place("alice").is_none() {
         flaky.let_through(1);
         let_through += 1;
@@ -92,14 +102,8 @@ async fn a_claim_waits_for_a_slice_of_the_rest_at_most() {
             let_through < 6,
             "{let_through} of {slices} slices before her"
         );
-        eventually("one more is said", async || flaky.unused() == 0).await;
-        // Her answer takes its way.
-        let mut rounds = 0;
-        eventually("the answer, if it was hers", async || {
-            rounds += 1;
-            rounds > 20 || node.workers.place("alice").is_some()
-        })
-        .await;
+        // Her answer came before anything else began.
+        begun(let_through + 1).await;
     }
     flaky.let_through(1000);
 }
