@@ -155,6 +155,10 @@ async fn turn(hub: &Hub, memory: &mut Memory, is_renewal: bool) {
             error => failure = failure.or(error),
         }
     }
+    if failure.is_some() {
+        // Realms that were not told of them, and of which nothing is held, have no other turn.
+        memory.replaced = 0;
+    }
     let is_news = memory.refusal.is_news(failure.as_ref());
     match failure {
         Some(error) if is_news => {
