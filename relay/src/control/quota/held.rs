@@ -91,10 +91,20 @@ impl NodeQuota {
     pub(super) fn follow(&self, counts_together: bool) {
         let together = counts_together && self.reach != Reach::Node;
         let before = self.counts_together.swap(together, Ordering::Relaxed);
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         match (before, together) {
-            (false, true) => self.note_all(),
-            (true, false) => self.forget_others(),
+            (true, false) => *alone = Some(Instant::now()),
+            (false, true) => *alone = None,
             (true, true) | (false, false) => {}
+        }
+        // What this process said before may still count until then, should there be another one again.
+        let forgets = alone.take_if(|since| since.elapsed() >= REPLACED);
+        drop(alone);
+        if forgets.is_some() {
+            self.forget_others();
+        }
+        if together && !before {
+            self.note_all();
         }
     }
 

@@ -58,6 +58,8 @@ pub struct NodeQuota {
     holder: String,
     /// Whether sessions of other processes count, too.
     counts_together: AtomicBool,
+    /// Since when they do not any more, until what they held is forgotten.
+    alone: Mutex<Option<Instant>>,
     /// Whether an earlier process of this node goes on beside this one.
     has_elder: AtomicBool,
     /// Nodes whose earlier starts hold nothing any more, since when: it is held here, or over.
@@ -162,6 +164,7 @@ impl NodeQuota {
             reach,
             holder,
             counts_together: AtomicBool::new(reach == Reach::Cluster),
+            alone: Mutex::default(),
             has_elder: AtomicBool::new(false),
             replaces: Mutex::default(),
             stale: Mutex::default(),

@@ -242,7 +242,15 @@ fn who_counts_alone_again_forgets_what_others_held() {
     };
     quota.settled(&turn, &answer);
     assert_eq!(quota.user_sessions_everywhere(&realm, "a"), 3);
+    quota.follow(false);
     quota.release(claim(&realm, "b"));
+    // Another process again, at once: what the store knows is put right.
+    quota.follow(true);
+    let stale = std::mem::take(&mut *quota.stale()).take(9, 9);
+    assert_eq!(stale[0].1, ["", "a", "b"].map(Box::from));
+    quota.follow(false);
+    let long_ago = Instant::now().checked_sub(held::REPLACED).unwrap();
+    *quota.alone.lock().unwrap() = Some(long_ago);
     quota.follow(false);
     assert_eq!(quota.user_sessions_everywhere(&realm, "a"), 1);
     assert_eq!(quota.realm_sessions_everywhere(&realm), 1);
