@@ -12,6 +12,8 @@ use kit::cluster::Cluster;
 use kit::node::{NodeOptions, REALM, rest_login};
 use kit::survivors::CHANNEL;
 use kit::wait::until;
+use relayctl::client::AdminApi as _;
+use shared::api::{RealmDocument, RealmPut};
 
 /// The limit, in bits per second.
 const LIMIT: u64 = 1_200_000;
@@ -214,18 +216,82 @@ fn what_an_idle_node_has_goes_to_the_busy_one_and_comes_back() {
     assert!(fullest <= 1.1, "{fullest}");
 }
 
-#[test]
-fn a_users_own_rate_is_shared_by_all_nodes() {
-    let cluster = Cluster::start();
+/// Adds a stored user, with or without a rate of its own.
+fn add_user(cluster: &Cluster, name: &str, settings: &[&str]) -> Login {
     let mut password = tempfile::NamedTempFile::new().unwrap();
     writeln!(password, "rabbit-hole").unwrap();
-    let limit = LIMIT.to_string();
-    let add = ["user", "add", "dinah", "--realm", REALM, "--password-stdin"];
-    let add = [&add[..], &["--max-rate-bps", &limit]].concat();
+    let add = ["user", "add", name, "--realm", REALM, "--password-stdin"];
+    let add = [&add[..], settings].concat();
     let added = cluster.nodes[1]
         .ctl()
         .run_with_input(&add, Some(password.path()));
     assert_eq!(added.code, 0, "{}{}", added.stdout, added.stderr);
-    let login = Login::new("dinah", "rabbit-hole");
+    Login::new(name, "rabbit-hole")
+}
+
+#[test]
+fn a_users_own_rate_is_shared_by_all_nodes() {
+    let cluster = Cluster::start();
+    let login = add_user(&cluster, "dinah", &["--max-rate-bps", &LIMIT.to_string()]);
     limit_holds("a user's own", &cluster, &[(); 3].map(|()| login.clone()));
+}
+
+/// A limit that comes while sessions run holds over all of them, and can be used up from one.
+fn limit_comes(whose: &str, cluster: &Cluster, login: &Login, comes: impl FnOnce()) {
+    let peer = Peer::start();
+    let clients = clients(cluster, peer.address, &[(); 3].map(|()| login.clone()));
+    let seconds = Duration::from_secs;
+    let (begin, end) = flood(&clients, &[0, 1, 2], seconds(1));
+    let before = (begin, end);
+    comes();
+    // Until all have heard of it, and what was sent before has arrived.
+    until(Instant::now() + MOVES_WITHIN);
+    let limited = Instant::now();
+    let (begin, end) = flood(&clients, &[0, 1, 2], seconds(7));
+    let all = (begin + MOVES_WITHIN, end);
+    let (begin, end) = flood(&clients, &[1], seconds(7));
+    let one = (begin + MOVES_WITHIN, end);
+    let mut arrived = peer.stop();
+    let [before, all, one] = [before, all, one].map(|(from, to)| arrived.part(from, to));
+    arrived.0.retain(|(at, _)| *at >= limited);
+    let fullest = arrived.fullest_window();
+    report(&format!(
+        "{whose} that comes: {before:.3} before, all {all:.3}, one {one:.3}; the fullest five seconds: {fullest:.3}"
+    ));
+    assert!(before > 2.0, "nothing is limited yet: {before}");
+    assert!(all >= 0.9 && one >= 0.9, "{all} {one}");
+    assert!(fullest <= 1.1, "{fullest}");
+}
+
+#[test]
+fn a_rate_of_a_realms_users_that_comes_while_they_talk_is_shared() {
+    let cluster = Cluster::start();
+    limit_comes("a limit", &cluster, &rest_login("alice"), || {
+        let (node, realm) = (&cluster.nodes[2], REALM.parse().unwrap());
+        let now = node.admin().call(|api| api.realm(&realm)).unwrap();
+        let put = RealmPut {
+            document: RealmDocument {
+                max_user_rate_bps: Some(LIMIT),
+                ..now.document
+            },
+            reason: String::new(),
+        };
+        let put = node
+            .admin()
+            .call(|api| api.put_realm(&realm, now.revision, &put));
+        put.unwrap();
+    });
+}
+
+#[test]
+fn a_users_own_rate_that_comes_while_it_talks_is_shared() {
+    let cluster = Cluster::start();
+    let login = add_user(&cluster, "dinah", &[]);
+    limit_comes("a limit of its own", &cluster, &login, || {
+        let limit = LIMIT.to_string();
+        let edit = ["user", "edit", "dinah", "--realm", REALM];
+        let edit = [&edit[..], &["--max-rate-bps", &limit]].concat();
+        let edited = cluster.nodes[2].ctl().run(&edit);
+        assert_eq!(edited.code, 0, "{}{}", edited.stdout, edited.stderr);
+    });
 }
