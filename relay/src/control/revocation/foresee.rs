@@ -57,7 +57,7 @@ pub(in crate::control) async fn judge(
     }
     let end = Instant::now() + PATIENCE;
     let read = read(hub, realm, sessions.of_users.keys(), rules, end).await;
-    // Before the mark: a policy that rests on a later reading than it would say nothing.
+    // Asked before the mark is read, as all that it is to vouch for.
     let can_tell_secrets = hub.keeper.was_read();
     let looked = tokio::time::timeout_at(end, mark::read_now(hub)).await;
     let has_evidence = matches!(looked, Ok(Evidence::Good));
