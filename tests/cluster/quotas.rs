@@ -1,13 +1,14 @@
 //! Sessions of a user and of a realm, counted over all nodes.
 
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kit::client::TurnClient;
+use kit::client::{Login, TurnClient};
 use kit::cluster::Cluster;
 use kit::node::{Node, NodeOptions, REALM, rest_login};
 use kit::wait::{wait_for, wait_until};
@@ -349,6 +350,56 @@ fn without_redis_each_node_lets_one_more_session_of_a_user_begin() {
         }
     }
     usable_again(&cluster, std::mem::take(&mut before), &[0, 1, 2], "alice");
+}
+
+/// Adds a stored user with a session limit of its own.
+fn add_user(cluster: &Cluster, name: &str, limit: u32) -> Login {
+    let mut password = tempfile::NamedTempFile::new().unwrap();
+    writeln!(password, "rabbit-hole").unwrap();
+    let limit = limit.to_string();
+    let add = ["user", "add", name, "--realm", REALM, "--password-stdin"];
+    let add = [&add[..], &["--max-sessions", &limit]].concat();
+    let added = cluster.nodes[1]
+        .ctl()
+        .run_with_input(&add, Some(password.path()));
+    assert_eq!(added.code, 0, "{}{}", added.stdout, added.stderr);
+    Login::new(name, "rabbit-hole")
+}
+
+#[test]
+fn a_place_that_redis_gave_too_late_is_returned() {
+    let cluster = Cluster::start();
+    // Nobody else is limited: about users without sessions nothing would be said.
+    let [stays, leaves] = ["bob", "dinah"].map(|name| add_user(&cluster, name, 1));
+    // His session keeps the lease of what the node said.
+    let mut bob = cluster.nodes[0].client(&stays);
+    bob.allocate().unwrap();
+    for round in 0..3 {
+        // Known to the node by then, so that only the place is asked for.
+        wait_until("the place to be free", EVENTUALLY, || {
+            let mut dinah = cluster.nodes[0].client(&leaves);
+            dinah.allocate().is_ok_and(|_| dinah.refresh(0).is_ok())
+        });
+        wait_until("the store to know", EVENTUALLY, || {
+            counted(&cluster, "dinah") == 0
+        });
+        cluster.redis.pause();
+        let mut dinah = cluster.nodes[0].client(&leaves);
+        dinah.allocate().unwrap();
+        dinah.refresh(0).unwrap();
+        // What was written into its socket is read now.
+        cluster.redis.resume();
+        let back = Instant::now();
+        wait_until("the place on another node", EVENTUALLY, || {
+            let mut dinah = cluster.nodes[1].client(&leaves);
+            dinah.allocate().is_ok_and(|_| dinah.refresh(0).is_ok())
+        });
+        report(&format!(
+            "round {round}: usable again after {:?}",
+            back.elapsed()
+        ));
+    }
+    bob.refresh(600).unwrap();
 }
 
 #[test]

@@ -12,6 +12,8 @@ use kit::cluster::Cluster;
 use kit::node::{NodeOptions, REALM, rest_login};
 use kit::survivors::CHANNEL;
 use kit::wait::until;
+use relayctl::client::AdminApi as _;
+use shared::api::{RealmDocument, RealmPut};
 
 /// The limit, in bits per second.
 const LIMIT: u64 = 1_200_000;
@@ -23,6 +25,8 @@ const OFFERED: u64 = 2 * LIMIT;
 const WINDOW: Duration = Duration::from_secs(5);
 /// How long shares may take to move: each node leases twice per second.
 const MOVES_WITHIN: Duration = Duration::from_secs(2);
+/// The same where an idle node has to be asked first: it listens every third turn.
+const ASKED_WITHIN: Duration = Duration::from_secs(3);
 
 #[expect(clippy::print_stdout, reason = "a run tells what it saw")]
 fn report(text: &str) {
@@ -173,17 +177,121 @@ fn a_realms_rate_is_shared_by_all_nodes() {
 }
 
 #[test]
-fn a_users_own_rate_is_shared_by_all_nodes() {
-    let cluster = Cluster::start();
+fn what_an_idle_node_has_goes_to_the_busy_one_and_comes_back() {
+    let cluster = limited("max_user_rate_bps");
+    let peers = [Peer::start(), Peer::start()];
+    let seconds = Duration::from_secs;
+    let client = |node: usize, peer: &Peer| {
+        let mut client = cluster.nodes[node].client(&rest_login("alice"));
+        client.allocate().unwrap();
+        client.bind_channel(CHANNEL, peer.address).unwrap();
+        client
+    };
+    let mut clients = vec![client(0, &peers[0])];
+    // It has all, and, silent again, what nobody else asked for.
+    let begun = flood(&clients, &[0], seconds(3)).0;
+    let alone = (begun + MOVES_WITHIN, Instant::now());
+    until(Instant::now() + seconds(2));
+    clients.push(client(2, &peers[1]));
+    let (begin, end) = flood(&clients, &[1], seconds(8));
+    let busy = (begin + ASKED_WITHIN, end);
+    let (begin, end) = flood(&clients, &[0, 1], seconds(7));
+    let both = (begin + MOVES_WITHIN, end);
+    let [first, second] = peers.map(Peer::stop);
+    let shares = [
+        first.part(alone.0, alone.1),
+        second.part(busy.0, busy.1),
+        first.part(both.0, both.1),
+        second.part(both.0, both.1),
+    ];
+    let mut all = Arrived([first.0, second.0].concat());
+    all.0.sort_by_key(|(at, _)| *at);
+    let fullest = all.fullest_window();
+    report(&format!(
+        "alone {:.3}, beside an idle one {:.3}, both {:.3} and {:.3}; the fullest five seconds: {fullest:.3}",
+        shares[0], shares[1], shares[2], shares[3]
+    ));
+    assert!(shares[..2].iter().all(|share| *share >= 0.9), "{shares:?}");
+    assert!(shares[2..].iter().all(|share| *share >= 0.4), "{shares:?}");
+    assert!(fullest <= 1.1, "{fullest}");
+}
+
+/// Adds a stored user, with or without a rate of its own.
+fn add_user(cluster: &Cluster, name: &str, settings: &[&str]) -> Login {
     let mut password = tempfile::NamedTempFile::new().unwrap();
     writeln!(password, "rabbit-hole").unwrap();
-    let limit = LIMIT.to_string();
-    let add = ["user", "add", "dinah", "--realm", REALM, "--password-stdin"];
-    let add = [&add[..], &["--max-rate-bps", &limit]].concat();
+    let add = ["user", "add", name, "--realm", REALM, "--password-stdin"];
+    let add = [&add[..], settings].concat();
     let added = cluster.nodes[1]
         .ctl()
         .run_with_input(&add, Some(password.path()));
     assert_eq!(added.code, 0, "{}{}", added.stdout, added.stderr);
-    let login = Login::new("dinah", "rabbit-hole");
+    Login::new(name, "rabbit-hole")
+}
+
+#[test]
+fn a_users_own_rate_is_shared_by_all_nodes() {
+    let cluster = Cluster::start();
+    let login = add_user(&cluster, "dinah", &["--max-rate-bps", &LIMIT.to_string()]);
     limit_holds("a user's own", &cluster, &[(); 3].map(|()| login.clone()));
+}
+
+/// A limit that comes while sessions run holds over all of them, and can be used up from one.
+fn limit_comes(whose: &str, cluster: &Cluster, login: &Login, comes: impl FnOnce()) {
+    let peer = Peer::start();
+    let clients = clients(cluster, peer.address, &[(); 3].map(|()| login.clone()));
+    let seconds = Duration::from_secs;
+    let (begin, end) = flood(&clients, &[0, 1, 2], seconds(1));
+    let before = (begin, end);
+    comes();
+    // Until all have heard of it, and what was sent before has arrived.
+    until(Instant::now() + MOVES_WITHIN);
+    let limited = Instant::now();
+    let (begin, end) = flood(&clients, &[0, 1, 2], seconds(7));
+    let all = (begin + MOVES_WITHIN, end);
+    let (begin, end) = flood(&clients, &[1], seconds(7));
+    let one = (begin + MOVES_WITHIN, end);
+    let mut arrived = peer.stop();
+    let [before, all, one] = [before, all, one].map(|(from, to)| arrived.part(from, to));
+    arrived.0.retain(|(at, _)| *at >= limited);
+    let fullest = arrived.fullest_window();
+    report(&format!(
+        "{whose} that comes: {before:.3} before, all {all:.3}, one {one:.3}; the fullest five seconds: {fullest:.3}"
+    ));
+    assert!(before > 2.0, "nothing is limited yet: {before}");
+    assert!(all >= 0.9 && one >= 0.9, "{all} {one}");
+    assert!(fullest <= 1.1, "{fullest}");
+}
+
+#[test]
+fn a_rate_of_a_realms_users_that_comes_while_they_talk_is_shared() {
+    let cluster = Cluster::start();
+    limit_comes("a limit", &cluster, &rest_login("alice"), || {
+        let (node, realm) = (&cluster.nodes[2], REALM.parse().unwrap());
+        let now = node.admin().call(|api| api.realm(&realm)).unwrap();
+        let put = RealmPut {
+            document: RealmDocument {
+                max_user_rate_bps: Some(LIMIT),
+                ..now.document
+            },
+            reason: String::new(),
+        };
+        let put = node
+            .admin()
+            .call(|api| api.put_realm(&realm, now.revision, &put));
+        put.unwrap();
+    });
+}
+
+#[test]
+fn a_users_own_rate_that_comes_while_it_talks_is_shared() {
+    let cluster = Cluster::start();
+    let login = add_user(&cluster, "dinah", &[]);
+    limit_comes("a limit of its own", &cluster, &login, || {
+        let limit = LIMIT.to_string();
+        let edit = ["user", "edit", "dinah", "--realm", REALM];
+        let edit = [&edit[..], &["--max-rate-bps", &limit]].concat();
+        let edited = cluster.nodes[2].ctl().run(&edit);
+        assert_eq!(edited.code, 0, "{}{}", edited.stdout, edited.stderr);
+    });
 }

@@ -1,7 +1,9 @@
 //! Sessions and rates that holders have of limits over all of them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kit::wait::wait_for_async;
 use relay::store::quota::{
     QUOTA_LEASE, QuotaAnswer, QuotaLimit, QuotaTurn, RateTurn, RateWish, UserTurn, WHOLE,
@@ -162,7 +164,7 @@ async fn shares(store: &dyn Store, holder: &str, wanted: Option<[u32; 2]>) -> Ra
             wanted,
         }],
     };
-    store.share_rates(&turn).await.unwrap()[0]
+    store.share_rates(&turn).await.unwrap().shares[0]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,4 +223,69 @@ async fn shares_follow_what_is_wanted_and_never_are_more_than_the_whole() {
     })
     .await;
     assert!(QUOTA_LEASE <= Duration::from_secs(10));
+}
+
+/// A lease turn that says nothing: what is asked for.
+async fn asked(store: &dyn Store, holder: &str) -> Vec<Option<String>> {
+    let turn = RateTurn {
+        realm: realm("north.gov"),
+        holder: holder.to_owned(),
+        replaces: Vec::new(),
+        wishes: Vec::new(),
+    };
+    store.share_rates(&turn).await.unwrap().asked
+}
+
+async fn what_an_idle_holder_has_too_much_is_asked_for(store: &dyn Store) {
+    let want = |holder: &'static str, up: u32| shares(store, holder, Some([up, 0]));
+    assert_eq!(want("a/1", 0).await[0], WHOLE / 2, "nobody else wants it");
+    assert!(asked(store, "a/1").await.is_empty());
+    assert_eq!(want("b/1", WHOLE).await[0], WHOLE / 2, "what is free");
+    assert_eq!(asked(store, "a/1").await, [Some("ann".to_owned())]);
+    assert_eq!(want("a/1", 0).await[0], WHOLE / 100);
+    assert_eq!(want("b/1", WHOLE).await[0], WHOLE / 100 * 99);
+    // It comes back as soon as it is wanted.
+    want("a/1", WHOLE).await;
+    want("b/1", WHOLE).await;
+    let (a, b) = (want("a/1", WHOLE).await[0], want("b/1", WHOLE).await[0]);
+    assert!((490_000..=510_000).contains(&a), "{a}");
+    assert!((490_000..=510_000).contains(&b), "{b}");
+    // Who uses what it has is not asked, and nobody asks for ever.
+    wait_for_async("the question to be over", QUOTA_LEASE * 3, || async {
+        want("a/1", WHOLE).await;
+        want("b/1", WHOLE).await;
+        asked(store, "a/1").await.is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_idle_holder_has_too_much_is_asked_for_on_one_server_and_on_a_cluster() {
+    for world in [World::redis(), World::redis_cluster()] {
+        ready(&world.store).await;
+        what_an_idle_holder_has_too_much_is_asked_for(&*world.store).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_back_makes_no_lease_longer() {
+    let world = World::redis();
+    let store = &*world.store;
+    ready(&world.store).await;
+    settle(store, turn("ams1/1", &[("ann", 5, 0, None)])).await;
+    shares(store, "ams1/1", Some([WHOLE, WHOLE])).await;
+    let encoded = URL_SAFE_NO_PAD.encode("north.gov");
+    for leases in ["leases", "rate-leases"] {
+        let key = format!("relay:quota:{{{encoded}}}:{leases}");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let far = now.as_millis() + 3_600_000;
+        world.by_hand("", &["HSET", &key, "ams1/1", &far.to_string()]);
+    }
+    let ask = || turn("fra1/1", &[("ann", 0, 5, Some(5))]);
+    assert_eq!(one(store, ask()).await.0, 0, "it still counts");
+    wait_for_async("the lease to end", QUOTA_LEASE * 5, || async {
+        let share = shares(store, "fra1/1", Some([WHOLE, WHOLE])).await;
+        (one(store, ask()).await.0 == 5 && share[0] == WHOLE).then_some(())
+    })
+    .await;
 }

@@ -1,16 +1,22 @@
 //! Revisions of realms: kept with who and why, and counted beyond a deletion.
 
-use relay::store::Author;
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use relay::store::revision::REVISIONS_KEPT;
+use relay::store::{Author, StoreError};
 use shared::api::RealmDocument;
 
 use crate::for_both_stores;
-use crate::world::{World, realm};
+use crate::world::{Backend, World, realm};
 
 for_both_stores!(
     every_change_of_a_realm_is_a_revision_with_who_and_why,
     a_realm_that_comes_back_goes_on_counting,
     so_many_revisions_are_kept,
+    a_history_begins_with_what_was_there_before,
+    what_is_not_stored_cannot_be_deleted,
 );
 
 fn limited(max_sessions: u32) -> RealmDocument {
@@ -104,4 +110,66 @@ async fn so_many_revisions_are_kept(world: &World) {
     assert_eq!(kept.len() as u64, REVISIONS_KEPT);
     assert_eq!((kept[0].0, kept[1].1), (last + 2, None));
     assert_eq!(kept.last().unwrap().0, last + 3 - REVISIONS_KEPT);
+}
+
+/// Takes the history away: the realm is as a release stored it that kept none.
+fn forget_history(world: &World) {
+    if let Backend::Sqlite { turndb, .. } = &world.backend {
+        let status = Command::new("sqlite3")
+            .args(["-cmd", ".timeout 2000"])
+            .arg(turndb.with_file_name("relayd.db"))
+            .arg("DELETE FROM realm_history")
+            .status();
+        let status = status.expect("sqlite3 runs (Debian package: sqlite3)");
+        assert!(status.success());
+        return;
+    }
+    let encoded = URL_SAFE_NO_PAD.encode("north.gov");
+    let key = format!("relay:realm:{{{encoded}}}:history");
+    world.by_hand("", &["DEL", &key]);
+}
+
+async fn a_history_begins_with_what_was_there_before(world: &World) {
+    let (store, north) = (&world.store, realm("north.gov"));
+    let ann = author("ann", "because");
+    for number in 0..2 {
+        store
+            .put_realm(&north, &limited(number + 1), number.into(), &ann)
+            .await
+            .unwrap();
+    }
+    forget_history(world);
+    let first = (2, Some(2), "ann".to_owned());
+    let told_now = async || {
+        let told = told(world).await.into_iter();
+        told.map(|(number, limit, who, _)| (number, limit, who))
+            .collect::<Vec<_>>()
+    };
+    // It is there, and can be read.
+    assert_eq!(told_now().await.first(), Some(&first));
+    let bob = author("bob", "");
+    store.put_realm(&north, &limited(3), 2, &bob).await.unwrap();
+    let second = (3, Some(3), "bob".to_owned());
+    assert_eq!(told_now().await, [second, first]);
+    // Also where the first change is its end.
+    forget_history(world);
+    store.delete_realm(&north, 3, &bob).await.unwrap();
+    let gone = (4, None, "bob".to_owned());
+    let before = (3, Some(3), "bob".to_owned());
+    assert_eq!(told_now().await, [gone, before]);
+}
+
+async fn what_is_not_stored_cannot_be_deleted(world: &World) {
+    let (store, north) = (&world.store, realm("north.gov"));
+    let ann = author("ann", "");
+    let refused = store.delete_realm(&north, 0, &ann).await;
+    assert!(
+        matches!(refused, Err(StoreError::RevisionConflict { current: 0 })),
+        "{refused:?}"
+    );
+    assert!(told(world).await.is_empty(), "nothing was written");
+    store.put_realm(&north, &limited(1), 0, &ann).await.unwrap();
+    store.delete_realm(&north, 1, &ann).await.unwrap();
+    assert!(store.delete_realm(&north, 0, &ann).await.is_err());
+    assert_eq!(told(world).await.len(), 2);
 }

@@ -59,7 +59,7 @@ async fn counts(relay: &RedisStore) {
         replaces: Vec::new(),
         wishes: Vec::new(),
     };
-    assert!(relay.share_rates(&turn).await.unwrap().is_empty());
+    assert!(relay.share_rates(&turn).await.unwrap().shares.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

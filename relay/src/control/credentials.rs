@@ -193,11 +193,6 @@ fn of_keys(hub: &Hub, keys: &UserKeys) -> UserCredential {
 
 fn answer(hub: &Hub, worker: WorkerId, name: Name, answer: CredentialAnswer) {
     let (realm, username) = name;
-    if let CredentialAnswer::Known(user) = &answer
-        && user.max_rate_bps.is_some()
-    {
-        hub.quota.has_own_rate(&realm, username.as_str());
-    }
     // A worker whose queue is full times the parked request out by itself.
     let _ = hub.workers.send(
         worker,

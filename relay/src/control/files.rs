@@ -35,7 +35,12 @@ pub(super) fn write_private(path: &Path, content: &impl Serialize) -> std::io::R
         .truncate(true)
         .mode(0o600)
         .open(&temporary)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    std::fs::rename(temporary, path)
+    let written = file
+        .write_all(&text)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&temporary, path));
+    written.inspect_err(|_| {
+        // A full disk must not get fuller with each attempt.
+        let _ = std::fs::remove_file(&temporary);
+    })
 }

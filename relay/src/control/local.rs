@@ -62,6 +62,27 @@ impl OnDisk {
     pub(super) fn new(local: Local) -> Self {
         Self(Mutex::new(local))
     }
+
+    /// Writes what `gather` finds, where the file has something else. Gathered under the lock: of two
+    /// that find different things the later one writes last.
+    fn follow(&self, file: &Path, gather: impl FnOnce() -> Local) -> std::io::Result<()> {
+        let mut on_disk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let local = gather();
+        if *on_disk == local {
+            return Ok(());
+        }
+        let kept = match local.is_empty() {
+            true => std::fs::remove_file(file),
+            false => files::write_private(file, &local),
+        };
+        match kept {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => {
+                *on_disk = local;
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Brings the file up to date: there is none where the store has everything.
@@ -70,24 +91,13 @@ pub(super) fn keep(hub: &Hub) {
         // The state directory is the next process's by now.
         return;
     }
-    let local = Local {
+    let file = hub.config().state_dir.join(FILE);
+    let kept = hub.local.follow(&file, || Local {
         bans: hub.bans.waiting(),
         blocks: hub.keeper.waiting_blocks(),
-    };
-    let mut on_disk = hub.local.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if *on_disk == local {
-        return;
-    }
-    let file = hub.config().state_dir.join(FILE);
-    let kept = match local.is_empty() {
-        true => std::fs::remove_file(&file),
-        false => files::write_private(&file, &local),
-    };
-    match kept {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::warn!(%error, "the file of bans that the store has not yet is not up to date");
-        }
-        _ => *on_disk = local,
+    });
+    if let Err(error) = kept {
+        tracing::warn!(%error, "the file of bans that the store has not yet is not up to date");
     }
 }
 
@@ -122,5 +132,38 @@ mod tests {
         assert_eq!(read.nets().clients, [ban(3000).net]);
         std::fs::write(&file, "{").unwrap();
         assert_eq!(Local::read(dir.path(), 2000), Local::default());
+    }
+
+    #[test]
+    fn of_two_at_the_same_time_the_later_finding_stays_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, on_disk) = (dir.path().join(FILE), OnDisk::default());
+        // How many bans there are: what both find.
+        let there = std::sync::atomic::AtomicU64::new(0);
+        let find = || Local {
+            bans: (0..there.load(std::sync::atomic::Ordering::SeqCst))
+                .map(|number| StoredBan {
+                    kind: BanKind::Client,
+                    net: "192.0.2.0/24".parse().unwrap(),
+                    until_ms: 10_000 + number,
+                    reason: String::new(),
+                    by: "unix:0".to_owned(),
+                    rest: serde_json::Map::new(),
+                })
+                .collect(),
+            blocks: Vec::new(),
+        };
+        for round in 0..50 {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        there.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        on_disk.follow(&file, find).unwrap();
+                    });
+                }
+            });
+            let read = Local::read(dir.path(), 0).bans.len();
+            assert_eq!(read as u64, (round + 1) * 4, "the latest of all");
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::clock::Moment;
 use super::directory::Kept;
 use super::hub::Hub;
 use super::policy::RealmRules;
-use super::revocation::foresee::{self, ByKey};
+use super::revocation::foresee::{self, Sessions};
 
 /// Sessions looked at before the books are let go.
 const SLICE: usize = 1000;
@@ -85,7 +85,7 @@ pub(super) async fn effect(hub: &Hub, name: &Realm, document: &RealmDocument) ->
         let over = users.into_iter().filter(|(_, count)| *count > limit);
         name_users(&mut effect, over.map(|(user, _)| user.as_ref().to_owned()));
     }
-    let foreseen = foresee::users(hub, name, revoked.of_users, revoked.rules).await;
+    let foreseen = foresee::judge(hub, name, &revoked.sessions, revoked.rules).await;
     effect.revoked += foreseen.revoked;
     effect.unjudged = foreseen.unjudged;
     effect
@@ -173,8 +173,8 @@ struct Revoked {
     at_expiry: bool,
     now: u64,
     accepted: Vec<Arc<str>>,
-    /// Sessions that only their user can tell about.
-    of_users: HashMap<Arc<str>, ByKey>,
+    /// Those that only the store can tell about.
+    sessions: Sessions,
 }
 
 impl Revoked {
@@ -189,21 +189,31 @@ impl Revoked {
             at_expiry: document.revoke_on_credential_expiry && !before.revoke_on_credential_expiry,
             now: Moment::now().unix_ms / 1000,
             accepted: secrets.map(|secret| Arc::clone(&secret.id)).collect(),
-            of_users: HashMap::new(),
+            sessions: Sessions::default(),
         }
     }
 
-    /// Whether a session ends by itself; one of a stored user is kept for later.
+    /// Whether a session ends by itself; one that the store has to judge is kept for later.
     fn ends(&mut self, session: &Seen) -> bool {
         if let Some(id) = &session.secret_id {
-            let is_accepted = self.accepted.iter().any(|known| **known == **id);
-            let by_secret = self.rules.secret_removal && !is_accepted && !id.starts_with("oauth:");
             let expired = session.credential_expiry.is_some_and(|end| end <= self.now);
-            return by_secret || (self.at_expiry && expired);
+            if self.at_expiry && expired {
+                return true;
+            }
+            let is_accepted = self.accepted.iter().any(|known| **known == **id);
+            if self.rules.secret_removal && !is_accepted && !id.starts_with("oauth:") {
+                let of_secrets = &mut self.sessions.of_secrets;
+                *of_secrets.entry(Arc::from(&**id)).or_default() += 1;
+            }
+            return false;
         }
         let asks = self.rules.user_removal || self.rules.password_change;
         if asks && session.key_id != 0 {
-            let by_key = self.of_users.entry(Arc::clone(&session.user)).or_default();
+            let by_key = self
+                .sessions
+                .of_users
+                .entry(Arc::clone(&session.user))
+                .or_default();
             *by_key.entry(session.key_id).or_default() += 1;
         }
         false

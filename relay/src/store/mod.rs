@@ -26,7 +26,7 @@ use tokio::sync::broadcast;
 
 pub use document::StoredDocument;
 pub use oauth::StoredOauthKey;
-pub use quota::{QuotaAnswer, QuotaTurn, RateShare, RateTurn};
+pub use quota::{QuotaAnswer, QuotaTurn, RateAnswer, RateShare, RateTurn};
 pub use registry::{Glance, Mark, Seen};
 pub use revision::{Author, StoredRevision};
 pub use user_keys::{StoredKey, StoredSha256Key, UserKeys};
@@ -147,6 +147,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<u64, StoreError>;
     /// Removes a document and its projection if its revision is still `expected`. Users and secrets
     /// stay, and so do its revisions, of which the deletion is one, for [`revision::DELETED_KEPT`].
+    /// Without a document there is nothing to remove: a [`StoreError::RevisionConflict`] with 0.
     async fn delete_realm(
         &self,
         name: &Realm,
@@ -241,8 +242,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError>;
     /// Leases shares of rates, in the order of the wishes. Shares of a holder whose lease is over are
     /// free. A store of one process gives all to whoever asks.
-    async fn share_rates(&self, turn: &RateTurn) -> Result<Vec<RateShare>, StoreError> {
-        Ok(vec![[quota::WHOLE; 2]; turn.wishes.len()])
+    async fn share_rates(&self, turn: &RateTurn) -> Result<RateAnswer, StoreError> {
+        Ok(RateAnswer {
+            shares: vec![[quota::WHOLE; 2]; turn.wishes.len()],
+            ..RateAnswer::default()
+        })
     }
 
     // --- mailboxes ---

@@ -101,6 +101,18 @@ pub struct RateWish {
     pub wanted: Option<[u32; 2]>,
 }
 
+/// What the store answers about rates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateAnswer {
+    /// Whether the holder had no lease: others may have what it leased before.
+    pub is_new: bool,
+    /// For each wish of the turn, in its order.
+    pub shares: Vec<RateShare>,
+    /// Users whose budgets somebody wants more of than is free, while a holder that wants nothing has
+    /// some; `None`: the realm's. That holder gives it back by saying so again.
+    pub asked: Vec<Option<String>>,
+}
+
 /// Shares of a limit towards peers and towards clients, in millionths. All that are leased are
 /// [`WHOLE`] together at most.
 pub type RateShare = [u32; 2];

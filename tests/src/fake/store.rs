@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use relay::store::{
-    Author, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn, Removal, Seen,
+    Author, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateAnswer, RateTurn, Removal, Seen,
     SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision,
     StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
@@ -123,7 +123,7 @@ pass_on! {
     glance(seen: &Seen) -> Glance;
     remove_node(node: &NodeId) -> Removal;
     settle_quota(turn: &QuotaTurn) -> QuotaAnswer;
-    share_rates(turn: &RateTurn) -> Vec<RateShare>;
+    share_rates(turn: &RateTurn) -> RateAnswer;
     post(to: &Mailbox, message: Vec<u8>) -> ();
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;
     append_events(events: &[EventView]) -> ();

@@ -64,6 +64,8 @@ pub struct QuotaLimits {
     pub per_source: Option<u32>,
     /// Sessions of the node.
     pub per_node: Option<u32>,
+    /// The user has a rate limit of its own, so that its budget is one that limits.
+    pub has_own_rate: bool,
     /// A place was granted where all nodes count, which judged the user's limit and the realm's: it
     /// is used up by a session that is counted.
     pub granted: bool,

@@ -126,6 +126,7 @@ impl Server {
             per_realm: realm.max_sessions,
             per_source: self.policy.settings.max_sessions_per_source,
             per_node: self.policy.settings.max_sessions,
+            has_own_rate: identity.max_rate_bps.is_some(),
             granted: false,
         };
         let claimant = Claimant {

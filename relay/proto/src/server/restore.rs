@@ -232,7 +232,11 @@ impl Server {
             user: &identity.user,
             source,
         };
-        let budgets = self.quota.try_reserve(claimant, QuotaLimits::default());
+        let limits = QuotaLimits {
+            has_own_rate: identity.max_rate_bps.is_some(),
+            ..QuotaLimits::default()
+        };
+        let budgets = self.quota.try_reserve(claimant, limits);
         let budgets = budgets.map_err(|_| RestoreRefusal::NoQuota)?;
         let meter = Meter::new(source, self.shares.join(&budgets));
         let both = [first, second];

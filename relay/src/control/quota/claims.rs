@@ -2,10 +2,11 @@
 //! after what is held has changed.
 //!
 //! One task speaks to the store, one turn at a time, so that what was said last is what is true: each
-//! turn takes all claims that came during the one before. What a turn says is how many sessions are held,
-//! so a turn that was lost, or taken and not answered, is put right by the next.
+//! turn takes all claims that came during the one before, and of all else that is to be said a slice, so
+//! that no claim waits for more than that. What a turn says is how many sessions are held, so a turn that
+//! was lost, or taken and not answered, is put right by the next.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use tokio::time::MissedTickBehavior;
 use turn_proto::policy::{PlaceAnswer, Policy, Quota as _, QuotaExceeded};
 use turn_proto::server::{Command, PlaceClaim};
 
-use super::NodeQuota;
+use super::{NodeQuota, Refusal};
 use crate::control::hub::Hub;
-use crate::store::quota::{QUOTA_TURN, QuotaLimit, UserAnswer};
+use crate::store::quota::{QUOTA_TURN, QuotaAnswer, QuotaLimit, QuotaTurn, UserAnswer};
 use crate::store::{Store, StoreError};
 
 /// How often the lease of what is held is renewed.
@@ -25,7 +26,11 @@ const RENEWAL: Duration = Duration::from_secs(2);
 /// In so many renewals the store is told everything once more, whatever it knows.
 const SLICES: u64 = 150;
 /// Realms spoken about at the same time.
-const CONCURRENCY: usize = 16;
+const CONCURRENCY: usize = 32;
+/// Of what nobody waits for: users that one turn speaks about.
+const SLICE_USERS: usize = QUOTA_TURN;
+/// Of what nobody waits for: realms that one turn speaks about.
+const SLICE_REALMS: usize = CONCURRENCY;
 /// Claims that wait; more are decided without the store.
 const MOST: usize = 65_536;
 
@@ -40,6 +45,10 @@ pub(in crate::control) struct Places(Mutex<Vec<Asked>>);
 impl Places {
     fn waiting(&self) -> MutexGuard<'_, Vec<Asked>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Asked> {
+        std::mem::take(&mut *self.waiting())
     }
 }
 
@@ -92,8 +101,13 @@ pub(in crate::control) async fn run(hub: Arc<Hub>) {
 #[derive(Debug, Default)]
 struct Memory {
     limits: HashMap<Realm, Limits>,
-    /// How many of the replaced nodes each realm was told.
-    replaced: HashMap<Realm, usize>,
+    /// Realms whose lease is to be renewed.
+    due: BTreeSet<Realm>,
+    /// How many of the replaced nodes there were at the last turn.
+    replaced: usize,
+    /// How many of them each realm was told.
+    told: HashMap<Realm, usize>,
+    refusal: Refusal,
     renewals: u64,
 }
 
@@ -103,13 +117,18 @@ struct Matter {
     users: HashSet<Box<str>>,
     claims: Vec<Asked>,
     replaces: Vec<String>,
+    /// How many of the replaced nodes the realm knows of, once this was taken.
+    replaced: usize,
 }
+
+/// What came of speaking about a realm.
+type Settled = (Realm, usize, Option<StoreError>);
 
 async fn turn(hub: &Hub, memory: &mut Memory, is_renewal: bool) {
     hub.quota.follow(hub.store.counts_together());
     let together = hub.quota.counts_together();
     if !together || hub.fenced() || hub.health.is_lost() {
-        let claims = std::mem::take(&mut *hub.places.waiting());
+        let claims = hub.places.take();
         claims.into_iter().for_each(|claim| decide(hub, claim));
         let mut stale = hub.quota.stale();
         // Asked under the lock: when the store is back, everything is put in again.
@@ -120,66 +139,116 @@ async fn turn(hub: &Hub, memory: &mut Memory, is_renewal: bool) {
     }
     let policy = hub.keeper.current();
     if is_renewal {
-        memory.compare(hub, &policy);
+        memory.renew(hub, &policy);
     }
-    let mut matters: BTreeMap<Realm, Matter> = BTreeMap::new();
-    for (realm, user) in std::mem::take(&mut *hub.quota.stale()) {
-        matters.entry(realm).or_default().users.insert(user);
-    }
-    for (worker, claim) in std::mem::take(&mut *hub.places.waiting()) {
-        let matter = matters.entry(claim.realm.clone()).or_default();
-        matter.claims.push((worker, claim));
-    }
-    if is_renewal {
-        for realm in hub.quota.held_realms() {
-            matters.entry(realm).or_default();
-        }
-        memory.replace(hub, &policy, &mut matters);
-    }
+    let matters = memory.matters(hub, &policy);
     let turns = matters.into_iter().map(|(realm, matter)| {
         let limits = limits_of(&policy, &realm);
         settle(hub, realm, limits, matter)
     });
-    let failures = stream::iter(turns).buffer_unordered(CONCURRENCY);
-    let failures: Vec<_> = failures.filter_map(std::future::ready).collect().await;
-    for error in failures.into_iter().take(1) {
-        tracing::debug!(%error, "limits over all nodes are judged without the store");
+    let settled = stream::iter(turns).buffer_unordered(CONCURRENCY);
+    let settled: Vec<Settled> = settled.collect().await;
+    let mut failure = None;
+    for (realm, replaced, error) in settled {
+        match error {
+            None => memory.knows(realm, replaced),
+            error => failure = failure.or(error),
+        }
+    }
+    if failure.is_some() {
+        // Realms that were not told of them, and of which nothing is held, have no other turn.
+        memory.replaced = 0;
+    }
+    let is_news = memory.refusal.is_news(failure.as_ref());
+    match failure {
+        Some(error) if is_news => {
+            tracing::warn!(
+                %error,
+                "the store does not count sessions: limits of users and realms hold on each node by itself"
+            );
+        }
+        Some(error) => {
+            tracing::debug!(%error, "limits over all nodes are judged without the store");
+        }
+        // What failed waits for a while.
+        None if !memory.due.is_empty() || !hub.quota.stale().is_empty() => {
+            hub.quota.changed.notify_one();
+        }
+        None => {}
     }
 }
 
 impl Memory {
-    /// Has the store told of realms whose limits changed, and of a slice of everything.
-    fn compare(&mut self, hub: &Hub, policy: &Policy) {
+    /// Has the store told of realms whose limits changed, of a slice of everything, and that all that is
+    /// held still is.
+    fn renew(&mut self, hub: &Hub, policy: &Policy) {
         let now: HashMap<_, _> = policy
             .realms
             .keys()
             .map(|realm| (realm.clone(), limits_of(policy, realm)))
             .collect();
+        let held = hub.quota.held_realms();
         if now != self.limits {
-            let before = std::mem::replace(&mut self.limits, now);
-            let limits = &self.limits;
-            hub.quota
-                .note_some(|realm, _| before.get(realm) != limits.get(realm));
+            for realm in &held {
+                if self.limits.get(realm) != now.get(realm) {
+                    hub.quota.note_some(realm, |_| true);
+                }
+            }
+            self.limits = now;
         }
         self.renewals += 1;
         let slice = self.renewals % SLICES;
         hub.quota.note_slice(slice, SLICES);
+        self.due.extend(held);
     }
 
-    /// Has the realms told which nodes' sessions are here by now.
-    fn replace(&mut self, hub: &Hub, policy: &Policy, matters: &mut BTreeMap<Realm, Matter>) {
-        if hub.parts.elder_of.is_some() {
-            // What this process said as the node: another one is the node now.
-            return;
+    /// What this turn is about: all claims, and a slice of the rest.
+    fn matters(&mut self, hub: &Hub, policy: &Policy) -> BTreeMap<Realm, Matter> {
+        let (replaced, _) = hub.quota.replaced_after(usize::MAX);
+        if replaced > self.replaced && hub.parts.elder_of.is_none() {
+            let limited = policy.realms.keys();
+            let limited = limited.filter(|realm| limits_of(policy, realm) != (None, None));
+            self.due.extend(limited.cloned());
+            self.replaced = replaced;
         }
-        let nodes = hub.quota.replaces().clone();
-        for realm in policy.realms.keys().filter(|_| !nodes.is_empty()) {
-            let told = self.replaced.entry(realm.clone()).or_default();
-            if *told < nodes.len() && limits_of(policy, realm) != (None, None) {
-                let matter = matters.entry(realm.clone()).or_default();
-                matter.replaces = nodes[*told..].to_vec();
-                *told = nodes.len();
+        let mut matters: BTreeMap<Realm, Matter> = BTreeMap::new();
+        for (worker, claim) in hub.places.take() {
+            let matter = matters.entry(claim.realm.clone()).or_default();
+            matter.claims.push((worker, claim));
+        }
+        let some = hub.quota.stale().take(SLICE_USERS, SLICE_REALMS);
+        for (realm, users) in some {
+            matters.entry(realm).or_default().users.extend(users);
+        }
+        let due = std::iter::from_fn(|| self.due.pop_first());
+        for realm in due.take(SLICE_REALMS) {
+            matters.entry(realm).or_default();
+        }
+        for (realm, matter) in &mut matters {
+            self.due.remove(realm);
+            if limits_of(policy, realm) != (None, None) {
+                self.replace(hub, realm, matter);
             }
+        }
+        matters
+    }
+
+    /// Has a realm told which nodes' sessions are here by now: after all that is to be said of it.
+    fn replace(&self, hub: &Hub, realm: &Realm, matter: &mut Matter) {
+        let told = self.told.get(realm).copied().unwrap_or_default();
+        matter.replaced = told;
+        // Before the look at what is left to be said: sessions that are here are noted first.
+        let (replaced, nodes) = hub.quota.replaced_after(told);
+        // What this process said as the node stays said: another one is the node now.
+        if hub.parts.elder_of.is_none() && !hub.quota.stale().has(realm) {
+            (matter.replaced, matter.replaces) = (replaced, nodes);
+        }
+    }
+
+    /// Notes how many of the replaced nodes a realm was told.
+    fn knows(&mut self, realm: Realm, replaced: usize) {
+        if replaced > 0 {
+            self.told.insert(realm, replaced);
         }
     }
 }
@@ -192,27 +261,26 @@ fn limits_of(policy: &Policy, realm: &Realm) -> Limits {
 }
 
 /// Speaks about one realm, some users at a time; what the store does not answer is decided here.
-async fn settle(hub: &Hub, realm: Realm, limits: Limits, matter: Matter) -> Option<StoreError> {
+async fn settle(hub: &Hub, realm: Realm, limits: Limits, matter: Matter) -> Settled {
     let Matter {
         mut users,
         claims,
         replaces,
+        replaced,
     } = matter;
     let mut claims_of: HashMap<Box<str>, Vec<Asked>> = HashMap::new();
     for (worker, claim) in claims {
-        users.insert(claim.user.clone());
+        users.remove(&claim.user);
         let of_user = claims_of.entry(claim.user.clone()).or_default();
         of_user.push((worker, claim));
     }
-    let asks: Vec<_> = users
-        .into_iter()
-        .map(|user| {
-            let claims = claims_of.get(&user);
-            let limit = claims.and_then(|claims| claims.first()?.1.per_user);
-            let asked = claims.map_or(0, Vec::len) as u32;
-            (user, asked, limit)
-        })
-        .collect();
+    let claimants = claims_of.iter().map(|(user, claims)| {
+        let limit = claims.first().and_then(|(_, claim)| claim.per_user);
+        (user.clone(), claims.len() as u32, limit)
+    });
+    // Those first who wait.
+    let others = users.into_iter().map(|user| (user, 0, None));
+    let asks: Vec<_> = claimants.chain(others).collect();
     let limits = match claims_of.values().flatten().next() {
         // The policy that the worker judged by.
         Some((_, claim)) => (claim.per_realm, limits.1),
@@ -222,19 +290,13 @@ async fn settle(hub: &Hub, realm: Realm, limits: Limits, matter: Matter) -> Opti
     let chunks = asks.len().div_ceil(QUOTA_TURN).max(1);
     for number in 0..chunks {
         let chunk = asks.chunks(QUOTA_TURN).nth(number).unwrap_or_default();
-        let mut turn = hub.quota.turn(&realm, limits, chunk);
-        if number + 1 == chunks {
-            turn.replaces.clone_from(&replaces);
-        }
-        let is_idle = turn.users.is_empty() && turn.sessions == 0 && turn.replaces.is_empty();
-        if failure.is_none() && !is_idle {
-            match hub.noted(hub.store.settle_quota(&turn).await) {
+        if failure.is_none() {
+            let mut turn = hub.quota.turn(&realm, limits, chunk);
+            if number + 1 == chunks {
+                turn.replaces.clone_from(&replaces);
+            }
+            match say(hub, &turn).await {
                 Ok(answer) => {
-                    hub.quota.settled(&turn, &answer);
-                    if answer.is_new {
-                        // What was said before may be forgotten.
-                        hub.quota.note_some(|other, _| *other == realm);
-                    }
                     for (said, answer) in turn.users.iter().zip(&answer.users) {
                         let claims = claims_of.remove(&*said.user).unwrap_or_default();
                         grant(hub, claims, *answer);
@@ -244,15 +306,35 @@ async fn settle(hub: &Hub, realm: Realm, limits: Limits, matter: Matter) -> Opti
                 Err(error) => failure = Some(error),
             }
         }
-        if failure.is_some() {
-            for (user, ..) in chunk {
-                hub.quota.note_later(&realm, user);
-                let claims = claims_of.remove(user).unwrap_or_default();
-                claims.into_iter().for_each(|claim| decide(hub, claim));
-            }
+        for (user, ..) in chunk {
+            hub.quota.note_later(&realm, user);
+            let claims = claims_of.remove(user).unwrap_or_default();
+            claims.into_iter().for_each(|claim| decide(hub, claim));
         }
     }
-    failure
+    (realm, replaced, failure)
+}
+
+/// Tells the store, where there is something to tell.
+async fn say(hub: &Hub, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
+    let is_idle = turn.users.is_empty() && turn.sessions == 0 && turn.replaces.is_empty();
+    if is_idle && !hub.quota.owes_word(&turn.realm) {
+        return Ok(QuotaAnswer::default());
+    }
+    let answer = hub.noted(hub.store.settle_quota(turn).await);
+    match &answer {
+        Ok(answer) => {
+            hub.quota.settled(turn, answer);
+            if answer.is_new {
+                // What was said before may be forgotten.
+                hub.quota.note_some(&turn.realm, |_| true);
+            }
+        }
+        Err(StoreError::Unavailable(_)) => hub.quota.doubted(turn),
+        // Nothing of it was taken.
+        Err(_) => {}
+    }
+    answer
 }
 
 /// Tells the first ones that they have a place, and the others what there is none for.
@@ -273,20 +355,24 @@ fn grant(hub: &Hub, claims: Vec<Asked>, answer: UserAnswer) {
 /// Tells the store all that is held here, once: the process that goes on beside this one reads it.
 pub async fn publish(store: &dyn Store, quota: &NodeQuota) {
     quota.follow(true);
-    let mut realms: BTreeMap<Realm, Vec<_>> = BTreeMap::new();
-    for (realm, user) in std::mem::take(&mut *quota.stale()) {
-        realms.entry(realm).or_default().push((user, 0, None));
-    }
-    for (realm, users) in realms {
-        for chunk in users.chunks(QUOTA_TURN) {
-            // Whether they are limited, the next control plane says.
-            let turn = quota.turn(&realm, (None, Some(u32::MAX)), chunk);
-            match store.settle_quota(&turn).await {
-                Ok(answer) => quota.settled(&turn, &answer),
-                Err(error) => {
-                    tracing::warn!(%realm, %error, "sessions that stay here are not counted for some seconds");
-                    return;
+    loop {
+        let some = quota.stale().take(QUOTA_TURN, 1);
+        let Some((realm, users)) = some.into_iter().next() else {
+            return;
+        };
+        let users: Vec<_> = users.into_iter().map(|user| (user, 0, None)).collect();
+        // Whether they are limited, the next control plane says.
+        let turn = quota.turn(&realm, (None, Some(u32::MAX)), &users);
+        match store.settle_quota(&turn).await {
+            Ok(answer) => quota.settled(&turn, &answer),
+            Err(error) => {
+                quota.doubted(&turn);
+                // The next control plane tells them, with all that was not told yet.
+                for (user, ..) in &users {
+                    quota.note_later(&realm, user);
                 }
+                tracing::warn!(%realm, %error, "sessions that stay here are not counted for some seconds");
+                return;
             }
         }
     }

@@ -1,17 +1,21 @@
 //! What is held here of limits that count over all nodes, and what came of telling the store.
 
-use std::collections::HashSet;
-use std::hash::BuildHasher as _;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 use shared::{NodeId, Realm};
 use turn_proto::policy::{Budget, PlaceAnswer, QuotaExceeded};
 use turn_proto::server::PlaceClaim;
 
-use super::{Count, Name, NodeQuota, Reach, RealmCount, give_back};
-use crate::store::quota::{QuotaAnswer, QuotaTurn, UserTurn};
+use super::stale::Stale;
+use super::{Count, Name, NodeQuota, Reach, RealmCount};
+use crate::store::quota::{QUOTA_LEASE, QuotaAnswer, QuotaTurn, UserTurn};
+
+/// How long it is said that a node was replaced: what it held is over by then, and it may be back.
+pub(super) const REPLACED: Duration = QUOTA_LEASE.saturating_mul(2);
 
 impl Count {
     pub(super) fn begin(&mut self, granted: bool) {
@@ -59,7 +63,8 @@ impl NodeQuota {
 
     /// Says that what a node held is held here by now, or over.
     pub(in crate::control) fn replace(&self, node: &NodeId) {
-        self.replaces().push(node.as_str().to_owned());
+        let replaced = (node.as_str().to_owned(), Instant::now());
+        self.replaces().push(replaced);
         self.changed.notify_one();
     }
 
@@ -70,14 +75,35 @@ impl NodeQuota {
         }
     }
 
-    pub(super) fn replaces(&self) -> MutexGuard<'_, Vec<String>> {
+    fn replaces(&self) -> MutexGuard<'_, Vec<(String, Instant)>> {
         self.replaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many nodes were replaced, and which after the first `told` are still to be named.
+    pub(super) fn replaced_after(&self, told: usize) -> (usize, Vec<String>) {
+        let all = self.replaces();
+        let later = all.iter().skip(told);
+        let recent = later.filter(|(_, since)| since.elapsed() < REPLACED);
+        (all.len(), recent.map(|(node, _)| node.clone()).collect())
     }
 
     /// Takes over whether the store has other processes; from then on it hears of everything.
     pub(super) fn follow(&self, counts_together: bool) {
         let together = counts_together && self.reach != Reach::Node;
-        if self.counts_together.swap(together, Ordering::Relaxed) != together && together {
+        let before = self.counts_together.swap(together, Ordering::Relaxed);
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        match (before, together) {
+            (true, false) => *alone = Some(Instant::now()),
+            (false, true) => *alone = None,
+            (true, true) | (false, false) => {}
+        }
+        // What this process said before may still count until then, should there be another one again.
+        let forgets = alone.take_if(|since| since.elapsed() >= REPLACED);
+        drop(alone);
+        if forgets.is_some() {
+            self.forget_others();
+        }
+        if together && !before {
             self.note_all();
         }
     }
@@ -85,7 +111,7 @@ impl NodeQuota {
     /// Has the store told what is held of a user.
     pub(in crate::control) fn note(&self, realm: &Realm, user: &str) {
         if self.counts_together() {
-            self.stale().insert((realm.clone(), user.into()));
+            self.stale().insert(realm, user);
             self.changed.notify_one();
         }
     }
@@ -107,49 +133,12 @@ impl NodeQuota {
     /// As [`note`](Self::note), with the next renewal at the latest.
     pub(super) fn note_later(&self, realm: &Realm, user: &str) {
         if self.counts_together() {
-            self.stale().insert((realm.clone(), user.into()));
+            self.stale().insert(realm, user);
         }
     }
 
-    /// Has the store told everything.
-    pub(in crate::control) fn note_all(&self) {
-        self.note_some(|_, _| true);
-    }
-
-    /// Has the store told what is held of those that `pick` chooses.
-    pub(super) fn note_some(&self, pick: impl Fn(&Realm, &str) -> bool) {
-        if !self.counts_together() {
-            return;
-        }
-        for shard in &self.realms {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut stale = self.stale();
-            for (realm, count) in shard.iter() {
-                let users = count.users.keys().map(|user| &**user);
-                let picked = users.chain([""]).filter(|user| pick(realm, user));
-                stale.extend(picked.map(|user| (realm.clone(), user.into())));
-            }
-        }
-        self.changed.notify_one();
-    }
-
-    /// Has the store told about one of so many parts of what is held.
-    pub(super) fn note_slice(&self, slice: u64, slices: u64) {
-        self.note_some(|_, user| self.hasher.hash_one(user) % slices == slice);
-    }
-
-    pub(super) fn stale(&self) -> MutexGuard<'_, HashSet<(Realm, Box<str>)>> {
+    pub(super) fn stale(&self) -> MutexGuard<'_, Stale> {
         self.stale.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Realms of which something is held.
-    pub(super) fn held_realms(&self) -> Vec<Realm> {
-        let mut realms = Vec::new();
-        for shard in &self.realms {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            realms.extend(shard.keys().cloned());
-        }
-        realms
     }
 
     /// What there is to say of a realm and some of its users; `asks`: who asks for how many more, and
@@ -163,11 +152,10 @@ impl NodeQuota {
         let shard = self.realm(realm);
         let of_realm = shard.get(realm);
         let (of_all, per_user) = limits;
+        let is_known = |count: &Count| count.is_limited || count.confirmed > 0 || count.is_in_doubt;
         let user_turn = |(user, asked, limit): &(Box<str>, u32, Option<u32>)| {
             let count = of_realm.and_then(|count| count.users.get(user));
-            let is_limited = of_all.is_some()
-                || per_user.is_some()
-                || count.is_some_and(|count| count.is_limited || count.confirmed > 0);
+            let is_limited = of_all.is_some() || per_user.is_some() || count.is_some_and(is_known);
             (*asked > 0 || is_limited).then(|| UserTurn {
                 user: user.to_string(),
                 held: count.map_or(0, Count::held),
@@ -175,10 +163,8 @@ impl NodeQuota {
                 limit: *limit,
             })
         };
-        let is_limited =
-            |count: &Count| limits != (None, None) || count.is_limited || count.confirmed > 0;
         let of_realm = of_realm.map(|of_realm| &of_realm.count);
-        let of_realm = of_realm.filter(|count| is_limited(count));
+        let of_realm = of_realm.filter(|count| limits != (None, None) || is_known(count));
         QuotaTurn {
             realm: realm.clone(),
             holder: self.holder.clone(),
@@ -200,7 +186,7 @@ impl NodeQuota {
         let of_realm = self.of_realm(&mut shard, &turn.realm);
         let realm = &mut of_realm.count;
         realm.granted += granted;
-        (realm.confirmed, realm.others) = (held, answer.others);
+        (realm.confirmed, realm.others, realm.is_in_doubt) = (held, answer.others, false);
         for (said, answer) in turn.users.iter().zip(&answer.users) {
             let held = said.held + answer.granted;
             if said.user.is_empty() || held == 0 && !of_realm.users.contains_key(&*said.user) {
@@ -208,15 +194,36 @@ impl NodeQuota {
             }
             let count = self.of_user(of_realm, &turn.realm, &said.user);
             count.granted += answer.granted;
-            (count.confirmed, count.others) = (held, answer.others);
+            (count.confirmed, count.others, count.is_in_doubt) = (held, answer.others, false);
             if count.is_over() {
                 of_realm.users.remove(&*said.user);
-                give_back(&mut of_realm.users);
             }
         }
         if of_realm.count.is_over() && of_realm.users.is_empty() {
             shard.remove(&turn.realm);
         }
+    }
+
+    /// Notes that the store did not answer a turn, and may have taken it: until it answers about the
+    /// same users, they are spoken about, whether or not anything is held.
+    pub(super) fn doubted(&self, turn: &QuotaTurn) {
+        if turn.sessions == 0 && turn.users.is_empty() {
+            return;
+        }
+        let mut shard = self.realm(&turn.realm);
+        let of_realm = self.of_realm(&mut shard, &turn.realm);
+        of_realm.count.is_in_doubt = true;
+        for said in turn.users.iter().filter(|said| !said.user.is_empty()) {
+            let count = self.of_user(of_realm, &turn.realm, &said.user);
+            count.is_in_doubt = true;
+        }
+    }
+
+    /// Whether the store counts something of a realm of which nothing is held.
+    pub(super) fn owes_word(&self, realm: &Realm) -> bool {
+        let shard = self.realm(realm);
+        let count = shard.get(realm).map(|of_realm| &of_realm.count);
+        count.is_some_and(|count| count.held() == 0 && !count.is_over())
     }
 
     /// Decides without the store: of each user one session more may begin than the store last took as
@@ -276,7 +283,6 @@ impl NodeQuota {
             change(of_user);
             if of_user.is_over() {
                 of_realm.users.remove(user);
-                give_back(&mut of_realm.users);
             }
         }
         if of_realm.count.is_over() && of_realm.users.is_empty() {
@@ -292,7 +298,7 @@ impl NodeQuota {
     ) -> &'s mut RealmCount {
         shard.entry(realm.clone()).or_insert_with(|| RealmCount {
             count: Count::new(self.new_budget(realm, None)),
-            users: HashMap::default(),
+            users: BTreeMap::new(),
         })
     }
 
@@ -310,9 +316,16 @@ impl NodeQuota {
         if !self.shares_rates() {
             return Budget::new(self.origin);
         }
-        self.fresh().insert((realm.clone(), user.map(Box::from)));
-        self.shareless.notify_one();
+        self.wants_share(realm, user);
         Budget::without_share(self.origin)
+    }
+
+    /// Has a share leased of a budget, where a limit is.
+    pub(super) fn wants_share(&self, realm: &Realm, user: Option<&str>) {
+        if self.shares_rates() {
+            self.fresh().insert((realm.clone(), user.map(Box::from)));
+            self.shareless.notify_one();
+        }
     }
 
     /// Budgets that have no share yet.
@@ -320,57 +333,32 @@ impl NodeQuota {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Users with a rate limit of their own.
-    pub(super) fn own_rates(&self) -> MutexGuard<'_, HashSet<Name>> {
-        self.own_rates
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says that a user has a rate limit of its own.
+    /// Says that a user with sessions has a rate of its own.
     pub(in crate::control) fn has_own_rate(&self, realm: &Realm, user: &str) {
-        let name = (realm.clone(), Some(Box::from(user)));
-        if self.shares_rates() && self.own_rates().insert(name.clone()) {
-            self.fresh().insert(name);
-            self.shareless.notify_one();
-        }
+        let mut shard = self.realm(realm);
+        let count = shard.get_mut(realm);
+        let count = count.and_then(|count| count.users.get_mut(user));
+        let Some(count) = count.filter(|count| !count.has_own_rate) else {
+            return;
+        };
+        count.has_own_rate = true;
+        drop(shard);
+        self.wants_share(realm, Some(user));
     }
 
-    /// Shows the budgets of these names that are still there.
-    pub(super) fn each_named(
+    /// The budget of a user, or of the realm, if it is still there, and whether it is of a user with
+    /// a rate of its own.
+    pub(super) fn budget_of(
         &self,
-        names: &HashSet<Name>,
-        mut see: impl FnMut(&Realm, Option<&str>, &Arc<Budget>),
-    ) {
-        for (realm, user) in names {
-            let shard = self.realm(realm);
-            let of_realm = shard.get(realm);
-            let count = of_realm.and_then(|of_realm| match user {
-                Some(user) => of_realm.users.get(user),
-                None => Some(&of_realm.count),
-            });
-            if let Some(count) = count {
-                see(realm, user.as_deref(), &count.budget);
-            }
-        }
-    }
-
-    /// Shows the budgets of all realms, and those of the users of realms that `with_users` chooses.
-    pub(super) fn each_budget(
-        &self,
-        with_users: impl Fn(&Realm) -> bool,
-        mut see: impl FnMut(&Realm, Option<&str>, &Arc<Budget>),
-    ) {
-        for shard in &self.realms {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for (realm, count) in shard.iter() {
-                see(realm, None, &count.count.budget);
-                if with_users(realm) {
-                    for (user, count) in &count.users {
-                        see(realm, Some(user), &count.budget);
-                    }
-                }
-            }
-        }
+        realm: &Realm,
+        user: Option<&str>,
+    ) -> Option<(Arc<Budget>, bool)> {
+        let shard = self.realm(realm);
+        let of_realm = shard.get(realm)?;
+        let count = match user {
+            Some(user) => of_realm.users.get(user)?,
+            None => &of_realm.count,
+        };
+        Some((Arc::clone(&count.budget), count.has_own_rate))
     }
 }

@@ -8,11 +8,13 @@
 mod claims;
 mod held;
 mod rates;
+mod stale;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -32,6 +34,8 @@ pub(super) use rates::share;
 use super::clock::Moment;
 use super::parts::ControlParts;
 use crate::config::LimitReach;
+use crate::store::StoreError;
+use stale::Stale;
 
 /// Locks that realms, and sources, are spread over.
 const SHARDS: usize = 64;
@@ -54,18 +58,38 @@ pub struct NodeQuota {
     holder: String,
     /// Whether sessions of other processes count, too.
     counts_together: AtomicBool,
+    /// Since when they do not any more, until what they held is forgotten.
+    alone: Mutex<Option<Instant>>,
     /// Whether an earlier process of this node goes on beside this one.
     has_elder: AtomicBool,
-    /// Nodes whose earlier starts hold nothing any more: it is held here, or over.
-    replaces: Mutex<Vec<String>>,
+    /// Nodes whose earlier starts hold nothing any more, since when: it is held here, or over.
+    replaces: Mutex<Vec<(String, Instant)>>,
     /// What the store is to be told of.
-    stale: Mutex<HashSet<(Realm, Box<str>)>>,
+    stale: Mutex<Stale>,
     /// Budgets that have no share yet.
     fresh: Mutex<HashSet<Name>>,
-    /// Users with a rate limit of their own.
-    own_rates: Mutex<HashSet<Name>>,
     changed: Notify,
     shareless: Notify,
+}
+
+/// What the store refused for good, so that it is told once and not twice per second.
+#[derive(Debug, Default)]
+struct Refusal(Option<String>);
+
+impl Refusal {
+    /// Takes what a turn came to; `true`: it was refused, and that is news.
+    fn is_news(&mut self, error: Option<&StoreError>) -> bool {
+        let Some(error) = error else {
+            self.0 = None;
+            return false;
+        };
+        let text = error.to_string();
+        let is_news = !error.may_pass() && self.0.as_ref() != Some(&text);
+        if is_news {
+            self.0 = Some(text);
+        }
+        is_news
+    }
 }
 
 /// Whose budget it is: a user's, or the realm's.
@@ -85,7 +109,8 @@ pub(super) enum Reach {
 #[derive(Debug)]
 struct RealmCount {
     count: Count,
-    users: HashMap<Box<str>, Count>,
+    /// In an order, so that whoever goes over all of them can let go of the lock and go on.
+    users: BTreeMap<Box<str>, Count>,
 }
 
 #[derive(Debug)]
@@ -99,6 +124,10 @@ struct Count {
     others: u32,
     /// Whether a limit was met, be it the realm's or the user's own.
     is_limited: bool,
+    /// Whether the user has a rate of its own.
+    has_own_rate: bool,
+    /// Whether the store was told something and did not answer: it may count more than is here.
+    is_in_doubt: bool,
     budget: Arc<Budget>,
 }
 
@@ -110,6 +139,8 @@ impl Count {
             confirmed: 0,
             others: 0,
             is_limited: false,
+            has_own_rate: false,
+            is_in_doubt: false,
             budget: Arc::new(budget),
         }
     }
@@ -121,7 +152,7 @@ impl Count {
 
     /// Whether it counts nothing, and the store knows that.
     fn is_over(&self) -> bool {
-        self.held() == 0 && self.confirmed == 0
+        self.held() == 0 && self.confirmed == 0 && !self.is_in_doubt
     }
 }
 
@@ -133,11 +164,11 @@ impl NodeQuota {
             reach,
             holder,
             counts_together: AtomicBool::new(reach == Reach::Cluster),
+            alone: Mutex::default(),
             has_elder: AtomicBool::new(false),
             replaces: Mutex::default(),
             stale: Mutex::default(),
             fresh: Mutex::default(),
-            own_rates: Mutex::default(),
             changed: Notify::new(),
             shareless: Notify::new(),
             sessions: AtomicU32::new(0),
@@ -177,20 +208,6 @@ impl NodeQuota {
     pub fn realm_sessions(&self, realm: &Realm) -> u32 {
         let shard = self.realm(realm);
         shard.get(realm).map_or(0, |count| count.count.sessions)
-    }
-
-    /// Users with sessions on this node, by realm.
-    #[must_use]
-    pub fn users(&self) -> Vec<(Realm, String)> {
-        let mut all = Vec::new();
-        for shard in &self.realms {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for (realm, count) in shard.iter() {
-                let users = count.users.iter().filter(|(_, count)| count.sessions > 0);
-                all.extend(users.map(|(name, _)| (realm.clone(), name.to_string())));
-            }
-        }
-        all
     }
 
     fn realm(&self, realm: &Realm) -> MutexGuard<'_, HashMap<Realm, RealmCount>> {
@@ -255,6 +272,11 @@ impl NodeQuota {
             let count = self.of_user(of_realm, realm, user);
             count.begin(limits.granted);
             count.is_limited |= limits.per_user.is_some();
+            let is_news = limits.has_own_rate && !count.has_own_rate;
+            count.has_own_rate |= limits.has_own_rate;
+            if is_news {
+                self.wants_share(realm, Some(user));
+            }
             Arc::clone(&count.budget)
         });
         Ok(Budgets {

@@ -106,6 +106,11 @@ pub(super) async fn look(hub: &Hub) -> Evidence {
         // Nobody asks; should somebody, the next look tells.
         return Evidence::None;
     }
+    read_now(hub).await
+}
+
+/// The same, whether or not any realm ends sessions so far.
+pub(super) async fn read_now(hub: &Hub) -> Evidence {
     let mark = match read(hub).await {
         Ok(mark) => mark,
         Err(error) => {

@@ -78,6 +78,12 @@ impl Verdicts {
         self.users.get(realm)?.get(name).copied()
     }
 
+    /// Whether a secret is accepted no more.
+    pub(super) fn on_secret(&self, realm: &Realm, id: &str) -> bool {
+        let secrets = self.secrets.get(realm);
+        secrets.is_some_and(|secrets| secrets.contains(id))
+    }
+
     /// Keeps of users that are gone, and of secrets, those that are to be believed.
     pub(super) fn retain(
         &mut self,

@@ -161,7 +161,7 @@ impl Service {
     /// Removes the document of a realm if nobody changed it since `expected`. Users and secrets stay.
     ///
     /// # Errors
-    /// No such document; a lost race.
+    /// No such document, as of a realm that is in the configuration only; a lost race.
     pub async fn delete_realm(
         &self,
         caller: &Caller,
@@ -174,7 +174,14 @@ impl Service {
             need_all_realms(caller)?;
             self.need_gateway()?;
             let known = self.hub.keeper.realm(name);
-            known.ok_or_else(|| not_found(format!("realm {name}")))?;
+            let known = known.ok_or_else(|| not_found(format!("realm {name}")))?;
+            if known.revision == 0 && expected == 0 {
+                return Err(bad(format!(
+                    "the realm {name} has no document in the store that could be deleted: it is there \
+                     by the configuration file, or by users and secrets in the database; take it out \
+                     of the file, or delete those"
+                )));
+            }
             let author = Author {
                 actor: caller.actor.clone(),
                 reason: reason.to_owned(),

@@ -1,16 +1,16 @@
-//! A store that can be out of reach.
+//! A store that can be out of reach, answer to nobody, or take its time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use shared::api::{AuditView, BlockView, EventView, NodeView, RealmDocument};
 use shared::{NodeId, Realm, SessionId};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::store::{
-    Author, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn, Removal, Seen,
+    Author, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateAnswer, RateTurn, Removal, Seen,
     SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision,
     StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
@@ -20,6 +20,14 @@ use crate::store::{
 pub(in crate::control) struct FlakyStore {
     inner: Arc<dyn Store>,
     away: AtomicBool,
+    /// What holders ask for is taken, and the answer gets lost.
+    loses_answers: AtomicBool,
+    /// Whether it says that other processes count, too.
+    counts_together: AtomicBool,
+    /// What holders say waits for one of these.
+    permits: Semaphore,
+    /// How often they began to say something.
+    begun: AtomicUsize,
 }
 
 impl FlakyStore {
@@ -27,7 +35,37 @@ impl FlakyStore {
         Arc::new(Self {
             inner,
             away: AtomicBool::new(false),
+            loses_answers: AtomicBool::new(false),
+            counts_together: AtomicBool::new(false),
+            permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            begun: AtomicUsize::new(0),
         })
+    }
+
+    /// The same, which says that other processes count, too.
+    pub(in crate::control) fn shared(inner: Arc<dyn Store>) -> Arc<Self> {
+        let store = Self::new(inner);
+        store.counts_together.store(true, Ordering::SeqCst);
+        store
+    }
+
+    pub(in crate::control) fn set_loses_answers(&self, loses: bool) {
+        self.loses_answers.store(loses, Ordering::SeqCst);
+    }
+
+    /// Has what holders say wait until it is [let through](Self::let_through).
+    pub(in crate::control) fn hold(&self) {
+        self.permits.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// Lets so much of it through.
+    pub(in crate::control) fn let_through(&self, count: usize) {
+        self.permits.add_permits(count);
+    }
+
+    /// How often holders began to say something, whether or not it was let through.
+    pub(in crate::control) fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
     }
 
     pub(in crate::control) fn set_away(&self, away: bool) {
@@ -51,7 +89,19 @@ macro_rules! pass_on {
             }
 
             fn counts_together(&self) -> bool {
-                self.inner.counts_together()
+                self.inner.counts_together() || self.counts_together.load(Ordering::SeqCst)
+            }
+
+            async fn settle_quota(&self, turn: &QuotaTurn) -> Result<QuotaAnswer, StoreError> {
+                self.begun.fetch_add(1, Ordering::SeqCst);
+                let permit = self.permits.acquire().await;
+                permit.expect("nobody closes it").forget();
+                let answer = self.there()?.settle_quota(turn).await;
+                let asks = turn.users.iter().any(|user| user.asked > 0);
+                match asks && self.loses_answers.load(Ordering::SeqCst) {
+                    true => Err(StoreError::Unavailable("no answer".to_owned())),
+                    false => answer,
+                }
             }
 
             fn changes(&self) -> broadcast::Receiver<Change> {
@@ -126,8 +176,7 @@ pass_on! {
     remove_node(node: &NodeId) -> Removal;
     flush_sessions(node: &NodeId, epoch: u64, upserts: &[SessionRecord], deletes: &[SessionId]) -> ();
     sessions(node: &NodeId) -> Vec<SessionRecord>;
-    settle_quota(turn: &QuotaTurn) -> QuotaAnswer;
-    share_rates(turn: &RateTurn) -> Vec<RateShare>;
+    share_rates(turn: &RateTurn) -> RateAnswer;
     post(to: &Mailbox, message: Vec<u8>) -> ();
     receive(from: &Mailbox, wait: Duration) -> Vec<Vec<u8>>;
     append_events(events: &[EventView]) -> ();

@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use turn_proto::auth::credential::{CredentialAnswer, UserhashAnswer};
 use turn_proto::five_tuple::FiveTuple;
-use turn_proto::policy::Policy;
+use turn_proto::policy::{PlaceAnswer, Policy};
 use turn_proto::server::{
-    Command, EndCause, Event, PermissionSnapshot, RefusalReason, Refused, SessionCounters,
-    SessionSnapshot, UsageReport,
+    Command, EndCause, Event, PermissionSnapshot, PlaceClaim, RefusalReason, Refused,
+    SessionCounters, SessionSnapshot, UsageReport,
 };
 
 use super::keys::ClusterKey;
@@ -143,6 +143,7 @@ pub(super) struct PaperWorkers {
     credentials: Mutex<Vec<CredentialAnswer>>,
     userhashes: Mutex<Vec<UserhashAnswer>>,
     forgotten: Mutex<usize>,
+    places: Mutex<Vec<(Box<str>, PlaceAnswer)>>,
 }
 
 impl PaperWorkers {
@@ -236,6 +237,30 @@ impl PaperWorkers {
         self.news.try_send((WorkerId(0), lookup)).unwrap();
     }
 
+    /// Asks for a place for a session of a user who may have so many on all nodes.
+    pub(super) fn claim(&self, in_realm: &str, user: &str, per_user: u32) {
+        let claim = PlaceClaim {
+            tuple: FiveTuple {
+                client: "203.0.113.7:40000".parse().unwrap(),
+                server: "192.0.2.1:3478".parse().unwrap(),
+                transport: Transport::Udp,
+            },
+            realm: realm(in_realm),
+            user: user.into(),
+            per_user: Some(per_user),
+            per_realm: None,
+        };
+        let claim = WorkerNews::Claim(Box::new(claim));
+        self.news.try_send((WorkerId(0), claim)).unwrap();
+    }
+
+    /// What came of asking for a place for this user, the last time.
+    pub(super) fn place(&self, user: &str) -> Option<PlaceAnswer> {
+        let places = self.places.lock().unwrap();
+        let of_user = places.iter().rev().find(|(known, _)| **known == *user);
+        of_user.map(|(_, answer)| *answer)
+    }
+
     pub(super) fn forgotten(&self) -> usize {
         *self.forgotten.lock().unwrap()
     }
@@ -261,7 +286,10 @@ impl Workers for PaperWorkers {
             Command::SetPolicy(policy) => *self.policy.lock().unwrap() = Some(policy),
             Command::Credential { answer, .. } => self.credentials.lock().unwrap().push(answer),
             Command::Userhash { answer, .. } => self.userhashes.lock().unwrap().push(answer),
-            Command::SetUserLimits(_) | Command::Place { .. } => {}
+            Command::SetUserLimits(_) => {}
+            Command::Place { claim, answer } => {
+                self.places.lock().unwrap().push((claim.user, answer));
+            }
             Command::ForgetCredentials { .. } => *self.forgotten.lock().unwrap() += 1,
             Command::Describe { session } => {
                 let session = self.sessions.lock().unwrap().get(&session).cloned();
@@ -409,6 +437,7 @@ impl TestNode {
             credentials: Mutex::default(),
             userhashes: Mutex::default(),
             forgotten: Mutex::default(),
+            places: Mutex::default(),
         });
         let cancel = CancellationToken::new();
         let side = WorkerSide {

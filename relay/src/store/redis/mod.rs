@@ -49,7 +49,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::record::to_json;
 use super::{
-    Author, CHANGES_KEPT, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateShare, RateTurn,
+    Author, CHANGES_KEPT, Change, Glance, Mailbox, QuotaAnswer, QuotaTurn, RateAnswer, RateTurn,
     Removal, Seen, SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm,
     StoredRevision, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
@@ -368,7 +368,7 @@ impl Store for RedisStore {
         quotas::settle(&self.inner, turn).await
     }
 
-    async fn share_rates(&self, turn: &RateTurn) -> Result<Vec<RateShare>, StoreError> {
+    async fn share_rates(&self, turn: &RateTurn) -> Result<RateAnswer, StoreError> {
         quotas::share(&self.inner, turn).await
     }
 

@@ -27,9 +27,10 @@ const ORIGINS_AT: usize = 8;
 /// sets and the set of origins. Arguments: revision, the next revision, revisions kept, for how many
 /// milliseconds those of a deleted realm are kept, the options, how many peers are allowed and
 /// denied, the prefix of origins, the realm, then the peers and the origins. The history of a deleted
-/// realm is written anew when it comes back, which ends its expiry.
+/// realm is written anew when it comes back, which ends its expiry; that of a realm which was stored
+/// before there were any begins with its document as it was.
 ///
-/// Answers -1, or the revision that is there instead, or -2 with an origin and the other realm that
+/// Answers -1, or the revision that is there instead (also where there is nothing to remove), or -2 with an origin and the other realm that
 /// has it, or -3 with the last revision of a realm that was deleted.
 const REPLACE: &str = r"
 local current = 0
@@ -39,7 +40,7 @@ if text then
   if not ok then return redis.error_reply('ERR unreadable realm document') end
   current = record['revision']
 end
-if current ~= tonumber(ARGV[1]) then return {current, '', ''} end
+if current ~= tonumber(ARGV[1]) or (current == 0 and ARGV[4] ~= '') then return {current, '', ''} end
 local past = {}
 if current == 0 then past = redis.call('LRANGE', KEYS[2], 0, -1) end
 if #past > 0 then
@@ -57,6 +58,10 @@ end
 if #past > 0 then
   redis.call('DEL', KEYS[2])
   redis.call('RPUSH', KEYS[2], unpack(past))
+end
+if current > 0 then
+  local latest = redis.call('LRANGE', KEYS[2], 0, 0)[1]
+  if not latest or cjson.decode(latest)['revision'] < current then redis.call('LPUSH', KEYS[2], text) end
 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
 redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[3]) - 1)
@@ -109,6 +114,7 @@ struct Record {
 /// A revision as it is stored: a [`Record`], or the end of one.
 #[derive(Serialize, Deserialize)]
 struct Revision {
+    #[serde(default)]
     v: u32,
     revision: u64,
     changed_at_ms: u64,
@@ -335,14 +341,19 @@ enum Replaced {
     HadRevisions(u64),
 }
 
-/// The latest revisions, newest first.
+/// The latest revisions, newest first; the document as it is, where there is no revision of it.
 pub(super) async fn revisions(
     inner: &Inner,
     name: &Realm,
 ) -> Result<Vec<StoredRevision>, StoreError> {
-    let mut range = cmd("LRANGE");
-    range.arg(schema::realm_history(name)).arg(0).arg(-1);
-    let texts: Vec<String> = inner.link.query(&range).await?;
+    let mut both = pipe();
+    // In this order: of a document that changes in between its revision is not there yet.
+    both.cmd("GET").arg(schema::realm(name));
+    both.cmd("LRANGE")
+        .arg(schema::realm_history(name))
+        .arg(0)
+        .arg(-1);
+    let (document, texts): (Option<String>, Vec<String>) = inner.link.pipe(&both).await?;
     let read = |text: &String| {
         let revision: Revision = from_json(&format!("a revision of realm {name}"), text)?;
         Ok(StoredRevision {
@@ -353,7 +364,14 @@ pub(super) async fn revisions(
             document: revision.document,
         })
     };
-    texts.iter().map(read).collect()
+    let mut revisions: Vec<StoredRevision> = texts.iter().map(read).collect::<Result<_, _>>()?;
+    if let Some(document) = document.as_ref().map(read).transpose()? {
+        let latest = revisions.first().map_or(0, |latest| latest.revision);
+        if document.revision > latest {
+            revisions.insert(0, document);
+        }
+    }
+    Ok(revisions)
 }
 
 pub(super) async fn put(

@@ -236,6 +236,21 @@ pub(super) fn quota_rate(realm: &Realm, user: Option<&str>) -> String {
     format!("relay:quota:{{{realm}}}:rate:{user}")
 }
 
+/// The budgets of a realm that somebody wants more of, by their keys, and since when.
+pub(super) fn quota_rate_asked(realm: &Realm) -> String {
+    format!("relay:quota:{{{}}}:rate-asked", encoded(realm.as_str()))
+}
+
+/// Whose budget has this key of [`quota_rate`]; `None`: it is none of the realm's.
+pub(super) fn quota_rate_user(realm: &Realm, key: &str) -> Option<Option<String>> {
+    let name = key.strip_prefix(&quota_rate(realm, None))?;
+    if name.is_empty() {
+        return Some(None);
+    }
+    let user = URL_SAFE_NO_PAD.decode(name).ok()?;
+    String::from_utf8(user).ok().map(Some)
+}
+
 /// A mailbox. Both of a node share one slot.
 pub(super) fn mailbox(mailbox: &Mailbox) -> String {
     match mailbox {

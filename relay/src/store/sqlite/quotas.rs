@@ -68,6 +68,12 @@ impl Settling<'_> {
     /// Renews the lease, ends those that are over or replaced, and answers the others that are left.
     fn renew(&self) -> rusqlite::Result<(HashSet<String>, bool)> {
         let (turn, now) = (self.turn, now_ms() as i64);
+        let until = now + QUOTA_LEASE.as_millis() as i64;
+        // A clock that was set back must not make leases longer.
+        let mut shorten = self.transaction.prepare_cached(
+            "UPDATE quota_lease SET until_ms = ?2 WHERE realm = ?1 AND until_ms > ?2",
+        )?;
+        shorten.execute(params![turn.realm.as_str(), until])?;
         let mut read = self
             .transaction
             .prepare_cached("SELECT holder, until_ms FROM quota_lease WHERE realm = ?1")?;
@@ -89,7 +95,6 @@ impl Settling<'_> {
         let mut write = self.transaction.prepare_cached(
             "INSERT OR REPLACE INTO quota_lease (realm, holder, until_ms) VALUES (?1, ?2, ?3)",
         )?;
-        let until = now + QUOTA_LEASE.as_millis() as i64;
         write.execute(params![turn.realm.as_str(), turn.holder, until])?;
         let mut live: HashSet<String> = live.into_iter().map(|(holder, _)| holder).collect();
         let is_new = !live.remove(&turn.holder);

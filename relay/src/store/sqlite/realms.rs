@@ -163,6 +163,11 @@ pub(super) fn delete(
     let mut own = inner.own();
     let transaction = own.transaction().map_err(sql_error)?;
     expect_revision(&transaction, name, expected)?;
+    if expected == 0 {
+        // There is nothing to remove.
+        return Err(StoreError::RevisionConflict { current: 0 });
+    }
+    revisions::begin(&transaction, name)?;
     transaction
         .execute("DELETE FROM realm WHERE name = ?1", [name.as_str()])
         .map_err(sql_error)?;
@@ -212,6 +217,7 @@ fn write_document(
     current: u64,
     author: &Author,
 ) -> Result<u64, StoreError> {
+    revisions::begin(own, name)?;
     let revision = StoredRevision {
         revision: revisions::next(own, name, current)?,
         changed_at_ms: now_ms(),

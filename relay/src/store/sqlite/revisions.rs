@@ -8,13 +8,17 @@ use crate::store::record::{from_json, to_json};
 use crate::store::revision::{DELETED_KEPT, REVISIONS_KEPT};
 use crate::store::{StoreError, StoredRevision};
 
-/// The latest, newest first.
+/// The latest, newest first; the document as it is, where there is no revision of it.
 pub(super) fn all(inner: &Inner, name: &Realm) -> Result<Vec<StoredRevision>, StoreError> {
     let own = inner.own();
     let mut query = own
         .prepare_cached(
             "SELECT revision, changed_at_ms, changed_by, reason, document FROM realm_history \
-             WHERE name = ?1 ORDER BY revision DESC",
+             WHERE name = ?1 \
+             UNION ALL SELECT revision, changed_at_ms, changed_by, '', document FROM realm \
+             WHERE name = ?1 AND revision > \
+             (SELECT ifnull(max(revision), 0) FROM realm_history WHERE name = ?1) \
+             ORDER BY revision DESC",
         )
         .map_err(sql_error)?;
     let rows = query
@@ -53,6 +57,19 @@ pub(super) fn next(own: &Connection, name: &Realm, current: u64) -> Result<u64, 
         .map_err(sql_error)?;
     let last = last.map_or(0, |last| u64::try_from(last).unwrap_or(0));
     Ok(current.max(last) + 1)
+}
+
+/// Begins the history of a realm that was stored before there were any: with its document as it is.
+pub(super) fn begin(own: &Connection, name: &Realm) -> Result<(), StoreError> {
+    own.execute(
+        "INSERT INTO realm_history (name, revision, document, changed_at_ms, changed_by, reason) \
+         SELECT name, revision, document, changed_at_ms, changed_by, '' FROM realm \
+         WHERE name = ?1 AND revision > \
+         (SELECT ifnull(max(revision), 0) FROM realm_history WHERE name = ?1)",
+        [name.as_str()],
+    )
+    .map_err(sql_error)?;
+    Ok(())
 }
 
 /// Adds one; the oldest make room.

@@ -8,6 +8,7 @@ mod history;
 mod jobs;
 mod life;
 mod nodes;
+mod places;
 mod preview;
 mod realms;
 mod redirects;

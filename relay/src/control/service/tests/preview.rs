@@ -1,7 +1,10 @@
 //! What an edit of a realm would do, and whose origins are whose.
 
+use turn_proto::policy::{Claimant, Quota as _, QuotaLimits};
+
 use super::*;
 use crate::control::testing::{TestNode, admin, caller, eventually, realm, snapshot, store};
+use crate::store::document::MARK;
 
 fn of(document: RealmDocument) -> RealmPut {
     RealmPut {
@@ -155,4 +158,70 @@ async fn a_preview_lists_what_is_wrong_and_is_for_admins_of_the_realm() {
             .await
             .is_ok()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_vanished_with_an_emptied_store_is_not_foreseen_to_end() {
+    let (dir, root) = (tempfile::tempdir().unwrap(), admin());
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let (service, acme) = (&node.service, realm("acme"));
+    for user in ["alice", "bob"] {
+        let done = service.put_user(&root, &acme, user, put("correct horse"));
+        done.await.unwrap();
+    }
+    eventually("the store's mark is there", async || {
+        store.document(MARK).await.unwrap().is_some()
+    })
+    .await;
+    let mark = store.document(MARK).await.unwrap().unwrap();
+    for (count, user) in (1..).zip(["alice", "bob", "carol"]) {
+        let mut session = snapshot(node.session(count), user, "acme");
+        // They came with a password, carol with one that nobody has any more.
+        session.key_id = 7;
+        let claimant = Claimant {
+            realm: &acme,
+            user,
+            source: [192, 0, 2, 1].into(),
+        };
+        let quota = &service.hub.quota;
+        quota.try_reserve(claimant, QuotaLimits::default()).unwrap();
+        node.workers.create(session);
+    }
+    let mut of_secret = snapshot(node.session(4), "dave", "acme");
+    of_secret.secret_id = Some("gone".into());
+    node.workers.create(of_secret);
+    node.has_sessions(4).await;
+    let revokes = || {
+        of(RealmDocument {
+            revoke_on_user_removal: true,
+            revoke_on_secret_removal: true,
+            ..open()
+        })
+    };
+    let foreseen = async || {
+        let preview = service
+            .preview_realm(&root, &acme, revokes())
+            .await
+            .unwrap();
+        (preview.sessions_revoked, preview.sessions_unjudged)
+    };
+    eventually("carol's and dave's would end", async || {
+        foreseen().await == (2, 0)
+    })
+    .await;
+    // Another store in its place: nobody looked at its mark since, for no realm revokes.
+    store.delete_user(&acme, "alice").await.unwrap();
+    let other = serde_json::json!({ "mark": "another" });
+    store
+        .put_document(MARK, &other, mark.revision, "x")
+        .await
+        .unwrap();
+    assert_eq!(
+        foreseen().await,
+        (0, 0),
+        "who vanished with it did not lose anything"
+    );
+    store.delete_user(&acme, "bob").await.unwrap();
+    assert_eq!(foreseen().await, (0, 0), "nor who was not seen since");
 }

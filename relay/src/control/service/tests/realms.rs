@@ -191,3 +191,22 @@ async fn secrets_are_shown_once_and_only_if_generated() {
     let policy = node.workers.policy().unwrap();
     assert_eq!(policy.realms[&acme].secrets.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_configuration_has_is_not_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let acme = realm("acme");
+    let refused = node.service.delete_realm(&admin(), &acme, 0, "").await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.error, ErrorKind::BadRequest);
+    assert!(
+        refused.message.contains("configuration file"),
+        "{}",
+        refused.message
+    );
+    let revisions = node.service.realm_revisions(&admin(), &acme).await;
+    assert_eq!(revisions.unwrap_err().error, ErrorKind::NotFound);
+    assert!(store.realm_revisions(&acme).await.unwrap().is_empty());
+}
