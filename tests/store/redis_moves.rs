@@ -375,3 +375,54 @@ async fn a_storm_of_failures_asks_four_times_a_second() {
     );
     assert!(asked >= most / 2, "it looks all the same: {asked}");
 }
+
+/// What it took last is gone with it, the count of starts too; whoever has it writes it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_dies_in_the_middle_of_a_pipeline_takes_nothing_along_for_good() {
+    const COUNT: u32 = 3000;
+    let mut cluster = RedisCluster::start_as(&ClusterSetup {
+        replicas: true,
+        node_timeout_ms: Some(3000),
+        ..ClusterSetup::default()
+    });
+    let master = cluster.master_of(cluster.slot(SESSIONS), 0);
+    let gate = Gate::before(cluster.servers[master].port);
+    cluster.announce(master, gate.port);
+    let store = connect(&cluster);
+    assert_eq!(store.next_epoch(&fra()).await.unwrap(), 1);
+    let all: Vec<_> = (0..COUNT).map(|n| session(n, now_ms() + 600_000)).collect();
+    let (early, id) = (&all[..10], fra());
+    store.flush_sessions(&id, 1, early, &[]).await.unwrap();
+    // From now on the replica hears of nothing.
+    cluster.servers[master + MASTERS].pause();
+    assert_eq!(store.next_epoch(&fra()).await.unwrap(), 2);
+    gate.hold(b"HSET", 10);
+    let writing = {
+        let (store, all) = (store.clone(), all.clone());
+        tokio::spawn(async move { store.flush_sessions(&fra(), 2, &all, &[]).await })
+    };
+    wait_for_async("the middle of it", PATIENCE, || async {
+        gate.holds().then_some(())
+    })
+    .await;
+    cluster.servers[master].kill();
+    gate.open();
+    let broken = writing.await.unwrap();
+    assert!(
+        matches!(&broken, Err(error) if error.may_pass()),
+        "{broken:?}"
+    );
+    cluster.servers[master + MASTERS].resume();
+    wait_for_async("another master", PATIENCE, || async {
+        store.flush_sessions(&fra(), 2, &all, &[]).await.ok()
+    })
+    .await;
+    let read = store.sessions(&fra()).await.unwrap();
+    assert_eq!(read.len(), COUNT as usize);
+    let fenced = store.flush_sessions(&fra(), 1, &[], &[all[0].id]).await;
+    assert!(
+        matches!(fenced, Err(StoreError::Fenced { epoch: 2 })),
+        "{fenced:?}"
+    );
+    assert_eq!(store.next_epoch(&fra()).await.unwrap(), 3);
+}
