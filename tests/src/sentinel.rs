@@ -23,7 +23,7 @@ pub struct Sentinels {
     pub servers: [RedisServer; 2],
     ports: Vec<u16>,
     children: Vec<Child>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Sentinels {
@@ -69,7 +69,7 @@ impl Sentinels {
             servers,
             ports,
             children,
-            _folder: folder,
+            folder,
         };
         for at in &sentinels.ports {
             wait_until("sentinels to know each other", MET, || {
@@ -91,6 +91,18 @@ impl Sentinels {
     pub fn list(&self) -> Vec<String> {
         let ports = self.ports.iter();
         ports.map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// One that was forgotten when the servers moved: it calls another one the master. Where it is.
+    pub fn forget_one(&mut self, other: &RedisServer) -> String {
+        let number = self.children.len() as u32;
+        let (port, child) = sentinel(&self.folder, number, &other.port.to_string(), "");
+        self.children.push(child);
+        wait_until("the one that was forgotten", MET, || {
+            let answer = ask(port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]);
+            answer.lines().nth(1) == Some(&other.port.to_string())
+        });
+        format!("127.0.0.1:{port}")
     }
 
     /// Which of [`Self::servers`] the sentinels call the master.

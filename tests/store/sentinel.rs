@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kit::redis::PASSWORD;
+use kit::redis::{PASSWORD, RedisServer};
 use kit::sentinel::{MASTER, Sentinels};
 use kit::wait::wait_for_async;
 use relay::store::redis::{RedisOptions, RedisStore};
@@ -133,6 +133,33 @@ async fn a_master_that_was_cut_off_is_left_when_another_takes_over() {
     .await;
     sentinels.servers[first].resume();
     writes(&store, &sentinels, "after-a-pause").await;
+}
+
+/// It answers first, its server is a master, and nobody writes there any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sentinel_that_was_forgotten_is_outvoted() {
+    let former = RedisServer::start();
+    let mut sentinels = Sentinels::start();
+    let mut list = vec![sentinels.forget_one(&former)];
+    list.extend(sentinels.list());
+    let options = RedisOptions {
+        sentinels: list,
+        ..RedisOptions::new(format!("redis://{MASTER}/"))
+    };
+    for number in 0..5 {
+        let store = RedisStore::connect(&options).unwrap();
+        writes(&store, &sentinels, &format!("user-{number}")).await;
+        // Nobody's peer is any of the servers, whoever of them knows it.
+        let ports = sentinels.servers.iter().map(|server| server.port);
+        let ports: Vec<u16> = ports.chain([former.port]).collect();
+        wait_for_async("all servers to be known", FAILOVER, || async {
+            let known = store.servers();
+            let is_known = |port: &u16| known.iter().any(|at| at.port() == *port);
+            ports.iter().all(is_known).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(former.cli(&["DBSIZE"]), "0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
