@@ -183,7 +183,8 @@ async fn flush_totals(hub: &Hub, most: usize) {
     }
 }
 
-/// Removes records of sessions that this incarnation does not have, and has not been told of in vain.
+/// Removes records of sessions that are over: this start does not have them, although it was told of
+/// those of earlier ones.
 async fn sweep(hub: &Hub) -> bool {
     let Ok(stored) = hub.noted(hub.store.sessions(&hub.node).await) else {
         return false;

@@ -420,6 +420,13 @@ pub(super) async fn late(hub: Arc<Hub>) {
             () = hub.cancel.cancelled() => return,
             () = hub.restoring.found.notified() => {}
         }
+        // Whoever lost them lost realms, too: one that is not back yet is not one that is gone.
+        while !policy::read_all(&hub).await {
+            tokio::select! {
+                () = hub.cancel.cancelled() => return,
+                () = tokio::time::sleep(LATE_RETRY) => {}
+            }
+        }
         let records = hub.restoring.take_untold();
         let count = records.len();
         tracing::warn!(
