@@ -59,16 +59,25 @@ fi
 
 # Valkey, where this system's own sources have it: unpacked beside the builds, installed nowhere.
 valkey=$(command -v valkey-server || true)
+no_valkey='there is no valkey-server here, and no package of it in this system'"'"'s sources'
 if [[ ! $valkey ]] && command -v apt-get >/dev/null; then
   place=$(realpath -m "${CARGO_TARGET_DIR:-target}")/valkey
-  if [[ ! -x $place/usr/bin/valkey-server ]] && apt-cache show valkey-server >/dev/null 2>&1; then
-    mkdir -p "$place"
-    # The server is a link to the program of the tools' package.
-    (cd "$place" && apt-get download -qq valkey-server valkey-tools &&
-      for package in ./*.deb; do dpkg -x "$package" .; done) >/dev/null 2>&1 || true
-  fi
   if "$place/usr/bin/valkey-server" --version >/dev/null 2>&1; then
     valkey=$place/usr/bin/valkey-server
+  elif apt-cache show valkey-server >/dev/null 2>&1; then
+    # Whole or not at all: what an attempt that failed left behind must not look like the program.
+    rm -rf "$place"
+    mkdir -p "$place"
+    # The server is a link to the program of the tools' package.
+    if ! said=$(cd "$place" && apt-get download -qq valkey-server valkey-tools 2>&1); then
+      no_valkey="its package could not be downloaded: ${said:-no reason given}"
+    elif ! said=$(cd "$place" && for package in ./*.deb; do dpkg -x "$package" . || exit 1; done 2>&1); then
+      no_valkey="its package could not be unpacked: ${said:-no reason given}"
+    elif ! said=$("$place/usr/bin/valkey-server" --version 2>&1); then
+      no_valkey="its package does not run here: ${said:-no reason given}"
+    else
+      valkey=$place/usr/bin/valkey-server
+    fi
   fi
 fi
 
@@ -90,7 +99,7 @@ if [[ $valkey ]]; then
   TESTS_REDIS_SERVER=$valkey cargo test --workspace --test store --no-fail-fast 2>&1 |
     tee -a "$log" || status=$?
 else
-  echo "Valkey was not tested: there is no valkey-server here, and no package of it in this system's sources."
+  echo "Valkey was not tested: $no_valkey."
 fi
 
 read -r passed failed < <(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$log")

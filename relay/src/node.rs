@@ -347,6 +347,8 @@ fn start_workers(
     let is_left = bequest.is_some();
     // What was passed on says it all.
     let (epoch, is_read) = (earlier.epoch, earlier.is_read || is_left);
+    let ids = earlier.records.iter().map(|record| record.id);
+    let told = (earlier.is_read && !is_left).then(|| ids.collect());
     let (shared, inheritance) = match bequest {
         None => (
             restore::share_out(earlier.records, config.workers),
@@ -385,6 +387,7 @@ fn start_workers(
             epoch,
             workers: config.workers,
             is_unread: !is_read,
+            told,
             refused: shared.refused,
             adopted: earlier.adopted,
         },

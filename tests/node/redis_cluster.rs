@@ -6,9 +6,10 @@ use std::time::Duration;
 use kit::client::Login;
 use kit::cluster::cluster_key;
 use kit::coturn::Peer;
+use kit::gate::Gate;
 use kit::node::{Node, NodeOptions, REALM, SECRET};
 use kit::redis_cluster::{ClusterSetup, MASTERS, RedisCluster};
-use kit::survivors::{Survivors, crowd};
+use kit::survivors::{Survivors, crowd, sessions};
 use kit::wait::{wait_for, wait_until};
 use turn_proto::auth::credential::LongTermKey;
 
@@ -119,6 +120,42 @@ fn no_packet_is_lost_while_slots_move_and_masters_go() {
     let talking = Survivors::start(clients, Duration::from_millis(20));
     talking.all_heard_within(Duration::from_secs(20));
     assert_eq!(talking.stop().1.doubled, 0);
+}
+
+/// A node starts again and reads what it had, and in the middle of that it all moves to another server.
+#[test]
+fn sessions_go_on_from_a_slot_that_moves_while_they_are_read() {
+    const COUNT: usize = 1200;
+    let cluster = RedisCluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let slot = cluster.slot(SESSIONS);
+    let from = cluster.master_of(slot, 0);
+    let to = (from + 1) % MASTERS;
+    let gate = Gate::before(cluster.servers[from].port);
+    cluster.announce(from, gate.port);
+    let mut node = Node::start(options(&cluster, &folder));
+    let peer = Peer::start();
+    let login = |number| Login::rest(&format!("4000000000:user-{number}"), SECRET);
+    let clients = sessions(node.turn, (0..COUNT).map(login).collect(), peer.address);
+    let talking = Survivors::start(clients, Duration::from_millis(500));
+    stored(&cluster, COUNT);
+    node.kill();
+    cluster.begin_move(slot, from, to);
+    gate.hold(b"HSCAN", 1);
+    node.launch();
+    gate.wait_held(FAILOVER);
+    cluster.move_keys(slot, from, to);
+    gate.open();
+    talking.mark();
+    talking.all_heard_within(FAILOVER);
+    let (_, summary) = talking.stop();
+    report(&format!("a slot that moved: {summary:?}"));
+    assert_eq!(summary.doubled, 0, "{summary:?}");
+    node.wait_ready();
+    cluster.move_keys(slot, from, to);
+    cluster.end_move(slot, from, to);
+    assert_eq!(node.metric("relayd_sessions"), Some(COUNT as f64));
+    stored(&cluster, COUNT);
 }
 
 /// Calls of users whose server lost everything go on; that of one who was removed ends.

@@ -252,6 +252,50 @@ fn sessions_that_the_store_could_not_tell_come_back_when_it_does() {
     });
 }
 
+/// As a master that comes back without its data, until the replica that has it takes over.
+#[test]
+fn sessions_that_the_store_did_not_tell_of_are_not_removed_when_it_has_them_again() {
+    const KEY: &str = "relay:node:{ams1}:sessions";
+    let peer = Peer::start();
+    let redis = RedisServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::start(NodeOptions {
+        redis: Some(redis.url()),
+        cluster_key: Some(cluster_key(&folder)),
+        ..NodeOptions::default()
+    });
+    let mut clients = sessions(node.turn, logins(20), peer.address);
+    let is_stored = |count: &str| redis.cli(&["HLEN", KEY]).trim() == count;
+    wait_until("all records", BACK, || is_stored("20"));
+    node.kill();
+    assert_eq!(redis.cli(&["RENAME", KEY, "aside"]), "OK");
+    node.launch();
+    node.wait_ready();
+    // Whoever came back meanwhile has a session of its own.
+    let mut early = clients.remove(0);
+    early.allocate().unwrap();
+    early.bind_channel(CHANNEL, peer.address).unwrap();
+    wait_until("the record of that one", BACK, || is_stored("1"));
+    let bring_back = "local all = redis.call('HGETALL', 'aside') \
+                      return redis.call('HSET', KEYS[1], unpack(all))";
+    assert_eq!(redis.cli(&["EVAL", bring_back, "1", KEY]), "20");
+    // The node doubts what it knows when it has to connect again.
+    for kind in ["normal", "pubsub"] {
+        redis.cli(&["CLIENT", "KILL", "TYPE", kind]);
+    }
+    clients.push(early);
+    let survivors = Survivors::start(clients, Duration::from_millis(100));
+    survivors.all_heard_within(Duration::from_secs(30));
+    let (mut clients, _) = survivors.stop();
+    listed(&node, 20);
+    wait_until("a record for each session", BACK, || is_stored("20"));
+    // What ends here is over, whatever start had written it.
+    for client in &mut clients[..10] {
+        client.refresh(0).unwrap();
+    }
+    wait_until("half of the records", BACK, || is_stored("10"));
+}
+
 #[test]
 fn a_port_that_something_else_has_is_asked_for_again() {
     let peer = Peer::start();

@@ -11,7 +11,7 @@ use kit::cluster::cluster_key;
 use kit::coturn::Peer;
 use kit::dtls_client::DtlsClient;
 use kit::node::{Node, NodeOptions, SECRET, rest_login, stored_login};
-use kit::redis::RedisServer;
+use kit::redis::{PASSWORD, RedisServer};
 use kit::stream::{StreamClient, tls_config};
 use kit::supervisor::Supervisor;
 use kit::survivors::{CHANNEL, Survivors, sessions};
@@ -304,6 +304,57 @@ fn a_quota_in_redis_counts_over_both_processes_of_a_planned_restart() {
         cluster_key: Some(cluster_key(&folder)),
         ..NodeOptions::default()
     });
+}
+
+/// The rules that ship for nodes that only relay are enough for both processes: nothing is denied, and
+/// nothing is left.
+#[test]
+fn the_process_before_a_relay_leaves_the_registry_under_the_rules_that_ship() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../relay/redis-acl/relay.acl");
+    let rules = std::fs::read_to_string(file).unwrap();
+    let rules = rules
+        .replace("@PASSWORD@", PASSWORD)
+        .replace("@NODE@", "ams1");
+    let (redis, folder) = (
+        RedisServer::start_with_acl(&rules),
+        tempfile::tempdir().unwrap(),
+    );
+    let pair = TestCertificate::ecdsa();
+    let mut node = Node::start(NodeOptions {
+        redis: Some(format!(
+            "redis://relayd-ams1:{PASSWORD}@127.0.0.1:{}/",
+            redis.port
+        )),
+        cluster_key: Some(cluster_key(&folder)),
+        top: "roles = [\"relay\"]\n".to_owned(),
+        end: pair.section(),
+        ..NodeOptions::default()
+    });
+    let peer = Peer::start();
+    let config = tls_config(&[&rustls::version::TLS13], &[]);
+    let mut by_tls = StreamClient::tls(node.turn, rest_login("tls"), &config, "localhost").unwrap();
+    by_tls.allocate().unwrap();
+    by_tls.bind_channel(CHANNEL, peer.address).unwrap();
+    let mut by_udp = node.client(&rest_login("udp"));
+    by_udp.allocate().unwrap();
+    let names = || {
+        let listed = redis.cli(&["ZRANGE", "relay:nodes", "0", "-1"]);
+        listed.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["ams1"]);
+    let mut elder = node.upgrade();
+    let elders = wait_for("the process before in the registry", SOON, || {
+        names().into_iter().find(|name| name != "ams1")
+    });
+    echoes(&mut by_tls, b"still here");
+    assert_eq!(by_udp.refresh(600).unwrap(), 600);
+    drop(by_tls);
+    assert_eq!(elder.ended(SOON), Some(0), "{}", node.log());
+    assert_eq!(names(), ["ams1"]);
+    let left = redis.cli(&["KEYS", &format!("*{elders}*")]);
+    assert_eq!(left, format!("relay:node:{{{elders}}}:epoch"));
+    let denied = redis.cli(&["ACL", "LOG"]);
+    assert_eq!(denied, "", "of what they tried");
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub mod fake;
 pub mod flow;
 pub mod foreign_server;
 pub mod forwarder;
+pub mod gate;
 pub mod http;
 pub mod login;
 pub mod netns;

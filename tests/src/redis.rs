@@ -13,7 +13,7 @@ use crate::wait::wait_until;
 /// How long a server may take to start.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// The user that may do everything where the server has ACL rules.
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 /// Its password, and that of every user of the shipped rules in a test.
 pub const PASSWORD: &str = "test-password";
 

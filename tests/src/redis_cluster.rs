@@ -24,6 +24,10 @@ pub struct RedisCluster {
 pub struct ClusterSetup {
     /// Each master has a replica.
     pub replicas: bool,
+    /// One server more, the last, which has no slots; not together with replicas.
+    pub spare: bool,
+    /// They name no hosts: whoever asks knows where they are.
+    pub nameless: bool,
     /// ACL rules of all servers.
     pub acl: Option<String>,
     /// They speak TLS only, by the name `localhost`.
@@ -48,7 +52,7 @@ impl RedisCluster {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_as(setup: &ClusterSetup) -> Self {
-        let count = MASTERS * if setup.replicas { 2 } else { 1 };
+        let count = MASTERS * if setup.replicas { 2 } else { 1 } + usize::from(setup.spare);
         let mut servers: Vec<RedisServer> = Vec::new();
         for _ in 0..count {
             let of_server = of_server(setup);
@@ -58,11 +62,11 @@ impl RedisCluster {
             });
         }
         let cluster = Self { servers };
-        cluster.meet();
+        cluster.meet(setup.replicas);
         cluster
     }
 
-    fn meet(&self) {
+    fn meet(&self, replicas: bool) {
         let share = SLOTS.div_ceil(MASTERS);
         for (number, master) in self.servers.iter().take(MASTERS).enumerate() {
             let (first, last) = (number * share, ((number + 1) * share).min(SLOTS) - 1);
@@ -86,7 +90,8 @@ impl RedisCluster {
                 met.count() == self.servers.len() && !nodes.contains("handshake")
             });
         }
-        for (number, replica) in self.servers.iter().enumerate().skip(MASTERS) {
+        let others = self.servers.iter().enumerate().skip(MASTERS);
+        for (number, replica) in others.filter(|_| replicas) {
             let master = self.id(number - MASTERS);
             wait_until("a replica", MET, || {
                 replica.cli(&["CLUSTER", "REPLICATE", &master]) == "OK"
@@ -196,6 +201,36 @@ impl RedisCluster {
         }
     }
 
+    /// Has clients reach a server at another port, and waits until all servers tell them so.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn announce(&self, server: usize, port: u16) {
+        let port = port.to_string();
+        let said = self.servers[server].cli(&["CONFIG", "SET", "cluster-announce-port", &port]);
+        assert_eq!(said, "OK");
+        for server in self.servers.iter().filter(|server| server.answers()) {
+            wait_until("a port that is announced", MET, || {
+                let slots = server.cli(&["CLUSTER", "SLOTS"]);
+                slots.lines().any(|line| line.trim() == port)
+            });
+        }
+    }
+
+    /// How often servers that run were asked this since their start.
+    #[must_use]
+    pub fn calls(&self, command: &str) -> u64 {
+        let running = self.servers.iter().filter(|server| server.answers());
+        let counts = running.map(|server| {
+            let stats = server.cli(&["INFO", "commandstats"]);
+            let prefix = format!("cmdstat_{command}:calls=");
+            let line = stats.lines().find_map(|line| line.strip_prefix(&prefix));
+            let count = line.and_then(|line| line.split(',').next());
+            count.and_then(|count| count.parse::<u64>().ok())
+        });
+        counts.flatten().sum()
+    }
+
     /// How many answers of this error all servers gave since their start.
     #[must_use]
     pub fn errors(&self, code: &str) -> u64 {
@@ -237,6 +272,10 @@ fn of_server(setup: &ClusterSetup) -> Setup {
             "hostname",
         ];
         arguments.extend(announced.map(str::to_owned));
+    }
+    if setup.nameless {
+        let nobody = ["--cluster-preferred-endpoint-type", "unknown-endpoint"];
+        arguments.extend(nobody.map(str::to_owned));
     }
     Setup {
         acl: setup.acl.clone(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::redis::RedisServer;
+use crate::redis::{ADMIN, PASSWORD, RedisServer, Setup};
 use crate::wait::{wait_for, wait_until};
 
 /// What the sentinels call the master.
@@ -23,7 +23,7 @@ pub struct Sentinels {
     pub servers: [RedisServer; 2],
     ports: Vec<u16>,
     children: Vec<Child>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Sentinels {
@@ -33,7 +33,23 @@ impl Sentinels {
     /// When they do not.
     #[must_use]
     pub fn start() -> Self {
-        let servers = [RedisServer::start(), RedisServer::start()];
+        Self::start_as(&Setup::default())
+    }
+
+    /// The same with ACL rules (lines of an ACL file) on both servers. Sentinels ask for no password.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_with_acl(rules: &str) -> Self {
+        Self::start_as(&Setup {
+            acl: Some(rules.to_owned()),
+            ..Setup::default()
+        })
+    }
+
+    fn start_as(setup: &Setup) -> Self {
+        let servers = [0, 1].map(|_| RedisServer::start_as(setup.clone()));
         let port = servers[0].port.to_string();
         servers[1].cli(&["REPLICAOF", "127.0.0.1", &port]);
         wait_until("the replica to be in step", MET, || {
@@ -42,12 +58,18 @@ impl Sentinels {
                 .contains("master_link_status:up")
         });
         let folder = tempfile::tempdir().expect("a folder");
-        let (ports, children) = (0..3).map(|n| sentinel(&folder, n, &port)).unzip();
+        let login = match setup.acl {
+            Some(_) => format!(
+                "sentinel auth-user {MASTER} {ADMIN}\nsentinel auth-pass {MASTER} {PASSWORD}\n"
+            ),
+            None => String::new(),
+        };
+        let (ports, children) = (0..3).map(|n| sentinel(&folder, n, &port, &login)).unzip();
         let sentinels = Self {
             servers,
             ports,
             children,
-            _folder: folder,
+            folder,
         };
         for at in &sentinels.ports {
             wait_until("sentinels to know each other", MET, || {
@@ -69,6 +91,18 @@ impl Sentinels {
     pub fn list(&self) -> Vec<String> {
         let ports = self.ports.iter();
         ports.map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// One that was forgotten when the servers moved: it calls another one the master. Where it is.
+    pub fn forget_one(&mut self, other: &RedisServer) -> String {
+        let number = self.children.len() as u32;
+        let (port, child) = sentinel(&self.folder, number, &other.port.to_string(), "");
+        self.children.push(child);
+        wait_until("the one that was forgotten", MET, || {
+            let answer = ask(port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]);
+            answer.lines().nth(1) == Some(&other.port.to_string())
+        });
+        format!("127.0.0.1:{port}")
     }
 
     /// Which of [`Self::servers`] the sentinels call the master.
@@ -111,7 +145,7 @@ impl Drop for Sentinels {
     }
 }
 
-fn sentinel(folder: &TempDir, number: u32, master: &str) -> (u16, Child) {
+fn sentinel(folder: &TempDir, number: u32, master: &str, login: &str) -> (u16, Child) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener.local_addr().expect("a bound listener").port();
     drop(listener);
@@ -120,7 +154,7 @@ fn sentinel(folder: &TempDir, number: u32, master: &str) -> (u16, Child) {
         "port {port}\nbind 127.0.0.1\ndir {}\n\
          sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
          sentinel down-after-milliseconds {MASTER} 1000\n\
-         sentinel failover-timeout {MASTER} 5000\n",
+         sentinel failover-timeout {MASTER} 5000\n{login}",
         folder.path().display()
     );
     std::fs::write(&file, text).expect("a file in a fresh folder");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kit::wait::{wait_for_async, window};
-use relay::store::{Glance, Mark, NODE_SILENT, Removal, Seen, Store};
+use relay::store::{Glance, Mark, NODE_KEPT, NODE_SILENT, Removal, Seen, Store};
 use shared::NodeId;
 use shared::api::{NodeState, NodeView};
 
@@ -130,6 +130,31 @@ async fn figures_are_read_in_turn_and_what_matters_at_once() {
     server.cli(&["DEL", "relay:node:{par-1}"]);
     let (_, gone, ..) = part(store, mark, &["par-1"]).await;
     assert_eq!(gone, [id("par-1")]);
+}
+
+/// One that is gone for a day leaves the list in the moment in which another one joins it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_node_whose_place_another_one_takes_is_gone() {
+    let world = World::redis();
+    let store = &*world.store;
+    for name in ["ams-1", "fra-1"] {
+        store.heartbeat(&node(name, 1)).await.unwrap();
+    }
+    past_the_overlap().await;
+    let (count, mark) = whole(store).await;
+    assert_eq!(count, 2);
+    let Backend::Redis { server } = &world.backend else {
+        unreachable!("a world of Redis")
+    };
+    let long_ago = crate::cluster::now_ms() - (NODE_KEPT * 2).as_millis() as u64;
+    server.cli(&["ZADD", "relay:nodes", &long_ago.to_string(), "ams-1"]);
+    server.cli(&["DEL", "relay:node:{ams-1}"]);
+    store.heartbeat(&node("par-1", 1)).await.unwrap();
+    let listed = server.cli(&["ZRANGE", "relay:nodes", "0", "-1"]);
+    assert_eq!(listed.lines().collect::<Vec<_>>(), ["fra-1", "par-1"]);
+    let (nodes, gone, silent, _) = part(store, mark.unwrap(), &[]).await;
+    assert_eq!(nodes, [node("par-1", 1)]);
+    assert_eq!((gone, silent), (vec![id("ams-1")], vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

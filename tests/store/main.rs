@@ -12,6 +12,7 @@ mod mailboxes;
 mod quotas;
 mod realms;
 mod redis_cluster;
+mod redis_moves;
 mod redis_only;
 mod revisions;
 mod roles;

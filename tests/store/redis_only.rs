@@ -1,10 +1,11 @@
 //! What only Redis has: going away and coming back, errors of all classes, what it costs.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-use kit::redis::RedisServer;
-use kit::wait::wait_for_async;
+use kit::redis::{RedisServer, Setup};
+use kit::wait::{wait_for_async, window};
 use relay::store::redis::{RedisOptions, RedisStore};
 use relay::store::{Change, Mailbox, Removal, Store, StoreError, StoredSecret};
 use shared::Secret;
@@ -126,6 +127,101 @@ async fn a_stopped_redis_costs_one_deadline_at_most() {
     );
     server.resume();
     back(&store).await;
+}
+
+/// Nobody is told that a user is not there while nobody could look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_loads_or_is_busy_is_waited_for() {
+    let mut server = RedisServer::start_as(Setup {
+        arguments: [
+            ["--key-load-delay", "1000"],
+            ["--loading-process-events-interval-bytes", "1024"],
+            ["--busy-reply-threshold", "50"],
+        ]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect(),
+        ..Setup::default()
+    });
+    let many = "for i = 1, 2000 do redis.call('SET', 'aside:' .. i, i) end";
+    server.cli(&["EVAL", many, "0"]);
+    let store = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    let north = realm("north.gov");
+    store.put_user(&north, "gorst", &key(1)).await.unwrap();
+    // Asks all the time until the other side is done.
+    let (asked, name) = (&store, &north);
+    let asks = async |done: tokio::task::JoinHandle<RedisServer>| {
+        let mut refused = 0_u32;
+        while !done.is_finished() {
+            match asked.user(name, "gorst").await {
+                Ok(user) => assert!(user.is_some(), "it is there"),
+                Err(error) => {
+                    assert!(error.may_pass(), "{error:?}");
+                    refused += 1;
+                }
+            }
+            window(Duration::from_millis(10)).await;
+        }
+        (done.await.unwrap(), refused)
+    };
+    let loading = tokio::task::spawn_blocking(move || {
+        server.restart();
+        server
+    });
+    let (server, refused) = asks(loading).await;
+    assert!(refused > 10, "{refused} refused while it loads");
+    back(&store).await;
+    let busy = tokio::task::spawn_blocking(move || {
+        let script = "local t = redis.call('TIME')[1] + 2 \
+                      while tonumber(redis.call('TIME')[1]) < t do end";
+        server.cli(&["EVAL", script, "0"]);
+        server
+    });
+    let (_server, refused) = asks(busy).await;
+    assert!(refused > 10, "{refused} refused while it is busy");
+    back(&store).await;
+    assert!(store.user(&north, "gorst").await.unwrap().is_some());
+}
+
+/// A count that a replaced master took along: whoever was fenced must not write again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_of_starts_that_was_lost_is_set_right_by_the_newest() {
+    let world = World::redis();
+    let (store, id) = (&world.store, "fra-1".parse().unwrap());
+    store.next_epoch(&id).await.unwrap();
+    assert_eq!(store.next_epoch(&id).await.unwrap(), 2);
+    let count = "relay:node:{fra-1}:epoch";
+    server(&world).cli(&["SET", count, "1"]);
+    let sessions = [session(1, now_ms() + 60_000)];
+    let written = store.flush_sessions(&id, 2, &sessions, &[]);
+    written.await.unwrap();
+    let fenced = store.flush_sessions(&id, 1, &[], &[sessions[0].id]).await;
+    assert!(
+        matches!(fenced, Err(StoreError::Fenced { epoch: 2 })),
+        "{fenced:?}"
+    );
+    assert_eq!(store.next_epoch(&id).await.unwrap(), 3);
+    let lease: u64 = server(&world).cli(&["PTTL", count]).parse().unwrap();
+    assert!(lease > 0, "it goes with the rest of the node");
+}
+
+/// It says so as it refuses somebody's password; only this passes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_without_room_for_connections_is_away_and_refuses_nobody() {
+    let server = RedisServer::start();
+    let first = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    first.ping().await.unwrap();
+    server.cli(&["CONFIG", "SET", "maxclients", "3"]);
+    let crowd = [(); 3].map(|()| TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)));
+    let second = RedisStore::connect(&RedisOptions::new(server.url())).unwrap();
+    let crowded = second.ping().await;
+    assert!(
+        matches!(&crowded, Err(StoreError::Unavailable(_))),
+        "{crowded:?}"
+    );
+    drop(crowd);
+    back(&second).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

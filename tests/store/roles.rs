@@ -6,12 +6,12 @@ use kit::redis::RedisServer;
 use kit::wait::wait_for_async;
 use relay::store::quota::{QuotaTurn, RateTurn, UserTurn};
 use relay::store::redis::{RedisOptions, RedisStore};
-use relay::store::{Change, Mailbox, Mark, Seen, Store, StoreError, StoredSecret};
-use shared::Secret;
+use relay::store::{Change, Mailbox, Mark, Removal, Seen, Store, StoreError, StoredSecret};
 use shared::api::SecretState;
 use shared::api::{BlockView, RealmDocument};
+use shared::{NodeId, Secret};
 
-use crate::cluster::{node, now_ms, session};
+use crate::cluster::{gone, node, now_ms, session};
 use crate::world::{acl, key, options, realm, told};
 
 struct Roles {
@@ -127,6 +127,54 @@ async fn a_relay_does_its_work() {
         [b"answer"]
     );
     relay.events(None, 10).await.unwrap();
+}
+
+/// After an upgrade the process before goes on as a node of its own, and leaves nothing when it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_before_a_relay_does_its_work_and_goes() {
+    let Roles {
+        gateway,
+        relay,
+        server,
+    } = roles();
+    let id = "fra-1.g12".parse().unwrap();
+    let epoch = relay.next_epoch(&id).await.unwrap();
+    relay.heartbeat(&node("fra-1.g12", epoch)).await.unwrap();
+    let later = now_ms() + 60_000;
+    relay
+        .flush_sessions(&id, epoch, &[session(1, later), session(2, 1)], &[])
+        .await
+        .unwrap();
+    assert_eq!(relay.sessions(&id).await.unwrap().len(), 1);
+    let (mailbox, reply) = (Mailbox::Node(id.clone()), Mailbox::Reply(id.clone()));
+    gateway.post(&mailbox, b"ask".to_vec()).await.unwrap();
+    let wait = Duration::from_secs(2);
+    assert_eq!(relay.receive(&mailbox, wait).await.unwrap(), [b"ask"]);
+    gateway.post(&reply, b"late".to_vec()).await.unwrap();
+    assert_eq!(relay.receive(&reply, wait).await.unwrap(), [b"late"]);
+    gateway.post(&reply, b"later".to_vec()).await.unwrap();
+    relay.heartbeat(&gone("fra-1.g12", epoch)).await.unwrap();
+    assert_eq!(relay.remove_node(&id).await.unwrap(), Removal::Removed);
+    assert!(gateway.nodes().await.unwrap().is_empty());
+    let left = server.cli(&["KEYS", "*fra-1.g12*"]);
+    assert_eq!(left, "relay:node:{fra-1.g12}:epoch");
+    // Nodes of others, whatever they are called, and what everybody reads.
+    for other in ["ams-1", "fra-1.gw", "fra-1.g", "fra-12"] {
+        let other: NodeId = other.parse().unwrap();
+        refused(relay.next_epoch(&other).await);
+        gateway.next_epoch(&other).await.unwrap();
+        gateway.heartbeat(&gone(other.as_str(), 1)).await.unwrap();
+        refused(relay.remove_node(&other).await);
+    }
+    for key in [
+        "relay:nodes",
+        "relay:events",
+        "relay:audit",
+        "relay:reply:{ams-1}",
+    ] {
+        let said = server.cli(&["ACL", "DRYRUN", "relayd-fra-1", "UNLINK", key]);
+        assert!(said.contains("no permissions"), "{key}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

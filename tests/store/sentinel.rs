@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use kit::redis::{PASSWORD, RedisServer};
 use kit::sentinel::{MASTER, Sentinels};
 use kit::wait::wait_for_async;
 use relay::store::redis::{RedisOptions, RedisStore};
 use relay::store::{Store, StoreError};
+use shared::Secret;
 
-use crate::world::{key, realm};
+use crate::cluster::{node, now_ms, session};
+use crate::world::{acl, key, realm};
 
 /// A second until the sentinels find out, a few until they agree, and ours to follow.
 const FAILOVER: Duration = Duration::from_secs(120);
@@ -59,6 +62,64 @@ async fn the_store_follows_the_master() {
     assert!(!changes.is_empty(), "changes are told after a failover");
 }
 
+/// The rules that ship are enough for both roles to find the master and to follow it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_roles_follow_the_master_under_the_rules_that_ship() {
+    let rules = format!("{}\n{}", acl("gateway", ""), acl("relay", "fra-1"));
+    let mut sentinels = Sentinels::start_with_acl(&rules);
+    let login = |user: &str, gateway: bool| {
+        let options = RedisOptions {
+            username: Some(user.to_owned()),
+            password: Some(Secret::new(PASSWORD.to_owned())),
+            sentinels: sentinels.list(),
+            gateway,
+            ..RedisOptions::new(format!("redis://{MASTER}/"))
+        };
+        RedisStore::connect(&options).unwrap()
+    };
+    let (gateway, relay) = (login("relayd-gateway", true), login("relayd-fra-1", false));
+    let (id, north) = ("fra-1".parse().unwrap(), realm("north.gov"));
+    let epoch = relay.next_epoch(&id).await.unwrap();
+    writes(&gateway, &sentinels, "before").await;
+    relay.heartbeat(&node("fra-1", epoch)).await.unwrap();
+    assert!(relay.user(&north, "before").await.unwrap().is_some());
+    wait_for_async("all servers to be known", FAILOVER, || async {
+        // Both servers and three sentinels.
+        (relay.servers().len() >= 5).then_some(())
+    })
+    .await;
+    let first = sentinels.master();
+    sentinels.servers[first].kill();
+    writes(&gateway, &sentinels, "after").await;
+    wait_for_async("the relay at the new master", FAILOVER, || async {
+        relay.heartbeat(&node("fra-1", epoch)).await.ok()?;
+        relay.user(&north, "after").await.ok()?
+    })
+    .await;
+    let sessions = [session(1, now_ms() + 60_000)];
+    relay
+        .flush_sessions(&id, epoch, &sessions, &[])
+        .await
+        .unwrap();
+    assert_eq!(relay.sessions(&id).await.unwrap().len(), 1);
+    let refused = relay.put_user(&north, "after", &key(2)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Refused(_))),
+        "{refused:?}"
+    );
+    let unknown = RedisOptions {
+        username: Some("relayd-fra-1".to_owned()),
+        password: Some(Secret::new("wrong".to_owned())),
+        sentinels: sentinels.list(),
+        ..RedisOptions::new(format!("redis://{MASTER}/"))
+    };
+    let refused = RedisStore::connect(&unknown).unwrap().ping().await;
+    assert!(
+        matches!(refused, Err(StoreError::Refused(_))),
+        "{refused:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_was_cut_off_is_left_when_another_takes_over() {
     let sentinels = Sentinels::start();
@@ -72,6 +133,33 @@ async fn a_master_that_was_cut_off_is_left_when_another_takes_over() {
     .await;
     sentinels.servers[first].resume();
     writes(&store, &sentinels, "after-a-pause").await;
+}
+
+/// It answers first, its server is a master, and nobody writes there any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sentinel_that_was_forgotten_is_outvoted() {
+    let former = RedisServer::start();
+    let mut sentinels = Sentinels::start();
+    let mut list = vec![sentinels.forget_one(&former)];
+    list.extend(sentinels.list());
+    let options = RedisOptions {
+        sentinels: list,
+        ..RedisOptions::new(format!("redis://{MASTER}/"))
+    };
+    for number in 0..5 {
+        let store = RedisStore::connect(&options).unwrap();
+        writes(&store, &sentinels, &format!("user-{number}")).await;
+        // Nobody's peer is any of the servers, whoever of them knows it.
+        let ports = sentinels.servers.iter().map(|server| server.port);
+        let ports: Vec<u16> = ports.chain([former.port]).collect();
+        wait_for_async("all servers to be known", FAILOVER, || async {
+            let known = store.servers();
+            let is_known = |port: &u16| known.iter().any(|at| at.port() == *port);
+            ports.iter().all(is_known).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(former.cli(&["DBSIZE"]), "0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

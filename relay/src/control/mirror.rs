@@ -110,6 +110,8 @@ async fn flush(hub: &Hub, failed: &mut Option<Instant>) -> bool {
             }
             Err(error) => {
                 tracing::error!(%error, "the store does not take session records");
+                // Removals among them are found again.
+                hub.dirty().doubt();
                 return false;
             }
         }
@@ -181,19 +183,19 @@ async fn flush_totals(hub: &Hub, most: usize) {
     }
 }
 
-/// Removes records of sessions that this incarnation does not have.
+/// Removes records of sessions that are over: this start does not have them, although it was told of
+/// those of earlier ones.
 async fn sweep(hub: &Hub) -> bool {
     let Ok(stored) = hub.noted(hub.store.sessions(&hub.node).await) else {
         return false;
     };
     let known: HashSet<SessionId> = hub.books().ids().collect();
+    let unknown = stored
+        .into_iter()
+        .filter(|record| !known.contains(&record.id) && !hub.restoring.leaves_alone(record.id));
+    let over = hub.restoring.over(unknown.collect(), hub.epoch());
     let mut dirty = hub.dirty();
-    for record in stored
-        .iter()
-        .filter(|record| !known.contains(&record.id) && !hub.restoring.leaves_alone(record.id))
-    {
-        dirty.ended(record.id);
-    }
+    over.iter().for_each(|record| dirty.ended(record.id));
     true
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use shared::api::{EventKind, Severity};
 use shared::{NodeId, SessionId, WorkerId};
+use tokio::sync::Notify;
 use turn_proto::server::{RestoreRefusal, RestoredSession, SessionSnapshot};
 
 use super::clock::Moment;
@@ -136,6 +137,9 @@ pub struct Restoring {
     pub workers: u16,
     /// The store did not tell what it has: nothing there may be taken for a leftover.
     pub is_unread: bool,
+    /// Sessions that the store told of, whether or not they come back; `None`: they were not asked of
+    /// it, and what it has of earlier starts is over.
+    pub told: Option<Vec<SessionId>>,
     /// Sessions that nobody restores.
     pub refused: Vec<SessionId>,
     /// Sessions that were another node's.
@@ -146,6 +150,8 @@ pub struct Restoring {
 #[derive(Debug)]
 pub(super) struct Progress {
     inner: Mutex<Inner>,
+    /// The store has sessions that it did not tell of at the start.
+    found: Notify,
 }
 
 #[derive(Debug)]
@@ -153,6 +159,10 @@ struct Inner {
     /// Answers of workers that are still to come.
     pending: u32,
     is_unread: bool,
+    /// Sessions of earlier starts that the store told of, in order; eight bytes for each of them.
+    told: Option<Vec<SessionId>>,
+    /// Those that it has, and did not tell of.
+    untold: Vec<SessionRecord>,
     /// Ports that something else has are given up then.
     ports_until: Instant,
     restored: u64,
@@ -164,16 +174,32 @@ struct Inner {
     adopted: Vec<Adopted>,
 }
 
+impl Inner {
+    fn note_told(&mut self, records: &[SessionRecord]) {
+        let told = self.told.get_or_insert_default();
+        told.extend(records.iter().map(|record| record.id));
+        told.sort_unstable();
+        told.dedup();
+    }
+}
+
 impl Progress {
     pub(super) fn new(restoring: Restoring, started: Moment) -> Self {
         let mut refused = HashMap::new();
         if !restoring.refused.is_empty() {
             refused.insert("cannot come back", restoring.refused.len() as u64);
         }
+        let told = restoring.told.map(|mut told| {
+            told.sort_unstable();
+            told
+        });
         Self {
+            found: Notify::new(),
             inner: Mutex::new(Inner {
                 pending: u32::from(restoring.workers),
                 is_unread: restoring.is_unread,
+                told,
+                untold: Vec::new(),
                 ports_until: started.mono + PORTS_WITHIN,
                 restored: 0,
                 refused,
@@ -205,6 +231,31 @@ impl Progress {
     /// Whether a record is to stay although its session is not in the books.
     pub(super) fn leaves_alone(&self, session: SessionId) -> bool {
         self.inner().left_alone.contains(&session)
+    }
+
+    /// Leaves of records that are not in the books those that may be removed: their sessions are over.
+    /// What an earlier start wrote and the store did not tell of when it was asked, as one that had lost it
+    /// for a moment, goes on late.
+    pub(super) fn over(&self, records: Vec<SessionRecord>, epoch: u64) -> Vec<SessionRecord> {
+        let mut inner = self.inner();
+        let Some(told) = &inner.told else {
+            return records;
+        };
+        let is_untold = |r: &SessionRecord| r.epoch < epoch && told.binary_search(&r.id).is_err();
+        let (untold, over): (Vec<_>, Vec<_>) = records.into_iter().partition(is_untold);
+        inner.untold = untold;
+        if !inner.untold.is_empty() {
+            self.found.notify_one();
+        }
+        over
+    }
+
+    /// Sessions that the store has and did not tell of, from now on as good as told.
+    fn take_untold(&self) -> Vec<SessionRecord> {
+        let mut inner = self.inner();
+        let untold = std::mem::take(&mut inner.untold);
+        inner.note_told(&untold);
+        untold
     }
 
     /// The upper halves of ids that came back, as eight hex digits.
@@ -353,14 +404,44 @@ fn finished(hub: &Arc<Hub>) {
     hub.event(EventKind::NodeChanged, severity, text);
 }
 
-/// Reads what the store did not tell at the start, as soon as it does.
+/// Reads what the store did not tell at the start, as soon as it does, and takes up what is found later.
 pub(super) async fn late(hub: Arc<Hub>) {
-    if !hub.restoring.inner().is_unread {
-        return;
+    if hub.restoring.inner().is_unread {
+        let Some(records) = read_late(&hub).await else {
+            return;
+        };
+        hub.restoring.inner().note_told(&records);
+        let own = hub.epoch();
+        let records = records.into_iter().filter(|record| record.epoch < own);
+        take_up(&hub, records.collect()).await;
     }
-    let records = loop {
+    loop {
         tokio::select! {
             () = hub.cancel.cancelled() => return,
+            () = hub.restoring.found.notified() => {}
+        }
+        // Whoever lost them lost realms, too: one that is not back yet is not one that is gone.
+        while !policy::read_all(&hub).await {
+            tokio::select! {
+                () = hub.cancel.cancelled() => return,
+                () = tokio::time::sleep(LATE_RETRY) => {}
+            }
+        }
+        let records = hub.restoring.take_untold();
+        let count = records.len();
+        tracing::warn!(
+            count,
+            "the store has sessions of an earlier start that it did not tell of"
+        );
+        take_up(&hub, records).await;
+    }
+}
+
+/// All that the store has, once it says so; `None`: the node stops.
+async fn read_late(hub: &Hub) -> Option<Vec<SessionRecord>> {
+    loop {
+        tokio::select! {
+            () = hub.cancel.cancelled() => return None,
             () = tokio::time::sleep(LATE_RETRY) => {}
         }
         // Before this start is counted, an earlier one may still write.
@@ -368,16 +449,18 @@ pub(super) async fn late(hub: Arc<Hub>) {
             continue;
         }
         // A realm that is not known yet is not one that is gone.
-        if !policy::read_all(&hub).await {
+        if !policy::read_all(hub).await {
             continue;
         }
         if let Ok(records) = hub.noted(hub.store.sessions(&hub.node).await) {
-            break records;
+            return Some(records);
         }
-    };
-    let own = hub.epoch();
-    let records = records.into_iter().filter(|record| record.epoch < own);
-    let Shared { workers, refused } = share_out(records.collect(), hub.workers.count());
+    }
+}
+
+/// Has the workers take up sessions while they serve.
+async fn take_up(hub: &Arc<Hub>, records: Vec<SessionRecord>) {
+    let Shared { workers, refused } = share_out(records, hub.workers.count());
     {
         let mut inner = hub.restoring.inner();
         inner.pending += workers.len() as u32;

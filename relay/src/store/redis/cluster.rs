@@ -8,7 +8,8 @@ use shared::api::{BlockView, NodeRole, NodeState, NodeView};
 use shared::{NodeId, Realm, SessionId};
 
 use super::glance::CHANGES_LISTED;
-use super::{Inner, schema};
+use super::scan::Field;
+use super::{Inner, scan, schema};
 use crate::store::record::{decode_session, encode_session, from_json, now_ms, to_json};
 use crate::store::{
     Change, Mailbox, NODE_KEPT, NODE_SILENT, Removal, SessionRecord, StoreError, StoredToken,
@@ -16,10 +17,11 @@ use crate::store::{
 
 /// Sessions in one command.
 const SESSIONS_PER_COMMAND: usize = 128;
+/// How much longer than its record a silent node is listed: whoever looks for one that left the list has
+/// to find none, and the clocks of two servers differ.
+const RECORD_GOES_FIRST: Duration = Duration::from_secs(60);
 /// Sessions in one pipeline.
 const SESSIONS_PER_PIPELINE: usize = 512;
-/// Records asked for in one step of a restore.
-const RESTORE_STEP: usize = 512;
 /// The longest write of session records.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest read of session records.
@@ -48,26 +50,30 @@ return -new";
 
 /// Changes a node's session records unless a later start of it was counted. Keys: epoch, records;
 /// arguments: epoch, lease in milliseconds, command, what follows the key in it. Answers that later
-/// epoch, or 0. A counter that is gone stops nobody: the store was emptied.
+/// epoch, or 0. A counter that is gone stops nobody, and one that a master took along that was replaced is
+/// set right: the store was emptied, or lost it.
 const SESSIONS: &str = r"
 local newest = tonumber(redis.call('GET', KEYS[1]) or '0')
 if newest > tonumber(ARGV[1]) then return newest end
+if newest < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 redis.call(ARGV[3], KEYS[2], unpack(ARGV, 4))
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 0";
 
 /// Scores a node by the store's clock, to the microsecond: two beats never score alike. Answers 1
 /// where it was not known. Keys: nodes, changes; arguments: the id, 1 where its record changed in what
-/// others act on, how long that stays listed, and the lease after which other nodes leave the list (up
-/// to 100 of them), or 0 where the node has no right to that; both in milliseconds.
+/// others act on, how long that stays listed, and the time after which other nodes leave the list (up
+/// to 100 of them, for which the others are to look), or 0 where the node has no right to that; both in
+/// milliseconds.
 const ALIVE: &str = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
 if ARGV[4] ~= '0' then
-  for _, list in ipairs({{KEYS[1], ARGV[4]}, {KEYS[2], ARGV[3]}}) do
+  for _, list in ipairs({{KEYS[2], ARGV[3]}, {KEYS[1], ARGV[4]}}) do
     local last = now - tonumber(list[2])
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', list[1], '-inf', last, 'LIMIT', 0, 100)) do
       redis.call('ZREM', list[1], id)
+      if list[1] == KEYS[1] then redis.call('ZADD', KEYS[2], now, id) end
     end
   end
 end
@@ -94,6 +100,14 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])) do
     redis.call('ZADD', KEYS[2], t[1] * 1000 + t[2] / 1000, id)
     return redis.call('ZREM', KEYS[1], id)
   end
+end
+return 0";
+
+/// Removes session records that still are as they were read. Key: records; arguments: ids and records
+/// in turn.
+const EXPIRED: &str = r"
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
 end
 return 0";
 
@@ -206,6 +220,7 @@ pub(super) async fn heartbeat(inner: &Inner, record: &NodeView) -> Result<bool, 
     if let Ok(epoch @ 1..) = u64::try_from(answer) {
         return Err(StoreError::Fenced { epoch });
     }
+    let unlisted = (NODE_KEPT + RECORD_GOES_FIRST).as_millis() as u64;
     let may_unlist = record.roles.contains(&NodeRole::Gateway);
     let news = inner.told.news(record)?;
     let mut alive = cmd("EVAL");
@@ -217,7 +232,7 @@ pub(super) async fn heartbeat(inner: &Inner, record: &NodeView) -> Result<bool, 
         .arg(record.id.as_str())
         .arg(u8::from(news.is_some()))
         .arg(CHANGES_LISTED.as_millis() as u64)
-        .arg(if may_unlist { lease } else { 0 });
+        .arg(if may_unlist { unlisted } else { 0 });
     let joined: bool = inner.link.query(&alive).await?;
     if let Some(identity) = news {
         inner.told.tell(&record.id, identity);
@@ -385,49 +400,46 @@ async fn write_fenced(inner: &Inner, writes: &Pipeline) -> Result<(), StoreError
     }
 }
 
-/// A field of a hash and its value.
-type Field = (Vec<u8>, Vec<u8>);
-
-/// Steps through the hash, so that a large node does not stop Redis for the others. What expired
-/// is forgotten on the way: a node reads its own records only, when it starts.
+/// All records of a node that have not expired. Those that have are forgotten on the way.
 pub(super) async fn sessions(
     inner: &Inner,
     node: &NodeId,
 ) -> Result<Vec<SessionRecord>, StoreError> {
-    let read = async {
-        let (key, now) = (schema::node_sessions(node), now_ms());
-        let mut found: HashMap<SessionId, SessionRecord> = HashMap::new();
-        let mut cursor = "0".to_owned();
-        loop {
-            let mut step = cmd("HSCAN");
-            step.arg(&key).arg(&cursor).arg("COUNT").arg(RESTORE_STEP);
-            let (next, fields): (String, Vec<Field>) = inner.link.query(&step).await?;
-            let records = fields.iter().filter_map(|(_, bytes)| decode_session(bytes));
-            found.extend(records.map(|record| (record.id, record)));
-            cursor = next;
-            if cursor == "0" {
-                break;
+    let (key, now) = (schema::node_sessions(node), now_ms());
+    let read = tokio::time::timeout(RESTORE_DEADLINE, scan::hash(&inner.link, &key)).await;
+    let fields =
+        read.unwrap_or_else(|_| Err(StoreError::Unavailable("Redis is too slow".to_owned())))?;
+    let mut found: HashMap<SessionId, SessionRecord> = HashMap::new();
+    let mut expired: Vec<Field> = Vec::new();
+    for (field, bytes) in fields {
+        match decode_session(&bytes) {
+            Some(record) if record.expires_at_ms <= now => expired.push((field, bytes)),
+            Some(record) => {
+                found.insert(record.id, record);
             }
+            None => {}
         }
-        let expired: Vec<SessionId> = found
-            .extract_if(|_, record| record.expires_at_ms <= now)
-            .map(|(id, _)| id)
-            .collect();
+    }
+    // What is read is read, whether or not the rest can be tidied up.
+    if let Err(error) = forget(inner, &key, &expired).await {
+        tracing::debug!(%error, "expired sessions stay in the store for now");
+    }
+    let mut sessions: Vec<SessionRecord> = found.into_values().collect();
+    sessions.sort_unstable_by_key(|record| record.id.0);
+    Ok(sessions)
+}
+
+/// Removes records unless they were written anew since they were read.
+async fn forget(inner: &Inner, key: &str, records: &[Field]) -> Result<(), StoreError> {
+    for batch in records.chunks(SESSIONS_PER_PIPELINE) {
         let mut writes = pipe();
-        for group in expired.chunks(SESSIONS_PER_COMMAND) {
-            let command = writes.cmd("HDEL").arg(&key);
-            for id in group {
-                command.arg(&id.0.to_be_bytes());
+        for group in batch.chunks(SESSIONS_PER_COMMAND) {
+            let command = writes.cmd("EVAL").arg(EXPIRED).arg(1).arg(key);
+            for (field, bytes) in group {
+                command.arg(field).arg(bytes);
             }
         }
-        if !expired.is_empty() {
-            inner.link.pipe::<Value>(&writes).await?;
-        }
-        let mut sessions: Vec<SessionRecord> = found.into_values().collect();
-        sessions.sort_unstable_by_key(|record| record.id.0);
-        Ok(sessions)
-    };
-    tokio::time::timeout(RESTORE_DEADLINE, read)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("Redis is too slow".to_owned())))
+        inner.link.pipe::<Value>(&writes).await?;
+    }
+    Ok(())
 }

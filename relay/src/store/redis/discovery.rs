@@ -9,13 +9,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::cmd;
 use shared::display_safe;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::link::{Link, silent};
 use super::options::{Address, at, host_and_port};
 use super::shards::{Servers, Shard, Shards};
-use super::topology::{Topology, answer, ask, question};
+use super::topology::{PATIENCE, Topology, answer, ask, question};
 use super::watch::{pause, reason, supervise};
 use crate::store::{DEADLINE, StoreError};
 
@@ -23,14 +24,20 @@ use crate::store::{DEADLINE, StoreError};
 const INTERVAL: Duration = Duration::from_secs(2);
 /// How often while one of them is away.
 const INTERVAL_AWAY: Duration = Duration::from_millis(250);
-/// The least time between two such questions.
-const GAP: Duration = Duration::from_millis(50);
+/// The least time from one such question to the next, however many redirections hint at a change.
+const GAP: Duration = Duration::from_millis(250);
+/// How long those who know less than was known before are not believed.
+const OLDER_AFTER: Duration = Duration::from_secs(10);
 /// How often it is looked where all servers are, and how they are set.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// How long the name of a server may take to be resolved.
 const LOOKUP: Duration = Duration::from_secs(2);
-/// The most addresses that are taken note of.
+/// Names that are resolved at the same time.
+const LOOKUPS: usize = 16;
+/// The most addresses that are taken note of, beside those that servers have now.
 const MAX_ADDRESSES: usize = 512;
+/// Between attempts to ask what a server refused to say.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What was found out about the servers.
 #[derive(Debug, Default)]
@@ -40,6 +47,19 @@ pub(super) struct Found(Mutex<Findings>);
 struct Findings {
     servers: BTreeSet<SocketAddr>,
     warnings: Vec<String>,
+}
+
+impl Findings {
+    /// Takes note of where servers are now. Whoever was one is none that clients may reach, since it may
+    /// be one again; beyond [`MAX_ADDRESSES`] of those the first are forgotten.
+    fn meet(&mut self, now: BTreeSet<SocketAddr>) {
+        let mut former: BTreeSet<SocketAddr> = self.servers.difference(&now).copied().collect();
+        while former.len() > MAX_ADDRESSES {
+            former.pop_first();
+        }
+        self.servers = now;
+        self.servers.append(&mut former);
+    }
 }
 
 impl Found {
@@ -61,11 +81,17 @@ impl Found {
 /// Follows a cluster until the store is dropped.
 pub(super) async fn keep(inner: Arc<Inner>, stop: CancellationToken) {
     let mut attempts = 0;
+    let mut confirmed = Instant::now();
     loop {
+        let began = Instant::now();
         let wait = match look(&inner.link).await {
             Ok(topology) => {
                 attempts = 0;
-                apply(&inner, &stop, topology);
+                let is_older = inner.link.now().topology.is_newer_than(&topology);
+                if !is_older || confirmed.elapsed() >= OLDER_AFTER {
+                    confirmed = Instant::now();
+                    apply(&inner, &stop, topology);
+                }
                 match inner.link.is_up() {
                     true => INTERVAL.mul_f64(rand::random_range(0.75..1.25)),
                     false => INTERVAL_AWAY,
@@ -78,8 +104,14 @@ pub(super) async fn keep(inner: Arc<Inner>, stop: CancellationToken) {
                 pause(attempts)
             }
         };
+        let servers = inner.link.now();
+        inner
+            .link
+            .guests
+            .forget(|guest| servers.at(guest).is_some());
         let _ = tokio::time::timeout(wait, inner.link.stale.notified()).await;
-        tokio::time::sleep(GAP).await;
+        // From the beginning of a look: after a slow one the next is due at once.
+        tokio::time::sleep_until(began + GAP).await;
     }
 }
 
@@ -92,19 +124,25 @@ async fn look(shards: &Shards) -> Result<Topology, StoreError> {
     let connected = up.iter().map(|shard| async {
         let answers = shard.link.commands(&question);
         let answers = tokio::time::timeout(DEADLINE, answers).await;
-        answer(answers.unwrap_or_else(|_| Err(silent()))?, &shard.address)
+        answer(
+            answers.unwrap_or_else(|_| Err(silent()))?,
+            &shard.link.address,
+        )
     });
     let mut others: Vec<&Address> = Vec::new();
     if up.is_empty() || !down.is_empty() {
         let all = servers.topology.servers().chain(&shards.seeds);
-        let is_up = |address: &Address| up.iter().any(|shard| shard.address == *address);
+        let is_up = |address: &Address| up.iter().any(|shard| shard.link.address == *address);
         others.extend(all.filter(|address| !is_up(address)));
         others.sort_unstable();
         others.dedup();
     }
     let others = others.into_iter().map(|address| async {
         let client = shards.options.client(at(&shards.info, address.clone()))?;
-        ask(&client, address).await
+        // Those who are connected are not to wait for one that stands still.
+        let patience = if up.is_empty() { PATIENCE } else { DEADLINE };
+        let told = tokio::time::timeout(patience, ask(&client, address)).await;
+        told.unwrap_or_else(|_| Err(silent()))
     });
     let (connected, others) = tokio::join!(join_all(connected), join_all(others));
     let mut newest: Option<Topology> = None;
@@ -141,90 +179,86 @@ fn give_up(shards: &Shards, error: &StoreError) {
     });
 }
 
-/// Connects to masters that are new, and leaves those that are none any more.
+/// Connects to masters that are new, and leaves those that are none any more. One that cannot be linked
+/// is tried again at the next look.
 fn apply(inner: &Arc<Inner>, stop: &CancellationToken, topology: Topology) {
     let shards = &inner.link;
     let before = shards.now();
-    if before.topology == topology {
+    let is_known = before.topology == topology;
+    if is_known && before.has_all() {
         return;
     }
     let is_late = !before.shards.is_empty() || before.trouble.is_some();
     let mut after = Vec::new();
+    let mut trouble = None;
     for address in topology.masters() {
-        let known = before.shards.iter().find(|shard| shard.address == *address);
-        if let Some(known) = known {
-            after.push(Arc::clone(known));
+        let known = before.at(address).cloned();
+        if let Some(known) = known.or_else(|| shards.guests.find(address)) {
+            after.push(known);
             continue;
         }
-        let link = match Link::to(&shards.options, &shards.info, address.clone()) {
-            Ok(link) => Arc::new(link),
+        match begin(inner, stop, address.clone(), is_late) {
+            Ok(shard) => after.push(Arc::new(shard)),
             Err(error) => {
-                let server = display_safe(&address.0).into_owned();
-                tracing::warn!(%error, server, "a server of the cluster cannot be connected to");
-                continue;
+                if !is_known {
+                    let server = display_safe(&address.0).into_owned();
+                    tracing::warn!(%error, server, "a server of the cluster cannot be connected to");
+                }
+                trouble = Some((Arc::from(reason(&error)), true));
             }
-        };
-        let stop = stop.child_token();
-        let supervisor = supervise(Arc::clone(inner), Arc::clone(&link), is_late);
-        tokio::spawn(stop.clone().run_until_cancelled_owned(supervisor));
-        after.push(Arc::new(Shard {
-            address: address.clone(),
-            link,
-            _guard: Some(stop.drop_guard()),
-        }));
+        }
+    }
+    if is_known && after.len() == before.shards.len() {
+        return;
     }
     tracing::debug!(masters = after.len(), "the slots of the cluster have moved");
     shards.servers.send_replace(Arc::new(Servers {
         topology,
+        trouble: trouble.filter(|_| after.is_empty()),
         shards: after,
-        trouble: None,
     }));
+}
+
+/// Begins to connect to a server of a cluster. `late`: the store worked before it.
+///
+/// # Errors
+/// [`StoreError::Refused`] where the options do not allow it, or their CA file is unreadable.
+pub(super) fn begin(
+    inner: &Arc<Inner>,
+    stop: &CancellationToken,
+    address: Address,
+    late: bool,
+) -> Result<Shard, StoreError> {
+    let shards = &inner.link;
+    let link = Arc::new(Link::to(&shards.options, &shards.info, address)?);
+    let stop = stop.child_token();
+    let supervisor = supervise(Arc::clone(inner), Arc::clone(&link), late);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(supervisor));
+    Ok(Shard {
+        link,
+        _guard: Some(stop.drop_guard()),
+    })
 }
 
 /// Finds out where all servers are and how they are set, until the store is dropped.
 pub(super) async fn look_around(inner: Arc<Inner>) {
-    let mut may_ask = true;
+    let mut refused: Option<Instant> = None;
     loop {
-        let warnings = match may_ask {
-            true => warnings(&inner).await,
-            false => Ok(Vec::new()),
+        // Rules of an earlier version do not allow it: asked now and then, not every five seconds.
+        let warnings = match refused.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
+            true => Some(warnings(&inner).await),
+            false => None,
         };
-        // Rules of an earlier version do not allow it: asked once, not every five seconds.
-        may_ask &= !matches!(warnings, Err(StoreError::Refused(_)));
-        let mut names: Vec<Address> = Vec::new();
-        let servers = inner.link.now();
-        names.extend(servers.topology.servers().cloned());
-        names.extend(inner.link.seeds.iter().cloned());
-        for link in inner.link.links() {
-            let Some(sentinels) = link.sentinels() else {
-                continue;
-            };
-            names.extend(sentinels.everybody().await);
-            let options = &inner.link.options;
-            names.extend(
-                options
-                    .sentinels
-                    .iter()
-                    .filter_map(|text| host_and_port(text)),
-            );
+        match &warnings {
+            Some(Err(StoreError::Refused(_))) => refused = Some(Instant::now()),
+            Some(_) => refused = None,
+            None => {}
         }
-        names.sort_unstable();
-        names.dedup();
-        let mut addresses = BTreeSet::new();
-        for (host, port) in names {
-            let found = tokio::net::lookup_host((host.as_str(), port));
-            if let Ok(Ok(found)) = tokio::time::timeout(LOOKUP, found).await {
-                addresses.extend(found);
-            }
-        }
+        let addresses = resolve(&names(&inner).await).await;
         {
             let mut findings = inner.found.findings();
-            // Whoever was a server of the store is none that clients may reach: it may be one again.
-            findings.servers.extend(addresses);
-            while findings.servers.len() > MAX_ADDRESSES {
-                findings.servers.pop_first();
-            }
-            if let Ok(warnings) = warnings {
+            findings.meet(addresses);
+            if let Some(Ok(warnings)) = warnings {
                 for warning in &warnings {
                     if !findings.warnings.contains(warning) {
                         tracing::warn!("{warning}");
@@ -239,6 +273,45 @@ pub(super) async fn look_around(inner: Arc<Inner>) {
         };
         tokio::time::sleep(wait).await;
     }
+}
+
+/// All servers that are known: those that options name, those of the cluster, those that others named,
+/// those of sentinels.
+async fn names(inner: &Inner) -> Vec<Address> {
+    let mut names: Vec<Address> = Vec::new();
+    let servers = inner.link.now();
+    names.extend(servers.topology.servers().cloned());
+    names.extend(inner.link.seeds.iter().cloned());
+    names.extend(inner.link.guests.addresses());
+    for link in inner.link.links() {
+        let Some(sentinels) = link.sentinels() else {
+            continue;
+        };
+        names.extend(sentinels.everybody().await);
+        let options = &inner.link.options;
+        names.extend(
+            options
+                .sentinels
+                .iter()
+                .filter_map(|text| host_and_port(text)),
+        );
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+async fn resolve(names: &[Address]) -> BTreeSet<SocketAddr> {
+    let mut addresses = BTreeSet::new();
+    for some in names.chunks(LOOKUPS) {
+        let lookups = some.iter().map(|(host, port)| {
+            let found = tokio::net::lookup_host((host.as_str(), *port));
+            tokio::time::timeout(LOOKUP, found)
+        });
+        let found = join_all(lookups).await;
+        addresses.extend(found.into_iter().flatten().flatten().flatten());
+    }
+    addresses
 }
 
 /// What operators should know about how the servers are set, if all of them say.
@@ -259,4 +332,23 @@ async fn warnings(inner: &Inner) -> Result<Vec<String>, StoreError> {
         }
     }
     Ok(warnings.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_of_now_are_kept_whatever_was_before() {
+        let at = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        let mut findings = Findings::default();
+        findings.meet([at(1)].into());
+        for port in 2..3000 {
+            findings.meet([at(1), at(port)].into());
+        }
+        assert!(findings.servers.contains(&at(1)), "it never left");
+        assert!(findings.servers.contains(&at(2999)));
+        assert!(findings.servers.contains(&at(2998)), "it was one just now");
+        assert_eq!(findings.servers.len(), MAX_ADDRESSES + 2);
+    }
 }

@@ -30,6 +30,9 @@ const REPEATED: [&str; 4] = [
     "NOREPLICAS ",
 ];
 
+/// What a server says that has no room for another connection just now.
+const CROWDED: &str = "max number of clients";
+
 /// The refusal in an answer of a pipeline that goes on after errors, where that is one that passes: what a
 /// server could not say just now is not absent.
 pub(super) fn passing(answer: &Value) -> Option<StoreError> {
@@ -60,7 +63,8 @@ pub(super) fn map(error: RedisError) -> StoreError {
             let is_passing = |code: &String| PASSING.contains(&code.as_str());
             let passes = code.as_ref().is_some_and(is_passing)
                 || inner.as_ref().is_some_and(is_passing)
-                || REPEATED.iter().any(|words| text.contains(words));
+                || REPEATED.iter().any(|words| text.contains(words))
+                || text.contains(CROWDED);
             match passes {
                 true => StoreError::NotNow(text),
                 false => StoreError::Refused(text),
@@ -115,6 +119,8 @@ mod tests {
             "NOREPLICAS Not enough good replicas to write.",
             "MOVED 3999 127.0.0.1:6381",
             "ASK 3999 127.0.0.1:6381",
+            "ERR max number of clients reached",
+            "ERR max number of clients + cluster connections reached",
             "ERR Error running script: @user_script: 7: -OOM command not allowed when used memory",
         ] {
             let error = said(line);

@@ -44,6 +44,8 @@ pub(super) enum Status {
 /// one master of a cluster.
 #[derive(Debug)]
 pub(super) struct Link {
+    /// Which server of a cluster it leads to; empty: it is none.
+    pub(super) address: Address,
     options: RedisOptions,
     info: ConnectionInfo,
     sentinels: Option<Sentinels>,
@@ -90,7 +92,8 @@ impl Link {
     ) -> Result<Self, StoreError> {
         let info = at(info, address.clone());
         let client = options.client(info.clone())?;
-        Ok(Self::with(options, info, None, Some((address, client))))
+        let link = Self::with(options, info, None, Some((address.clone(), client)));
+        Ok(Self { address, ..link })
     }
 
     fn with(
@@ -100,6 +103,7 @@ impl Link {
         master: Option<(Address, Client)>,
     ) -> Self {
         Self {
+            address: Address::default(),
             options: options.clone(),
             info,
             sentinels,
@@ -212,7 +216,7 @@ impl Link {
     }
 
     /// The connection; waits only while the first attempt is under way.
-    async fn connection(&self) -> Result<MultiplexedConnection, StoreError> {
+    pub(super) async fn connection(&self) -> Result<MultiplexedConnection, StoreError> {
         let mut status = self.status.subscribe();
         let settled = status
             .wait_for(|status| !matches!(status, Status::Starting))
@@ -245,7 +249,15 @@ impl Link {
 
     /// Runs a pipeline; what the server refuses is a value, unless it is a transaction.
     pub(super) async fn commands(&self, pipe: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        let mut connection = self.connection().await?;
+        self.commands_over(self.connection().await?, pipe).await
+    }
+
+    /// The same over a connection that it had before, be it gone by now.
+    pub(super) async fn commands_over(
+        &self,
+        mut connection: MultiplexedConnection,
+        pipe: &Pipeline,
+    ) -> Result<Vec<Value>, StoreError> {
         let mut waiting = Waiting::at(self);
         // A transaction: MULTI and each command are answered before what EXEC says.
         let (skipped, expected) = match pipe.is_transaction() {

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::error::map;
 use super::link::silent;
-use super::shards::asked_at;
+use super::options::Address;
+use super::shards::{Target, sent_on};
 use super::{Inner, schema};
 use crate::store::{DEADLINE, MAILBOX_CAPACITY, MAILBOX_TTL, Mailbox, StoreError};
 
@@ -24,16 +25,16 @@ const GRACE: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(super) struct Receivers(Mutex<HashMap<Mailbox, Arc<tokio::sync::Mutex<Receiver>>>>);
 
-type Taken = (
-    Option<MultiplexedConnection>,
-    Result<Vec<Vec<u8>>, StoreError>,
-);
+/// A connection of its own, and to which server of a cluster.
+type Own = (Address, MultiplexedConnection);
+
+type Taken = (Option<Own>, Result<Vec<Vec<u8>>, StoreError>);
 
 /// One receiver. The call to Redis runs as a task: if whoever waits gives up, what Redis hands out
 /// meanwhile is there for the next call.
 #[derive(Debug, Default)]
 struct Receiver {
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Own>,
     running: Option<JoinHandle<Taken>>,
 }
 
@@ -78,7 +79,10 @@ pub(super) async fn receive(
     if receiver.running.is_none() {
         let connection = match receiver.connection.take() {
             Some(connection) => connection,
-            None => connect(inner, &schema::mailbox(from), wait).await?,
+            None => {
+                pause_while_away(inner, wait).await;
+                connect(inner, &schema::mailbox(from), &Target::Owner).await?
+            }
         };
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         let key = schema::mailbox(from);
@@ -97,29 +101,29 @@ pub(super) async fn receive(
     taken
 }
 
-/// Connects; while Redis is known to be away it waits first, so that a loop around it does not spin.
-async fn connect(
-    inner: &Inner,
-    key: &str,
-    wait: Duration,
-) -> Result<MultiplexedConnection, StoreError> {
+/// Waits while Redis is known to be away, so that a loop around it does not spin.
+async fn pause_while_away(inner: &Inner, wait: Duration) {
     if !inner.link.is_up() {
         tokio::time::sleep(wait.min(DEADLINE / 2)).await;
     }
-    inner.link.dedicated(key).await
+}
+
+async fn connect(inner: &Inner, key: &str, target: &Target) -> Result<Own, StoreError> {
+    let link = inner.link.link_for(key, target).await?;
+    Ok((link.address.clone(), link.dedicated().await?))
 }
 
 /// Takes what is there, or comes. What goes wrong makes the next call look for the server anew.
 async fn take(
     inner: Arc<Inner>,
-    mut connection: MultiplexedConnection,
+    (address, mut connection): Own,
     key: String,
     wait: Duration,
 ) -> Taken {
     let patience = wait + DEADLINE;
     let taking = take_from(&mut connection, &key, wait, false);
     let error = match tokio::time::timeout(patience, taking).await {
-        Ok(Ok(messages)) => return (Some(connection), Ok(messages)),
+        Ok(Ok(messages)) => return (Some((address, connection)), Ok(messages)),
         Ok(Err(error)) => error,
         Err(_) => {
             inner.link.stale.notify_one();
@@ -127,12 +131,12 @@ async fn take(
         }
     };
     inner.link.stale.notify_one();
-    let Some(next) = asked_at(&error) else {
+    let Some(target @ Target::Ask(_)) = sent_on(&error, &address) else {
         return (None, Err(map(error)));
     };
     // An empty mailbox is already with the server that takes its slot over.
     let asking = async {
-        let mut next = inner.link.dedicated_at(&next).await?;
+        let (_, mut next) = connect(&inner, &key, &target).await?;
         let taken = take_from(&mut next, &key, wait, true).await;
         taken.map_err(map)
     };

@@ -2,7 +2,8 @@
 //! One server, the master that sentinels name, or a Redis Cluster.
 //!
 //! [`schema`] names the keys; [`link`] is a connection and [`watch`] its supervisor; [`shards`] are
-//! all of them, and [`discovery`] finds the servers of a cluster. Nothing is cached here. Everything
+//! all of them, [`discovery`] finds the servers of a cluster and [`guests`] are those that nobody tells of;
+//! [`scan`] reads what is too large for one command. Nothing is cached here. Everything
 //! runs under the ACL rules in `relay/redis-acl`. Every command stays in one hash slot; only where
 //! coturn's keys are written together with ours (the projection of a realm) it does not, and that is
 //! left out in a cluster, since coturn cannot speak Redis Cluster anyway.
@@ -15,6 +16,7 @@ mod discovery;
 mod documents;
 mod error;
 mod glance;
+mod guests;
 mod index;
 mod link;
 mod mailbox;
@@ -24,6 +26,7 @@ mod options;
 mod origins;
 mod quotas;
 mod realms;
+mod scan;
 mod schema;
 mod secrets;
 mod sentinel;
@@ -106,6 +109,7 @@ impl RedisStore {
             found: Found::default(),
         });
         let stop = CancellationToken::new();
+        inner.link.guests.belong_to(&inner, &stop);
         if inner.link.is_cluster() {
             let keeper = discovery::keep(Arc::clone(&inner), stop.clone());
             tokio::spawn(stop.clone().run_until_cancelled_owned(keeper));

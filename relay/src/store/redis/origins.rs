@@ -45,30 +45,36 @@ impl Claim {
         }
     }
 
-    /// Gives up what the realm has no more, or, where the document was not written, what was claimed
-    /// for it. A document of which nobody knows whether it was written keeps what it claimed.
-    pub(super) async fn settle<T>(
-        self,
-        inner: &Inner,
-        written: Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let key = schema::origins(&self.realm);
-        match &written {
-            Ok(_) => {
-                let had: Vec<String> = inner.link.query(cmd("SMEMBERS").arg(&key)).await?;
-                let lost: Vec<String> = had
-                    .into_iter()
-                    .filter(|origin| !self.wanted.contains(origin))
-                    .collect();
-                release(inner, &self.realm, &lost).await?;
-                if !lost.is_empty() {
-                    let _: Value = inner.link.query(cmd("SREM").arg(&key).arg(&lost)).await?;
-                }
+    /// Gives up what the realm has no more, after its document was written. What cannot be given up just
+    /// now stays with the realm until its next edit, and the document is written all the same.
+    pub(super) async fn settle(self, inner: &Inner) {
+        let given_up = async {
+            let key = schema::origins(&self.realm);
+            let had: Vec<String> = inner.link.query(cmd("SMEMBERS").arg(&key)).await?;
+            let lost: Vec<String> = had
+                .into_iter()
+                .filter(|origin| !self.wanted.contains(origin))
+                .collect();
+            release(inner, &self.realm, &lost).await?;
+            if !lost.is_empty() {
+                let _: Value = inner.link.query(cmd("SREM").arg(&key).arg(&lost)).await?;
             }
-            Err(error) if error.may_pass() => {}
-            Err(_) => release(inner, &self.realm, &self.gained).await?,
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = given_up.await {
+            tracing::warn!(realm = %self.realm, %error, "origins that the realm had stay with it until its next edit");
         }
-        written
+    }
+
+    /// Gives up what was claimed for a document that was not written. One of which nobody knows whether it
+    /// was keeps what it claimed.
+    pub(super) async fn abandon(self, inner: &Inner, why: &StoreError) {
+        if why.may_pass() {
+            return;
+        }
+        if let Err(error) = release(inner, &self.realm, &self.gained).await {
+            tracing::warn!(realm = %self.realm, %error, "origins stay with a realm that asked for them in vain");
+        }
     }
 }
 
@@ -129,9 +135,9 @@ pub(super) async fn claim(
     match taken {
         None => Ok(claim),
         Some((origin, realm)) => {
-            let refused = Err(StoreError::OriginTaken { origin, realm });
-            claim.settle::<()>(inner, refused).await?;
-            Err(StoreError::NotNow("an origin was given up".to_owned()))
+            let refused = StoreError::OriginTaken { origin, realm };
+            claim.abandon(inner, &refused).await;
+            Err(refused)
         }
     }
 }

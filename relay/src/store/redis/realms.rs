@@ -386,32 +386,44 @@ pub(super) async fn put(
         .link
         .query::<()>(cmd("SADD").arg(schema::REALMS).arg(name.as_str()))
         .await?;
-    let revision = match inner.link.is_cluster() {
-        false => {
-            store(
-                inner,
-                name,
-                Some(document),
-                expected,
-                author,
-                Projection::Write,
-            )
-            .await?
-        }
-        true => {
-            let claim = origins::claim(inner, name, document).await?;
-            let keep = Projection::Keep;
-            let stored = store(inner, name, Some(document), expected, author, keep).await;
-            claim.settle(inner, stored).await?
-        }
-    };
-    inner
-        .tell(Change::Realm {
-            realm: name.clone(),
-            revision,
-        })
-        .await;
+    if inner.link.is_cluster() {
+        let claim = origins::claim(inner, name, document).await?;
+        return write_claimed(inner, name, Some(document), expected, author, claim).await;
+    }
+    let write = Projection::Write;
+    let revision = store(inner, name, Some(document), expected, author, write).await?;
+    tell(inner, name, revision).await;
     Ok(revision)
+}
+
+/// Writes a document for which origins are claimed, or removes it, in a cluster.
+async fn write_claimed(
+    inner: &Inner,
+    name: &Realm,
+    document: Option<&RealmDocument>,
+    expected: u64,
+    author: &Author,
+    claim: origins::Claim,
+) -> Result<u64, StoreError> {
+    match store(inner, name, document, expected, author, Projection::Keep).await {
+        Ok(revision) => {
+            // What is written is told, whatever becomes of what it leaves behind.
+            let told = if document.is_some() { revision } else { 0 };
+            tell(inner, name, told).await;
+            claim.settle(inner).await;
+            Ok(revision)
+        }
+        Err(error) => {
+            claim.abandon(inner, &error).await;
+            Err(error)
+        }
+    }
+}
+
+/// Tells everybody that a realm changed; 0: it is gone.
+async fn tell(inner: &Inner, name: &Realm, revision: u64) {
+    let realm = name.clone();
+    inner.tell(Change::Realm { realm, revision }).await;
 }
 
 /// Makes a document, or its absence, the next revision, and answers which one that is.
@@ -446,20 +458,13 @@ pub(super) async fn delete(
     expected: u64,
     author: &Author,
 ) -> Result<(), StoreError> {
-    match inner.link.is_cluster() {
-        false => store(inner, name, None, expected, author, Projection::Write).await?,
-        true => {
-            let claim = origins::Claim::of_nothing(name);
-            let removed = store(inner, name, None, expected, author, Projection::Keep).await;
-            claim.settle(inner, removed).await?
-        }
-    };
-    inner
-        .tell(Change::Realm {
-            realm: name.clone(),
-            revision: 0,
-        })
-        .await;
+    if inner.link.is_cluster() {
+        let claim = origins::Claim::of_nothing(name);
+        write_claimed(inner, name, None, expected, author, claim).await?;
+        return Ok(());
+    }
+    store(inner, name, None, expected, author, Projection::Write).await?;
+    tell(inner, name, 0).await;
     Ok(())
 }
 
@@ -506,14 +511,7 @@ pub(super) async fn import_foreign_edits(
             let (expected, keep) = (stored.revision, Projection::Keep);
             let author = Author::from(EXTERNAL);
             match store(inner, name, Some(&document), expected, &author, keep).await {
-                Ok(revision) => {
-                    inner
-                        .tell(Change::Realm {
-                            realm: name.clone(),
-                            revision,
-                        })
-                        .await
-                }
+                Ok(revision) => tell(inner, name, revision).await,
                 // Another gateway was faster, or somebody edits: its change is told by itself.
                 Err(StoreError::RevisionConflict { .. }) => {}
                 Err(error) => return Err(error),

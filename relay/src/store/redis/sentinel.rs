@@ -1,12 +1,16 @@
 //! Redis Sentinel: who the master is. Asked before each connection, and every few seconds after.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Value, cmd};
 use shared::display_safe;
+use tokio::time::Instant;
 
 use super::error::map;
 use super::options::Address;
@@ -14,6 +18,8 @@ use crate::store::StoreError;
 
 /// How long one of them may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the others are waited for after one has.
+const OTHERS: Duration = Duration::from_millis(250);
 
 /// The sentinels of one master.
 #[derive(Debug)]
@@ -21,60 +27,58 @@ pub(super) struct Sentinels {
     clients: Vec<Client>,
     /// What they call the master.
     name: String,
-    /// The one that answered last.
-    last: AtomicUsize,
 }
 
 impl Sentinels {
     pub(super) fn new(clients: Vec<Client>, name: String) -> Self {
-        Self {
-            clients,
-            name,
-            last: AtomicUsize::new(0),
-        }
+        Self { clients, name }
     }
 
-    /// Host and port of the master, from the first that knows, beginning with the one that answered
-    /// last.
+    /// Host and port of the master, as most of those say that answer: one that was forgotten when the
+    /// servers moved, or cut off from the others, knows the master of another day. Of as many all
+    /// nodes choose the same.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where none knows; the reason of the last one asked.
     pub(super) async fn master(&self) -> Result<Address, StoreError> {
-        let count = self.clients.len();
-        let first = self.last.load(Ordering::Relaxed);
-        let mut reason = "none is named".to_owned();
-        for index in (0..count).map(|step| (first + step) % count) {
-            let Some(client) = self.clients.get(index) else {
-                continue;
-            };
-            match tokio::time::timeout(PATIENCE, self.ask(client)).await {
-                Ok(Ok(Some(master))) => {
-                    self.last.store(index, Ordering::Relaxed);
-                    return Ok(master);
+        let asked = self.clients.iter().map(|client| self.ask(client));
+        let mut answers: FuturesUnordered<_> = asked.collect();
+        let mut until = Instant::now() + PATIENCE;
+        let mut named: Vec<(Address, usize)> = Vec::new();
+        let mut reason = "no answer".to_owned();
+        while let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await {
+            match answer {
+                Ok(Some(master)) => {
+                    // The others are not waited for long.
+                    until = until.min(Instant::now() + OTHERS);
+                    match named.iter_mut().find(|(known, _)| *known == master) {
+                        Some((_, votes)) => *votes += 1,
+                        None => named.push((master, 1)),
+                    }
                 }
-                Ok(Ok(None)) => {
+                Ok(None) => {
                     let name = display_safe(&self.name);
                     reason = format!("it knows no master {name}: set it as host of store.url");
                 }
-                Ok(Err(error)) => reason = error.to_string(),
-                Err(_) => reason = "no answer".to_owned(),
+                Err(error) => reason = error.to_string(),
             }
         }
-        Err(StoreError::Unavailable(format!(
-            "no sentinel tells the master; the last one: {reason}"
-        )))
+        let most = |(address, votes): &(Address, usize)| (*votes, Reverse(address.clone()));
+        let master = named.into_iter().max_by_key(most);
+        master.map(|(master, _)| master).ok_or_else(|| {
+            StoreError::Unavailable(format!(
+                "no sentinel tells the master; the last one: {reason}"
+            ))
+        })
     }
 
-    /// Host and port of the master, its replicas and the other sentinels, as far as one that answers
-    /// knows them.
+    /// Host and port of the master, its replicas and the other sentinels, as far as those that answer
+    /// know them.
     pub(super) async fn everybody(&self) -> Vec<Address> {
-        for client in &self.clients {
-            let told = tokio::time::timeout(PATIENCE, self.ask_for_all(client)).await;
-            if let Ok(Ok(told)) = told {
-                return told;
-            }
-        }
-        Vec::new()
+        let asked = self.clients.iter();
+        let asked = asked.map(|client| tokio::time::timeout(PATIENCE, self.ask_for_all(client)));
+        let told = join_all(asked).await;
+        told.into_iter().flatten().flatten().flatten().collect()
     }
 
     async fn ask_for_all(&self, client: &Client) -> Result<Vec<Address>, StoreError> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::{
     Cmd, ConnectionInfo, FromRedisValue, Pipeline, RedisError, RedisFuture, ServerError,
     ServerErrorKind, Value, cmd, pipe,
@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::DropGuard;
 
 use super::error::{map, passing};
+use super::guests::Guests;
 use super::link::{Link, silent, stopping};
 use super::options::{Address, RedisOptions, host_and_port};
 use super::slots::{key_of, slot};
@@ -26,16 +27,13 @@ use super::topology::Topology;
 use crate::store::{DEADLINE, StoreError};
 
 /// How often a command is sent again to where it is said to belong.
-const REDIRECTIONS: usize = 6;
-/// How long a command waits for the connection to a server that it never heard of.
-const NEW_SERVER: Duration = Duration::from_millis(250);
+pub(super) const REDIRECTIONS: usize = 6;
 /// Pause before a command is tried again whose keys are on their way to another server.
 const MOVING: Duration = Duration::from_millis(20);
 
 /// One server, and what ends its supervisor when it is nobody's any more.
 #[derive(Debug)]
 pub(super) struct Shard {
-    pub(super) address: Address,
     pub(super) link: Arc<Link>,
     pub(super) _guard: Option<DropGuard>,
 }
@@ -50,10 +48,16 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// The link to a server.
-    fn at(&self, address: &Address) -> Option<Arc<Link>> {
-        let shard = self.shards.iter().find(|shard| shard.address == *address);
-        shard.map(|shard| Arc::clone(&shard.link))
+    /// One that is written to.
+    pub(super) fn at(&self, address: &Address) -> Option<&Arc<Shard>> {
+        let mut shards = self.shards.iter();
+        shards.find(|shard| shard.link.address == *address)
+    }
+
+    /// Whether there is a link to each master.
+    pub(super) fn has_all(&self) -> bool {
+        let masters = self.topology.masters();
+        masters.iter().all(|address| self.at(address).is_some())
     }
 
     /// The link to whoever has the slot; without a slot any that works.
@@ -63,9 +67,9 @@ impl Servers {
             None => {
                 let up = self.shards.iter().find(|shard| shard.link.is_up());
                 up.or(self.shards.first())
-                    .map(|shard| Arc::clone(&shard.link))
             }
         };
+        let link = link.map(|shard| Arc::clone(&shard.link));
         link.ok_or_else(|| {
             StoreError::NotNow("no server of the cluster has the key's slot".to_owned())
         })
@@ -77,13 +81,14 @@ impl Servers {
 pub(super) enum Order {
     /// In any, each server for itself: reads, and writes that do not depend on each other.
     Any,
-    /// As they stand; those after one that did not reach its server are not sent.
+    /// As they stand, slot by slot; those after one that its server did not take are not sent. What
+    /// has no key, as what is told to everybody, waits for those before it.
     Given,
 }
 
 /// Where a command is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Target {
+pub(super) enum Target {
     /// To whoever has its slot.
     Owner,
     /// To a server that was named as the owner.
@@ -100,6 +105,8 @@ pub(super) struct Shards {
     /// Servers of the cluster that the options name; empty: it is none.
     pub(super) seeds: Vec<Address>,
     pub(super) servers: watch::Sender<Arc<Servers>>,
+    /// Servers that others named and that have no slots.
+    pub(super) guests: Guests,
     /// Who has which slots is to be asked again.
     pub(super) stale: Notify,
 }
@@ -110,7 +117,6 @@ impl Shards {
         let (seeds, servers) = match options.cluster.is_empty() {
             true => {
                 let shard = Shard {
-                    address: Address::default(),
                     link: Arc::new(Link::new(options)?),
                     _guard: None,
                 };
@@ -134,6 +140,7 @@ impl Shards {
             info,
             seeds,
             servers: watch::Sender::new(Arc::new(servers)),
+            guests: Guests::default(),
             stale: Notify::new(),
         })
     }
@@ -155,8 +162,9 @@ impl Shards {
 
     /// Whether all servers answer.
     pub(super) fn is_up(&self) -> bool {
-        let links = self.links();
-        !links.is_empty() && links.iter().all(|link| link.is_up())
+        let servers = self.now();
+        let mut shards = servers.shards.iter();
+        !servers.shards.is_empty() && servers.has_all() && shards.all(|shard| shard.link.is_up())
     }
 
     /// Whether all servers tell what other tools change.
@@ -178,19 +186,19 @@ impl Shards {
         }
     }
 
-    /// Opens a connection of its own to the server that has this key, for calls that block.
-    pub(super) async fn dedicated(&self, key: &str) -> Result<MultiplexedConnection, StoreError> {
-        let slot = self.is_cluster().then(|| slot(key.as_bytes()));
-        let link = self.known().await?.of(slot)?;
-        link.dedicated().await
-    }
-
-    /// The same to a server that takes the key's slot over.
-    pub(super) async fn dedicated_at(
+    /// The link to the server that has this key, or that another one named for it.
+    pub(super) async fn link_for(
         &self,
-        address: &Address,
-    ) -> Result<MultiplexedConnection, StoreError> {
-        self.link_at(address).await?.dedicated().await
+        key: &str,
+        target: &Target,
+    ) -> Result<Arc<Link>, StoreError> {
+        match target {
+            Target::Owner => {
+                let slot = self.is_cluster().then(|| slot(key.as_bytes()));
+                self.known().await?.of(slot)
+            }
+            Target::Moved(address) | Target::Ask(address) => self.link_at(address),
+        }
     }
 
     /// One command within the usual deadline.
@@ -266,13 +274,16 @@ impl Shards {
         if order == Order::Any {
             return self.spread(&commands).await;
         }
-        let slots = slots_of(&commands);
+        let places = commands.iter().map(|command| key_of(command).is_some());
+        let places: Vec<_> = slots_of(&commands).into_iter().zip(places).collect();
         let mut answers = Vec::with_capacity(commands.len());
-        let mut from = 0;
-        for run in slots.chunk_by(|a, b| a == b) {
-            let to = from + run.len();
-            answers.extend(self.spread(&commands[from..to]).await?);
-            from = to;
+        for run in places.chunk_by(|a, b| a == b) {
+            let from = answers.len();
+            let part = self.spread(&commands[from..from + run.len()]).await?;
+            if let Some(error) = part.iter().find_map(passing) {
+                return Err(error);
+            }
+            answers.extend(part);
         }
         Ok(answers)
     }
@@ -298,7 +309,8 @@ impl Shards {
                     }
                 };
                 for (&at, value) in group.members.iter().zip(values) {
-                    open.extend(redirection(&value).map(|target| (at, target)));
+                    let next = redirection(&value, &group.link.address);
+                    open.extend(next.map(|target| (at, target)));
                     answers[at] = value;
                 }
             }
@@ -309,18 +321,20 @@ impl Shards {
             if open.is_empty() {
                 break;
             }
-            self.prepare(&open).await;
+            self.prepare(open.iter().map(|(_, target)| target)).await;
         }
         Ok(answers)
     }
 
     /// Gets ready to send again what was sent on.
-    async fn prepare(&self, open: &[(usize, Target)]) {
-        let targets = || open.iter().map(|(_, target)| target);
-        if targets().any(|target| matches!(target, Target::Moved(_))) {
+    pub(super) async fn prepare(&self, mut targets: impl Iterator<Item = &Target> + Clone) {
+        if targets
+            .clone()
+            .any(|target| matches!(target, Target::Moved(_)))
+        {
             self.stale.notify_one();
         }
-        if targets().any(|target| *target == Target::Owner) {
+        if targets.any(|target| *target == Target::Owner) {
             tokio::time::sleep(MOVING).await;
         }
     }
@@ -336,7 +350,7 @@ impl Shards {
         for (at, target) in open {
             let link = match target {
                 Target::Owner => servers.of(slots[*at])?,
-                Target::Moved(address) | Target::Ask(address) => self.link_at(address).await?,
+                Target::Moved(address) | Target::Ask(address) => self.link_at(address)?,
             };
             let asking = matches!(target, Target::Ask(_));
             let group = groups
@@ -354,19 +368,14 @@ impl Shards {
         Ok(groups)
     }
 
-    /// The link to a server that another one named; one that is new is looked for.
-    async fn link_at(&self, address: &Address) -> Result<Arc<Link>, StoreError> {
-        if let Some(link) = self.now().at(address) {
-            return Ok(link);
+    /// The link to a server that another one named. One that is new is linked at once: it may have no
+    /// slots yet, and then nobody tells of it.
+    fn link_at(&self, address: &Address) -> Result<Arc<Link>, StoreError> {
+        if let Some(shard) = self.now().at(address) {
+            return Ok(Arc::clone(&shard.link));
         }
         self.stale.notify_one();
-        let mut servers = self.servers.subscribe();
-        let found = servers.wait_for(|servers| servers.at(address).is_some());
-        let found = tokio::time::timeout(NEW_SERVER, found).await;
-        let link = found.ok().and_then(|servers| servers.ok()?.at(address));
-        link.ok_or_else(|| {
-            StoreError::NotNow("the cluster has a server that is not known yet".to_owned())
-        })
+        self.guests.link(address)
     }
 
     /// Runs commands of one slot as a transaction; its answer is that of EXEC. Where their key is on
@@ -383,7 +392,7 @@ impl Shards {
         for _ in 0..REDIRECTIONS {
             let link = match &target {
                 Target::Owner => self.known().await?.of(slots.first().copied().flatten())?,
-                Target::Moved(address) => self.link_at(address).await?,
+                Target::Moved(address) => self.link_at(address)?,
                 Target::Ask(_) => {
                     let open = (0..commands.len()).map(|at| (at, target.clone()));
                     let open: Vec<_> = open.collect();
@@ -401,15 +410,13 @@ impl Shards {
             let Some(refusal) = refusal else {
                 return values.pop().ok_or_else(silent);
             };
-            let Some(next) = redirection(refusal) else {
+            let Some(next) = redirection(refusal, &link.address) else {
                 return refusal.clone().extract_error().map_err(map);
             };
             target = next;
-            self.prepare(&[(0, target.clone())]).await;
+            self.prepare([&target].into_iter()).await;
         }
-        Err(StoreError::NotNow(
-            "the servers of the cluster send a command around in circles".to_owned(),
-        ))
+        Err(in_circles())
     }
 }
 
@@ -454,30 +461,41 @@ fn slots_of(commands: &[&Cmd]) -> Vec<Option<u16>> {
     slots
 }
 
-/// Where a command is to be sent again, if it is.
-fn redirection(answer: &Value) -> Option<Target> {
+pub(super) fn in_circles() -> StoreError {
+    StoreError::NotNow("the servers of the cluster send a command around in circles".to_owned())
+}
+
+/// Where a command is to be sent again, if it is, that the server at `asked` answered so.
+pub(super) fn redirection(answer: &Value, asked: &Address) -> Option<Target> {
     let Value::ServerError(error) = answer else {
         return None;
     };
     match error.kind()? {
-        ServerErrorKind::Moved => named(error).map(Target::Moved),
-        ServerErrorKind::Ask => named(error).map(Target::Ask),
+        ServerErrorKind::Moved => named(error, asked).map(Target::Moved),
+        ServerErrorKind::Ask => named(error, asked).map(Target::Ask),
         ServerErrorKind::TryAgain => Some(Target::Owner),
         _ => None,
     }
 }
 
-/// The server that a redirection names behind the slot.
-fn named(error: &ServerError) -> Option<Address> {
-    host_and_port(error.details()?.split_whitespace().nth(1)?)
+/// The server that a redirection names behind the slot. One without a host is where the server that
+/// says so is.
+fn named(error: &ServerError, asked: &Address) -> Option<Address> {
+    let text = error.details()?.split_whitespace().nth(1)?;
+    match text.strip_prefix(':') {
+        None => host_and_port(text),
+        Some(port) => {
+            let port = port.parse().ok().filter(|port| *port > 0)?;
+            Some((asked.0.clone(), port))
+        }
+    }
 }
 
-/// Where the server says that the keys of a pipeline are now: `ASK`.
-pub(super) fn asked_at(error: &RedisError) -> Option<Address> {
+/// Where the server at `asked` says that the keys of a pipeline are now, if it does.
+pub(super) fn sent_on(error: &RedisError, asked: &Address) -> Option<Target> {
     let errors = error.clone().into_server_errors()?;
     let (_, first) = errors.first()?;
-    let is_ask = first.kind() == Some(ServerErrorKind::Ask);
-    named(first).filter(|_| is_ask)
+    redirection(&Value::ServerError(first.clone()), asked)
 }
 
 async fn within<T>(

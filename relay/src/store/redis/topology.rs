@@ -11,7 +11,7 @@ use super::slots::SLOTS;
 use crate::store::StoreError;
 
 /// How long a server may take to be connected to, and to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// The most servers that are taken note of.
 const MAX_SERVERS: usize = 256;
 
