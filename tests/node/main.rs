@@ -19,6 +19,7 @@ mod refusals;
 mod restart;
 mod revocation;
 mod selector;
+mod statsdb;
 mod tcp_relaying;
 mod turnadmin;
 mod under_load;

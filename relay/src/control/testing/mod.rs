@@ -350,6 +350,7 @@ pub(super) fn parts(config: Config, node: &str, base: u32, store: Arc<dyn Store>
         can_pass_on: false,
         session_base: base,
         store,
+        statsdb: None,
         cluster_key: ClusterKey::new(vec![7; 32]),
         listeners: vec!["192.0.2.1:3478".parse().unwrap()],
         urls: vec!["turn:192.0.2.1:3478?transport=udp".to_owned()],
