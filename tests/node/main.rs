@@ -4,6 +4,7 @@
 
 mod addresses;
 mod configuration;
+mod coturn_databases;
 mod credentials;
 mod ended;
 mod exhaustion;

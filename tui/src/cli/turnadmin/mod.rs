@@ -11,7 +11,8 @@ use std::ffi::OsString;
 
 use clap::Args;
 use shared::api::{
-    ImportOutcome, ListQuery, RealmDocument, RealmImport, RevealRequest, RevealedSecret, UserPut,
+    ImportOutcome, ListQuery, RealmDocument, RealmImport, RealmView, RevealRequest, RevealedSecret,
+    UserPut,
 };
 use shared::{Realm, Secret, WebOrigin, display_safe};
 
@@ -382,18 +383,22 @@ async fn delete_origin(app: &mut App<'_, '_>, origin: &WebOrigin) -> Result<(), 
     documents::edit(app, &view.name, remove).await.map(drop)
 }
 
+/// The realms that are asked for, as far as they are stored: what stands in configuration files is in no
+/// database.
+async fn wanted(app: &mut App<'_, '_>, options: &Options) -> Result<Vec<RealmView>, Failure> {
+    let all = documents::all(app).await?.into_iter();
+    let wanted = |view: &RealmView| options.realm.as_ref().is_none_or(|one| *one == view.name);
+    Ok(all
+        .filter(|view| view.revision > 0 && wanted(view))
+        .collect())
+}
+
 async fn list_origins(app: &mut App<'_, '_>, options: &Options) -> Result<(), Failure> {
     let mut lines = Vec::new();
-    for view in documents::all(app).await? {
-        if options
-            .realm
-            .as_ref()
-            .is_none_or(|realm| *realm == view.name)
-        {
-            let realm = &view.name;
-            let origins = view.document.whole_origins();
-            lines.extend(origins.map(|origin| format!("{origin} ==>> {realm}")));
-        }
+    for view in wanted(app, options).await? {
+        let realm = &view.name;
+        let origins = view.document.whole_origins();
+        lines.extend(origins.map(|origin| format!("{origin} ==>> {realm}")));
     }
     lines.sort();
     lines.iter().try_for_each(|line| say(app, line))
@@ -420,14 +425,7 @@ async fn set_options(app: &mut App<'_, '_>, options: &Options) -> Result<(), Fai
 }
 
 async fn list_options(app: &mut App<'_, '_>, options: &Options) -> Result<(), Failure> {
-    for view in documents::all(app).await? {
-        if options
-            .realm
-            .as_ref()
-            .is_some_and(|realm| *realm != view.name)
-        {
-            continue;
-        }
+    for view in wanted(app, options).await? {
         let (realm, document) = (&view.name, &view.document);
         let limits = [
             (
