@@ -1,17 +1,20 @@
 //! Statistics as coturn tells them to Redis: one listener hears the same of both servers.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use kit::certificate::TestCertificate;
 use kit::client::Login;
 use kit::cluster::cluster_key;
 use kit::coturn::{FOR_UCLIENT, Peer, Uclient, Way};
+use kit::dtls_client::DtlsClient;
 use kit::node::{Node, NodeOptions, REALM, SECRET, stored_login};
 use kit::redis::RedisServer;
 use kit::subscriber::{Message, Subscriber};
 use kit::turnserver::Turnserver;
 use kit::wait::{wait_for, wait_until};
+use turn_proto::stun::{AttributeType, MessageBuilder, Method};
 
 /// What is told is told within a second, and after an absence of Redis within some.
 const SOON: Duration = Duration::from_secs(30);
@@ -202,9 +205,19 @@ fn options(redis: &RedisServer) -> NodeOptions {
     }
 }
 
-fn coturn(redis: &RedisServer) -> Turnserver {
+/// With a certificate for clients.
+fn secured(options: NodeOptions, pair: &TestCertificate) -> NodeOptions {
+    NodeOptions {
+        end: options.end + &pair.section(),
+        ..options
+    }
+}
+
+fn coturn(redis: &RedisServer, pair: &TestCertificate) -> Turnserver {
     let statsdb = format!("--redis-statsdb=ip=127.0.0.1 dbname=3 port={}", redis.port);
-    Turnserver::start_with(&["--no-tls", "--no-dtls", &statsdb])
+    let certificate = format!("--cert={}", pair.certificate().display());
+    let key = format!("--pkey={}", pair.key().display());
+    Turnserver::start_with(&[&statsdb, &certificate, &key])
 }
 
 fn uclient(server: SocketAddr, flags: &'static [&'static str]) -> Uclient {
@@ -224,7 +237,9 @@ fn uclient(server: SocketAddr, flags: &'static [&'static str]) -> Uclient {
 fn both(flags: &'static [&'static str], over: usize) -> [BTreeMap<String, Vec<Heard>>; 2] {
     let redis = [RedisServer::start(), RedisServer::start()];
     let [theirs, ours] = redis.each_ref().map(Subscriber::start);
-    let (turnserver, node) = (coturn(&redis[0]), Node::start(options(&redis[1])));
+    let pair = TestCertificate::ecdsa();
+    let turnserver = coturn(&redis[0], &pair);
+    let node = Node::start(secured(options(&redis[1]), &pair));
     let runs = [(turnserver.address, &theirs), (node.turn, &ours)];
     let heard = runs.map(|(server, subscriber)| {
         let totals = uclient(server, flags).run(RUN);
@@ -294,6 +309,37 @@ fn a_listener_hears_the_same_of_coturn_and_of_relayd() {
 fn a_listener_hears_the_same_of_clients_over_tcp() {
     let [theirs, ours] = both(&["-z", "2", "-t"], 3);
     assert_same(&theirs, &ours);
+}
+
+#[test]
+fn a_listener_hears_the_same_of_clients_over_tls() {
+    let [theirs, ours] = both(&["-z", "2", "-t", "-S"], 3);
+    assert_same(&theirs, &ours);
+    let text = format!("{ours:?}");
+    assert!(
+        text.contains("TLSv1.3") && text.contains("TLS_AES_"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_listener_hears_the_version_of_clients_over_dtls() {
+    let redis = RedisServer::start();
+    let subscriber = Subscriber::start(&redis);
+    let pair = TestCertificate::ecdsa();
+    let node = Node::start(secured(options(&redis), &pair));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut client = DtlsClient::over(socket, node.turn, stored_login()).unwrap();
+    let udp = 17 << 24;
+    let allocate =
+        |message: MessageBuilder| message.number(AttributeType::REQUESTED_TRANSPORT, udp);
+    client.request(Method::Allocate, allocate).unwrap();
+    let said = wait_for("the beginning of a session", SOON, || {
+        let message = subscriber.messages().into_iter().next()?;
+        Some(read(&message).said.shape())
+    });
+    let expected = ["1.2", "1.3"].map(|version| format!("new 600 DTLS DTLSv{version} UNKNOWN"));
+    assert!(expected.contains(&said), "{said}");
 }
 
 /// The status keys that there are.

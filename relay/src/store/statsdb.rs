@@ -96,6 +96,8 @@ pub struct StatsStatus {
     pub lifetime_secs: u32,
     /// How the client's messages come.
     pub transport: Transport,
+    /// What TLS or DTLS agreed on: version and cipher.
+    pub security: Option<(&'static str, &'static str)>,
     /// The listener that the client came to.
     pub local: SocketAddr,
     /// The client.
@@ -105,13 +107,13 @@ pub struct StatsStatus {
 impl fmt::Display for StatsStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.is_new { "new" } else { "refreshed" };
-        // Which version and cipher a client agreed on is known to its worker alone.
-        let (kind, ssl, cipher) = match self.transport {
-            Transport::Udp => ("UDP", "NONE", "NONE"),
-            Transport::Tcp => ("TCP", "NONE", "NONE"),
-            Transport::Tls => ("TLS/TCP", "TLS", "UNKNOWN"),
-            Transport::Dtls => ("DTLS", "DTLS", "UNKNOWN"),
+        let (kind, none) = match self.transport {
+            Transport::Udp => ("UDP", "NONE"),
+            Transport::Tcp => ("TCP", "NONE"),
+            Transport::Tls => ("TLS/TCP", "UNKNOWN"),
+            Transport::Dtls => ("DTLS", "UNKNOWN"),
         };
+        let (ssl, cipher) = self.security.unwrap_or((none, none));
         let Self {
             lifetime_secs,
             local,
@@ -220,6 +222,7 @@ mod tests {
             is_new: true,
             lifetime_secs: 600,
             transport: Transport::Udp,
+            security: None,
             local: "[2001:db8::1]:3478".parse().unwrap(),
             remote: "192.0.2.7:50000".parse().unwrap(),
         };

@@ -29,7 +29,8 @@ use std::time::{Duration, Instant};
 
 use shared::{NodeId, Realm, SessionId, SessionIdPrefix, Transport, Username, WorkerId};
 use turn_proto::server::{
-    RefusalReason, ServerCounters, SessionCounters, SessionSnapshot, SessionTally, UsageReport,
+    RefusalReason, Security, ServerCounters, SessionCounters, SessionSnapshot, SessionTally,
+    UsageReport,
 };
 
 use entry::Entry;
@@ -82,6 +83,8 @@ pub(super) struct Ended {
     pub username: Username,
     /// How the client's messages came.
     pub transport: Transport,
+    /// What TLS or DTLS agreed on.
+    pub security: Option<Security>,
     /// The client.
     pub client: SocketAddr,
     /// The listener that it came to.
@@ -284,6 +287,7 @@ impl Directory {
         Some(Ended {
             id,
             transport: entry.kept.transport,
+            security: entry.kept.security(),
             client: entry.client,
             server: entry.kept.server(),
             tally: entry.kept.tally,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use shared::SessionId;
 use tokio::sync::Notify;
-use turn_proto::server::{EndCause, SessionCounters, SessionTally};
+use turn_proto::server::{EndCause, Security, SessionCounters, SessionTally};
 
 use super::clock::Moment;
 use super::directory::{Directory, Ended, IdHash, Row};
@@ -141,6 +141,7 @@ impl Statsdb {
                 is_new: false,
                 lifetime_secs: 0,
                 transport: ended.transport,
+                security: ended.security.map(words),
                 local: ended.server,
                 remote: ended.client,
             };
@@ -255,11 +256,16 @@ fn status(row: &Row<'_>, is_new: bool) -> (String, String, Duration) {
         is_new,
         lifetime_secs: kept.lifetime_secs,
         transport: kept.transport,
+        security: kept.security().map(words),
         local: kept.server(),
         remote: row.client(),
     };
     let ttl = Duration::from_secs(row.ttl_secs()) + MARGIN;
     (names(row).status(), status.to_string(), ttl)
+}
+
+fn words(security: Security) -> (&'static str, &'static str) {
+    (security.version, security.cipher)
 }
 
 /// The key of a session that was told of before.

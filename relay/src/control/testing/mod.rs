@@ -76,6 +76,7 @@ pub(super) fn snapshot(id: SessionId, user: &str, in_realm: &str) -> SessionSnap
             server: "192.0.2.1:3478".parse().unwrap(),
             transport: Transport::Udp,
         },
+        security: None,
         realm: realm(in_realm),
         username: format!("{user}x").parse().unwrap(),
         user: user.into(),
