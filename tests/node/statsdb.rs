@@ -10,7 +10,7 @@ use kit::cluster::cluster_key;
 use kit::coturn::{FOR_UCLIENT, Peer, Uclient, Way};
 use kit::dtls_client::DtlsClient;
 use kit::node::{Node, NodeOptions, REALM, SECRET, stored_login};
-use kit::redis::RedisServer;
+use kit::redis::{PASSWORD, RedisServer};
 use kit::subscriber::{Message, Subscriber};
 use kit::turnserver::Turnserver;
 use kit::wait::{wait_for, wait_until};
@@ -23,6 +23,10 @@ const RUN: Duration = Duration::from_secs(120);
 
 /// Sessions of one client of uclient: with one it tries the server, one is for RTP and one for RTCP.
 const SESSIONS: usize = 3;
+
+/// The user of the statistics, as relay/redis-acl/README.md has it.
+const RULES: &str = "user stats on >test-password resetchannels ~turn/*/allocation/*/status &turn/* \
+                     -@all +set +del +publish +ping +select";
 
 /// What a message says of which session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -489,8 +493,13 @@ fn restarts_and_upgrades_keep_the_keys_of_sessions_that_go_on_and_no_others() {
 
 #[test]
 fn an_absent_statistics_database_costs_nobody_a_packet_and_gets_its_keys_back() {
-    let mut redis = RedisServer::start();
-    let node = Node::start(options(&redis));
+    // No more rights than it needs.
+    let mut redis = RedisServer::start_with_acl(RULES);
+    let url = format!("redis://stats:{PASSWORD}@127.0.0.1:{}/3", redis.port);
+    let node = Node::start(NodeOptions {
+        end: format!("[statsdb]\nurl = \"{url}\"\n"),
+        ..options(&redis)
+    });
     let peer = Peer::start();
     let mut client = node.client(&stored_login());
     client.allocate().unwrap();

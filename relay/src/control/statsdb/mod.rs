@@ -284,3 +284,65 @@ impl From<&SessionTally> for Traffic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::redis::RedisOptions;
+
+    fn stats() -> Statsdb {
+        let options = RedisOptions::new("redis://127.0.0.1:1/0");
+        Statsdb::new(StatsDb::new(&options).unwrap())
+    }
+
+    fn message(number: usize) -> StatsWrite {
+        StatsWrite::Publish {
+            channel: "turn".to_owned(),
+            message: number.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_the_oldest_go_first() {
+        let stats = stats();
+        for number in 0..MAX_WRITES + 5 {
+            stats.push(&mut stats.queue(), [message(number)]);
+        }
+        let metrics = stats.metrics();
+        assert_eq!((metrics.queued, metrics.dropped), (MAX_WRITES as u64, 5));
+        assert_eq!(stats.take(1), [message(5)]);
+    }
+
+    #[test]
+    fn of_what_may_not_have_got_through_only_removals_are_tried_again() {
+        let stats = stats();
+        let removal = StatsWrite::Delete {
+            key: "turn".to_owned(),
+        };
+        stats.push(&mut stats.queue(), [message(3)]);
+        stats.give_up(vec![message(1), removal.clone(), message(2)]);
+        assert_eq!(stats.take(10), [removal, message(3)]);
+        assert_eq!(stats.metrics().dropped, 2);
+    }
+
+    #[test]
+    fn an_absence_and_a_refusal_are_said() {
+        let stats = stats();
+        assert_eq!(stats.trouble(), None);
+        stats.noted(true);
+        let told = Told {
+            refused: 1,
+            reason: Some("OOM".to_owned()),
+        };
+        assert_eq!(stats.note(told.clone(), 3).as_deref(), Some("OOM"));
+        assert_eq!(stats.note(told, 3), None);
+        assert!(stats.trouble().is_some_and(|text| text.contains("OOM")));
+        assert_eq!((stats.metrics().written, stats.metrics().dropped), (4, 2));
+        stats.noted(false);
+        assert!(
+            stats
+                .trouble()
+                .is_some_and(|text| text.contains("out of reach"))
+        );
+    }
+}
