@@ -429,6 +429,25 @@ fn whatever_users_are_called_it_stays_one_key_and_one_channel() {
 }
 
 #[test]
+fn a_statistics_database_is_reached_over_tls() {
+    let redis = RedisServer::start_with_tls();
+    let section = format!(
+        "[statsdb]\nurl = \"rediss://localhost:{}/3\"\nca_file = \"{}\"\n",
+        redis.port,
+        redis.ca_file().display()
+    );
+    let node = Node::start(NodeOptions {
+        end: section,
+        ..options(&redis)
+    });
+    let mut client = node.client(&stored_login());
+    client.allocate().unwrap();
+    wait_until("the key", SOON, || keys(&redis).len() == 1);
+    assert_eq!(client.refresh(0).unwrap(), 0);
+    wait_until("its end", SOON, || keys(&redis).is_empty());
+}
+
+#[test]
 fn restarts_and_upgrades_keep_the_keys_of_sessions_that_go_on_and_no_others() {
     let redis = RedisServer::start();
     let subscriber = Subscriber::start(&redis);

@@ -11,7 +11,7 @@ use crate::control::clock::Moment;
 use crate::control::health::Turn;
 use crate::control::hub::Hub;
 use crate::store::StoreError;
-use crate::store::redis::StatsConnection;
+use crate::store::redis::{StatsConnection, Told};
 
 /// Commands in one write.
 const BATCH: usize = 500;
@@ -105,18 +105,21 @@ async fn drain(
             return Ok(());
         }
         match connection.tell(&writes).await {
-            Ok(told) => {
-                if let Some(reason) = stats.note(told, writes.len()) {
-                    tracing::warn!(reason, "the statistics database refuses what it is told");
-                    let text = format!("the statistics database refuses: {reason}");
-                    hub.event(EventKind::StoreChanged, Severity::Warn, text);
-                }
-            }
+            Ok(told) => heed(hub, stats, told, writes.len()),
             Err(error) => {
                 stats.give_up(writes);
                 return Err(error);
             }
         }
+    }
+}
+
+/// Takes note of what Redis said to so many writes, and says when it refuses what it did not before.
+fn heed(hub: &Hub, stats: &Statsdb, told: Told, writes: usize) {
+    if let Some(reason) = stats.note(told, writes) {
+        tracing::warn!(reason, "the statistics database refuses what it is told");
+        let text = format!("the statistics database refuses: {reason}");
+        hub.event(EventKind::StoreChanged, Severity::Warn, text);
     }
 }
 
@@ -136,7 +139,7 @@ async fn rewrite(
         };
         if !writes.is_empty() {
             let told = connection.tell(&writes).await?;
-            stats.note(told, writes.len());
+            heed(hub, stats, told, writes.len());
         }
     }
     Ok(())
