@@ -34,7 +34,7 @@ use addresses::{relay_addresses, urls};
 use binding::{Group, Servers, bind, certificates, listener_realms};
 use passing::Passing;
 pub use process::run;
-use store::{earlier, open_store, session_base, store_addresses};
+use store::{earlier, open_statsdb, open_store, session_base, store_addresses};
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
@@ -123,6 +123,7 @@ impl Node {
             can_pass_on: has_door && config.is_relay(),
             session_base: base,
             store,
+            statsdb: open_statsdb(&config)?,
             cluster_key: ClusterKey::new(key.expose().to_vec()),
             listeners,
             urls: urls(&groups, pool.addresses()),
@@ -298,6 +299,9 @@ async fn services(config: &Config, servers: &Servers) -> Vec<SocketAddr> {
         }
     }
     if let StoreConfig::Redis(redis) = &config.store {
+        services.extend(store_addresses(redis).await);
+    }
+    if let Some(redis) = &config.statsdb {
         services.extend(store_addresses(redis).await);
     }
     services

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod configuration;
+mod coturn_databases;
 mod credentials;
 mod ended;
 mod exhaustion;
@@ -19,6 +20,7 @@ mod refusals;
 mod restart;
 mod revocation;
 mod selector;
+mod statsdb;
 mod tcp_relaying;
 mod turnadmin;
 mod under_load;

@@ -36,6 +36,7 @@ pub mod sentinel;
 pub mod soak;
 pub mod ssh;
 pub mod stream;
+pub mod subscriber;
 pub mod supervisor;
 pub mod survivors;
 pub mod tmux;

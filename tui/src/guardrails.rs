@@ -23,7 +23,7 @@ mod tests;
 
 /// What the guardrails can be about: every change that the console or the command line makes, named
 /// as the nodes' audit names it. Stopping a job is none of them: nothing may stand in its way.
-pub const ACTIONS: [&str; 28] = [
+pub const ACTIONS: [&str; 30] = [
     "session.kill",
     "sessions.kill",
     "block.put",
@@ -34,6 +34,8 @@ pub const ACTIONS: [&str; 28] = [
     "realm.put",
     "realm.delete",
     "realm.undo",
+    "realm.import",
+    "realm.reveal",
     "ban.create",
     "ban.delete",
     "secret.create",

@@ -6,14 +6,25 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use relayctl::cli::{self, Cli, Person, Terminal, code};
+use relayctl::cli::turnadmin::{self, TurnadminArgs};
+use relayctl::cli::{self, Cli, Command, Person, Terminal, code};
 use tokio_util::sync::CancellationToken;
 
 /// How long an interrupted command may take to clean up.
 const CLEAN_END: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (arguments, turnadmin) = turnadmin::split(env::args_os().collect());
+    let mut cli = Cli::parse_from(arguments);
+    if let Some(words) = turnadmin {
+        cli.command = match TurnadminArgs::with(words) {
+            Ok(args) => Some(Command::Turnadmin(args)),
+            Err(failure) => {
+                let _ = writeln!(io::stderr(), "relayctl: {failure}");
+                return ExitCode::from(failure.code());
+            }
+        };
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

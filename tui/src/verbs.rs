@@ -66,8 +66,10 @@ verbs!(
 
 /// What guardrails and the audit know and the console has no form for: it is scripts' work. A
 /// credential is minted by the self-test only, which is no single call.
-const COMMAND_LINE_ONLY: [&str; 5] = [
+const COMMAND_LINE_ONLY: [&str; 7] = [
     "realm.delete",
+    "realm.import",
+    "realm.reveal",
     "token.create",
     "token.delete",
     "credential.mint",

@@ -108,6 +108,8 @@ fn realms() -> Vec<Endpoint> {
         get REALM_REVISION realm::revision;
         get REALM_DIFF realm::diff;
         post REALM_UNDO realm::undo;
+        post REALM_IMPORT realm::import;
+        post REALM_REVEAL realm::reveal;
         put REALM realm::put;
         delete REALM realm::delete;
         get SECRETS realm::secrets;

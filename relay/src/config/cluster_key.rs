@@ -126,7 +126,7 @@ pub fn load(path: &Path) -> Result<Secret<[u8; KEY_BYTES]>, ClusterKeyError> {
 }
 
 /// Exactly `N` bytes in hex.
-pub(super) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != 2 * N || !text.is_ascii() {
         return None;
     }

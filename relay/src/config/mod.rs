@@ -12,6 +12,7 @@ mod connections;
 mod error;
 mod file;
 mod from_coturn;
+mod key;
 mod keys;
 mod layers;
 mod limits;
@@ -80,6 +81,8 @@ pub struct Config {
     pub relay_ports: RangeInclusive<u16>,
     /// Where nodes meet.
     pub store: StoreConfig,
+    /// The Redis that is told of sessions in coturn's words; `None`: nobody is.
+    pub statsdb: Option<RedisConfig>,
     /// File with the cluster key; `None`: `state_dir/cluster-key`, generated at the first start.
     /// Always given with Redis. Read it with [`cluster_key::load_or_create`].
     pub cluster_key_file: Option<PathBuf>,

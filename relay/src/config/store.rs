@@ -1,4 +1,4 @@
-//! `[store]`: SQLite files or a Redis URL.
+//! `[store]`: SQLite files or a Redis URL. `[statsdb]`: another Redis URL.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use shared::Secret;
 
 use super::cluster_key;
 use super::error::Origin;
-use super::sentinel::{self, Server, host_of};
+use super::sentinel::{self, SentinelConfig, Server, host_of};
 use super::source::Reader;
 use super::{RedisConfig, StoreConfig};
 
@@ -25,8 +25,58 @@ struct RedisUrl {
     database: u32,
 }
 
-/// Reads `[store]`; `None` after an error.
-pub(super) fn resolve(reader: &mut Reader<'_>, state_dir: &Path) -> Option<StoreConfig> {
+/// What the settings of a connection to Redis are called.
+#[derive(Debug)]
+struct Names {
+    table: &'static str,
+    url: &'static str,
+    username: &'static str,
+    password: &'static str,
+    password_file: &'static str,
+    ca_file: &'static str,
+    insecure: &'static str,
+    /// The variable of the environment that may hold the password.
+    variable: &'static str,
+}
+
+const STORE: Names = Names {
+    table: "store",
+    url: "store.url",
+    username: "store.username",
+    password: "store.password",
+    password_file: "store.password_file",
+    ca_file: "store.ca_file",
+    insecure: "store.insecure",
+    variable: "RELAYD_STORE_PASSWORD",
+};
+
+const STATSDB: Names = Names {
+    table: "statsdb",
+    url: "statsdb.url",
+    username: "statsdb.username",
+    password: "statsdb.password",
+    password_file: "statsdb.password_file",
+    ca_file: "statsdb.ca_file",
+    insecure: "statsdb.insecure",
+    variable: "RELAYD_STATSDB_PASSWORD",
+};
+
+/// Further servers of the same store.
+#[derive(Debug, Default)]
+struct Others {
+    sentinels: Option<Box<SentinelConfig>>,
+    cluster: Vec<String>,
+}
+
+/// Reads `[store]`; some store after an error.
+pub(super) fn resolve(reader: &mut Reader<'_>, state_dir: &Path) -> StoreConfig {
+    read(reader, state_dir).unwrap_or_else(|| StoreConfig::Sqlite {
+        turndb: PathBuf::new(),
+        db: PathBuf::new(),
+    })
+}
+
+fn read(reader: &mut Reader<'_>, state_dir: &Path) -> Option<StoreConfig> {
     let (url, origin) = reader
         .text("store.url")
         .unwrap_or(("sqlite".into(), Origin::Default));
@@ -52,35 +102,73 @@ pub(super) fn resolve(reader: &mut Reader<'_>, state_dir: &Path) -> Option<Store
             "remove it",
         );
     }
-    let parsed = match RedisUrl::parse(&url) {
+    let parsed = parse(reader, &STORE, &url, &origin)?;
+    let sentinels = sentinel::resolve(reader);
+    let cluster = cluster(reader, sentinels.is_some(), parsed.database);
+    let others = Others { sentinels, cluster };
+    let redis = redis(reader, &STORE, &origin, parsed, others);
+    Some(StoreConfig::Redis(redis))
+}
+
+/// Reads `[statsdb]`; `None`: nobody is told, which is the default.
+pub(super) fn statsdb(reader: &mut Reader<'_>) -> Option<RedisConfig> {
+    let Some((url, origin)) = reader.text(STATSDB.url).filter(|(url, _)| !url.is_empty()) else {
+        for key in [
+            STATSDB.username,
+            STATSDB.password,
+            STATSDB.password_file,
+            STATSDB.ca_file,
+        ] {
+            if let Some((_, origin)) = reader.text(key) {
+                let problem = "has no meaning without statsdb.url";
+                reader.error(&origin, key, problem, "name the server, or remove it");
+            }
+        }
+        reader.boolean(STATSDB.insecure);
+        return None;
+    };
+    let parsed = parse(reader, &STATSDB, &url, &origin)?;
+    Some(redis(reader, &STATSDB, &origin, parsed, Others::default()))
+}
+
+fn parse(reader: &mut Reader<'_>, names: &Names, url: &str, origin: &Origin) -> Option<RedisUrl> {
+    let parsed = match RedisUrl::parse(url) {
         Ok(parsed) => parsed,
         Err(problem) => {
             // The URL itself may hold a password: never repeated.
-            let remedy = "write sqlite, redis://[user@]host[:port][/db] or rediss://...";
-            reader.error(&origin, "store.url", problem, remedy);
+            let remedy = match names.table {
+                "store" => "write sqlite, redis://[user@]host[:port][/db] or rediss://...",
+                _ => "write redis://[user@]host[:port][/db] or rediss://...",
+            };
+            reader.error(origin, names.url, problem, remedy);
             return None;
         }
     };
     if parsed.password.is_some() && matches!(origin, Origin::Flag(_)) {
-        reader.warnings.push(
-            "--store-url holds a password that every user of this machine can see: use \
-             store.password_file or RELAYD_STORE_PASSWORD"
-                .into(),
-        );
+        let (table, variable) = (names.table, names.variable);
+        reader.warnings.push(format!(
+            "--{table}-url holds a password that every user of this machine can see: use \
+             {table}.password_file or {variable}"
+        ));
     }
-    redis(reader, &origin, parsed).map(StoreConfig::Redis)
+    Some(parsed)
 }
 
-fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<RedisConfig> {
+fn redis(
+    reader: &mut Reader<'_>,
+    names: &Names,
+    origin: &Origin,
+    url: RedisUrl,
+    others: Others,
+) -> RedisConfig {
     let username = reader
-        .text("store.username")
+        .text(names.username)
         .map(|(name, _)| name)
         .or(url.username.clone());
-    let password = password(reader, url.password.clone());
-    let ca_file = reader.text("store.ca_file");
-    let insecure = reader.boolean("store.insecure").unwrap_or(false);
-    let sentinels = sentinel::resolve(reader);
-    let cluster = cluster(reader, sentinels.is_some(), url.database);
+    let password = password(reader, names, url.password.clone());
+    let ca_file = ca_file(reader, names, url.tls);
+    let insecure = reader.boolean(names.insecure).unwrap_or(false);
+    let Others { sentinels, cluster } = others;
     let plain = |host: &str| !url.tls && !insecure && !is_loopback(host);
     let is_open = match &sentinels {
         None => {
@@ -91,38 +179,25 @@ fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<Redi
         Some(sentinels) => sentinels.hosts().any(plain),
     };
     if is_open {
-        reader.error(
-            origin,
-            "store.url",
-            "speaks plaintext to a Redis on another host",
-            "use rediss://, or write insecure = true in [store] if the network is trusted",
+        let remedy = format!(
+            "use rediss://, or write insecure = true in [{}] if the network is trusted",
+            names.table
         );
-    }
-    if let Some((path, origin)) = &ca_file {
-        if !url.tls {
-            reader.error(
-                origin,
-                "store.ca_file",
-                "has no meaning without TLS",
-                "use rediss://",
-            );
-        } else if let Err(error) = std::fs::File::open(path) {
-            let problem = format!("cannot be read: {error}");
-            reader.error(origin, "store.ca_file", problem, "give a readable PEM file");
-        }
+        let problem = "speaks plaintext to a Redis on another host";
+        reader.error(origin, names.url, problem, remedy);
     }
     if username.is_some() && password.is_none() {
-        reader.warnings.push(
-            "store: an ACL user without a password: set store.password_file or \
-             RELAYD_STORE_PASSWORD unless the user is nopass"
-                .into(),
-        );
+        let (table, variable) = (names.table, names.variable);
+        reader.warnings.push(format!(
+            "{table}: an ACL user without a password: set {table}.password_file or \
+             {variable} unless the user is nopass"
+        ));
     }
     let endpoint = match url.host.contains(':') {
         true => format!("[{}]:{}", url.host, url.port),
         false => format!("{}:{}", url.host, url.port),
     };
-    Some(RedisConfig {
+    RedisConfig {
         url: complete_url(&url, &endpoint, username.as_deref(), password.as_ref()),
         endpoint,
         host: url.host,
@@ -130,15 +205,28 @@ fn redis(reader: &mut Reader<'_>, origin: &Origin, url: RedisUrl) -> Option<Redi
         username,
         password,
         password_file: reader
-            .text("store.password_file")
+            .text(names.password_file)
             .map(|(path, _)| path.into()),
         database: url.database,
         tls: url.tls,
         insecure,
-        ca_file: ca_file.map(|(path, _)| path.into()),
+        ca_file,
         sentinels,
         cluster,
-    })
+    }
+}
+
+/// The authority that signed the server's certificate.
+fn ca_file(reader: &mut Reader<'_>, names: &Names, tls: bool) -> Option<PathBuf> {
+    let (path, origin) = reader.text(names.ca_file)?;
+    if !tls {
+        let problem = "has no meaning without TLS";
+        reader.error(&origin, names.ca_file, problem, "use rediss://");
+    } else if let Err(error) = std::fs::File::open(&path) {
+        let problem = format!("cannot be read: {error}");
+        reader.error(&origin, names.ca_file, problem, "give a readable PEM file");
+    }
+    Some(path.into())
 }
 
 /// More servers of the cluster that the URL names one of; empty: it is none.
@@ -162,12 +250,16 @@ fn cluster(reader: &mut Reader<'_>, has_sentinels: bool, database: u32) -> Vec<S
 }
 
 /// One source of the password, or an error when there are several.
-fn password(reader: &mut Reader<'_>, in_url: Option<Secret<String>>) -> Option<Secret<String>> {
-    let plain = reader.text("store.password");
-    let file = reader.text("store.password_file");
+fn password(
+    reader: &mut Reader<'_>,
+    names: &Names,
+    in_url: Option<Secret<String>>,
+) -> Option<Secret<String>> {
+    let plain = reader.text(names.password);
+    let file = reader.text(names.password_file);
     if let (Some(_), Some((_, origin))) = (&plain, &file) {
-        let problem = "and store.password are both set";
-        reader.error(origin, "store.password_file", problem, "keep one of them");
+        let problem = format!("and {} are both set", names.password);
+        reader.error(origin, names.password_file, problem, "keep one of them");
     }
     if let Some((text, _)) = plain {
         return Some(Secret::new(text));
@@ -175,7 +267,7 @@ fn password(reader: &mut Reader<'_>, in_url: Option<Secret<String>>) -> Option<S
     let Some((path, origin)) = file else {
         return in_url;
     };
-    private(reader, "store.password_file", &path, &origin)
+    private(reader, names.password_file, &path, &origin)
 }
 
 /// What a file holds that only its owner may read.

@@ -32,7 +32,7 @@ pub fn settings(started: &Config, loaded: &Config) -> Vec<SettingView> {
             SettingSource::Default => value.clone(),
             _ => value_of(&bare, key.name),
         };
-        let secret = key.name == "store.password";
+        let secret = key.name.ends_with(".password");
         SettingView {
             key: key.name.to_owned(),
             kind: key.kind.into(),
@@ -110,6 +110,7 @@ impl From<Kind> for SettingKind {
 fn value_of(config: &Config, key: &str) -> Value {
     match key.split_once('.') {
         Some(("store", key)) => of_store(&config.store, key),
+        Some(("statsdb", key)) => of_statsdb(config.statsdb.as_ref(), key),
         Some(("admin", key)) => of_admin(config, key),
         Some(("tls", key)) => of_tls(config, key),
         Some(("connections", key)) => of_connections(&config.connections, key),
@@ -190,13 +191,28 @@ fn of_store(store: &StoreConfig, key: &str) -> Value {
         StoreConfig::Redis(redis) => redis,
     };
     match key {
+        "cluster" => json!(redis.cluster),
+        _ if key.starts_with("sentinel") => of_sentinels(redis.sentinels.as_deref(), key),
+        _ => of_redis(redis, key),
+    }
+}
+
+fn of_statsdb(redis: Option<&RedisConfig>, key: &str) -> Value {
+    match redis {
+        Some(redis) => of_redis(redis, key),
+        None if key == "insecure" => json!(false),
+        None => Value::Null,
+    }
+}
+
+fn of_redis(redis: &RedisConfig, key: &str) -> Value {
+    match key {
         "url" => json!(shown_url(redis)),
         "username" => json!(redis.username),
         "password_file" => redis.password_file.as_deref().map_or(Value::Null, path),
         "ca_file" => redis.ca_file.as_deref().map_or(Value::Null, path),
         "insecure" => json!(redis.insecure),
-        "cluster" => json!(redis.cluster),
-        _ => of_sentinels(redis.sentinels.as_deref(), key),
+        _ => Value::Null,
     }
 }
 

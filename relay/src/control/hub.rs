@@ -34,6 +34,7 @@ use super::service::events::LiveTail;
 use super::service::jobs::Jobs;
 use super::service::users::UserIndex;
 use super::settings::Settings;
+use super::statsdb::Statsdb;
 use super::tokens::Tokens;
 use super::upgrade::Upgrade;
 use super::waiters::Waiters;
@@ -108,6 +109,8 @@ pub(super) struct Hub {
     pub waiters: Waiters,
     /// The other nodes.
     pub cluster: Cluster,
+    /// Who is told of sessions in coturn's words; mostly nobody.
+    pub statsdb: Option<Statsdb>,
     /// Figures over time.
     pub history: History,
     /// Kill jobs.
@@ -186,6 +189,7 @@ impl Hub {
             recorder: Recorder::new(parts.node.clone()),
             waiters: Waiters::default(),
             cluster: Cluster::default(),
+            statsdb: parts.statsdb.clone().map(Statsdb::new),
             history: History::default(),
             jobs: Jobs::default(),
             settings: Settings::new(&parts.config, parts.log.clone()),
@@ -220,6 +224,13 @@ impl Hub {
     #[must_use]
     pub(super) fn config(&self) -> Arc<Config> {
         self.keeper.config()
+    }
+
+    /// Who is told of sessions in coturn's words. A process that another one replaced tells nothing any
+    /// more: its sessions go on there.
+    #[must_use]
+    pub(super) fn stats(&self) -> Option<&Statsdb> {
+        self.statsdb.as_ref().filter(|_| !self.fenced())
     }
 
     /// The books of this node's sessions.
@@ -290,11 +301,13 @@ impl Hub {
     #[must_use]
     pub(super) fn store_state(&self) -> StoreState {
         let (connected, since_ms) = self.health.get();
+        let mut troubles = self.store_troubles();
+        troubles.extend(self.statsdb.as_ref().and_then(Statsdb::trouble));
         StoreState {
             kind: self.store.kind().to_owned(),
             connected,
             since_ms,
-            troubles: self.store_troubles(),
+            troubles,
         }
     }
 

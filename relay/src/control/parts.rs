@@ -25,8 +25,9 @@ use crate::control::workers::Workers;
 use crate::control::{
     alerts, bans, certificates, cluster, credentials, documents, drain, history, memory, mirror,
     pump, quota, recorder, redirects, restore, revocation, running_users, service, settings,
-    tokens,
+    statsdb, tokens,
 };
+use crate::store::redis::StatsDb;
 use crate::store::{Store, StoreError};
 use crate::telemetry::log::LogLevel;
 use crate::worker::News;
@@ -52,6 +53,8 @@ pub struct ControlParts {
     pub session_base: u32,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Who is told of sessions in coturn's words; mostly nobody.
+    pub statsdb: Option<StatsDb>,
     /// The cluster's key.
     pub cluster_key: ClusterKey,
     /// The bound TURN listeners, wildcards expanded.
@@ -194,6 +197,7 @@ impl Prepared {
         tasks.spawn(history::sample(Arc::clone(&hub)));
         tasks.spawn(history::watch(Arc::clone(&hub)));
         tasks.spawn(recorder::run(Arc::clone(&hub)));
+        tasks.spawn(statsdb::run(Arc::clone(&hub)));
         tasks.spawn(mirror::run(Arc::clone(&hub)));
         tasks.spawn(restore::late(Arc::clone(&hub)));
         tasks.spawn(restore::watch(Arc::clone(&hub)));

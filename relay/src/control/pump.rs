@@ -8,7 +8,7 @@ use shared::{Realm, Username, WorkerId, display_safe};
 use turn_proto::server::{Command, Event, RefusalReason, Refused, SessionSnapshot, UsageReport};
 
 use super::clock::Moment;
-use super::directory::{Ended, Row};
+use super::directory::{Directory, Ended, Row};
 use super::hub::Hub;
 use super::waiters::News;
 use super::{credentials, quota, restore, userhash};
@@ -96,7 +96,7 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
         Event::SessionCreated(snapshot) => {
             let id = snapshot.id;
             let mut books = hub.books();
-            let is_new = books.upsert(*snapshot, now);
+            let is_new = take_in(hub, &mut books, *snapshot, now);
             let is_told = hub.recorder.admits(EventKind::SessionCreated, now);
             let row = is_told.then(|| books.row(id, now)).flatten();
             let event = row.map(|row| created(hub, &row));
@@ -112,7 +112,7 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
         }
         Event::SessionChanged(snapshot) => {
             let id = snapshot.id;
-            hub.books().upsert(*snapshot, now);
+            take_in(hub, &mut hub.books(), *snapshot, now);
             hub.dirty().changed(id);
             hub.waiters.tell(id, News::Described);
         }
@@ -126,13 +126,21 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             hub.waiters.tell(session, News::Ended);
             if let Some(session) = known {
                 hub.drain.observe(&session, Some(cause));
+                if let Some(stats) = hub.stats() {
+                    stats.ended(&session, Some(cause));
+                }
                 ended(hub, &session, cause.in_words(), now);
             }
         }
         Event::Usage(usage) => {
             let mut usage: UsageReport = *usage;
             let refused = std::mem::take(&mut usage.refused);
-            hub.books().report(worker, usage, now);
+            let mut books = hub.books();
+            if let Some(stats) = hub.stats() {
+                stats.counted(&books, &usage.sessions, now);
+            }
+            books.report(worker, usage, now);
+            drop(books);
             hub.refusals().add(&refused, now);
             for one in refused.iter().take(MAX_REFUSAL_EVENTS) {
                 if hub.recorder.admits(EventKind::Refused, now) {
@@ -142,6 +150,26 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
         }
         Event::Snapshot(sessions) => heal(hub, worker, sessions, now),
     }
+}
+
+/// Takes what is said of a session into the books, and tells who is told of sessions. Answers whether
+/// it is new.
+fn take_in(hub: &Hub, books: &mut Directory, snapshot: SessionSnapshot, now: Moment) -> bool {
+    let Some(stats) = hub.stats() else {
+        return books.upsert(snapshot, now);
+    };
+    let id = snapshot.id;
+    let expired = books.row(id, now).map(|row| row.kept().expires);
+    let is_new = books.upsert(snapshot, now);
+    if let Some(row) = books.row(id, now) {
+        match expired {
+            Some(expired) => stats.changed(&row, expired),
+            // The process before this one told of those that it left.
+            None if hub.parts.elder_of.is_some() => stats.goes_on(&row),
+            None => stats.begun(&row),
+        }
+    }
+    is_new
 }
 
 /// A row of refusals as an event of the tail.
@@ -177,7 +205,12 @@ fn refusal_event(hub: &Hub, refused: &Refused) -> EventView {
 /// Takes all that a worker has into the books; what it does not name has ended unseen.
 fn heal(hub: &Hub, worker: WorkerId, sessions: Vec<SessionSnapshot>, now: Moment) {
     let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
-    let lost = hub.books().replace_worker(worker, sessions, now);
+    let mut books = hub.books();
+    for session in sessions {
+        take_in(hub, &mut books, session, now);
+    }
+    let lost = books.keep_only(worker, &ids, now);
+    drop(books);
     {
         let mut dirty = hub.dirty();
         ids.into_iter().for_each(|id| dirty.changed(id));
@@ -186,6 +219,9 @@ fn heal(hub: &Hub, worker: WorkerId, sessions: Vec<SessionSnapshot>, now: Moment
     for session in &lost {
         hub.waiters.tell(session.id, News::Ended);
         hub.drain.observe(session, None);
+        if let Some(stats) = hub.stats() {
+            stats.ended(session, None);
+        }
         ended(hub, session, "unknown", now);
     }
 }
@@ -205,7 +241,7 @@ fn ended(hub: &Hub, session: &Ended, cause: &str, now: Moment) {
     if !hub.recorder.admits(EventKind::SessionEnded, now) {
         return;
     }
-    let total = shared::units::byte_count(session.bytes);
+    let total = shared::units::byte_count(session.bytes());
     let who = who(&session.realm, &session.user, &session.username);
     let text = format!("{who} {cause}, {total} relayed");
     let mut event = hub.new_event(EventKind::SessionEnded, Severity::Info, text);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dimpl::{Config, Dtls, DtlsCertificate, Output};
+use dimpl::{Config, Dtls, DtlsCertificate, Output, ProtocolVersion};
 
 use super::cookie::{Version, with_cookie};
 use super::hello::ClientHello;
@@ -74,6 +74,11 @@ impl Association {
             scheduled: now,
             counted: None,
         })
+    }
+
+    /// The version that was agreed on.
+    pub(super) fn version(&self) -> Option<ProtocolVersion> {
+        self.engine.protocol_version()
     }
 
     /// Whether a hello is this association's own, sent again.

@@ -20,8 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use dimpl::{Config, DtlsCertificate};
+use dimpl::{Config, DtlsCertificate, ProtocolVersion};
 use turn_proto::five_tuple::FiveTuple;
+use turn_proto::server::Security;
 
 use association::{Accepted, Association, Fate, Stage};
 use cookie::{Alert, CookieMint, Verdict, write_alert};
@@ -112,10 +113,29 @@ pub struct Associations {
     tally: Arc<Tally>,
 }
 
+/// What OpenSSL calls a version of DTLS. Which cipher was agreed on the engine does not tell.
+fn security(version: ProtocolVersion) -> Security {
+    Security {
+        version: match version {
+            ProtocolVersion::DTLS1_2 => "DTLSv1.2",
+            ProtocolVersion::DTLS1_3 => "DTLSv1.3",
+            _ => "UNKNOWN",
+        },
+        cipher: "UNKNOWN",
+    }
+}
+
 /// An association in an order of time.
 type Order = (Instant, SocketAddr, SocketAddr);
 
 impl Associations {
+    /// What a client's association is protected with.
+    #[must_use]
+    pub fn security(&self, tuple: &FiveTuple) -> Option<Security> {
+        let association = self.map.get(&key(tuple.client, tuple.server))?;
+        association.version().map(security)
+    }
+
     /// None yet. The secret of cookies has to be unpredictable.
     #[must_use]
     pub fn new(

@@ -10,6 +10,7 @@ use shared::Transport;
 use turn_proto::Arrival;
 use turn_proto::five_tuple::{FiveTuple, LinkId};
 use turn_proto::framing::{MAX_FRAME, Partial};
+use turn_proto::server::Security;
 
 use super::outbound::Outbound;
 use super::proxy::{self, Header};
@@ -118,6 +119,14 @@ impl Brought {
 }
 
 impl Connection {
+    /// What TLS agreed on; `None`: there is none, or not yet.
+    pub(super) fn security(&self) -> Option<Security> {
+        match &self.stage {
+            Stage::Secured(session) => Some(session.security()),
+            _ => None,
+        }
+    }
+
     pub(super) fn new(socket: TcpStream, tuple: FiveTuple, terms: Terms, now: Instant) -> Self {
         let stage = if terms.proxied {
             Stage::Proxy

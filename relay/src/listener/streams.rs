@@ -12,6 +12,7 @@ use slab::Slab;
 use socket2::SockRef;
 use turn_proto::expiry::ExpiryQueue;
 use turn_proto::five_tuple::{FiveTuple, FiveTupleMap};
+use turn_proto::server::Security;
 
 use super::connection::{Brought, Connection, Terms};
 use super::outbound::Kind;
@@ -383,6 +384,13 @@ impl Streams {
         if let Some(source) = connection.counted.take() {
             self.shared.room.discount(source);
         }
+    }
+
+    /// What a client's connection is protected with.
+    #[must_use]
+    pub fn security(&self, tuple: &FiveTuple) -> Option<Security> {
+        let id = self.find(tuple)?;
+        self.connections.get(id.0 as usize)?.security()
     }
 
     /// The connection of a client.

@@ -2,6 +2,9 @@
 
 use std::io::{self, Read, Write};
 
+use rustls::{CipherSuite, ProtocolVersion};
+use turn_proto::server::Security;
+
 use super::outbound::Outbound;
 
 /// Bytes secured before they are written, all of them with one call where the socket takes them.
@@ -30,6 +33,19 @@ impl Session {
 
     pub(super) fn is_handshaking(&self) -> bool {
         self.0.is_handshaking()
+    }
+
+    /// What the handshake agreed on.
+    pub(super) fn security(&self) -> Security {
+        let suite = self.0.negotiated_cipher_suite();
+        Security {
+            version: match self.0.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "UNKNOWN",
+            },
+            cipher: suite.map_or("UNKNOWN", |suite| name_of(suite.suite())),
+        }
     }
 
     /// Whether records wait to be written.
@@ -95,5 +111,23 @@ impl Session {
     /// Queues the alert that nothing more comes.
     pub(super) fn say_goodbye(&mut self) {
         self.0.send_close_notify();
+    }
+}
+
+/// What OpenSSL calls a cipher suite.
+fn name_of(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            "ECDHE-ECDSA-CHACHA20-POLY1305"
+        }
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => "UNKNOWN",
     }
 }

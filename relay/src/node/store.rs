@@ -10,7 +10,7 @@ use shared::NodeId;
 use crate::config::{Config, RedisConfig, StoreConfig};
 use crate::control::restore::{self, Earlier};
 use crate::store::Store;
-use crate::store::redis::{RedisOptions, RedisStore};
+use crate::store::redis::{RedisOptions, RedisStore, StatsDb};
 use crate::store::sqlite::SqliteStore;
 
 /// How long the start waits for the name of the store to be resolved.
@@ -30,6 +30,15 @@ pub(super) fn open_store(config: &Config, beside: bool) -> anyhow::Result<Arc<dy
             config.is_gateway(),
         ))?),
     })
+}
+
+/// Who is told of sessions; nothing is connected yet.
+pub(super) fn open_statsdb(config: &Config) -> anyhow::Result<Option<StatsDb>> {
+    let Some(redis) = &config.statsdb else {
+        return Ok(None);
+    };
+    let options = redis_options(redis, false);
+    StatsDb::new(&options).context("statsdb.url").map(Some)
 }
 
 fn redis_options(redis: &RedisConfig, gateway: bool) -> RedisOptions {

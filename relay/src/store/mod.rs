@@ -12,6 +12,7 @@ pub mod redis;
 pub mod registry;
 pub mod revision;
 pub mod sqlite;
+pub mod statsdb;
 pub(crate) mod user_keys;
 
 use std::time::Duration;

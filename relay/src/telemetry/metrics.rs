@@ -9,7 +9,7 @@ use shared::api::{DrainView, NodeState, Severity};
 use turn_proto::server::ServerCounters;
 
 use super::log;
-use crate::control::MetricsView;
+use crate::control::{MetricsView, StatsdbMetrics};
 use crate::dtls::Totals;
 use crate::listener::ConnectionTotals;
 
@@ -17,6 +17,9 @@ use crate::listener::ConnectionTotals;
 pub(super) fn text(view: &MetricsView) -> String {
     let mut page = Page::default();
     node(&mut page, view);
+    if let Some(stats) = &view.statsdb {
+        statsdb(&mut page, stats);
+    }
     traffic(&mut page, view);
     connections(&mut page, &view.connections);
     messages(&mut page, &view.server);
@@ -154,6 +157,18 @@ fn node(page: &mut Page, view: &MetricsView) {
     );
     let help = "Log lines that were dropped because stderr did not take them.";
     page.counter("relayd_log_lines_lost_total", help, log::lost_lines());
+}
+
+/// Only where somebody is told of sessions.
+fn statsdb(page: &mut Page, stats: &StatsdbMetrics) {
+    let help = "Whether the statistics database answers.";
+    page.gauge("relayd_statsdb_connected", help, u8::from(stats.connected));
+    let help = "Commands that wait for the statistics database.";
+    page.gauge("relayd_statsdb_queued", help, stats.queued);
+    let help = "Commands that the statistics database took.";
+    page.counter("relayd_statsdb_written_total", help, stats.written);
+    let help = "Commands that the statistics database never got, or refused.";
+    page.counter("relayd_statsdb_dropped_total", help, stats.dropped);
 }
 
 fn traffic(page: &mut Page, view: &MetricsView) {

@@ -9,7 +9,7 @@ use mio::{Interest, Registry};
 use shared::{RelayTransport, Transport};
 use turn_proto::Now;
 use turn_proto::five_tuple::{FiveTuple, RelayId};
-use turn_proto::server::{IcmpError, OpenError, Output, RelayOpened, RelayRequest};
+use turn_proto::server::{Event, IcmpError, OpenError, Output, RelayOpened, RelayRequest};
 
 use super::mailbox::WorkerNews;
 use super::run::{Core, prefer_segments};
@@ -361,7 +361,28 @@ impl Core {
                 self.news.send(WorkerNews::LookupHash { realm, hash });
             }
             Output::ClaimPlace(claim) => self.news.send(WorkerNews::Claim(claim)),
-            Output::Event(event) => self.news.send(WorkerNews::Event(event)),
+            Output::Event(mut event) => {
+                self.describe(&mut event);
+                self.news.send(WorkerNews::Event(event));
+            }
+        }
+    }
+
+    /// Writes in what the core does not know of sessions.
+    fn describe(&self, event: &mut Event) {
+        let sessions = match event {
+            Event::SessionCreated(session) | Event::SessionChanged(session) => {
+                std::slice::from_mut(&mut **session)
+            }
+            Event::Snapshot(sessions) => sessions.as_mut_slice(),
+            Event::SessionEnded { .. } | Event::Usage(_) => return,
+        };
+        for session in sessions {
+            session.security = match session.tuple.transport {
+                Transport::Udp | Transport::Tcp => None,
+                Transport::Tls => self.streams.security(&session.tuple),
+                Transport::Dtls => self.dtls.security(&session.tuple),
+            };
         }
     }
 

@@ -8,6 +8,7 @@ pub mod alert;
 pub mod ban;
 pub mod config;
 pub mod credential;
+pub mod data;
 pub mod drain;
 pub mod error;
 pub mod event;
@@ -36,6 +37,9 @@ pub use config::{
     SettingSource, SettingView, setting_text,
 };
 pub use credential::{Credential, IceServer, MAX_PLACED, MintRequest};
+pub use data::{
+    ImportOutcome, ImportResult, ImportedUser, RealmImport, RevealRequest, Revealed, RevealedSecret,
+};
 pub use drain::{DrainEstimate, DrainRequest, DrainView, MAX_DRAIN_SECS};
 pub use error::{ApiError, ErrorKind};
 pub use event::{AuditView, EventKind, EventView, Severity};

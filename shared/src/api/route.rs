@@ -73,6 +73,10 @@ pub const REALM_REVISION: &str = "/v1/realms/{realm}/revisions/{revision}";
 pub const REALM_DIFF: &str = "/v1/realms/{realm}/diff";
 /// `POST` [`RealmUndo`](super::RealmUndo) with `If-Match`: [`RealmView`](super::RealmView).
 pub const REALM_UNDO: &str = "/v1/realms/{realm}/undo";
+/// `POST` [`RealmImport`](super::RealmImport): [`ImportResult`](super::ImportResult).
+pub const REALM_IMPORT: &str = "/v1/realms/{realm}/import";
+/// `POST` [`RevealRequest`](super::RevealRequest): [`Revealed`](super::Revealed).
+pub const REALM_REVEAL: &str = "/v1/realms/{realm}/reveal";
 /// `GET`: page of [`SecretView`](super::SecretView). `POST` [`SecretCreate`](super::SecretCreate).
 pub const SECRETS: &str = "/v1/realms/{realm}/secrets";
 /// `GET`: page of [`SecretUsage`](super::SecretUsage).
@@ -225,6 +229,18 @@ pub fn realm_diff(name: &Realm) -> String {
 #[must_use]
 pub fn realm_undo(name: &Realm) -> String {
     fill(REALM_UNDO, &[name.as_str()])
+}
+
+/// The path of a realm's import.
+#[must_use]
+pub fn realm_import(name: &Realm) -> String {
+    fill(REALM_IMPORT, &[name.as_str()])
+}
+
+/// The path of a realm's users and secrets with their keys.
+#[must_use]
+pub fn realm_reveal(name: &Realm) -> String {
+    fill(REALM_REVEAL, &[name.as_str()])
 }
 
 /// The path of a realm's preview.

@@ -126,6 +126,7 @@ impl Generator {
                 server: SocketAddr::new(self.relay_ip(), 3478),
                 transport: self.transport(count),
             },
+            security: None,
             realm: realm.clone(),
             username,
             user: name.into(),

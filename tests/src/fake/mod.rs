@@ -130,6 +130,7 @@ impl FakeCluster {
             can_pass_on: false,
             session_base: base,
             store,
+            statsdb: None,
             cluster_key: ClusterKey::new(vec![7; 32]),
             listeners: vec![(address, 3478).into()],
             urls: Vec::new(),

@@ -9,8 +9,9 @@ use shared::filter::{AUDIT_COLUMNS, Column};
 
 use super::output::Format;
 use super::{
-    alert, ban, bench, config, context, credential, event, generate, history, info, job, node,
-    oauth, realm, redirect, refusals, secret, session, snapshot, token, turn, user,
+    alert, ban, bench, config, context, credential, data, event, generate, history, info, job,
+    node, oauth, realm, redirect, refusals, secret, session, snapshot, token, turn, turnadmin,
+    user,
 };
 
 /// Console and command line for clusters of relayd.
@@ -171,6 +172,12 @@ pub enum Command {
     /// How often nodes refused something, and why; --recent: the latest one by one
     #[command(after_long_help = refusals::columns())]
     Refusals(refusals::RefusalArgs),
+    /// Users, secrets, limits, origins and rules for peers from a file: coturn's tables
+    Import(data::ImportArgs),
+    /// The same to standard output
+    Export(data::ExportArgs),
+    /// coturn's turnadmin, on the node's store
+    Turnadmin(turnadmin::TurnadminArgs),
     /// Who changed what, newest first
     #[command(after_long_help = columns_help(AUDIT_COLUMNS))]
     Audit(ListArgs),

@@ -12,6 +12,8 @@ pub mod bench;
 pub mod config;
 pub mod context;
 pub mod credential;
+pub mod data;
+mod documents;
 mod drain;
 pub mod event;
 pub mod exit;
@@ -34,6 +36,7 @@ mod switchboard;
 pub mod terminal;
 pub mod token;
 pub mod turn;
+pub mod turnadmin;
 pub mod upgrade;
 mod user;
 pub mod verify;
@@ -125,6 +128,16 @@ async fn dispatch(
         }
         _ => {}
     }
+    let turnadmin = match &command {
+        Command::Turnadmin(args) => {
+            let deeds = args.read(env, terminal)?;
+            if deeds.run_alone(terminal)? {
+                return Ok(());
+            }
+            Some(deeds)
+        }
+        _ => None,
+    };
     let mut resolved = resolve(global, env)?;
     let guardrails = std::mem::take(&mut resolved.guardrails);
     let api = connect(resolved, terminal)?;
@@ -134,6 +147,9 @@ async fn dispatch(
         let configuration = Configuration::load(&config_path(global, env))?;
         let looks = looks(&configuration, global, env)?;
         return snapshot::run(app, args, &configuration, &looks).await;
+    }
+    if let Some(deeds) = turnadmin {
+        return Box::pin(turnadmin::run(app, &deeds)).await;
     }
     run_with(command, app).await
 }
@@ -227,6 +243,8 @@ async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure
         Command::Redirect(command) => Box::pin(redirect::run(app, &command)).await,
         Command::History(command) => Box::pin(history::run(app, &command)).await,
         Command::Refusals(args) => Box::pin(refusals::run(app, &args)).await,
+        Command::Import(args) => Box::pin(data::import(app, &args)).await,
+        Command::Export(args) => Box::pin(data::export(app, &args)).await,
         Command::Audit(list) => Box::pin(audit::run(app, &list)).await,
         Command::Overview => about::overview(app).await,
         Command::Whoami => about::whoami(app).await,
@@ -234,6 +252,7 @@ async fn run_with(command: Command, app: &mut App<'_, '_>) -> Result<(), Failure
         Command::Context(_)
         | Command::Info(_)
         | Command::Snapshot(_)
+        | Command::Turnadmin(_)
         | Command::Completion(_)
         | Command::Man(_) => Ok(()),
     }

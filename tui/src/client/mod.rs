@@ -4,6 +4,7 @@
 //! tunnel. Everything above works with `Arc<dyn AdminApi>`.
 
 mod address;
+pub mod data;
 mod error;
 pub mod fleet;
 mod http;
@@ -29,6 +30,7 @@ use shared::api::{
 use shared::{NodeId, Realm};
 
 pub use address::{Address, AddressError, SshTarget};
+pub use data::DataApi;
 pub use error::ClientError;
 pub use fleet::{ConfigScope, FleetApi, HistoryOf};
 pub use http::{ConnectOptions, HttpAdmin};
@@ -46,7 +48,7 @@ pub type EventStream = Pin<Box<dyn Stream<Item = ClientResult<EventView>> + Send
 /// Every method fails with a [`ClientError`]: `Unreachable` and `Timeout` when there was no answer,
 /// `Api` with what the node said, `Protocol` when the answer makes no sense.
 #[async_trait]
-pub trait AdminApi: FleetApi {
+pub trait AdminApi: FleetApi + DataApi {
     /// Where the calls go, for people.
     fn address(&self) -> String;
 

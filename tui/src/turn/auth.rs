@@ -130,6 +130,12 @@ impl Authentication {
     }
 }
 
+/// coturn's key of a user: MD5(user ":" realm ":" password) (RFC 8489 §9.2.2).
+#[must_use]
+pub fn long_term_key(user: &str, realm: &str, password: &str) -> [u8; 16] {
+    *LongTermKey::derive(user, realm, password).as_bytes()
+}
+
 /// The key of a long-term credential: a hash of user, realm and password (RFC 8489 §18.5.1).
 fn key(login: &Login, realm: &str, algorithm: Algorithm) -> Secret<Vec<u8>> {
     let password = login.password.expose();

@@ -296,6 +296,7 @@ impl Allocation {
             id: self.id,
             worker,
             tuple: self.tuple,
+            security: None,
             realm: self.identity.realm.name.clone(),
             username: self.identity.username.clone(),
             user: Arc::clone(&self.identity.user),

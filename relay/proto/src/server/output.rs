@@ -379,6 +379,8 @@ pub struct SessionSnapshot {
     pub worker: WorkerId,
     /// Client, listener, transport.
     pub tuple: FiveTuple,
+    /// What its messages are protected with; the core does not know, its driver writes it in.
+    pub security: Option<Security>,
     /// The realm it authenticated in.
     pub realm: Realm,
     /// The full STUN USERNAME.
@@ -425,6 +427,15 @@ pub struct SessionSnapshot {
     pub counters: SessionCounters,
     /// What only a restore asks for; none of most sessions.
     pub details: Option<Box<RestoreDetails>>,
+}
+
+/// What TLS or DTLS agreed on, in OpenSSL's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Security {
+    /// As in `TLSv1.3`.
+    pub version: &'static str,
+    /// As in `TLS_AES_256_GCM_SHA384`, or `UNKNOWN`.
+    pub cipher: &'static str,
 }
 
 /// The second relayed transport address of a dual allocation (RFC 8656 §7.2).

@@ -5,9 +5,9 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use shared::Realm;
 use shared::api::{
-    Credential, ListQuery, MintRequest, Page, RealmDiff, RealmDiffQuery, RealmPreview, RealmPut,
-    RealmRevision, RealmUndo, RealmView, SecretCreate, SecretCreated, SecretPatch, SecretUsage,
-    SecretView,
+    Credential, ImportResult, ListQuery, MintRequest, Page, RealmDiff, RealmDiffQuery, RealmImport,
+    RealmPreview, RealmPut, RealmRevision, RealmUndo, RealmView, RevealRequest, Revealed,
+    SecretCreate, SecretCreated, SecretPatch, SecretUsage, SecretView,
 };
 
 use super::input::{Asked, Body, Expected, Named, Why};
@@ -101,6 +101,24 @@ pub(in crate::admin) async fn undo(
     Ok(Json(
         service.undo_realm(&caller, &name, revision, undo).await?,
     ))
+}
+
+pub(in crate::admin) async fn import(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(name): Named<Realm>,
+    Body(import): Body<RealmImport>,
+) -> Answer<ImportResult> {
+    Ok(Json(service.import(&caller, &name, import).await?))
+}
+
+pub(in crate::admin) async fn reveal(
+    State(service): State<Service>,
+    Extension(caller): Who,
+    Named(name): Named<Realm>,
+    Body(request): Body<RevealRequest>,
+) -> Answer<Revealed> {
+    Ok(Json(service.reveal(&caller, &name, &request).await?))
 }
 
 pub(in crate::admin) async fn secrets(

@@ -59,6 +59,7 @@ impl Gateway {
             can_pass_on: false,
             session_base: 7,
             store: Arc::new(store),
+            statsdb: None,
             cluster_key: ClusterKey::new(vec![7; 32]),
             listeners: Vec::new(),
             urls: Vec::new(),

@@ -92,6 +92,31 @@ fn every_setting_is_shown_with_help_and_no_secret() {
 }
 
 #[test]
+fn the_statistics_database_is_off_unless_it_is_named_and_shown_without_its_password() {
+    let off = Setup::new("").load();
+    assert_eq!(off.statsdb, None);
+    let on = Setup::new("[statsdb]\nurl = \"redis://op:hush@127.0.0.1:7000/3\"\n");
+    let on = on.variable("RELAYD_STATSDB_PASSWORD", "hush-too").load();
+    let redis = on.statsdb.clone().unwrap();
+    assert_eq!(
+        (redis.host.as_str(), redis.port, redis.database),
+        ("127.0.0.1", 7000, 3)
+    );
+    assert_eq!(redis.username.as_deref(), Some("op"));
+    let password = redis.password.map(|password| password.expose().clone());
+    assert_eq!(password.as_deref(), Some("hush-too"));
+    let settings = settings(&on, &on);
+    assert_eq!(
+        find(&settings, "statsdb.url").value,
+        json!("redis://127.0.0.1:7000/3")
+    );
+    let password = find(&settings, "statsdb.password");
+    assert!(password.secret && password.value.is_null());
+    let text = format!("{}{on:?}", serde_json::to_string(&settings).unwrap());
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[test]
 fn what_waits_for_a_restart_is_shown_as_pending() {
     let started = Setup::new("workers = 2\n").load();
     let wanted = overrides(json!({"workers": 3, "software": "x"}), json!({}));

@@ -15,6 +15,21 @@ const WRONG: &[(&str, &str, &str)] = &[
         "listen =",
     ),
     (
+        "[statsdb]\nurl = \"redis://192.0.2.7/0\"",
+        "relayd.toml:2: statsdb.url: speaks plaintext",
+        "[statsdb]",
+    ),
+    (
+        "[statsdb]\nurl = \"sqlite\"",
+        "relayd.toml:2: statsdb.url: is no store",
+        "redis://",
+    ),
+    (
+        "[statsdb]\nusername = \"stats\"",
+        "relayd.toml:2: statsdb.username: has no meaning",
+        "name the server",
+    ),
+    (
         "workers = 0",
         "relayd.toml:1: workers: 0 is out",
         "from 1 to 256",

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use shared::{RelayTransport, Transport, Username};
 use turn_proto::server::{
-    ChannelSnapshot, LinkSnapshot, PermissionSnapshot, RestoreDetails, SecondRelay,
+    ChannelSnapshot, LinkSnapshot, PermissionSnapshot, RestoreDetails, SecondRelay, Security,
     SessionSnapshot, SessionTally,
 };
 
@@ -80,6 +80,7 @@ struct Rare {
     max_rate_bps: Option<u64>,
     max_user_rate_bps: Option<u64>,
     links: Vec<LinkSnapshot>,
+    security: Option<Security>,
     details: Option<Box<RestoreDetails>>,
 }
 
@@ -94,6 +95,7 @@ impl Kept {
             max_rate_bps: snapshot.max_rate_bps,
             max_user_rate_bps: snapshot.max_user_rate_bps,
             links: snapshot.links,
+            security: snapshot.security,
             details: snapshot.details,
         };
         Self {
@@ -160,6 +162,11 @@ impl Kept {
         let rare = self.rare.as_ref();
         let details = rare.and_then(|rare| rare.details.as_deref());
         details.cloned().unwrap_or_default()
+    }
+
+    /// What TLS or DTLS agreed on.
+    pub(crate) fn security(&self) -> Option<Security> {
+        self.rare.as_ref()?.security
     }
 
     /// Connections with peers.

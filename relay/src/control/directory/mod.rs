@@ -23,12 +23,14 @@ mod top;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::{NodeId, Realm, SessionId, SessionIdPrefix, Transport, Username, WorkerId};
 use turn_proto::server::{
-    RefusalReason, ServerCounters, SessionCounters, SessionSnapshot, UsageReport,
+    RefusalReason, Security, ServerCounters, SessionCounters, SessionSnapshot, SessionTally,
+    UsageReport,
 };
 
 use entry::Entry;
@@ -79,8 +81,16 @@ pub(super) struct Ended {
     pub user: Arc<str>,
     /// The full STUN USERNAME.
     pub username: Username,
-    /// Bytes relayed in both directions.
-    pub bytes: u64,
+    /// How the client's messages came.
+    pub transport: Transport,
+    /// What TLS or DTLS agreed on.
+    pub security: Option<Security>,
+    /// The client.
+    pub client: SocketAddr,
+    /// The listener that it came to.
+    pub server: SocketAddr,
+    /// What it relayed.
+    pub tally: SessionTally,
     /// How long it lasted.
     pub age: Duration,
 }
@@ -95,6 +105,14 @@ struct WorkerBooks {
     rates: (u64, u64),
     server: ServerCounters,
     refusals: HashMap<RefusalKey, u64>,
+}
+
+impl Ended {
+    /// Bytes relayed in both directions.
+    #[must_use]
+    pub(super) fn bytes(&self) -> u64 {
+        self.tally.in_bytes + self.tally.out_bytes
+    }
 }
 
 impl Directory {
@@ -268,7 +286,11 @@ impl Directory {
         }
         Some(Ended {
             id,
-            bytes: entry.kept.tally.in_bytes + entry.kept.tally.out_bytes,
+            transport: entry.kept.transport,
+            security: entry.kept.security(),
+            client: entry.client,
+            server: entry.kept.server(),
+            tally: entry.kept.tally,
             age: now.mono.saturating_duration_since(entry.kept.created),
             username: entry.kept.username,
             user: entry.user,
@@ -276,17 +298,14 @@ impl Directory {
         })
     }
 
-    /// All that a worker has: sessions it does not name are gone. Answers what they were.
-    pub(super) fn replace_worker(
+    /// These are all that a worker has: sessions it does not name are gone. Answers what they were.
+    pub(super) fn keep_only(
         &mut self,
         worker: WorkerId,
-        sessions: Vec<SessionSnapshot>,
+        named: &[SessionId],
         now: Moment,
     ) -> Vec<Ended> {
-        let named: HashSet<_> = sessions.iter().map(|session| session.id).collect();
-        for session in sessions {
-            self.upsert(session, now);
-        }
+        let named: HashSet<_> = named.iter().copied().collect();
         let own = self.entries.iter().filter(|entry| entry.worker == worker);
         let lost: Vec<_> = own
             .map(|entry| entry.id)

@@ -279,7 +279,11 @@ pub(super) fn told(
     let bases: BTreeSet<u32> = sessions.iter().map(|session| session.id.base()).collect();
     let mut books = hub.books();
     for session in sessions {
+        let id = session.id;
         books.upsert(session, now);
+        if let (Some(stats), Some(row)) = (hub.stats(), books.row(id, now)) {
+            stats.goes_on(&row);
+        }
     }
     drop(books);
     let mut again = Vec::new();

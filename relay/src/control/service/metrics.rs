@@ -9,6 +9,7 @@ use turn_proto::server::ServerCounters;
 use super::Service;
 use crate::control::clock::Moment;
 use crate::control::cluster::heartbeat;
+use crate::control::statsdb::{Statsdb, StatsdbMetrics};
 use crate::listener::ConnectionTotals;
 
 /// Realms with series of their own; what exceeds them is left out, so that foreign names cannot
@@ -62,6 +63,8 @@ pub struct MetricsView {
     pub control_overflows: u64,
     /// The connection to the store.
     pub store: StoreState,
+    /// Who is told of sessions in coturn's words, if anybody is.
+    pub statsdb: Option<StatsdbMetrics>,
     /// Revision of the policy in force.
     pub policy_revision: u64,
     /// Certificates of listeners.
@@ -143,6 +146,7 @@ impl Service {
             memory_bytes: view.memory_bytes,
             control_overflows: view.control_overflows,
             store: view.store,
+            statsdb: hub.statsdb.as_ref().map(Statsdb::metrics),
             policy_revision: hub.keeper.current().revision,
             certificates: view.certificates,
             alerts: if hub.config().is_gateway() {

@@ -7,6 +7,7 @@ mod audit;
 mod bans;
 mod blocks;
 pub(super) mod config;
+mod data;
 mod drain;
 pub(super) mod events;
 mod groups;
@@ -44,6 +45,7 @@ use super::cluster::{Answers, answer};
 use super::denials::Record;
 use super::hub::Hub;
 use super::settings::{self, SettingsChange};
+use super::statsdb::Statsdb;
 use crate::config::{Config, ConfigErrors};
 use crate::store::StoreError;
 
@@ -133,6 +135,7 @@ impl Service {
         let troubles = hub.store_troubles().into_iter();
         reasons
             .extend(troubles.map(|trouble| format!("the {} store: {trouble}", hub.store.kind())));
+        reasons.extend(hub.statsdb.as_ref().and_then(Statsdb::trouble));
         Readiness { ready, reasons }
     }
 

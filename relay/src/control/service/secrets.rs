@@ -17,7 +17,7 @@ use crate::control::policy::{self, SecretEntry};
 use crate::store::StoredSecret;
 
 /// Secrets of one realm at most.
-const MAX_SECRETS: usize = 16;
+pub(super) const MAX_SECRETS: usize = 16;
 /// Users named of each secret's.
 const TOP_USERS: usize = 20;
 /// How long a minted credential is good when nothing is said.
@@ -354,7 +354,7 @@ impl Service {
     }
 
     /// Takes effect here at once; the other nodes hear it from the store.
-    async fn secret_changed(&self, caller: &Caller, realm: &Realm, word: &str) {
+    pub(super) async fn secret_changed(&self, caller: &Caller, realm: &Realm, word: &str) {
         self.hub.keeper.want_secrets(realm.clone());
         policy::refresh(&self.hub).await;
         let text = format!("realm {realm} {word}, by {}", caller.actor);

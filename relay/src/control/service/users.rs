@@ -367,7 +367,7 @@ impl Service {
         self.may_be_written(realm, name)
     }
 
-    fn may_be_written(&self, realm: &Realm, name: &str) -> Result<(), ApiError> {
+    pub(super) fn may_be_written(&self, realm: &Realm, name: &str) -> Result<(), ApiError> {
         // What STUN accepts and coturn's keys can hold.
         let legal = name.parse::<Username>().is_ok() && !name.contains(['/', '"']);
         if !legal || name.chars().any(char::is_control) {

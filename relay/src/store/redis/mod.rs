@@ -32,6 +32,7 @@ mod secrets;
 mod sentinel;
 mod shards;
 mod slots;
+mod statsdb;
 mod topology;
 mod trail;
 mod users;
@@ -57,11 +58,11 @@ use super::{
     StoredRevision, StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use discovery::Found;
-use glance::Told;
 use index::Index;
 use mailbox::Receivers;
 pub use options::RedisOptions;
 use shards::Shards;
+pub use statsdb::{StatsConnection, StatsDb, Told};
 use watch::Heard;
 
 /// The store of a cluster.
@@ -77,7 +78,7 @@ struct Inner {
     index: Index,
     heard: Heard,
     receivers: Receivers,
-    told: Told,
+    told: glance::Told,
     changes: broadcast::Sender<Change>,
     /// Tells our own messages from those of others.
     origin: String,
@@ -101,7 +102,7 @@ impl RedisStore {
             index: Index::default(),
             heard: Heard::default(),
             receivers: Receivers::default(),
-            told: Told::default(),
+            told: glance::Told::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             origin: format!("{:016x}", rand::random::<u64>()),
             published: AtomicU64::new(0),

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use shared::NodeId;
 use shared::api::{
     AlertRule, AlertView, BanResult, BanView, ConfigChange, GroupView, HistorySample,
-    PermissionView, RealmChange, RealmPreview, RealmRevision, RedirectView, RefusalView,
-    SettingView, setting_text,
+    ImportOutcome, PermissionView, RealmChange, RealmPreview, RealmRevision, RedirectView,
+    RefusalView, SettingView, setting_text,
 };
 
 use super::Shown::{Detail, Table, Wide};
@@ -95,6 +95,65 @@ shows!(RealmStepRow, "realm-steps/1", |row| row.realm.to_string(), {
     "realm" Table Text row.realm;
     "step" Table Text row.step;
     "changes" Table Text row.changes.join("; ");
+});
+
+/// What an import changes in a realm.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImportRow {
+    realm: shared::Realm,
+    /// What was not there.
+    added: u64,
+    /// What was there and said something else.
+    changed: u64,
+    /// What is there already.
+    same: u64,
+    /// What cannot be.
+    refused: u64,
+    /// What is not done, or not yet.
+    pub(in crate::cli) pending: u64,
+    /// What changes of its document.
+    pub(in crate::cli) settings: Vec<String>,
+}
+
+impl ImportRow {
+    pub(in crate::cli) fn new(realm: &shared::Realm) -> Self {
+        Self {
+            realm: realm.clone(),
+            added: 0,
+            changed: 0,
+            same: 0,
+            refused: 0,
+            pending: 0,
+            settings: Vec::new(),
+        }
+    }
+
+    /// Counts one; answers the sign of a change.
+    pub(in crate::cli) fn count(&mut self, outcome: &ImportOutcome) -> Option<char> {
+        let (count, sign) = match outcome {
+            ImportOutcome::Added => (&mut self.added, Some('+')),
+            ImportOutcome::Changed => (&mut self.changed, Some('~')),
+            ImportOutcome::Same => (&mut self.same, None),
+            ImportOutcome::Refused(_) => (&mut self.refused, None),
+        };
+        *count += 1;
+        sign
+    }
+
+    /// So many more are done.
+    pub(in crate::cli) fn done(&mut self, count: usize) {
+        self.pending = self.pending.saturating_sub(count as u64);
+    }
+}
+
+shows!(ImportRow, "imports/1", |row| row.realm.to_string(), {
+    "realm" Table Text row.realm;
+    "added" Table Count row.added;
+    "changed" Table Count row.changed;
+    "same" Table Count row.same;
+    "refused" Table Count row.refused;
+    "pending" Table Count row.pending;
+    "settings" Table Text row.settings.join("; ");
 });
 
 shows!(AlertView, "alerts/1", |row| row.id.clone(), {

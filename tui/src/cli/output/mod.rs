@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 pub use fields::{Field, Shown, Style};
-pub use fleet::{DiffRow, EntryRow, OverrideRow, RealmStepRow, SampleRow, TrendRow};
+pub use fleet::{DiffRow, EntryRow, ImportRow, OverrideRow, RealmStepRow, SampleRow, TrendRow};
 pub(super) use json::write as write_json;
 pub use list::{ListWriter, Selection, Summary};
 pub use rows::KillRow;

@@ -3,6 +3,7 @@
 //! Lists are filtered, sorted and paged by the same code as in the nodes. Rates move with
 //! [`FakeAdmin::tick`]. Calls are recorded without passwords. It is compiled for tests only.
 
+mod bulk;
 mod calls;
 pub mod data;
 mod fleet;

@@ -27,6 +27,8 @@ pub(super) struct State {
     /// Newest first.
     pub(super) revisions: Vec<(Realm, RealmRevision)>,
     pub(super) secrets: Vec<SecretView>,
+    /// Keys of stored users, and values of secrets, that were imported.
+    pub(super) imported: super::bulk::Imported,
     pub(super) blocks: Vec<BlockView>,
     pub(super) tokens: Vec<TokenView>,
     pub(super) oauth_keys: Vec<OauthKeyView>,
@@ -103,6 +105,7 @@ impl State {
             realms: data::realms(),
             revisions: data::revisions(),
             secrets: data::secrets(),
+            imported: super::bulk::Imported::default(),
             blocks: Vec::new(),
             tokens: Vec::new(),
             oauth_keys: data::oauth_keys(),

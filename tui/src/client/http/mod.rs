@@ -1,6 +1,7 @@
 //! [`AdminApi`](super::AdminApi) over HTTP.
 
 mod calls;
+mod data;
 mod fleet;
 
 use std::fmt;

@@ -176,11 +176,8 @@ fn a_snapshot_removes_what_it_does_not_name_and_keeps_other_workers() {
         session.worker = WorkerId(u16::from(id == 3));
         books.upsert(session, now);
     }
-    let named = vec![
-        snapshot(SessionId(2), "alice", "acme"),
-        snapshot(SessionId(4), "b", "acme"),
-    ];
-    let lost = books.replace_worker(WorkerId(0), named, now);
+    books.upsert(snapshot(SessionId(4), "b", "acme"), now);
+    let lost = books.keep_only(WorkerId(0), &[SessionId(2), SessionId(4)], now);
     assert_eq!(lost.iter().map(|view| view.id.0).collect::<Vec<_>>(), [1]);
     let mut left: Vec<_> = books.ids().map(|id| id.0).collect();
     left.sort_unstable();
@@ -246,7 +243,7 @@ fn the_nodes_load_is_the_sum_of_its_sessions() {
     let again = usage(&[(some.0, 900_000), (some.0, 950_000)]);
     books.report(WorkerId(0), again, at(start, 1000));
     check(&books, at(start, 1000));
-    books.replace_worker(WorkerId(1), Vec::new(), at(start, 1500));
+    books.keep_only(WorkerId(1), &[], at(start, 1500));
     check(&books, at(start, 1500));
     assert_eq!(check(&books, at(start, 60_000)).rate_in_bps, 0);
 }

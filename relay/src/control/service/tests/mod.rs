@@ -3,6 +3,7 @@ mod audit;
 mod away;
 mod callers;
 mod config;
+mod data;
 mod groups;
 mod history;
 mod jobs;

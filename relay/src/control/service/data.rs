@@ -1,0 +1,262 @@
+//! Users and secrets of a realm in bulk, keys and values with them.
+
+use shared::api::{
+    ApiError, ErrorKind, EventKind, ImportOutcome, ImportResult, ImportedUser, RealmImport,
+    RevealRequest, Revealed, RevealedSecret, Role, SecretState, Severity,
+};
+use shared::{Realm, Secret};
+
+use super::{Caller, Service, bad, need, need_realm};
+use crate::config::cluster_key::parse_hex;
+use crate::control::clock::Moment;
+use crate::control::{credentials, policy};
+use crate::store::{StoredSecret, UserKeys};
+
+/// Users of one page with their keys.
+const PAGE: usize = 1000;
+/// The longest value of a secret, in bytes.
+const MAX_VALUE: usize = 256;
+
+impl Service {
+    /// Adds users by their keys, and secrets; tells what came of each. One that is refused keeps the
+    /// others from nothing.
+    ///
+    /// # Errors
+    /// Too many at once; the store is away, maybe in the middle: what was written before stays, and the
+    /// same call goes on from there.
+    pub async fn import(
+        &self,
+        caller: &Caller,
+        realm: &Realm,
+        import: RealmImport,
+    ) -> Result<ImportResult, ApiError> {
+        let RealmImport {
+            users,
+            secrets,
+            dry_run,
+            reason,
+        } = import;
+        let secrets: Vec<_> = secrets.into_iter().map(Secret::new).collect();
+        let target = format!(
+            "{}: {} users, {} secrets",
+            realm.as_str(),
+            users.len(),
+            secrets.len()
+        );
+        let work = async {
+            need(caller, Role::Admin)?;
+            need_realm(caller, realm)?;
+            self.need_gateway()?;
+            if users.len().max(secrets.len()) > RealmImport::MAX_IMPORTED {
+                let most = RealmImport::MAX_IMPORTED;
+                return Err(bad(format!(
+                    "at most {most} users and {most} secrets at once"
+                )));
+            }
+            let mut result = ImportResult {
+                dry_run,
+                ..ImportResult::default()
+            };
+            let done = self.import_users(realm, &users, &mut result).await;
+            let done = match done {
+                Ok(()) => self.import_secrets(realm, &secrets, &mut result).await,
+                failed => failed,
+            };
+            if !dry_run {
+                self.imported(caller, realm, &result).await;
+            }
+            done.map(|()| result)
+        };
+        if dry_run {
+            return work.await;
+        }
+        self.audited(caller, "realm.import", target, &reason, work)
+            .await
+    }
+
+    async fn import_users(
+        &self,
+        realm: &Realm,
+        users: &[ImportedUser],
+        result: &mut ImportResult,
+    ) -> Result<(), ApiError> {
+        for user in users {
+            let outcome = match self.import_user(realm, user, result.dry_run).await {
+                Err(error) if error.error == ErrorKind::Unavailable => return Err(error),
+                Err(error) => ImportOutcome::Refused(error.message),
+                Ok(outcome) => outcome,
+            };
+            result.users.push(outcome);
+        }
+        Ok(())
+    }
+
+    async fn import_user(
+        &self,
+        realm: &Realm,
+        user: &ImportedUser,
+        dry_run: bool,
+    ) -> Result<ImportOutcome, ApiError> {
+        let name = user.name.as_str();
+        self.may_be_written(realm, name)?;
+        // coturn's configuration writes 0x in front of a key, its databases do not.
+        let digits = user.key.strip_prefix("0x").unwrap_or(&user.key);
+        let key = parse_hex::<16>(digits)
+            .map(Secret::new)
+            .ok_or_else(|| bad("key: 32 hex digits, MD5 of name:realm:password"))?;
+        let known = self.store(self.hub.store.user(realm, name).await)?;
+        let outcome = match known {
+            Some(known) if known.keys.md5 == key => return Ok(ImportOutcome::Same),
+            Some(_) => ImportOutcome::Changed,
+            None => ImportOutcome::Added,
+        };
+        if !dry_run {
+            let keys = UserKeys::coturns(key);
+            self.store(self.hub.store.put_user(realm, name, &keys).await)?;
+            credentials::forget_user(&self.hub, realm, name);
+        }
+        Ok(outcome)
+    }
+
+    async fn import_secrets(
+        &self,
+        realm: &Realm,
+        secrets: &[Secret<String>],
+        result: &mut ImportResult,
+    ) -> Result<(), ApiError> {
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        let mut known = self.store(self.hub.store.secrets(realm).await)?;
+        for value in secrets {
+            let text = value.expose();
+            let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+            let outcome = if !(1..=MAX_VALUE).contains(&text.len()) || !printable {
+                let rule = "1 to 256 bytes of printable ASCII without spaces";
+                ImportOutcome::Refused(rule.to_owned())
+            } else if let Some(at) = known.iter().position(|known| known.value == *value) {
+                match known[at].state.is_accepted() {
+                    true => ImportOutcome::Same,
+                    false => {
+                        self.put_again(realm, &mut known[at], result.dry_run)
+                            .await?
+                    }
+                }
+            } else if known.len() >= super::secrets::MAX_SECRETS {
+                let most = super::secrets::MAX_SECRETS;
+                ImportOutcome::Refused(format!("the realm has {most} secrets, and no more"))
+            } else {
+                let secret = StoredSecret {
+                    value: value.clone(),
+                    label: String::new(),
+                    created_at_ms: Moment::now().unix_ms,
+                    state: SecretState::Active,
+                };
+                if !result.dry_run {
+                    self.store(self.hub.store.put_secret(realm, &secret).await)?;
+                }
+                known.push(secret);
+                ImportOutcome::Added
+            };
+            result.secrets.push(outcome);
+        }
+        Ok(())
+    }
+
+    /// A secret that is there and not accepted is accepted again.
+    async fn put_again(
+        &self,
+        realm: &Realm,
+        secret: &mut StoredSecret,
+        dry_run: bool,
+    ) -> Result<ImportOutcome, ApiError> {
+        secret.state = SecretState::Active;
+        if !dry_run {
+            self.store(self.hub.store.put_secret(realm, secret).await)?;
+        }
+        Ok(ImportOutcome::Changed)
+    }
+
+    /// Takes effect here at once; the other nodes hear it from the store.
+    async fn imported(&self, caller: &Caller, realm: &Realm, result: &ImportResult) {
+        let written = |outcomes: &[ImportOutcome]| {
+            let written = [ImportOutcome::Added, ImportOutcome::Changed];
+            outcomes.iter().filter(|one| written.contains(one)).count()
+        };
+        let (users, secrets) = (written(&result.users), written(&result.secrets));
+        if users > 0 {
+            self.hub.user_index.forget();
+            credentials::meet_realm(&self.hub, realm);
+            let text = format!("{users} users of {realm} were imported by {}", caller.actor);
+            let kind = EventKind::UserChanged;
+            let mut event = self.hub.new_event(kind, Severity::Notice, text);
+            event.realm = Some(realm.clone());
+            self.hub.recorder.event(event);
+        }
+        if secrets > 0 {
+            if self.hub.keeper.realm(realm).is_none() {
+                self.hub.keeper.want_realms();
+                policy::refresh(&self.hub).await;
+            }
+            self.secret_changed(caller, realm, &format!("was given {secrets} secrets"))
+                .await;
+        }
+    }
+
+    /// The stored users of a realm with their keys, a page at a time, and its secrets with their values.
+    /// Audited as a change is: whoever has them can be anybody.
+    ///
+    /// # Errors
+    /// Denied to anyone but admins; the store is away.
+    pub async fn reveal(
+        &self,
+        caller: &Caller,
+        realm: &Realm,
+        request: &RevealRequest,
+    ) -> Result<Revealed, ApiError> {
+        let work = async {
+            need(caller, Role::Admin)?;
+            need_realm(caller, realm)?;
+            self.need_gateway()?;
+            let after = request.after.as_deref();
+            let page = match request.secrets_only {
+                true => Vec::new(),
+                false => {
+                    let after = after.map(|name| (realm, name));
+                    self.store(self.hub.store.users(Some(realm), after, PAGE).await)?
+                }
+            };
+            let next = (page.len() == PAGE).then(|| page.last().map(|user| user.name.clone()));
+            let secrets = match after {
+                Some(_) => Vec::new(),
+                None => self.store(self.hub.store.secrets(realm).await)?,
+            };
+            Ok(Revealed {
+                users: page
+                    .into_iter()
+                    .map(|user| ImportedUser {
+                        key: hex(user.keys.md5.expose()),
+                        name: user.name,
+                    })
+                    .collect(),
+                secrets: secrets
+                    .into_iter()
+                    .map(|secret| RevealedSecret {
+                        id: self.hub.keeper.secret_id(realm, secret.value.expose()),
+                        value: secret.value.expose().clone(),
+                        state: secret.state,
+                        label: secret.label,
+                    })
+                    .collect(),
+                next: next.flatten(),
+            })
+        };
+        let target = realm.as_str().to_owned();
+        self.audited(caller, "realm.reveal", target, &request.reason, work)
+            .await
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,110 @@
+//! Users and secrets in bulk: who may, what is the same, what is refused, what is written down of it.
+
+use shared::api::{ImportOutcome, ImportedUser, RealmImport, RevealRequest, Role};
+
+use super::*;
+use crate::store::UserKeys;
+
+const KEY: &str = "7da2270ccfa49786e0115366d3a3d14d";
+
+fn import(users: &[(&str, &str)], secrets: &[&str], dry_run: bool) -> RealmImport {
+    let users = users.iter().map(|(name, key)| ImportedUser {
+        name: (*name).to_owned(),
+        key: (*key).to_owned(),
+    });
+    RealmImport {
+        users: users.collect(),
+        secrets: secrets.iter().map(|&value| value.to_owned()).collect(),
+        dry_run,
+        reason: "move".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_imported_is_there_once_and_what_cannot_be_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let (service, acme) = (&node.service, realm("acme"));
+    // Its password is another one, and its SHA-256 key worth nothing with the key that comes.
+    let before = UserKeys::derive("bob", "acme", "before");
+    store.put_user(&acme, "bob", &before).await.unwrap();
+    let users = [
+        ("gorst", KEY),
+        ("bob", &format!("0x{}", KEY.to_uppercase())),
+        ("a/b", KEY),
+        ("short", "7da2"),
+    ];
+    let rows = |dry_run| import(&users, &["north", "two words"], dry_run);
+    let refused = |outcome: &ImportOutcome| matches!(outcome, ImportOutcome::Refused(_));
+    for dry_run in [true, false] {
+        let result = service
+            .import(&admin(), &acme, rows(dry_run))
+            .await
+            .unwrap();
+        assert_eq!(
+            result.users[..2],
+            [ImportOutcome::Added, ImportOutcome::Changed]
+        );
+        assert!(result.users[2..].iter().all(refused), "{result:?}");
+        assert_eq!(result.secrets[0], ImportOutcome::Added);
+        assert!(refused(&result.secrets[1]), "{result:?}");
+    }
+    let bob = store.user(&acme, "bob").await.unwrap().unwrap();
+    assert_eq!(bob.keys.sha256, None);
+    let again = service.import(&admin(), &acme, rows(false)).await.unwrap();
+    assert_eq!(again.users[..2], [ImportOutcome::Same, ImportOutcome::Same]);
+    assert_eq!(again.secrets[0], ImportOutcome::Same);
+    let request = RevealRequest::default();
+    let revealed = service.reveal(&admin(), &acme, &request).await.unwrap();
+    let names: Vec<_> = revealed
+        .users
+        .iter()
+        .map(|user| user.name.as_str())
+        .collect();
+    assert_eq!((names, revealed.next), (vec!["bob", "gorst"], None));
+    assert!(revealed.users.iter().all(|user| user.key == KEY));
+    assert_eq!(revealed.secrets.len(), 1);
+    assert_eq!(revealed.secrets[0].value, "north");
+    let listed = service.secrets(&admin(), &acme).await.unwrap().items;
+    assert!(
+        listed
+            .iter()
+            .any(|secret| secret.id == revealed.secrets[0].id)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_admins_move_keys_and_what_they_do_is_audited() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let (service, acme) = (&node.service, realm("acme"));
+    for role in [Role::Viewer, Role::Operator] {
+        let who = caller(role, &[]);
+        let rows = import(&[("gorst", KEY)], &[], true);
+        assert!(service.import(&who, &acme, rows).await.is_err());
+        let asked = service.reveal(&who, &acme, &RevealRequest::default()).await;
+        assert!(asked.is_err());
+    }
+    let too_many = vec![("x", KEY); RealmImport::MAX_IMPORTED + 1];
+    let refused = service
+        .import(&admin(), &acme, import(&too_many, &[], false))
+        .await;
+    assert!(refused.unwrap_err().message.contains("at most 500"));
+    let rows = import(&[("gorst", KEY)], &["north"], false);
+    service.import(&admin(), &acme, rows).await.unwrap();
+    let request = RevealRequest {
+        secrets_only: true,
+        ..RevealRequest::default()
+    };
+    let revealed = service.reveal(&admin(), &acme, &request).await.unwrap();
+    assert!(revealed.users.is_empty() && revealed.secrets.len() == 1);
+    eventually("the audit", async || {
+        let audit = service.audit(&admin(), &ListQuery::default()).await;
+        let audit = format!("{:?}", audit.unwrap().items);
+        assert!(!audit.contains(KEY) && !audit.contains("north"), "{audit}");
+        audit.contains("realm.import") && audit.contains("realm.reveal")
+    })
+    .await;
+}

@@ -1,0 +1,218 @@
+//! Files of rows: CSV, tab-separated values, JSON lines.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde_json::Value;
+use shared::Realm;
+
+use super::table::{Row, Table};
+use crate::cli::exit::Failure;
+
+/// The largest file that is read, in bytes: a million users fit.
+const MAX_FILE: u64 = 256 << 20;
+/// Errors that are told at once.
+const MAX_ERRORS: usize = 20;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Comma-separated values (RFC 4180), with or without a line of column names
+    Csv,
+    /// The same separated by tabs, as `mysql --batch` writes them
+    Tsv,
+    /// One JSON object per line, as mongoexport writes them
+    Jsonl,
+}
+
+impl Form {
+    fn of(path: &Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("jsonl" | "json" | "ndjson") => Self::Jsonl,
+            Some("tsv" | "tab") => Self::Tsv,
+            _ => Self::Csv,
+        }
+    }
+}
+
+/// A row and the line that it stands on.
+#[derive(Clone, Debug)]
+pub(super) struct Numbered {
+    pub(super) line: u64,
+    pub(super) row: Row,
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    pub(super) path: &'a Path,
+    /// `None`: as the file's name says.
+    pub(super) form: Option<Form>,
+    /// `None`: each line names its table.
+    pub(super) table: Option<Table>,
+    /// The realm of rows that name none.
+    pub(super) realm: Option<&'a Realm>,
+}
+
+impl Source<'_> {
+    /// The file's name, for messages.
+    pub(super) fn name(&self) -> String {
+        shared::display_safe(&self.path.display().to_string()).into_owned()
+    }
+
+    /// All rows, or all that is wrong with them.
+    pub(super) fn rows(&self) -> Result<Vec<Numbered>, Failure> {
+        let text = self.text()?;
+        let mut rows = Vec::new();
+        let mut wrong = Vec::new();
+        let mut take = |line: u64, read: Result<Row, String>| match read {
+            Ok(row) => rows.push(Numbered { line, row }),
+            Err(error) => wrong.push(format!("{}:{line}: {error}", self.name())),
+        };
+        match (self.form.unwrap_or_else(|| Form::of(self.path)), self.table) {
+            (Form::Jsonl, table) => self.json(&text, table, &mut take),
+            (form, Some(table)) => self.separated(&text, form, table, &mut take),
+            (_, None) => {
+                let what = "`all` is read from JSON lines: name the table of any other file";
+                return Err(Failure::Usage(what.to_owned()));
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(rows);
+        }
+        let count = wrong.len();
+        wrong.truncate(MAX_ERRORS);
+        if count > MAX_ERRORS {
+            wrong.push(format!("and {} more", count - MAX_ERRORS));
+        }
+        wrong.push("nothing was done".to_owned());
+        Err(Failure::Usage(wrong.join("\n")))
+    }
+
+    fn text(&self) -> Result<String, Failure> {
+        let fail = |what: String| Failure::Usage(format!("{}: {what}", self.name()));
+        let mut text = String::new();
+        let read = match self.path.to_str() {
+            Some("-") => std::io::stdin()
+                .take(MAX_FILE + 1)
+                .read_to_string(&mut text),
+            _ => File::open(self.path)
+                .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text)),
+        };
+        read.map_err(|error| fail(error.to_string()))?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(fail("larger than 256 MiB: split it".to_owned()));
+        }
+        Ok(text)
+    }
+
+    fn separated(
+        &self,
+        text: &str,
+        form: Form,
+        table: Table,
+        take: &mut impl FnMut(u64, Result<Row, String>),
+    ) {
+        let tabs = form == Form::Tsv;
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(if tabs { b'\t' } else { b',' })
+            .quoting(!tabs)
+            .from_reader(text.as_bytes());
+        let columns = table.columns();
+        let mut order: Vec<usize> = (0..columns.len()).collect();
+        for (number, record) in reader.records().enumerate() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    let line = error.position().map_or(0, csv::Position::line);
+                    take(line, Err(error.to_string()));
+                    return;
+                }
+            };
+            let line = record.position().map_or(0, csv::Position::line);
+            if number == 0
+                && let Some(named) = header(&record, columns)
+            {
+                order = named;
+                continue;
+            }
+            if record.len() < columns.len() {
+                let (expected, found) = (columns.join(", "), record.len());
+                let what = format!("{found} columns, where these are expected: {expected}");
+                take(line, Err(what));
+                continue;
+            }
+            let value = |at: &usize| {
+                let value = record.get(*at).unwrap_or_default();
+                if tabs {
+                    unescaped(value)
+                } else {
+                    value.to_owned()
+                }
+            };
+            let values: Vec<_> = order.iter().map(value).collect();
+            take(line, table.read(&values, self.realm));
+        }
+    }
+
+    fn json(
+        &self,
+        text: &str,
+        table: Option<Table>,
+        take: &mut impl FnMut(u64, Result<Row, String>),
+    ) {
+        for (line, text) in (1..).zip(text.lines()) {
+            if !text.trim().is_empty() {
+                take(line, self.json_row(text, table));
+            }
+        }
+    }
+
+    fn json_row(&self, text: &str, table: Option<Table>) -> Result<Row, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let named = value.get("table").and_then(Value::as_str);
+        let table = match (table, named) {
+            (Some(table), _) => table,
+            (None, Some(name)) => Table::from_str(name, false)
+                .map_err(|_| format!("table: there is no {}", shared::display_safe(name)))?,
+            (None, None) => return Err("no table: name it, or a field table".to_owned()),
+        };
+        let text = |column: &&str| match value.get(*column) {
+            None | Some(Value::Null) => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(Value::Number(number)) => Ok(number.to_string()),
+            Some(_) => Err(format!("{column}: a text or a number")),
+        };
+        let values: Result<Vec<_>, _> = table.columns().iter().map(text).collect();
+        table.read(&values?, self.realm)
+    }
+}
+
+/// Where each column is, if this is a line of column names.
+fn header(record: &csv::StringRecord, columns: &[&str]) -> Option<Vec<usize>> {
+    let place = |column: &&str| record.iter().position(|name| name.trim() == *column);
+    columns.iter().map(place).collect()
+}
+
+/// What `mysql --batch` writes with a backslash.
+fn unescaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('t') => out.push('\t'),
+            Some('n') => out.push('\n'),
+            Some(other) => out.push(other),
+            None => out.push('\\'),
+        }
+    }
+    out
+}

@@ -1,0 +1,219 @@
+//! Files in, rows out: forms, order of columns, errors with their lines, and what is done when something
+//! fails on the way.
+
+use shared::api::{ApiError, ErrorKind};
+
+use crate::cli::code;
+use crate::cli::tests::{Ran, Script, run_as};
+use crate::client::ClientError;
+use crate::client::fake::FakeAdmin;
+
+const KEY: &str = "7da2270ccfa49786e0115366d3a3d14d";
+const OTHER: &str = "cd08cbe80a4ce12dbe350e2c9299c5df";
+
+/// Imports this text of this table.
+async fn import(api: &FakeAdmin, table: &str, name: &str, text: &str, more: &[&str]) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let args = [&["import", table, &file][..], more].concat();
+    run_as(api, &mut Script::default(), &args).await
+}
+
+async fn export(api: &FakeAdmin, args: &[&str]) -> Ran {
+    let args = [&["export"][..], args].concat();
+    run_as(api, &mut Script::default(), &args).await
+}
+
+#[tokio::test]
+async fn a_second_import_changes_nothing_and_says_so() {
+    let api = FakeAdmin::default();
+    let rows = format!("acme,gorst,{KEY}\nacme,\"a, \"\"b\"\"\",{KEY}\n");
+    let ran = import(&api, "users", "users.csv", &rows, &["--dry-run"]).await;
+    assert_eq!(ran.code, code::OK, "{}", ran.err);
+    assert!(ran.err.contains("+ user gorst"), "{}", ran.err);
+    assert_eq!(api.changes(), [""; 0]);
+    // Nobody is there to say yes.
+    let ran = import(&api, "users", "users.csv", &rows, &[]).await;
+    assert_eq!(ran.code, code::USAGE, "{}", ran.err);
+    assert_eq!(api.changes(), [""; 0]);
+    let ran = import(
+        &api,
+        "users",
+        "users.csv",
+        &rows,
+        &["-y", "--reason", "move"],
+    )
+    .await;
+    assert_eq!(ran.code, code::OK, "{}", ran.err);
+    assert_eq!(
+        api.changes(),
+        ["import_realm acme users=2 secrets=0 dry_run=false reason=move"]
+    );
+    let ran = import(&api, "users", "users.csv", &rows, &["-y"]).await;
+    assert_eq!(ran.code, code::OK);
+    assert!(ran.err.contains("nothing changes"), "{}", ran.err);
+    assert_eq!(api.changes().len(), 1);
+    let all = format!("{ran}{}", ran.err, ran = ran.out);
+    assert!(!all.contains(KEY), "{all}");
+}
+
+#[tokio::test]
+async fn every_form_of_a_table_is_read() {
+    let header = format!("name,hmackey,realm\ngorst,{KEY},acme\n");
+    let tabs = format!("acme\tgo\\\\rst\t0x{KEY}\n");
+    let lines = format!(
+        "{{\"_id\":{{\"$oid\":\"1\"}},\"realm\":\"acme\",\"name\":\"gorst\",\"hmackey\":\"{KEY}\"}}\n\n"
+    );
+    let named =
+        format!("{{\"table\":\"turnusers_lt\",\"name\":\"gorst\",\"hmackey\":\"{KEY}\"}}\n");
+    for (table, name, text, user) in [
+        ("turnusers_lt", "users.csv", header, "gorst"),
+        ("users", "users.tsv", tabs, "go\\rst"),
+        ("users", "users.jsonl", lines, "gorst"),
+        ("all", "all.jsonl", named, "gorst"),
+    ] {
+        let api = FakeAdmin::default();
+        let ran = import(&api, table, name, &text, &["-y", "--realm", "acme"]).await;
+        assert_eq!(ran.code, code::OK, "{name}: {}", ran.err);
+        let ran = export(&api, &["users", "--with-secrets", "-r", "acme"]).await;
+        let expected = format!("realm,name,hmackey\nacme,{user},{KEY}\n");
+        assert_eq!(ran.out, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn settings_become_part_of_the_realms_document() {
+    let api = FakeAdmin::default();
+    for (table, text, expected) in [
+        ("realm-options", "acme,max-bps,1000\n", "max_rate_bps"),
+        (
+            "turn_origin_to_realm",
+            "https://a.example:443,acme\n",
+            "https://a.example",
+        ),
+        ("denied-peers", "acme,10.0.0.0-10.0.0.255\n", "10.0.0.0/24"),
+        ("allowed_peer_ip", "acme,192.0.2.7\n", "192.0.2.7"),
+    ] {
+        let ran = import(&api, table, "x.csv", text, &["-y"]).await;
+        assert_eq!(ran.code, code::OK, "{table}: {}", ran.err);
+        assert!(ran.err.contains(expected), "{table}: {}", ran.err);
+        let again = import(&api, table, "x.csv", text, &["-y"]).await;
+        assert!(
+            again.err.contains("nothing changes"),
+            "{table}: {}",
+            again.err
+        );
+    }
+    let ran = export(&api, &["realm-options", "-r", "acme"]).await;
+    assert!(ran.out.contains("acme,max-bps,1000\n"), "{}", ran.out);
+    let ran = export(&api, &["origins", "-r", "acme"]).await;
+    assert!(
+        ran.out.contains("https://a.example:443,acme\n"),
+        "{}",
+        ran.out
+    );
+    let ran = export(&api, &["denied-peers", "-r", "acme", "-o", "jsonl"]).await;
+    let line = r#"{"ip_range":"10.0.0.0-10.0.0.255","realm":"acme"}"#;
+    assert!(ran.out.contains(line), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_with_its_line_and_nothing_is_done() {
+    let api = FakeAdmin::default();
+    let rows = format!(
+        "acme,gorst,{KEY}\nacme,short,12\n,nobody,{KEY}\nacme,two\nacme,gorst,{OTHER}\nacme,plain,\n"
+    );
+    let ran = import(&api, "users", "users.csv", &rows, &["-y"]).await;
+    assert_eq!(ran.code, code::USAGE);
+    for said in [
+        "users.csv:2: hmackey",
+        "users.csv:3: no realm",
+        "users.csv:4: 2 columns",
+        "users.csv:6: hmackey: empty",
+        "nothing was done",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    let rows = format!("acme,gorst,{KEY}\nacme,gorst,{OTHER}\n");
+    let ran = import(&api, "users", "users.csv", &rows, &["-y"]).await;
+    assert!(
+        ran.err.contains("users.csv:2: the user of line 1 again"),
+        "{}",
+        ran.err
+    );
+    for (table, text, said) in [
+        ("realm-options", "acme,max-bps,fast\n", ":1: value"),
+        ("realm-options", "acme,colour,1\n", ":1: opt"),
+        ("origins", "nowhere,acme\n", ":1: origin"),
+        ("denied-peers", "acme,here\n", ":1: ip_range"),
+        ("secrets", "acme,\n", ":1: value"),
+        ("users", "acme,\"open\n", ":1: "),
+    ] {
+        let ran = import(&api, table, "x.csv", text, &["-y"]).await;
+        assert_eq!(ran.code, code::USAGE, "{table}: {}", ran.err);
+        assert!(ran.err.contains(said), "{table}: {}", ran.err);
+    }
+    assert_eq!(api.changes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_was_done_before_a_failure_is_told_and_the_rest_goes_on_from_there() {
+    let api = FakeAdmin::default();
+    let rows: String = (0..250).map(|n| format!("acme,user{n},{KEY}\n")).collect();
+    let all = format!("{rows}globex,one,{KEY}\n");
+    api.fail_next_change(ClientError::Api(ApiError::new(
+        ErrorKind::Unavailable,
+        "away",
+    )));
+    let ran = import(&api, "users", "users.csv", &all, &["-y", "-o", "json"]).await;
+    assert_eq!(ran.code, code::PARTIAL, "{}", ran.err);
+    assert!(
+        ran.err.contains("the same command goes on from there"),
+        "{}",
+        ran.err
+    );
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(shown["realms"][0]["pending"], 250);
+    assert_eq!(shown["realms"][1]["pending"], 1);
+    let ran = import(&api, "users", "users.csv", &all, &["-y", "-o", "json"]).await;
+    assert_eq!(ran.code, code::OK, "{}", ran.err);
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&shown["realms"][0]["added"], &shown["realms"][0]["pending"]),
+        (&250.into(), &0.into())
+    );
+}
+
+#[tokio::test]
+async fn keys_and_secrets_are_written_when_they_are_asked_for() {
+    let api = FakeAdmin::default();
+    let users = format!("acme,gorst,{KEY}\n");
+    assert_eq!(
+        import(&api, "users", "u.csv", &users, &["-y"]).await.code,
+        0
+    );
+    assert_eq!(
+        import(&api, "secrets", "s.csv", "acme,north\n", &["-y"])
+            .await
+            .code,
+        0
+    );
+    let ran = export(&api, &["secrets"]).await;
+    assert_eq!(ran.code, code::USAGE);
+    assert!(ran.err.contains("--with-secrets"), "{}", ran.err);
+    let ran = export(&api, &["users"]).await;
+    assert!(!ran.out.contains(KEY) && ran.code == 0, "{}", ran.out);
+    let ran = export(&api, &["all", "--with-secrets", "-r", "acme"]).await;
+    let user = format!(r#"{{"hmackey":"{KEY}","name":"gorst","realm":"acme","table":"users"}}"#);
+    assert!(ran.out.contains(&user), "{}", ran.out);
+    let secret = r#"{"realm":"acme","table":"secrets","value":"north"}"#;
+    assert!(ran.out.contains(secret), "{}", ran.out);
+    // And back, into another cluster.
+    let other = FakeAdmin::default();
+    let back = import(&other, "all", "all.jsonl", &ran.out, &["-y"]).await;
+    assert_eq!(back.code, code::OK, "{}", back.err);
+    let again = export(&other, &["all", "--with-secrets", "-r", "acme"]).await;
+    assert_eq!(again.out, ran.out);
+}
