@@ -2,8 +2,11 @@
 
 mod addresses;
 mod binding;
+pub mod detach;
 mod passing;
+mod pid_file;
 mod process;
+mod rights;
 mod store;
 
 use std::net::SocketAddr;
@@ -104,6 +107,7 @@ impl Node {
             inherited = passing::take_listeners(heir, &id, &mut config)?;
         }
         let (config, groups, servers) = bind(config, &inherited).await?;
+        rights::give_up(&config)?;
         let config = Arc::new(config);
         let pool = Arc::new(port_pool(&config, &groups));
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();

@@ -2,91 +2,8 @@
 
 use shared::api::Applies;
 
-/// A setting.
-#[derive(Debug)]
-pub(super) struct Key {
-    /// Dotted, as in the file: `store.url`.
-    pub(super) name: &'static str,
-    /// What it holds.
-    pub(super) kind: Kind,
-    /// Whether there is a flag; secrets have none, since arguments are visible to everybody.
-    pub(super) flag: Flag,
-    /// When a change of it applies; [`Applies::File`]: the store cannot override it.
-    pub(super) applies: Applies,
-    /// For `--help`.
-    pub(super) help: &'static str,
-}
-
-/// Whether a setting has a flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flag {
-    /// `--store-url` for `store.url`.
-    Yes,
-    /// File and environment only.
-    No,
-}
-
-/// What a setting holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Text.
-    Text,
-    /// An integer.
-    Integer,
-    /// `true` or `false`.
-    Boolean,
-    /// A list of texts; flags repeat, the environment separates by commas.
-    List,
-    /// Names and texts; `name=text` in flags and environment.
-    Table,
-}
-
-impl Key {
-    /// Whether the store may hold a value for it. It may not for what a node must know before it
-    /// reaches the store, nor for what decides who may change anything.
-    pub(super) fn can_be_overridden(&self) -> bool {
-        self.applies != Applies::File
-    }
-
-    /// The flag, without dashes.
-    pub(super) fn flag_name(&self) -> String {
-        self.name.replace(['.', '_'], "-")
-    }
-
-    /// The variable of the environment.
-    pub(super) fn variable(&self) -> String {
-        format!(
-            "RELAYD_{}",
-            self.name.replace('.', "_").to_ascii_uppercase()
-        )
-    }
-}
-
-const fn key(name: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        flag: Flag::Yes,
-        applies: Applies::Restart,
-        help,
-    }
-}
-
-/// A setting that applies at once.
-const fn live(name: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        applies: Applies::Live,
-        ..key(name, kind, help)
-    }
-}
-
-/// A setting that the store cannot override.
-const fn fixed(name: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        applies: Applies::File,
-        ..key(name, kind, help)
-    }
-}
+pub(super) use super::key::{Flag, Key, Kind};
+use super::key::{fixed, key, live};
 
 /// All settings but those of `[[realm]]`.
 pub(super) const KEYS: &[Key] = &[
@@ -111,6 +28,31 @@ pub(super) const KEYS: &[Key] = &[
         "Label of this node as name=value, as in region=eu",
     ),
     fixed("state_dir", Kind::Text, "Where this node keeps its files"),
+    fixed(
+        "detach",
+        Kind::Boolean,
+        "Go to the background as soon as everything is bound and served; default false",
+    ),
+    fixed(
+        "pid_file",
+        Kind::Text,
+        "File with the process id while the node serves; default: none",
+    ),
+    fixed(
+        "proc_user",
+        Kind::Text,
+        "User to be once everything is bound, where root starts the node; default: stay",
+    ),
+    fixed(
+        "proc_group",
+        Kind::Text,
+        "Group to be then; default: that of proc_user",
+    ),
+    fixed(
+        "weak_credentials",
+        Kind::Text,
+        "Whether passwords and secrets out of samples refuse the start, or warn; default refuse",
+    ),
     key(
         "workers",
         Kind::Integer,
@@ -291,6 +233,16 @@ pub(super) const KEYS: &[Key] = &[
         "rfc5766_channel_numbers",
         Kind::Boolean,
         "Accept channel numbers 0x5000 to 0x7FFF, too, which old clients draw; default false",
+    ),
+    live(
+        "stun",
+        Kind::Boolean,
+        "Answer Binding requests; false: TURN only; default true",
+    ),
+    live(
+        "turn",
+        Kind::Boolean,
+        "Grant sessions; false: STUN only, new ones are refused; default true",
     ),
     live(
         "oauth",
@@ -515,6 +467,13 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "Serve the admin API on TCP too, with bearer tokens",
     ),
+    Key {
+        name: "admin.password",
+        kind: Kind::Text,
+        flag: Flag::No,
+        applies: Applies::File,
+        help: "Password that opens admin.listen on loopback for an operator of this node, plain or $5$SALT$DIGEST",
+    },
     fixed(
         "admin.tls_certificate",
         Kind::Text,
@@ -546,6 +505,16 @@ pub(super) const KEYS: &[Key] = &[
         "error, warn, info, debug, trace, or a filter; default info",
     ),
     fixed("log.format", Kind::Text, "text or json; default text"),
+    fixed(
+        "log.output",
+        Kind::Text,
+        "stderr, stdout, syslog or a file; default stderr, and with detach relayd.log in the state directory",
+    ),
+    fixed(
+        "log.syslog_facility",
+        Kind::Text,
+        "Facility of lines to syslog, as in daemon or local3; default daemon",
+    ),
 ];
 
 /// The keys of a `[[realm]]`.
