@@ -102,8 +102,6 @@ fn with(lines: &str) -> Setup {
 fn honoured() -> Vec<(&'static str, &'static str, Value)> {
     let listen = |addresses: &[&str]| json!(addresses);
     let only = |address: &str, transports: &[&str]| json!([{"address": address, "transports": transports}]);
-    let at = "listening-ip=192.0.2.1\n";
-    let _ = at;
     vec![
         (
             "listening-device=lo\nlistening-ip=127.0.0.1",
@@ -138,7 +136,7 @@ fn honoured() -> Vec<(&'static str, &'static str, Value)> {
         (
             "listening-ip=192.0.2.1\nno-udp\ntcp-proxy-port=90",
             "listen",
-            json!([{"address": "192.0.2.1:90", "transports": ["tcp"], "proxy_from": ["0.0.0.0-255.255.255.255"]}]),
+            json!([{"address": "192.0.2.1:90", "transports": ["tcp"], "proxy_from": ["0.0.0.0/0"]}]),
         ),
         (
             "rfc5780\nalt-listening-port=3555",

@@ -12,7 +12,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "\nlistening-port = 3478",
         "relayd.toml:2: listening-port: unknown",
-        "listen =",
+        "use listen",
     ),
     (
         "workers = 0",
