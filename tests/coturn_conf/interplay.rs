@@ -47,7 +47,7 @@ fn every_option_of_debians_turnserver_has_its_row() {
     let words = help
         .lines()
         .filter(|line| line.trim_start().starts_with('-'));
-    let words = words.flat_map(|line| line.split([' ', '\t', ',', '=', '|']).take(8));
+    let words = words.flat_map(|line| line.split([' ', '\t', ',', '=', '|', '<', '[']).take(8));
     let names: Vec<&str> = words.filter_map(|word| word.strip_prefix("--")).collect();
     assert!(names.len() > 90, "{names:?}");
     // What asks for this very text, and what is no option but a word of a sentence.

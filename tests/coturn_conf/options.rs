@@ -97,7 +97,7 @@ fn tcp_is_relayed_unless_switched_off() {
         let wish = |message: turn_proto::stun::MessageBuilder| {
             message.attribute(AttributeType::REQUESTED_TRANSPORT, &[6, 0, 0, 0])
         };
-        let result = client.request(Method::Allocate, &wish);
+        let result = client.request(Method::Allocate, wish);
         match is_granted {
             true => drop(result.unwrap()),
             false => assert_eq!(code(result.map(drop)), Some(442)),

@@ -99,6 +99,44 @@ fn the_log_file_is_opened_anew_at_sighup() {
 }
 
 #[test]
+fn a_check_tells_every_message_and_starts_nothing() {
+    let text = format!("{LINES}cipher-list=ALL\nalternate-server=192.0.2.9\nuser=bob:short\n");
+    let node = Migrated::prepare(&text, &["--check-config", "-c", "turnserver.conf"]);
+    let (code, said) = node.run_to_end();
+    assert_eq!(code, Some(0), "{said}");
+    for expected in [
+        "turnserver.conf:5: cipher-list: TLS is rustls",
+        "turnserver.conf:6: alternate-server: redirects are kept in the store",
+        "turnserver.conf:7: the password of user bob has fewer",
+        "the configuration is valid",
+    ] {
+        assert!(said.contains(expected), "{expected}:\n{said}");
+    }
+    assert!(!node.file("state").exists());
+}
+
+#[test]
+fn users_of_the_file_change_at_sighup() {
+    let node = Migrated::start(LINES, &["-c", "turnserver.conf"]);
+    let file = node.file("turnserver.conf");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("wonderland-wonder", "behind-the-looking-glass"),
+    )
+    .unwrap();
+    node.signal("HUP");
+    let login = Login::new("alice", "behind-the-looking-glass");
+    wait_until("the new password to work", SOON, || {
+        node.client(&login).allocate().is_ok()
+    });
+    assert_eq!(
+        node.client(&alice()).allocate().unwrap_err().code(),
+        Some(401)
+    );
+}
+
+#[test]
 fn what_is_unknown_starts_nothing_and_gets_the_nearest_name() {
     let text = format!("{LINES}lt-cred-mec\n");
     let node = Migrated::prepare(&text, &["-c", "turnserver.conf"]);

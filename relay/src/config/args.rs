@@ -143,42 +143,19 @@ impl fmt::Debug for Args {
 static FLAG_NAMES: LazyLock<Vec<String>> =
     LazyLock::new(|| KEYS.iter().map(|key| key.flag_name()).collect());
 
-fn command() -> Command {
-    let config = Arg::new("config")
-        .short('c')
-        .long("config")
-        .value_name("FILE")
-        .global(true)
-        .value_parser(clap::value_parser!(PathBuf))
-        .help(
-            "Configuration file, relayd.toml or coturn's turnserver.conf; default \
-             /etc/relayd/relayd.toml if it exists",
-        );
-    let gateway = Arg::new("gateway")
-        .long("gateway")
-        .global(true)
-        .action(ArgAction::SetTrue)
-        .conflicts_with("roles")
-        .help("Only answer the admin API for the cluster: no TURN listeners");
-    let upgrade = Arg::new("upgrade")
-        .long("upgrade")
-        .global(true)
-        .action(ArgAction::SetTrue)
-        .help("Take over from the relayd that runs with this state directory, without losing a packet");
-    let open_peers = Arg::new("accept-open-peers")
-        .long("accept-open-peers")
-        .global(true)
-        .action(ArgAction::SetTrue)
-        .help("Take allow-loopback-peers and the like from coturn's configuration");
-    let check = Arg::new("check-config")
-        .long("check-config")
-        .action(ArgAction::SetTrue)
-        .help("Only say whether the configuration is valid");
+/// A flag without a value that subcommands have too.
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).help(help);
+    arg.global(true).action(ArgAction::SetTrue)
+}
+
+/// One flag for each setting.
+fn settings() -> impl Iterator<Item = Arg> {
     let keys = KEYS
         .iter()
         .zip(FLAG_NAMES.iter())
         .filter(|(key, _)| key.flag == Flag::Yes);
-    let keys = keys.map(|(key, flag)| {
+    keys.map(|(key, flag)| {
         let arg = Arg::new(key.name)
             .long(flag.as_str())
             .global(true)
@@ -198,7 +175,45 @@ fn command() -> Command {
                 .require_equals(true),
             Kind::Text | Kind::Integer => arg,
         }
-    });
+    })
+}
+
+fn convert() -> Command {
+    let file = Arg::new("file")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("coturn's file; default: where coturn looks for turnserver.conf");
+    let convert = Command::new("convert")
+        .about("Write coturn's configuration as a relayd.toml to stdout")
+        .arg(file);
+    Command::new("config")
+        .about("Work on configuration files")
+        .subcommand_required(true)
+        .subcommand(convert)
+}
+
+fn command() -> Command {
+    let config = Arg::new("config")
+        .short('c')
+        .long("config")
+        .value_name("FILE")
+        .global(true)
+        .value_parser(clap::value_parser!(PathBuf))
+        .help(
+            "Configuration file, relayd.toml or coturn's turnserver.conf; default \
+             /etc/relayd/relayd.toml if it exists",
+        );
+    let check = Arg::new("check-config")
+        .long("check-config")
+        .action(ArgAction::SetTrue)
+        .help("Only say whether the configuration is valid");
+    let gateway = switch(
+        "gateway",
+        "Only answer the admin API for the cluster: no TURN listeners",
+    );
+    let upgrade =
+        "Take over from the relayd that runs with this state directory, without losing a packet";
+    let open_peers = "Take allow-loopback-peers and the like from coturn's configuration";
     Command::new("relayd")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A STUN/TURN relay node")
@@ -209,30 +224,16 @@ fn command() -> Command {
              has each of them.",
         )
         .arg(config)
-        .arg(gateway)
+        .arg(gateway.conflicts_with("roles"))
         .arg(check)
-        .arg(upgrade)
-        .arg(open_peers)
-        .args(keys)
+        .arg(switch("upgrade", upgrade))
+        .arg(switch("accept-open-peers", open_peers))
+        .args(settings())
         .subcommand(Command::new("run").about("Relay until told to stop (the default)"))
         .subcommand(
             Command::new("check-config").about("Only say whether the configuration is valid"),
         )
-        .subcommand(
-            Command::new("config")
-                .about("Work on configuration files")
-                .subcommand_required(true)
-                .subcommand(
-                    Command::new("convert")
-                        .about("Write coturn's configuration as a relayd.toml to stdout")
-                        .arg(
-                            Arg::new("file")
-                                .value_name("FILE")
-                                .value_parser(clap::value_parser!(PathBuf))
-                                .help("coturn's file; default: where coturn looks for turnserver.conf"),
-                        ),
-                ),
-        )
+        .subcommand(convert())
         .subcommand(
             Command::new("cluster-key").about("Print a fresh cluster key, for cluster_key_file"),
         )

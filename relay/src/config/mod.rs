@@ -9,6 +9,7 @@ pub mod args;
 mod certificates;
 pub mod cluster_key;
 mod connections;
+mod convert;
 pub mod coturn;
 mod error;
 mod file;
@@ -482,7 +483,7 @@ impl Config {
     /// # Errors
     /// All errors that would keep a node from starting with it; a file that is no coturn's.
     pub fn convert(args: &Args) -> Result<Converted, ConfigErrors> {
-        resolve::convert(args)
+        convert::convert(args)
     }
 }
 

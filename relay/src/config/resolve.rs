@@ -18,10 +18,10 @@ use super::file::{Item, Value};
 use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
-    AdminConfig, AllocationConfig, Config, ConfigRealm, Converted, ExternalIp, ListenerConfig,
-    LogConfig, LogFormat, LogOutput, PeerConfig, StoreConfig, TokenLock, WeakCredentials,
-    allocation, certificates, cluster_key, connections, coturn, limits, listener, local_password,
-    nat_discovery, oauth, process, realm, redirects, store, tcp_relay,
+    AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
+    LogFormat, LogOutput, PeerConfig, StoreConfig, TokenLock, WeakCredentials, allocation,
+    certificates, cluster_key, connections, limits, listener, local_password, nat_discovery, oauth,
+    process, realm, redirects, store, tcp_relay,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -60,38 +60,6 @@ pub(super) fn over(layers: &Arc<Layers>, overrides: &Overrides) -> (Config, Vec<
     (config, reader.errors)
 }
 
-/// coturn's configuration in our words.
-pub(super) fn convert(args: &Args) -> Result<Converted, ConfigErrors> {
-    let mut errors = Vec::new();
-    let layers = Arc::new(Layers::read(args, &mut errors));
-    let (mut config, wrong) = over(&layers, &Overrides::default());
-    errors.extend(wrong);
-    if layers.coturn.is_none() && errors.is_empty() {
-        errors.push(ConfigError {
-            origin: args
-                .file()
-                .map_or(Origin::Default, |path| Origin::whole_file(&path)),
-            key: "file".into(),
-            problem: "is no configuration of coturn".into(),
-            remedy: "name its turnserver.conf: relayd config convert FILE".into(),
-        });
-    }
-    ConfigErrors::check(errors)?;
-    let mut tree = layers.file.clone();
-    // A key that was made for this node is the one that it goes on with.
-    if let (StoreConfig::Redis(_), Some(path)) = (&config.store, &config.cluster_key_file) {
-        let value = Value::Text(path.to_string_lossy().into_owned());
-        let origin = Origin::Default;
-        tree.entry("cluster_key_file".into())
-            .or_insert(Item { origin, value });
-    }
-    config.warnings.extend(coturn::toml::limits_per_node(&tree));
-    Ok(Converted {
-        toml: coturn::toml::write(&tree),
-        notes: config.warnings,
-    })
-}
-
 fn is_flag(item: &Item) -> bool {
     matches!(item.origin, Origin::Flag(_))
 }
@@ -109,18 +77,13 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     let max_sessions_per_user = max_sessions_per_user(reader);
     let allocation = allocation::resolve(reader);
     let lifetimes = allocation::lifetimes(reader);
-    let weak_credentials = realm::weak_credentials(reader);
-    let (default_realm, realms) =
-        realms(reader, max_sessions_per_user, &allocation, weak_credentials);
+    let weak = realm::weak_credentials(reader);
+    let (default_realm, realms) = realms(reader, max_sessions_per_user, &allocation, weak);
     let (tls, tls_ecdsa) = certificates::resolve(reader);
     let listeners = listener::resolve(reader, &roles, tls.is_some());
     let relay_ports = relay_ports(reader, &listeners);
     let nat_discovery = nat_discovery::resolve(reader, &listeners);
-    let fallback = StoreConfig::Sqlite {
-        turndb: PathBuf::new(),
-        db: PathBuf::new(),
-    };
-    let store = store::resolve(reader, &state_dir).unwrap_or(fallback);
+    let store = store::resolve(reader, &state_dir);
     warn_of_readable_secrets(reader, &realms);
     Config {
         node_id: reader.parsed("node_id", "1 to 63 characters out of a-z A-Z 0-9 . _ -"),
@@ -174,7 +137,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         redirects: redirects::resolve(reader),
         log: log(reader, &state_dir),
         process: process::resolve(reader),
-        weak_credentials,
+        weak_credentials: weak,
         state_dir,
         warnings: Vec::new(),
         provenance: Provenance::default(),

@@ -25,8 +25,15 @@ struct RedisUrl {
     database: u32,
 }
 
-/// Reads `[store]`; `None` after an error.
-pub(super) fn resolve(reader: &mut Reader<'_>, state_dir: &Path) -> Option<StoreConfig> {
+/// Reads `[store]`; what is wrong becomes an error, and files without names.
+pub(super) fn resolve(reader: &mut Reader<'_>, state_dir: &Path) -> StoreConfig {
+    read(reader, state_dir).unwrap_or(StoreConfig::Sqlite {
+        turndb: PathBuf::new(),
+        db: PathBuf::new(),
+    })
+}
+
+fn read(reader: &mut Reader<'_>, state_dir: &Path) -> Option<StoreConfig> {
     let (url, origin) = reader
         .text("store.url")
         .unwrap_or(("sqlite".into(), Origin::Default));

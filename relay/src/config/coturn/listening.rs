@@ -72,6 +72,8 @@ struct Spoken {
 }
 
 fn spoken(all: &mut Translation<'_>, has_certificate: bool) -> Spoken {
+    let is_switched_off = all.last("dtls").is_some() && !all.is_on("dtls");
+    let no_dtls = all.is_on("no-dtls") || is_switched_off;
     let no = [
         (Transport::Udp, all.is_on("no-udp")),
         (
@@ -82,7 +84,7 @@ fn spoken(all: &mut Translation<'_>, has_certificate: bool) -> Spoken {
             Transport::Tls,
             all.is_on("no-tls") || all.last("tcp-proxy-port").is_some(),
         ),
-        (Transport::Dtls, all.is_on("no-dtls")),
+        (Transport::Dtls, no_dtls),
     ];
     let can = crate::config::listener::default_transports(has_certificate);
     let is_off = |transport: &Transport| no.iter().any(|(off, is_off)| off == transport && *is_off);

@@ -1,5 +1,6 @@
 //! What stands around the relay: the database, the administrator's port, metrics.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -49,7 +50,8 @@ fn database(all: &mut Translation<'_>) {
         all.set("store.turndb", origin, Value::Text(path));
         return;
     }
-    let default = DATABASES.iter().map(Path::new).find(|path| path.exists());
+    let can_open = |path: &&Path| File::options().read(true).write(true).open(path).is_ok();
+    let default = DATABASES.iter().map(Path::new).find(can_open);
     if let Some(path) = default.filter(|_| !all.consent.ignores_default_database) {
         let path = path.to_string_lossy().into_owned();
         all.tell_all(format!(

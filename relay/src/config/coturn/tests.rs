@@ -98,211 +98,75 @@ fn with(lines: &str) -> Setup {
     Setup::new(&format!("{PLAIN}{lines}\n"))
 }
 
-/// Options that are honoured: the lines, the setting, its value.
-fn honoured() -> Vec<(&'static str, &'static str, Value)> {
-    let listen = |addresses: &[&str]| json!(addresses);
-    let only = |address: &str, transports: &[&str]| json!([{"address": address, "transports": transports}]);
-    vec![
-        (
-            "listening-device=lo\nlistening-ip=127.0.0.1",
-            "listen",
-            listen(&["127.0.0.1:3478"]),
-        ),
-        (
-            "listening-ip=192.0.2.1\nlistening-port=3480",
-            "listen",
-            listen(&["192.0.2.1:3480"]),
-        ),
-        (
-            "listening-ip=192.0.2.1\nlistening-ip=2001:db8::1",
-            "listen",
-            listen(&["192.0.2.1:3478", "[2001:db8::1]:3478"]),
-        ),
-        (
-            "listening-ip=192.0.2.1\naux-server=192.0.2.2:99",
-            "listen",
-            listen(&["192.0.2.1:3478", "192.0.2.2:99"]),
-        ),
-        (
-            "listening-ip=192.0.2.1\nno-udp",
-            "listen",
-            only("192.0.2.1:3478", &["tcp"]),
-        ),
-        (
-            "listening-ip=192.0.2.1\nno-tcp",
-            "listen",
-            only("192.0.2.1:3478", &["udp"]),
-        ),
-        (
-            "listening-ip=192.0.2.1\nno-udp\ntcp-proxy-port=90",
-            "listen",
-            json!([{"address": "192.0.2.1:90", "transports": ["tcp"], "proxy_from": ["0.0.0.0/0"]}]),
-        ),
-        (
-            "rfc5780\nalt-listening-port=3555",
-            "alt_listening_port",
-            json!(3555),
-        ),
-        ("rfc5780", "rfc5780", json!(true)),
-        ("cpus=1", "workers", json!(1)),
-        ("relay-threads=1", "workers", json!(1)),
-        (
-            "relay-device=lo\nrelay-ip=127.0.0.1",
-            "relay_addresses",
-            json!(["127.0.0.1"]),
-        ),
-        (
-            "relay-ip=192.0.2.1",
-            "relay_addresses",
-            json!(["192.0.2.1"]),
-        ),
-        (
-            "external-ip=198.51.100.1/192.0.2.1\nexternal-ip=198.51.100.2/192.0.2.2",
-            "external_ips",
-            json!(["198.51.100.1/192.0.2.1", "198.51.100.2/192.0.2.2"]),
-        ),
-        (
-            "external-ip=198.51.100.1",
-            "external_ips",
-            json!(["198.51.100.1"]),
-        ),
-        (
-            "min-port=50001\nmax-port=50009",
-            "relay_ports",
-            json!("50001-50009"),
-        ),
-        ("min-port=50001", "relay_ports", json!("50001-65535")),
-        ("max-port=50009", "relay_ports", json!("49152-50009")),
-        ("no-tcp-relay", "tcp_relay", json!(false)),
-        (
-            "max-allocate-lifetime=1800",
-            "max_allocate_lifetime",
-            json!("30m"),
-        ),
-        ("channel-lifetime=700", "channel_lifetime", json!("700s")),
-        (
-            "permission-lifetime=400",
-            "permission_lifetime",
-            json!("400s"),
-        ),
-        (
-            "max-allocate-timeout=50",
-            "connections.max_allocate_timeout",
-            json!("50s"),
-        ),
-        (
-            "rfc5766-channel-numbers=0",
-            "rfc5766_channel_numbers",
-            json!(false),
-        ),
-        ("mobility", "mobility", json!(true)),
-        (
-            "user=bob:0x7da2270ccfa49786e0115366d3a3d14d",
-            "realm.users",
-            json!(["alice", "bob"]),
-        ),
-        ("realm=south.gov", "default_realm", json!("south.gov")),
-        (
-            "use-auth-secret\nstatic-auth-secret=0123456789abcdef0123456789abcdef",
-            "realm.users",
-            json!([]),
-        ),
-        (
-            "static-auth-secret=0123456789abcdef\nstatic-auth-secret=fedcba9876543210",
-            "realm.secrets",
-            json!(["0123456789abcdef", "fedcba9876543210"]),
-        ),
-        ("rest-api-separator=|", "realm.rest_separator", json!("|")),
-        (
-            "server-name=turn.north.gov",
-            "server_name",
-            json!("turn.north.gov"),
-        ),
-        ("oauth", "oauth", json!(true)),
-        ("stale-nonce=900", "nonce_lifetime", json!("15m")),
-        ("stale-nonce", "nonce_lifetime", json!("10m")),
-        (
-            "unauthorized-ratelimit",
-            "limits.unauthorized_ratelimit_rps",
-            json!(10),
-        ),
-        (
-            "unauthorized-ratelimit\nunauthorized-ratelimit-rps=25",
-            "limits.unauthorized_ratelimit_rps",
-            json!(25),
-        ),
-        ("user-quota=3", "realm.max_sessions_per_user", json!(3)),
-        ("total-quota=100", "realm.max_sessions", json!(100)),
-        ("max-bps=64000", "realm.max_rate_bps", json!(512_000)),
-        (
-            "max-bps=64000\nbps-capacity=1000000",
-            "limits.max_rate_bps",
-            json!(8_000_000),
-        ),
-        ("no-dynamic-realms", "origin_realms", json!(false)),
-        ("verbose", "log.level", json!("debug")),
-        ("Verbose", "log.level", json!("debug")),
-        ("log-min-level=warning", "log.level", json!("warn")),
-        (
-            "log-file=/var/log/turn.log",
-            "log.output",
-            json!("/var/log/turn.log"),
-        ),
-        ("log-file=stdout", "log.output", json!("stdout")),
-        (
-            "log-file=/var/log/turn.log\nsyslog",
-            "log.output",
-            json!("syslog"),
-        ),
-        (
-            "syslog\nsyslog-facility=LOG_LOCAL3",
-            "log.syslog_facility",
-            json!("local3"),
-        ),
-        ("stun-only", "turn", json!(false)),
-        ("no-stun", "stun", json!(false)),
-        ("software-attribute", "software", json!("relayd")),
-        (
-            "denied-peer-ip=10.0.0.0-10.255.255.255\ndenied-peer-ip=192.0.2.1",
-            "peers.denied",
-            json!(["10.0.0.0-10.255.255.255", "192.0.2.1"]),
-        ),
-        (
-            "allowed-peer-ip=10.0.0.1",
-            "peers.allowed",
-            json!(["10.0.0.1"]),
-        ),
-        ("prometheus", "metrics.listen", json!("0.0.0.0:9641")),
-        (
-            "prometheus\nprometheus-port=9999\nprometheus-address=127.0.0.1",
-            "metrics.listen",
-            json!("127.0.0.1:9999"),
-        ),
-        (
-            "cli-password=open-sesame-42",
-            "admin.listen",
-            json!("127.0.0.1:5766"),
-        ),
-        (
-            "cli-password=open-sesame-42\ncli-ip=127.0.0.2\ncli-port=5767",
-            "admin.listen",
-            json!("127.0.0.2:5767"),
-        ),
-        (
-            "cli-password=open-sesame-42\nno-cli",
-            "admin.listen",
-            Value::Null,
-        ),
-        ("daemon", "detach", json!(true)),
-        (
-            "pidfile=\"/run/turn.pid\"",
-            "pid_file",
-            json!("/run/turn.pid"),
-        ),
-        ("proc-user=turnserver", "proc_user", json!("turnserver")),
-        ("proc-group=turnserver", "proc_group", json!("turnserver")),
-    ]
-}
+/// Options that are honoured: the lines, the setting, its value as JSON.
+#[rustfmt::skip]
+const HONOURED: &[(&str, &str, &str)] = &[
+    ("listening-device=lo\nlistening-ip=127.0.0.1", "listen", r#"["127.0.0.1:3478"]"#),
+    ("listening-ip=192.0.2.1\nlistening-port=3480", "listen", r#"["192.0.2.1:3480"]"#),
+    ("listening-ip=192.0.2.1\nlistening-ip=2001:db8::1", "listen", r#"["192.0.2.1:3478", "[2001:db8::1]:3478"]"#),
+    ("listening-ip=192.0.2.1\naux-server=192.0.2.2:99", "listen", r#"["192.0.2.1:3478", "192.0.2.2:99"]"#),
+    ("listening-ip=192.0.2.1\nno-udp", "listen", r#"[{"address": "192.0.2.1:3478", "transports": ["tcp"]}]"#),
+    ("listening-ip=192.0.2.1\nno-tcp", "listen", r#"[{"address": "192.0.2.1:3478", "transports": ["udp"]}]"#),
+    ("listening-ip=192.0.2.1\nno-udp\ntcp-proxy-port=90", "listen",
+        r#"[{"address": "192.0.2.1:90", "transports": ["tcp"], "proxy_from": ["0.0.0.0/0"]}]"#),
+    ("rfc5780\nalt-listening-port=3555", "alt_listening_port", "3555"),
+    ("rfc5780", "rfc5780", "true"),
+    ("cpus=1", "workers", "1"),
+    ("relay-threads=1", "workers", "1"),
+    ("relay-device=lo\nrelay-ip=127.0.0.1", "relay_addresses", r#"["127.0.0.1"]"#),
+    ("relay-ip=192.0.2.1", "relay_addresses", r#"["192.0.2.1"]"#),
+    ("external-ip=198.51.100.1/192.0.2.1\nexternal-ip=198.51.100.2/192.0.2.2", "external_ips",
+        r#"["198.51.100.1/192.0.2.1", "198.51.100.2/192.0.2.2"]"#),
+    ("external-ip=198.51.100.1", "external_ips", r#"["198.51.100.1"]"#),
+    ("min-port=50001\nmax-port=50009", "relay_ports", r#""50001-50009""#),
+    ("min-port=50001", "relay_ports", r#""50001-65535""#),
+    ("max-port=50009", "relay_ports", r#""49152-50009""#),
+    ("no-tcp-relay", "tcp_relay", "false"),
+    ("max-allocate-lifetime=1800", "max_allocate_lifetime", r#""30m""#),
+    ("channel-lifetime=700", "channel_lifetime", r#""700s""#),
+    ("permission-lifetime=400", "permission_lifetime", r#""400s""#),
+    ("max-allocate-timeout=50", "connections.max_allocate_timeout", r#""50s""#),
+    ("rfc5766-channel-numbers=0", "rfc5766_channel_numbers", "false"),
+    ("mobility", "mobility", "true"),
+    ("user=bob:0x7da2270ccfa49786e0115366d3a3d14d", "realm.users", r#"["alice", "bob"]"#),
+    ("realm=south.gov", "default_realm", r#""south.gov""#),
+    ("use-auth-secret\nstatic-auth-secret=0123456789abcdef0123456789abcdef", "realm.users", "[]"),
+    ("static-auth-secret=0123456789abcdef\nstatic-auth-secret=fedcba9876543210", "realm.secrets",
+        r#"["0123456789abcdef", "fedcba9876543210"]"#),
+    ("rest-api-separator=|", "realm.rest_separator", r#""|""#),
+    ("server-name=turn.north.gov", "server_name", r#""turn.north.gov""#),
+    ("oauth", "oauth", "true"),
+    ("stale-nonce=900", "nonce_lifetime", r#""15m""#),
+    ("stale-nonce", "nonce_lifetime", r#""10m""#),
+    ("unauthorized-ratelimit", "limits.unauthorized_ratelimit_rps", "10"),
+    ("unauthorized-ratelimit\nunauthorized-ratelimit-rps=25", "limits.unauthorized_ratelimit_rps", "25"),
+    ("user-quota=3", "realm.max_sessions_per_user", "3"),
+    ("total-quota=100", "realm.max_sessions", "100"),
+    ("max-bps=64000", "realm.max_rate_bps", "512000"),
+    ("max-bps=64000\nbps-capacity=1000000", "limits.max_rate_bps", "8000000"),
+    ("no-dynamic-realms", "origin_realms", "false"),
+    ("verbose", "log.level", r#""debug""#),
+    ("Verbose", "log.level", r#""debug""#),
+    ("log-min-level=warning", "log.level", r#""warn""#),
+    ("log-file=/var/log/turn.log", "log.output", r#""/var/log/turn.log""#),
+    ("log-file=stdout", "log.output", r#""stdout""#),
+    ("log-file=/var/log/turn.log\nsyslog", "log.output", r#""syslog""#),
+    ("syslog\nsyslog-facility=LOG_LOCAL3", "log.syslog_facility", r#""local3""#),
+    ("stun-only", "turn", "false"),
+    ("no-stun", "stun", "false"),
+    ("software-attribute", "software", r#""relayd""#),
+    ("denied-peer-ip=10.0.0.0-10.255.255.255\ndenied-peer-ip=192.0.2.1", "peers.denied", r#"["10.0.0.0-10.255.255.255", "192.0.2.1"]"#),
+    ("allowed-peer-ip=10.0.0.1", "peers.allowed", r#"["10.0.0.1"]"#),
+    ("prometheus", "metrics.listen", r#""0.0.0.0:9641""#),
+    ("prometheus\nprometheus-port=9999\nprometheus-address=127.0.0.1", "metrics.listen", r#""127.0.0.1:9999""#),
+    ("cli-password=open-sesame-42", "admin.listen", r#""127.0.0.1:5766""#),
+    ("cli-password=open-sesame-42\ncli-ip=127.0.0.2\ncli-port=5767", "admin.listen", r#""127.0.0.2:5767""#),
+    ("cli-password=open-sesame-42\nno-cli", "admin.listen", "null"),
+    ("daemon", "detach", "true"),
+    ("pidfile=\"/run/turn.pid\"", "pid_file", r#""/run/turn.pid""#),
+    ("proc-user=turnserver", "proc_user", r#""turnserver""#),
+    ("proc-group=turnserver", "proc_group", r#""turnserver""#),
+];
 
 /// Honoured options that tests of their own show.
 const ELSEWHERE: &[&str] = &[
@@ -319,8 +183,9 @@ const ELSEWHERE: &[&str] = &[
 #[test]
 fn every_option_that_is_honoured_becomes_its_setting() {
     let mut seen: Vec<&str> = ELSEWHERE.to_vec();
-    for (lines, key, expected) in honoured() {
+    for (lines, key, expected) in HONOURED {
         let config = with(lines).load();
+        let expected: Value = serde_json::from_str(expected).unwrap();
         assert_eq!(value_of(&config, key), expected, "{lines}");
         for line in lines.lines() {
             let name = line.split('=').next().unwrap();
@@ -404,6 +269,18 @@ fn settings_that_are_named_exist() {
             assert!(is_known, "{}: {key}", option.name);
         }
     }
+}
+
+#[test]
+fn what_cannot_be_switched_off_says_so() {
+    let told = |line: &str| {
+        let warnings = with(line).load().warnings;
+        warnings
+            .iter()
+            .any(|text| text.contains("switching it off has no effect"))
+    };
+    assert!(told("no-multicast-peers=0") && told("--fingerprint=off".trim_start_matches('-')));
+    assert!(!told("no-multicast-peers") && !told("no-tcp-relay=0") && !told("dtls=0"));
 }
 
 #[test]
@@ -628,8 +505,8 @@ fn a_converted_file_means_what_the_original_does() {
     let read = |name| std::fs::read_to_string(format!("{folder}/{name}.conf")).unwrap();
     let mut texts: Vec<String> = files.map(read).to_vec();
     texts.extend(
-        honoured()
-            .into_iter()
+        HONOURED
+            .iter()
             .map(|(lines, ..)| format!("{PLAIN}{lines}\n")),
     );
     let everything: Vec<&str> = [

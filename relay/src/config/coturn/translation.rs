@@ -77,14 +77,18 @@ impl<'a> Translation<'a> {
         let mut told: Vec<&str> = Vec::new();
         for given in self.given {
             let name = given.option.name;
-            if told.contains(&name) || self.is_off(given) {
+            if told.contains(&name) {
                 continue;
             }
             told.push(name);
-            match given.option.outcome {
-                Outcome::Honoured(_) | Outcome::ByDefault(_) => {}
-                Outcome::Message(what) => self.tell(given, what),
-                Outcome::Refused(why) => self.refuse(given, "is refused", why),
+            match (given.option.outcome, self.is_off(given)) {
+                (Outcome::Honoured(_), _) | (Outcome::ByDefault(_), false) => {}
+                (Outcome::ByDefault(why), true) if name != "dtls" => {
+                    self.tell(given, &format!("switching it off has no effect: {why}"));
+                }
+                (_, true) => {}
+                (Outcome::Message(what), false) => self.tell(given, what),
+                (Outcome::Refused(why), false) => self.refuse(given, "is refused", why),
             }
         }
     }
