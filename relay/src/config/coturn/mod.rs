@@ -88,7 +88,12 @@ pub(super) fn file_of(args: &Args) -> Option<PathBuf> {
         return None;
     }
     if let Some(path) = &args.config {
-        return Some(given::locate(path).unwrap_or_else(|| path.clone()));
+        // Our own files are where they are said to be.
+        let is_ours = path
+            .extension()
+            .is_some_and(|extension| extension == "toml");
+        let found = given::locate(path).filter(|_| !is_ours);
+        return Some(found.unwrap_or_else(|| path.clone()));
     }
     let default = Some(PathBuf::from(Args::DEFAULT_FILE)).filter(|path| path.exists());
     match default {

@@ -94,6 +94,10 @@ fn value_of(config: &Config, key: &str) -> Value {
     view.unwrap_or_else(|| panic!("{key}")).value
 }
 
+fn warns(config: &Config, text: &str) -> bool {
+    config.warnings.iter().any(|warning| warning.contains(text))
+}
+
 fn with(lines: &str) -> Setup {
     Setup::new(&format!("{PLAIN}{lines}\n"))
 }
@@ -273,13 +277,8 @@ fn settings_that_are_named_exist() {
 
 #[test]
 fn what_cannot_be_switched_off_says_so() {
-    let told = |line: &str| {
-        let warnings = with(line).load().warnings;
-        warnings
-            .iter()
-            .any(|text| text.contains("switching it off has no effect"))
-    };
-    assert!(told("no-multicast-peers=0") && told("--fingerprint=off".trim_start_matches('-')));
+    let told = |line: &str| warns(&with(line).load(), "switching it off has no effect");
+    assert!(told("no-multicast-peers=0") && told("fingerprint=off"));
     assert!(!told("no-multicast-peers") && !told("no-tcp-relay=0") && !told("dtls=0"));
 }
 
@@ -322,6 +321,33 @@ fn the_command_line_wins_over_the_file_and_lists_grow() {
             .iter()
             .any(|user| user.name == "a")
     );
+}
+
+#[test]
+fn devices_stand_for_their_addresses() {
+    let config = with("listening-device=lo\nrelay-device=lo").load();
+    let listen = value_of(&config, "listen").to_string();
+    assert!(listen.contains("127.0.0.1:3478"), "{listen}");
+    let relays = value_of(&config, "relay_addresses").to_string();
+    assert!(relays.contains("127.0.0.1"), "{relays}");
+    let errors = with("listening-device=nosuch0").errors();
+    assert!(
+        errors.contains("write listening-ip=ADDRESS instead"),
+        "{errors}"
+    );
+    let warnings = with("relay-device=nosuch0\nrelay-ip=192.0.2.1")
+        .load()
+        .warnings;
+    let told = |text: &String| text.contains("nosuch0 does not have 192.0.2.1");
+    assert!(warnings.iter().any(told), "{warnings:?}");
+}
+
+#[test]
+fn secrets_on_the_command_line_are_told_of() {
+    let text = "every user of this machine sees it";
+    let flags = ["-u", "bob:from-the-flag-1"];
+    assert!(warns(&with("").flags(&flags).load(), text));
+    assert!(!warns(&with("").load(), text));
 }
 
 #[test]
@@ -412,12 +438,10 @@ fn users_and_secrets_exclude_each_other() {
 fn the_port_of_administrators_stays_on_this_machine() {
     let config = with("cli-password=open-sesame-42\ncli-ip=192.0.2.1").load();
     assert_eq!(config.admin.listen, None);
-    assert!(
-        config
-            .warnings
-            .iter()
-            .any(|line| line.contains("cli-ip: cli-password would cross the network"))
-    );
+    assert!(warns(
+        &config,
+        "cli-ip: cli-password would cross the network"
+    ));
     let errors = with("cli-password=$5$12$34").errors();
     assert!(
         errors.contains("cli-password: has a salt that is not 16 hex digits"),
@@ -435,12 +459,7 @@ fn a_database_of_redis_is_taken_by_its_connection_string() {
         json!("redis://127.0.0.1:6380/2")
     );
     assert_eq!(value_of(&config, "store.username"), json!("turn"));
-    assert!(
-        config
-            .warnings
-            .iter()
-            .any(|line| line.contains("has a key of its own"))
-    );
+    assert!(warns(&config, "has a key of its own"));
     let config = with("redis-userdb=host=redis.example.org password=x")
         .with_store()
         .load();

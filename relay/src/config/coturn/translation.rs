@@ -13,6 +13,9 @@ use crate::config::file::{Item, Value};
 /// What a `relayd.toml` would say, by key.
 pub(super) type Tree = BTreeMap<String, Item>;
 
+/// Options whose values are nobody else's business.
+const SECRET: &[&str] = &["user", "static-auth-secret", "cli-password", "redis-userdb"];
+
 /// What options come to.
 #[derive(Debug, Default)]
 pub(in crate::config) struct Translated {
@@ -72,15 +75,26 @@ pub(super) fn text(origin: &Origin, text: impl Into<String>) -> Item {
 }
 
 impl<'a> Translation<'a> {
-    /// Messages and refusals of options that have no effect of their own.
+    /// Messages and refusals of options that have no effect of their own, and of secrets in sight.
     fn answer(&mut self) {
         let mut told: Vec<&str> = Vec::new();
+        let in_sight = |given: &&Given| {
+            SECRET.contains(&given.option.name) && matches!(given.origin, Origin::Flag(_))
+        };
+        if let Some(given) = self.given.iter().find(in_sight) {
+            self.tell(
+                given,
+                "every user of this machine sees it: write it into the file",
+            );
+        }
         for given in self.given {
             let name = given.option.name;
             if told.contains(&name) {
                 continue;
             }
             told.push(name);
+            // The last one counts.
+            let given = self.last(name).unwrap_or(given);
             match (given.option.outcome, self.is_off(given)) {
                 (Outcome::Honoured(_), _) | (Outcome::ByDefault(_), false) => {}
                 (Outcome::ByDefault(why), true) if name != "dtls" => {
