@@ -20,7 +20,12 @@ pub(super) fn translate(all: &mut Translation<'_>, has_certificate: bool) {
     relay_ports(all);
     workers(all);
     all.copy_switch("rfc5780", "rfc5780");
-    all.copy_number("alt-listening-port", "alt_listening_port", PORTS);
+    // 0 is the port behind the first one, as it is by default.
+    if let Some((port, origin)) = all.number("alt-listening-port", 0..=65_535)
+        && port != 0
+    {
+        all.set("alt_listening_port", origin, Value::Integer(port));
+    }
     all.copy_switch("mobility", "mobility");
     // Every release up to 4.15 takes them, and its clients draw them.
     let old_numbers = match all.last("rfc5766-channel-numbers") {
@@ -131,7 +136,10 @@ fn listen(all: &mut Translation<'_>, has_certificate: bool) {
             listeners.push(proxied_listener(origin, *ip, port, has_certificate));
         }
     }
-    for given in all.all("aux-server") {
+    let auxiliary = all
+        .all("aux-server")
+        .filter(|_| !spoken.transports.is_empty());
+    for given in auxiliary {
         if let Some(address) = all.parsed::<SocketAddr>(given, "address:port, as in 192.0.2.1:3479")
         {
             let port = i64::from(address.port());

@@ -334,7 +334,7 @@ pub const SECTIONS: &[(&str, &[CoturnOption])] = &[
     ]),
     ("Process", &[
         honoured("daemon", SWITCH, "detach").short('o').common(),
-        honoured("pidfile", VALUE, "pid_file").common(),
+        honoured("pidfile", VALUE, "pid_file (with daemon /var/run/turnserver.pid if not given)").common(),
         honoured("proc-user", VALUE, "proc_user").common(),
         honoured("proc-group", VALUE, "proc_group").common(),
         message("drain-min-allocations", VALUE, "relayctl node drain shows who is left, and takes a deadline"),

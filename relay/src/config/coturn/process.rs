@@ -12,14 +12,28 @@ const LEVELS: &[(&str, &str)] = &[
     ("error", "error"),
 ];
 
+/// Where coturn writes its process id if nothing is said.
+const PID_FILE: &str = "/var/run/turnserver.pid";
+
 pub(super) fn translate(all: &mut Translation<'_>) {
     level(all);
     output(all);
     all.copy_text("syslog-facility", "log.syslog_facility");
     all.copy_switch("daemon", "detach");
-    all.copy_text("pidfile", "pid_file");
+    pid_file(all);
     all.copy_text("proc-user", "proc_user");
     all.copy_text("proc-group", "proc_group");
+}
+
+/// Scripts that start coturn in the background look for it where it always writes it.
+fn pid_file(all: &mut Translation<'_>) {
+    let daemon = all.last("daemon").filter(|_| all.is_on("daemon"));
+    match (all.last("pidfile"), daemon) {
+        (None, Some(daemon)) => {
+            all.set("pid_file", &daemon.origin, Value::Text(PID_FILE.to_owned()));
+        }
+        _ => all.copy_text("pidfile", "pid_file"),
+    }
 }
 
 fn level(all: &mut Translation<'_>) {

@@ -167,6 +167,7 @@ const HONOURED: &[(&str, &str, &str)] = &[
     ("cli-password=open-sesame-42\ncli-ip=127.0.0.2\ncli-port=5767", "admin.listen", r#""127.0.0.2:5767""#),
     ("cli-password=open-sesame-42\nno-cli", "admin.listen", "null"),
     ("daemon", "detach", "true"),
+    ("daemon", "pid_file", r#""/var/run/turnserver.pid""#),
     ("pidfile=\"/run/turn.pid\"", "pid_file", r#""/run/turn.pid""#),
     ("proc-user=turnserver", "proc_user", r#""turnserver""#),
     ("proc-group=turnserver", "proc_group", r#""turnserver""#),
