@@ -1,10 +1,10 @@
 //! Whom the process is: root binds, `proc_user` serves.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::Path;
 
 use anyhow::Context;
-use nix::unistd::{Gid, Group, Uid, User, chown, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
 
 use crate::config::{Config, LogOutput, StoreConfig};
 
@@ -87,12 +87,15 @@ fn hand_over(config: &Config, uid: Uid, gid: Gid) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A link is left alone: what it leads to may be anybody's.
+/// A link of either kind is left alone: what it leads to may be anybody's, and whoever served before may
+/// have made it.
 fn give(path: &Path, uid: Uid, gid: Gid) -> anyhow::Result<()> {
-    let is_link = std::fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink());
-    if is_link || !path.exists() {
+    let Ok(file) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if file.is_symlink() || (!file.is_dir() && file.nlink() > 1) {
         return Ok(());
     }
-    chown(path, Some(uid), Some(gid))
+    lchown(path, Some(uid.as_raw()), Some(gid.as_raw()))
         .with_context(|| format!("{} cannot be given to proc_user", path.display()))
 }
