@@ -40,6 +40,14 @@ fn undrain(at: &Node, id: &str) {
         .unwrap();
 }
 
+/// A cluster whose nodes send no clients to each other.
+fn of_loners() -> Cluster {
+    Cluster::start_with(&NodeOptions {
+        end: "[redirects]\nto_nodes = \"never\"\n".to_owned(),
+        ..NodeOptions::default()
+    })
+}
+
 /// What a new client is told: 0 where it is served.
 fn answer(node: &Node) -> u16 {
     let mut client = node.client(&rest_login("newcomer"));
@@ -71,7 +79,7 @@ fn talks(client: &mut TurnClient) -> bool {
 
 #[test]
 fn a_node_drained_from_another_refuses_new_sessions_and_keeps_those_it_has() {
-    let (cluster, peer) = (Cluster::start(), Peer::start());
+    let (cluster, peer) = (of_loners(), Peer::start());
     let [drained, by, other] = &cluster.nodes[..] else {
         panic!("three nodes")
     };
@@ -141,7 +149,7 @@ fn a_drain_outlives_kill_9_also_without_the_store() {
 
 #[test]
 fn a_drain_ends_calls_only_where_that_is_wanted() {
-    let cluster = Cluster::start();
+    let cluster = of_loners();
     let [drained, by, _] = &cluster.nodes[..] else {
         panic!("three nodes")
     };

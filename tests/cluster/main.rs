@@ -12,6 +12,7 @@ mod lifecycle;
 mod live;
 mod lookups;
 mod partition;
+mod passed_on;
 mod placement;
 mod quotas;
 mod rates;

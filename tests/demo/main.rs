@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod pages;
+
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -332,3 +332,59 @@ fn node_verify_tells_every_transport_of_every_node() {
         unminted.stderr
     );
 }
+
+#[test]
+fn listeners_with_a_realm_of_their_own_are_checked_and_minted_for_as_that() {
+    let south = kit::address::free_port(kit::address::fresh_ip());
+    let bare = kit::address::free_port(kit::address::fresh_ip());
+    let node = Node::start(NodeOptions {
+        listen_also: format!(
+            "{{ address = \"{south}\", realm = \"south.gov\" }}, {{ address = \"{bare}\", realm = \"bare.gov\" }}"
+        ),
+        end: "[[realm]]\nname = \"south.gov\"\nsecrets = [\"another-secret-of-the-suites\"]\n\
+              [[realm]]\nname = \"bare.gov\"\n"
+            .to_owned(),
+        ..NodeOptions::default()
+    });
+    let ctl = node.ctl();
+    let minted = |realm: &str| ctl.json(&["credential", "mint", "-r", realm, "--user", "bob"]);
+    for (realm, listener) in [("north.gov", node.turn), ("south.gov", south)] {
+        let credential = minted(realm);
+        let urls = credential["urls"].as_array().unwrap();
+        let of_listener = |url: &&Value| {
+            let url = url.as_str().unwrap();
+            url.starts_with(&format!("turn:{listener}?"))
+        };
+        assert_eq!(urls.iter().filter(of_listener).count(), 2, "{credential}");
+        assert_eq!(urls.len(), 2, "{credential}");
+    }
+    let rows = ctl.run(&["node", "verify", "ams1", "--packets", "5", "-o", "json"]);
+    assert_eq!(rows.code, 5, "{}{}", rows.stdout, rows.stderr);
+    let rows: Value = serde_json::from_str(&rows.stdout).unwrap();
+    let verdicts = |listener: std::net::SocketAddr| {
+        let of_listener = |row: &&Value| {
+            let uri = row["uri"].as_str().unwrap_or_default();
+            uri.contains(&listener.to_string())
+        };
+        let rows = rows["items"].as_array().unwrap().iter();
+        let told = |row: &Value| format!("{} {}", row["verdict"], row["text"]);
+        rows.filter(of_listener).map(told).collect::<Vec<_>>()
+    };
+    for listener in [node.turn, south] {
+        assert!(
+            verdicts(listener)
+                .iter()
+                .all(|told| told.starts_with("\"ok\"")),
+            "{rows:#}"
+        );
+        assert_eq!(verdicts(listener).len(), 2, "{rows:#}");
+    }
+    let unminted = verdicts(bare);
+    assert_eq!(unminted.len(), 2, "{rows:#}");
+    assert!(
+        unminted
+            .iter()
+            .all(|told| told.contains("add or activate one first")),
+        "{rows:#}"
+    );
+}

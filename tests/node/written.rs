@@ -19,20 +19,22 @@ use serde_json::Value;
 const PROMISE: Duration = Duration::from_millis(250);
 /// Clients that come and go at once.
 const CALLERS: usize = 12;
-/// Sessions that each of them keeps; with one more, its oldest is released. All of them together are older than
-/// what may be lost.
-const KEPT: usize = 300;
+/// How old a session gets before its caller releases it. The oldest are older than what may be lost, however fast
+/// the callers are.
+const KEPT: Duration = PROMISE.saturating_mul(6);
 /// How long they come and go before the end.
 const CHURN: Duration = Duration::from_secs(4);
 /// Sessions that are asked for an echo afterwards.
 const ASKED: usize = 50;
 const SOON: Duration = Duration::from_secs(15);
 
-/// Client and relay address, as the list of sessions has them.
-type Row = [String; 2];
+/// User, client and relay address, as the list of sessions has them. Each session has a user of its own: addresses
+/// alone come again.
+type Row = [String; 3];
 
 /// A session, by the last answer about it.
 struct Acknowledged {
+    user: String,
     client: TurnClient,
     relay: SocketAddr,
     at: Instant,
@@ -40,7 +42,8 @@ struct Acknowledged {
 
 impl Acknowledged {
     fn row(&self) -> Row {
-        [self.client.local(), self.relay].map(|address| address.to_string())
+        let [client, relay] = [self.client.local(), self.relay].map(|address| address.to_string());
+        [self.user.clone(), client, relay]
     }
 
     /// Whether an echo of the peer comes through the channel.
@@ -69,7 +72,8 @@ impl Told {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let login = Login::rest(&format!("4000000000:user-{caller}-{call}"), SECRET);
+            let user = format!("4000000000:user-{caller}-{call}");
+            let login = Login::rest(&user, SECRET);
             let mut client = TurnClient::new(server, login).unwrap();
             // The node ends under one of these requests; what comes of that one is nobody's promise.
             let Ok(allocated) = client.allocate() else {
@@ -79,23 +83,26 @@ impl Told {
                 continue;
             }
             told.lives.push_back(Acknowledged {
+                user,
                 client,
                 relay: allocated.relay,
                 at: Instant::now(),
             });
-            if told.lives.len() > KEPT {
-                told.release_oldest();
-            }
+            told.release_older();
         }
         told
     }
 
-    fn release_oldest(&mut self) {
-        let Some(mut oldest) = self.lives.pop_front() else {
-            return;
-        };
-        if oldest.client.refresh(0).is_ok() {
-            self.released.push((oldest.row(), Instant::now()));
+    /// Releases one that is old enough, so that they come and go equally fast, or two where there are more.
+    fn release_older(&mut self) {
+        let is_old = |one: &mut Acknowledged| one.at.elapsed() > KEPT;
+        for _ in 0..2 {
+            let Some(mut oldest) = self.lives.pop_front_if(is_old) else {
+                return;
+            };
+            if oldest.client.refresh(0).is_ok() {
+                self.released.push((oldest.row(), Instant::now()));
+            }
         }
     }
 }
@@ -109,7 +116,9 @@ fn worth(broken: impl Iterator<Item = Instant>, killed: Instant) -> Duration {
 /// Client and relay addresses of all sessions.
 fn listed(node: &Node) -> HashSet<Row> {
     let rows = node.ctl().items(&["session", "list", "--all"]);
-    let row = |row: &Value| ["client", "relay"].map(|name| row[name].as_str().unwrap().to_owned());
+    let row = |row: &Value| {
+        ["username", "client", "relay"].map(|name| row[name].as_str().unwrap().to_owned())
+    };
     rows.iter().map(row).collect()
 }
 

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::address::free_port;
@@ -50,6 +52,15 @@ impl Browser {
     /// When either is not installed or does not start: the message says which package brings it.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with more flags of Chromium.
+    ///
+    /// # Panics
+    /// As [`Browser::start`].
+    #[must_use]
+    pub fn start_with(more: &[&str]) -> Self {
         let address = free_port(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let profile = tempfile::tempdir().expect("a folder");
         let mut command = Command::new("chromedriver");
@@ -67,7 +78,8 @@ impl Browser {
             status["ready"].as_bool().filter(|ready| *ready)
         });
         let user_data = browser._profile.path().join("profile");
-        let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
+        let all = FLAGS.iter().chain(more);
+        let mut flags: Vec<String> = all.map(|flag| (*flag).to_owned()).collect();
         flags.push(format!("--user-data-dir={}", user_data.display()));
         let options = json!({ "binary": "/usr/bin/chromium", "args": flags });
         let wanted = json!({ "capabilities": { "alwaysMatch": {
@@ -95,6 +107,73 @@ impl Browser {
             &path,
             &json!({ "script": script, "args": arguments }),
         )
+    }
+
+    /// Goes to `url` and waits until it is loaded.
+    ///
+    /// # Panics
+    /// When there is nothing.
+    pub fn open(&self, url: &str) {
+        let path = format!("/session/{}/url", self.session);
+        self.must("POST", &path, &json!({ "url": url }));
+    }
+
+    /// Clicks, as a person does, on the element that the CSS selector finds.
+    ///
+    /// # Panics
+    /// When it is not there, or something covers it.
+    pub fn click(&self, selector: &str) {
+        let element = self.element(selector);
+        self.must("POST", &format!("{element}/click"), &json!({}));
+    }
+
+    /// Types `text` into the element that the CSS selector finds.
+    ///
+    /// # Panics
+    /// When it is not there, or takes no text.
+    pub fn type_into(&self, selector: &str, text: &str) {
+        let element = self.element(selector);
+        self.must(
+            "POST",
+            &format!("{element}/value"),
+            &json!({ "text": text }),
+        );
+    }
+
+    /// What is to be read in the element that the CSS selector finds.
+    ///
+    /// # Panics
+    /// When it is not there.
+    #[must_use]
+    pub fn text_of(&self, selector: &str) -> String {
+        let element = self.element(selector);
+        let text = self.call("GET", &format!("{element}/text"), None);
+        let text = text.as_ref().and_then(Value::as_str);
+        text.unwrap_or_else(|| panic!("no text in {selector}"))
+            .to_owned()
+    }
+
+    /// The page as it looks, as a PNG.
+    ///
+    /// # Panics
+    /// When the driver does not answer.
+    #[must_use]
+    pub fn screenshot(&self) -> Vec<u8> {
+        let path = format!("/session/{}/screenshot", self.session);
+        let picture = self.call("GET", &path, None).unwrap_or_default();
+        let picture = picture.as_str().and_then(|text| BASE64.decode(text).ok());
+        picture.expect("a picture")
+    }
+
+    /// The path of an element.
+    fn element(&self, selector: &str) -> String {
+        let path = format!("/session/{}/element", self.session);
+        let wanted = json!({ "using": "css selector", "value": selector });
+        let found = self.must("POST", &path, &wanted);
+        let id = found.as_object().and_then(|found| found.values().next());
+        let id = id.and_then(Value::as_str);
+        let id = id.unwrap_or_else(|| panic!("{selector}: {found}"));
+        format!("{path}/{id}")
     }
 
     #[track_caller]

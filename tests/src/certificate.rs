@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use tempfile::TempDir;
 
-/// The host name of every certificate.
+/// The host name of a certificate where nothing else is said.
 pub const HOST: &str = "turn.example.org";
 
 /// A self-signed certificate and its key, in files of their own.
@@ -46,6 +46,18 @@ impl TestCertificate {
         let mut parameters = parameters();
         let end = SystemTime::now() + Duration::from_secs(days * 86_400);
         parameters.not_after = end.into();
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("an ECDSA key");
+        Self::made(&parameters, &key)
+    }
+
+    /// With an ECDSA key, for other names than [`HOST`].
+    ///
+    /// # Panics
+    /// When files cannot be written, or a name is none.
+    #[must_use]
+    pub fn for_names(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let parameters = CertificateParams::new(names).expect("host names");
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("an ECDSA key");
         Self::made(&parameters, &key)
     }

@@ -13,7 +13,7 @@ const SECTIONS: &[(&str, u32)] = &[
     ("Transports", 11),
     ("Published attacks", 18),
     ("Classes of attack", 22),
-    ("Survival", 42),
+    ("Survival", 44),
 ];
 /// How many ways to break a rule there are at least.
 const MIN_BREAKS: usize = 48;

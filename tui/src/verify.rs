@@ -1,6 +1,8 @@
 //! The self-test of nodes: `turn check` of each of their listeners with a temporary credential, for
 //! the command line and the console.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use shared::api::{MintRequest, NodeView};
 use shared::{NodeId, Realm, Secret};
@@ -71,6 +73,15 @@ impl Verified {
         verified
     }
 
+    /// A listener that could not be checked.
+    fn unchecked(node: &NodeId, transport: &str, uri: &str, why: &str) -> Self {
+        Self {
+            transport: transport.to_owned(),
+            uri: uri.to_owned(),
+            ..Self::nothing(node, why)
+        }
+    }
+
     /// What a report comes to.
     pub(crate) fn of(node: &NodeId, transport: &str, report: Report) -> Self {
         let echo = report.echo.iter().rfind(|echo| echo.received > 0);
@@ -110,12 +121,13 @@ impl Verified {
     }
 }
 
-/// Checks each listener of `node`, one behind the other, as a client of `realm`, or of the node's
-/// default realm. A credential is minted for it. `progress` sees how it goes; when the `stop` of the
-/// options is cancelled, the answer holds what was checked by then.
+/// Checks each listener of `node`, one behind the other, as a client of `realm`, or of the realm that the
+/// listener serves. A credential is minted for each of these realms. `progress` sees how it goes; when the
+/// `stop` of the options is cancelled, the answer holds what was checked by then. A listener of a realm for
+/// which none is minted, beside others, is told with the reason.
 ///
 /// # Errors
-/// The node that is asked does not answer, or mints no credential: the realm may have no shared
+/// The node that is asked does not answer, or mints no credential at all: the realm may have no shared
 /// secret, the caller not the right to mint.
 pub async fn verify(
     api: &dyn AdminApi,
@@ -130,31 +142,21 @@ pub async fn verify(
         progress(Progress::Ended(0, nothing.clone()));
         return Ok(vec![nothing]);
     }
-    let realm = match realm {
-        Some(realm) => realm.clone(),
-        None => default_realm(api, &node.id).await?,
-    };
-    let request = MintRequest {
-        user: format!("{CHECK_USER}.{}", node.id),
-        ttl_secs: Some(CHECK_TTL_SECS),
-        // Which node it is for is known.
-        count: Some(0),
-        ..MintRequest::default()
-    };
-    let credential = api.mint(&realm, &request).await?;
-    let options = CheckOptions {
-        login: Some(Login {
-            username: credential.username,
-            password: Secret::new(credential.credential),
-        }),
-        ..options.clone()
-    };
+    let logins = logins(api, node, realm).await?;
     let names = Dns::system();
     let mut found = Vec::new();
-    for (at, url) in node.urls.iter().enumerate() {
+    for (at, (url, login)) in node.urls.iter().zip(logins).enumerate() {
         progress(Progress::Begun(at));
-        let verified = match url.parse::<TurnUri>() {
-            Ok(uri) => {
+        let verified = match (url.parse::<TurnUri>(), login) {
+            (Ok(uri), Err(why)) => {
+                let transport = uri.default_transport().as_str();
+                Verified::unchecked(&node.id, transport, url, &why)
+            }
+            (Ok(uri), Ok(login)) => {
+                let options = CheckOptions {
+                    login: Some(login),
+                    ..options.clone()
+                };
                 let told = &mut |step: &Step| progress(Progress::Step(at, step.clone()));
                 let report = check::run(&uri, &names, &options, told).await;
                 if options.stop.is_cancelled() {
@@ -162,7 +164,7 @@ pub async fn verify(
                 }
                 Verified::of(&node.id, uri.default_transport().as_str(), report)
             }
-            Err(_) => {
+            (Err(_), _) => {
                 let text = format!("the node tells a URI that is none: {url}");
                 Verified::nothing(&node.id, &text)
             }
@@ -171,6 +173,48 @@ pub async fn verify(
         found.push(verified);
     }
     Ok(found)
+}
+
+/// For each of the node's `urls` what a client of `realm`, or of the realm that is served there, logs in
+/// with, or why there is nothing.
+async fn logins(
+    api: &dyn AdminApi,
+    node: &NodeView,
+    realm: Option<&Realm>,
+) -> Result<Vec<Result<Login, String>>, ClientError> {
+    let mut realms = Vec::new();
+    for url in &node.urls {
+        realms.push(match realm.or_else(|| node.url_realms.get(url)) {
+            Some(realm) => realm.clone(),
+            None => default_realm(api, &node.id).await?,
+        });
+    }
+    let request = MintRequest {
+        user: format!("{CHECK_USER}.{}", node.id),
+        ttl_secs: Some(CHECK_TTL_SECS),
+        // Which node it is for is known.
+        count: Some(0),
+        ..MintRequest::default()
+    };
+    let mut minted = BTreeMap::new();
+    for realm in &realms {
+        if !minted.contains_key(realm) {
+            minted.insert(realm.clone(), api.mint(realm, &request).await);
+        }
+    }
+    if !minted.values().any(Result::is_ok)
+        && let Some((_, Err(why))) = minted.pop_first()
+    {
+        return Err(why);
+    }
+    let login = |realm| match &minted[realm] {
+        Ok(credential) => Ok(Login {
+            username: credential.username.clone(),
+            password: Secret::new(credential.credential.clone()),
+        }),
+        Err(why) => Err(why.to_string()),
+    };
+    Ok(realms.iter().map(login).collect())
 }
 
 /// The realm that a node's listeners serve where nothing else is said.

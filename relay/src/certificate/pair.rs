@@ -13,6 +13,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, SignatureAlgorithm};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 use super::{CertificateError, provider};
 use crate::config::TlsFiles;
@@ -50,6 +52,8 @@ pub struct Pair {
     pub kind: KeyKind,
     /// The last second of the leaf's life, Unix time.
     pub not_after: u64,
+    /// The DNS names that the leaf is for (subjectAltName), in lower case; `*.example.org` among them.
+    pub names: Vec<String>,
 }
 
 impl Pair {
@@ -94,8 +98,23 @@ impl Pair {
             dtls: for_dtls(&leaf, &key).map(Arc::new),
             kind,
             not_after,
+            names: names(&leaf),
         })
     }
+}
+
+/// The DNS names of a certificate.
+fn names(leaf: &CertificateDer<'_>) -> Vec<String> {
+    let alternatives = Certificate::from_der(leaf).ok().and_then(|leaf| {
+        let found = leaf.tbs_certificate().get_extension::<SubjectAltName>();
+        found.ok().flatten().map(|(_, names)| names)
+    });
+    let all = alternatives.into_iter().flat_map(|names| names.0);
+    let name = |name: GeneralName| match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase()),
+        _ => None,
+    };
+    all.filter_map(name).collect()
 }
 
 /// The pair for DTLS, if its engine can sign with the key (ECDSA on P-256 and P-384 only).

@@ -48,6 +48,8 @@ pub struct Standing {
     pub kind: KeyKind,
     /// The last second of its life, Unix time.
     pub not_after: u64,
+    /// The DNS names that it is for.
+    pub names: Vec<String>,
 }
 
 impl Certificates {
@@ -116,6 +118,7 @@ impl Certificates {
             file: files.certificate.clone(),
             kind: pair.kind,
             not_after: pair.not_after,
+            names: pair.names.clone(),
         })
         .collect()
     }

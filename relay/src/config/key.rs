@@ -1,4 +1,4 @@
-//! What a setting is: its name, what it holds, when it applies.
+//! A setting: what the table of settings is made of.
 
 use shared::api::Applies;
 
@@ -62,7 +62,7 @@ impl Key {
     }
 }
 
-/// A setting that applies at the next start.
+/// A setting that waits for a restart.
 pub(super) const fn key(name: &'static str, kind: Kind, help: &'static str) -> Key {
     Key {
         name,

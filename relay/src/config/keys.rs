@@ -380,6 +380,17 @@ pub(super) const KEYS: &[Key] = &[
         "How long a peer's connection waits for its ConnectionBind, 1s to 5m; default 30s",
     ),
     live(
+        "redirects.to_nodes",
+        Kind::Text,
+        "When new clients are sent to other nodes of the cluster (300): drained, full (drained or full), never; \
+         default full",
+    ),
+    live(
+        "redirects.same_labels",
+        Kind::List,
+        "Labels that a node must have in common with this one to be sent its clients; default: all but weight",
+    ),
+    live(
         "redirects.probe_interval",
         Kind::Text,
         "How often targets of UDP redirects are asked whether they serve, 1s to 1h; default 5s",

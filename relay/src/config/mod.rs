@@ -50,7 +50,7 @@ pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_
 pub use limits::{LimitConfig, LimitReach};
 pub use local_password::LocalPassword;
 pub use process::ProcessConfig;
-pub use redirects::RedirectProbes;
+pub use redirects::{RedirectConfig, RedirectProbes, ToNodes};
 pub use sentinel::SentinelConfig;
 pub use view::{Difference, changed, compare, settings};
 
@@ -137,8 +137,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// TCP relaying (RFC 6062).
     pub tcp_relay: TcpRelaySettings,
-    /// How targets of redirects are watched.
-    pub redirects: RedirectProbes,
+    /// When and how new clients are sent to other servers.
+    pub redirects: RedirectConfig,
     /// Logging.
     pub log: LogConfig,
     /// How the process runs.

@@ -1,4 +1,5 @@
-//! `[redirects]`: how a node finds out whether the servers that it sends clients to serve.
+//! `[redirects]`: when a node sends new clients to the others, and how it finds out whether the servers that
+//! operators name serve.
 
 use std::time::Duration;
 
@@ -6,6 +7,41 @@ use serde_json::{Value, json};
 
 use super::source::Reader;
 use super::view::duration;
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedirectConfig {
+    /// When new clients are sent to other nodes, where no redirect of an operator says more.
+    pub to_nodes: ToNodes,
+    /// The labels that such a node has to have in common with this one; `None`: all but `weight`.
+    pub same_labels: Option<Vec<String>>,
+    /// How targets are watched.
+    pub probes: RedirectProbes,
+}
+
+/// When a node sends new clients to other nodes of the cluster by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToNodes {
+    /// Never.
+    Never,
+    /// While it is drained.
+    Drained,
+    /// While it is drained, and while it is full.
+    #[default]
+    Full,
+}
+
+impl ToNodes {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Drained => "drained",
+            Self::Full => "full",
+        }
+    }
+}
 
 /// How targets of UDP redirects are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +64,32 @@ impl Default for RedirectProbes {
     }
 }
 
-pub(super) fn resolve(reader: &mut Reader<'_>) -> RedirectProbes {
+pub(super) fn resolve(reader: &mut Reader<'_>) -> RedirectConfig {
+    RedirectConfig {
+        to_nodes: to_nodes(reader),
+        same_labels: reader
+            .list("redirects.same_labels")
+            .is_some()
+            .then(|| reader.parsed_list("redirects.same_labels", "a label's name")),
+        probes: probes(reader),
+    }
+}
+
+fn to_nodes(reader: &mut Reader<'_>) -> ToNodes {
+    let Some((text, origin)) = reader.text("redirects.to_nodes") else {
+        return ToNodes::default();
+    };
+    let all = [ToNodes::Never, ToNodes::Drained, ToNodes::Full];
+    let found = all.into_iter().find(|one| one.as_str() == text);
+    found.unwrap_or_else(|| {
+        let problem = format!("{:?} is no time to redirect", shared::display_safe(&text));
+        let remedy = "write \"drained\", \"full\" (drained or full), or \"never\"";
+        reader.error(&origin, "redirects.to_nodes", problem, remedy);
+        ToNodes::default()
+    })
+}
+
+fn probes(reader: &mut Reader<'_>) -> RedirectProbes {
     let default = RedirectProbes::default();
     let interval = reader.duration("redirects.probe_interval", 1..=3600);
     let timeout = reader.integer("redirects.probe_timeout_ms", 50..=5000);
@@ -43,8 +104,11 @@ pub(super) fn resolve(reader: &mut Reader<'_>) -> RedirectProbes {
 }
 
 /// The value of a setting, in one spelling however it was written.
-pub(super) fn value_of(probes: &RedirectProbes, key: &str) -> Value {
+pub(super) fn value_of(redirects: &RedirectConfig, key: &str) -> Value {
+    let probes = &redirects.probes;
     match key {
+        "to_nodes" => json!(redirects.to_nodes.as_str()),
+        "same_labels" => json!(redirects.same_labels),
         "probe_interval" => duration(probes.interval),
         "probe_timeout_ms" => json!(probes.timeout.as_millis() as u64),
         "probe_misses" => json!(probes.misses),

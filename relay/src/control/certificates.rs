@@ -70,6 +70,7 @@ pub(super) fn views(hub: &Hub) -> Vec<CertificateView> {
             file: pair.file.to_string_lossy().into_owned(),
             key: pair.kind.as_str().to_owned(),
             not_after_ms: pair.not_after.saturating_mul(1000),
+            names: pair.names,
             problem: problem.clone(),
         })
     });

@@ -43,6 +43,7 @@ mod settings;
 mod tokens;
 mod upgrade;
 mod userhash;
+mod vacancy;
 mod waiters;
 mod workers;
 

@@ -56,8 +56,8 @@ pub struct ControlParts {
     pub cluster_key: ClusterKey,
     /// The bound TURN listeners, wildcards expanded.
     pub listeners: Vec<SocketAddr>,
-    /// Where clients reach them, as URIs.
-    pub urls: Vec<String>,
+    /// Where clients reach them, as URIs, each with the realm of its listener where that has one of its own.
+    pub urls: Vec<(String, Option<Realm>)>,
     /// Listeners that have a realm of their own.
     pub listener_realms: HashMap<SocketAddr, Realm>,
     /// Where this node relays, on the ports of the configuration.

@@ -381,6 +381,7 @@ mod tests {
             SettingKind::Text => match key {
                 "log.level" => json!("debug"),
                 "limits.max_rate_bps" => json!("3M"),
+                "redirects.to_nodes" => json!("never"),
                 "cluster" | "default_realm" | "software" | "server_name" => json!("other"),
                 // All others are durations.
                 _ => json!("77s"),

@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use shared::Transport;
+use shared::{Realm, Transport};
 
 use super::Group;
 use crate::config::Config;
 use crate::worker::ports::RelayAddress;
 
-/// The listeners as URIs (RFC 7065), at the addresses that clients know.
-pub(super) fn urls(groups: &[Group], relays: &[RelayAddress]) -> Vec<String> {
+/// The listeners as URIs (RFC 7065), at the addresses that clients know, each with the realm that it has of
+/// its own.
+pub(super) fn urls(groups: &[Group], relays: &[RelayAddress]) -> Vec<(String, Option<Realm>)> {
     let of_group = |group: &Group| {
         let mapped = relays.iter().find(|r| r.local == group.address.ip());
         let ip = mapped.map_or(group.address.ip(), |relay| relay.external);
@@ -20,7 +21,9 @@ pub(super) fn urls(groups: &[Group], relays: &[RelayAddress]) -> Vec<String> {
             Transport::Tls => format!("turns:{address}?transport=tcp"),
             Transport::Dtls => format!("turns:{address}?transport=udp"),
         };
-        group.offered.iter().map(uri).collect::<Vec<_>>()
+        let with_realm = |uri| (uri, group.realm.clone());
+        let uris = group.offered.iter().map(uri).map(with_realm);
+        uris.collect::<Vec<_>>()
     };
     groups.iter().flat_map(of_group).collect()
 }

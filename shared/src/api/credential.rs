@@ -52,7 +52,7 @@ pub struct Credential {
 /// `RTCIceServer` of W3C's WebRTC.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct IceServer {
-    /// Where clients reach the node, as URIs (RFC 7065): all its listeners.
+    /// Where clients reach the node, as URIs (RFC 7065): its listeners of the realm.
     pub urls: Vec<String>,
     /// The username of the credential.
     pub username: String,

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
 use crate::api::{DrainView, MissingNode, UpgradeView};
+use crate::{NodeId, Realm};
 
 /// A node as the registry and its own counters describe it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -35,6 +35,10 @@ pub struct NodeView {
     /// without those behind a proxy, whose address is the proxy's affair.
     #[serde(default)]
     pub urls: Vec<String>,
+    /// The realm that clients are told at each of `urls`, as the listener or else the node's
+    /// `default_realm` has it; empty from a version that does not tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub url_realms: BTreeMap<String, Realm>,
     /// Relay addresses as clients are told, each with its port range, as in `192.0.2.1:49152-65535`.
     pub relays: Vec<String>,
     /// Worker threads.
@@ -106,6 +110,9 @@ pub struct NodeView {
     /// Whether its version is another one than most nodes run, as seen by whoever answers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub version_skew: bool,
+    /// The nodes that it sends new clients to by itself, being drained or full, the most likely first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sends_to: Vec<NodeId>,
     /// The node whose former process this is: it was restarted without an end, and what cannot move to
     /// the new process (TLS and DTLS clients) goes on here until it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,6 +136,9 @@ pub struct CertificateView {
     pub key: String,
     /// When its life ends.
     pub not_after_ms: u64,
+    /// The DNS names that it is for, in lower case; `*.example.org` among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
     /// Why the files that are there now are not in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

@@ -209,6 +209,7 @@ fn redirects() -> Vec<Redirect> {
         transport,
         target: target.parse().expect("an address"),
         domain: domain.map(Into::into),
+        realm: None,
         weight,
     };
     vec![

@@ -7,6 +7,7 @@
 )]
 
 use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -29,6 +30,18 @@ struct Arguments {
     /// Calls per pair of nodes
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     calls: usize,
+    /// Serve pages on which a browser gathers candidates and two browsers call each other through this cluster
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "127.0.0.1:8088"
+    )]
+    pages: Option<SocketAddr>,
+    /// Put all nodes at this address of the machine instead of loopback, for browsers elsewhere
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
     /// Run without a console and print what was relayed
     #[arg(long)]
     headless: bool,
@@ -58,6 +71,9 @@ fn main() -> anyhow::Result<()> {
     let options = DemoOptions {
         redis: arguments.redis,
         calls: arguments.calls,
+        address: arguments.address,
+        pages: arguments.pages,
+        told: |url| println!("pages: {url}"),
         headless: arguments
             .headless
             .then(|| Duration::from_secs(arguments.seconds)),

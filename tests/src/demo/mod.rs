@@ -1,11 +1,13 @@
 //! The demo: three nodes, calls through all of them, and the console on top.
 //!
 //! [`nodes`] starts the nodes, [`people`] creates realms, users and calls over the admin API as any
-//! operator would. Leaving the demo stops everything it started.
+//! operator would, [`pages`] lets browsers in. Leaving the demo stops everything it started.
 
 mod nodes;
+mod pages;
 mod people;
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +24,7 @@ use crate::traffic::Calls;
 use tokio_util::sync::CancellationToken;
 
 use nodes::Nodes;
+use pages::Pages;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -30,6 +33,12 @@ pub struct DemoOptions {
     pub redis: Option<String>,
     /// Calls per pair of nodes.
     pub calls: usize,
+    /// The address of all nodes, in place of loopback addresses.
+    pub address: Option<IpAddr>,
+    /// Where to serve pages to browsers.
+    pub pages: Option<SocketAddr>,
+    /// Called with their URL when they are served and no console tells it.
+    pub told: fn(&str),
     /// Run for so long without a console, and say what was seen.
     pub headless: Option<Duration>,
 }
@@ -100,7 +109,7 @@ pub async fn run(options: &DemoOptions, folder: &DemoFolder) -> anyhow::Result<O
         }
     });
     let nodes = tokio::select! {
-        nodes = Nodes::start(options.redis.as_deref(), folder.path()) => nodes?,
+        nodes = Nodes::start(options.redis.as_deref(), options.address, folder.path()) => nodes?,
         () = stop.cancelled() => return Ok(None),
     };
     let mut calls = Calls::new();
@@ -130,10 +139,23 @@ async fn on_top(
         .await
         .context("create realms and users")?;
     people::call_everybody(calls, nodes.listeners(), &cast, options.calls);
-    match options.headless {
-        Some(time) => watch(client, calls, time, stop).await.map(Some),
-        None => console(admin(nodes)?).await.map(|()| None),
+    let pages = match options.pages {
+        Some(address) => Some(Pages::start(address, admin(nodes)?).await?),
+        None => None,
+    };
+    let outcome = match options.headless {
+        Some(time) => {
+            if let Some(pages) = &pages {
+                (options.told)(&pages.url());
+            }
+            watch(client, calls, time, stop).await.map(Some)
+        }
+        None => console(admin(nodes)?, pages.as_ref()).await.map(|()| None),
+    };
+    if let Some(pages) = pages {
+        pages.stop().await;
     }
+    outcome
 }
 
 /// The admin API of the first node.
@@ -142,14 +164,14 @@ fn admin(nodes: &Nodes) -> anyhow::Result<HttpAdmin> {
     Ok(HttpAdmin::new(socket, ConnectOptions::default())?)
 }
 
-/// Runs the console.
-async fn console(admin: HttpAdmin) -> anyhow::Result<()> {
+/// Runs the console, which says where the pages are.
+async fn console(admin: HttpAdmin, pages: Option<&Pages>) -> anyhow::Result<()> {
     let configuration = Configuration::default();
     let looks = Looks::new(&configuration, None, false, &|name| std::env::var_os(name))
         .map_err(anyhow::Error::msg)?;
     let options = ConsoleOptions {
         api: Arc::new(admin),
-        context: "demo".to_owned(),
+        context: pages.map_or_else(|| "demo".to_owned(), Pages::url),
         rw: false,
         configuration,
         looks,

@@ -14,7 +14,7 @@ use relay::node::Node;
 use relay::store::Store;
 use relay::store::sqlite::SqliteStore;
 
-use super::people::{REST_REALM, STORED_REALM};
+use super::people::{PAGES_REALM, REST_REALM, STORED_REALM};
 use crate::address::{free_port, fresh_ip};
 use crate::program::{self, Sinks, ours, spawn};
 
@@ -27,10 +27,14 @@ const NODES: [(&str, &str); 3] = [
 /// How long a node may take to get ready, or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The first relay port of the first node, and the ports of each: enough for a demo at one address.
+const FIRST_RELAY_PORT: u16 = 49_152;
+const RELAY_PORTS: u16 = 5_000;
+
 /// The running nodes.
 pub(super) struct Nodes {
     sockets: Vec<PathBuf>,
-    listeners: Vec<[SocketAddr; 2]>,
+    listeners: Vec<[SocketAddr; 3]>,
     running: Running,
 }
 
@@ -61,15 +65,25 @@ struct Place {
     id: &'static str,
     region: &'static str,
     ip: IpAddr,
-    listeners: [SocketAddr; 2],
+    listeners: [SocketAddr; 3],
+    /// First and last.
+    relay_ports: [u16; 2],
     metrics: SocketAddr,
     folder: PathBuf,
 }
 
 impl Nodes {
-    /// Starts all nodes and waits until they are ready.
-    pub(super) async fn start(redis: Option<&str>, folder: &Path) -> anyhow::Result<Self> {
-        let places: Vec<Place> = NODES.iter().map(|node| Place::new(node, folder)).collect();
+    /// Starts all nodes, at `address` or at one of their own each, and waits until they are ready.
+    pub(super) async fn start(
+        redis: Option<&str>,
+        address: Option<IpAddr>,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let places: Vec<Place> = NODES
+            .iter()
+            .zip(0..)
+            .map(|(node, index)| Place::new(node, index, address, folder))
+            .collect();
         let key = folder.join("cluster-key");
         write_cluster_key(&key)?;
         let mut files = Vec::new();
@@ -105,8 +119,8 @@ impl Nodes {
         &self.sockets[0]
     }
 
-    /// Per node: the listener of stored users, and that of time-limited credentials.
-    pub(super) fn listeners(&self) -> &[[SocketAddr; 2]] {
+    /// Per node: the listener of stored users, that of time-limited credentials, and that of the pages.
+    pub(super) fn listeners(&self) -> &[[SocketAddr; 3]] {
         &self.listeners
     }
 
@@ -126,13 +140,21 @@ impl Nodes {
 }
 
 impl Place {
-    fn new(&(id, region): &(&'static str, &'static str), folder: &Path) -> Self {
-        let ip = fresh_ip();
+    fn new(
+        &(id, region): &(&'static str, &'static str),
+        index: u16,
+        address: Option<IpAddr>,
+        folder: &Path,
+    ) -> Self {
+        let ip = address.unwrap_or_else(fresh_ip);
+        let first = FIRST_RELAY_PORT + index * RELAY_PORTS;
         Self {
             id,
             region,
             ip,
-            listeners: [free_port(ip), free_port(ip)],
+            listeners: [free_port(ip), free_port(ip), free_port(ip)],
+            // Nodes at one address share its ports.
+            relay_ports: [first, first + RELAY_PORTS - 1],
             metrics: free_port(ip),
             folder: folder.join(id),
         }
@@ -140,7 +162,7 @@ impl Place {
 
     fn config(&self, redis: Option<&str>, shared: &Path) -> String {
         let quoted = |path: &Path| toml::Value::from(path.to_string_lossy().into_owned());
-        let [stored, rest] = self.listeners;
+        let [stored, rest, pages] = self.listeners;
         let mut text = String::new();
         let _ = writeln!(
             text,
@@ -150,9 +172,12 @@ impl Place {
         let _ = writeln!(text, "state_dir = {}", quoted(&self.folder));
         let _ = writeln!(
             text,
-            "listen = [\"{stored}\", {{ address = \"{rest}\", realm = \"{REST_REALM}\" }}]"
+            "listen = [\"{stored}\", {{ address = \"{rest}\", realm = \"{REST_REALM}\" }}, \
+             {{ address = \"{pages}\", realm = \"{PAGES_REALM}\" }}]"
         );
         let _ = writeln!(text, "relay_addresses = [\"{}\"]", self.ip);
+        let [first, last] = self.relay_ports;
+        let _ = writeln!(text, "relay_ports = \"{first}-{last}\"");
         let _ = writeln!(text, "default_realm = \"{STORED_REALM}\"");
         let _ = writeln!(
             text,
@@ -160,14 +185,19 @@ impl Place {
             quoted(&shared.join("cluster-key"))
         );
         let _ = writeln!(text, "[labels]\nregion = \"{}\"", self.region);
-        // The demo's peers are the relay addresses of its nodes, and those are on loopback.
-        let _ = writeln!(text, "[peers]\nallowed = [\"127.0.0.0/8\"]");
+        // The demo's peers are the relay addresses of its nodes, on loopback unless somebody says otherwise.
+        let peers = match self.ip.is_loopback() {
+            true => "127.0.0.0/8".to_owned(),
+            false => self.ip.to_string(),
+        };
+        let _ = writeln!(text, "[peers]\nallowed = [\"{peers}\"]");
         let _ = writeln!(text, "[metrics]\nlisten = \"{}\"", self.metrics);
         if let Some(url) = redis {
             let _ = writeln!(text, "[store]\nurl = {}", toml::Value::from(url));
         }
-        let _ = writeln!(text, "[[realm]]\nname = \"{STORED_REALM}\"");
-        let _ = writeln!(text, "[[realm]]\nname = \"{REST_REALM}\"");
+        for realm in [STORED_REALM, REST_REALM, PAGES_REALM] {
+            let _ = writeln!(text, "[[realm]]\nname = \"{realm}\"");
+        }
         text
     }
 

@@ -14,6 +14,10 @@ use crate::traffic::{Calls, End, Media};
 pub(super) const STORED_REALM: &str = "north.gov";
 /// The realm of time-limited credentials, on a second listener of every node.
 pub(super) const REST_REALM: &str = "media.example";
+/// The realm of the pages, whose credentials are good for few sessions; on a third listener.
+pub(super) const PAGES_REALM: &str = "try.example";
+/// Sessions of each credential of the pages.
+const PAGES_SESSIONS: u32 = 2;
 /// Stored users.
 const STORED: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 /// Users with time-limited credentials.
@@ -32,9 +36,15 @@ pub(super) struct Cast {
 pub(super) async fn create(admin: &HttpAdmin) -> anyhow::Result<Cast> {
     let stored_realm: Realm = STORED_REALM.parse().context("a literal realm")?;
     let rest_realm: Realm = REST_REALM.parse().context("a literal realm")?;
+    let pages_realm: Realm = PAGES_REALM.parse().context("a literal realm")?;
     for realm in [&stored_realm, &rest_realm] {
-        ensure_realm(admin, realm).await?;
+        ensure_realm(admin, realm, RealmDocument::default()).await?;
     }
+    let few = RealmDocument {
+        max_sessions_per_user: Some(PAGES_SESSIONS),
+        ..RealmDocument::default()
+    };
+    ensure_realm(admin, &pages_realm, few).await?;
     let mut stored = Vec::new();
     for name in STORED {
         let password: [u8; 16] = rand::random();
@@ -52,7 +62,9 @@ pub(super) async fn create(admin: &HttpAdmin) -> anyhow::Result<Cast> {
         reason: REASON.to_owned(),
         value: None,
     };
-    admin.create_secret(&rest_realm, &create).await?;
+    for realm in [&rest_realm, &pages_realm] {
+        admin.create_secret(realm, &create).await?;
+    }
     let mut guests = Vec::new();
     for user in GUESTS {
         let request = MintRequest {
@@ -67,14 +79,18 @@ pub(super) async fn create(admin: &HttpAdmin) -> anyhow::Result<Cast> {
     Ok(Cast { stored, guests })
 }
 
-/// Writes a document for `realm` where the store has none.
-async fn ensure_realm(admin: &HttpAdmin, realm: &Realm) -> anyhow::Result<()> {
+/// Writes `document` for `realm` where the store has none.
+async fn ensure_realm(
+    admin: &HttpAdmin,
+    realm: &Realm,
+    document: RealmDocument,
+) -> anyhow::Result<()> {
     if admin.realm(realm).await.is_ok_and(|view| view.revision > 0) {
         return Ok(());
     }
     let document = RealmDocument {
         note: "created by the demo".to_owned(),
-        ..Default::default()
+        ..document
     };
     let put = RealmPut {
         document,
@@ -86,19 +102,22 @@ async fn ensure_realm(admin: &HttpAdmin, realm: &Realm) -> anyhow::Result<()> {
 
 /// Removes what [`create`] left in a store that outlives the demo.
 pub(super) async fn remove(admin: &HttpAdmin) {
-    let (Ok(stored), Ok(rest)) = (STORED_REALM.parse::<Realm>(), REST_REALM.parse::<Realm>())
-    else {
+    let realms = [STORED_REALM, REST_REALM, PAGES_REALM].map(str::parse::<Realm>);
+    let [Ok(stored), Ok(rest), Ok(pages)] = realms else {
         return;
     };
     for name in STORED {
         let _ = admin.delete_user(&stored, name, REASON).await;
     }
-    if let Ok(secrets) = admin.secrets(&rest).await {
+    for realm in [&rest, &pages] {
+        let Ok(secrets) = admin.secrets(realm).await else {
+            continue;
+        };
         for secret in secrets.items.iter().filter(|secret| secret.label == "demo") {
-            let _ = admin.delete_secret(&rest, &secret.id, REASON).await;
+            let _ = admin.delete_secret(realm, &secret.id, REASON).await;
         }
     }
-    for realm in [&stored, &rest] {
+    for realm in [&stored, &rest, &pages] {
         if let Ok(view) = admin.realm(realm).await {
             let _ = admin.delete_realm(realm, view.revision, REASON).await;
         }
@@ -109,7 +128,7 @@ pub(super) async fn remove(admin: &HttpAdmin) {
 /// video call, callers taken in turn from both realms.
 pub(super) fn call_everybody(
     calls: &mut Calls,
-    listeners: &[[SocketAddr; 2]],
+    listeners: &[[SocketAddr; 3]],
     cast: &Cast,
     count: usize,
 ) {
@@ -127,7 +146,7 @@ pub(super) fn call_everybody(
                 } else {
                     (1, &cast.guests)
                 };
-                let end = |server: &[SocketAddr; 2], who: usize| End {
+                let end = |server: &[SocketAddr; 3], who: usize| End {
                     server: server[listener],
                     login: logins[who % logins.len()].clone(),
                 };

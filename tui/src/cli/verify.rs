@@ -41,7 +41,7 @@ pub struct VerifyArgs {
     /// All nodes that take sessions
     #[arg(short, long, conflicts_with = "nodes")]
     all: bool,
-    /// Check as a client of this realm [default: the default realm of each node]
+    /// Check as a client of this realm [default: the realm that each listener serves]
     #[arg(short, long)]
     realm: Option<Realm>,
     /// The echo.

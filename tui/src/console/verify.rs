@@ -26,7 +26,7 @@ pub(crate) struct VerifyJob {
     pub(crate) run: u64,
     /// The nodes.
     pub(crate) nodes: Vec<NodeView>,
-    /// The realm whose client the check is; `None`: the default realm of each node.
+    /// The realm whose client the check is; `None`: the realm that each listener serves.
     pub(crate) realm: Option<Realm>,
 }
 

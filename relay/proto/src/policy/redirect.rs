@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use shared::Transport;
+use shared::{Realm, Transport};
 
 /// One alternate server. A policy names those only that may be used now: never this node itself,
 /// and none that is known to be down.
@@ -14,6 +14,9 @@ pub struct Redirect {
     pub target: SocketAddr,
     /// ALTERNATE-DOMAIN, where the target has another certificate.
     pub domain: Option<Box<str>>,
+    /// Whose clients it is for: those of this realm, and of realms that clients reach at any listener by a web
+    /// origin or a server's name. `None`: everybody's.
+    pub realm: Option<Realm>,
     /// Its share among those that a client could be told.
     pub weight: u32,
 }

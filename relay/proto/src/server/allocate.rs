@@ -76,7 +76,7 @@ impl Server {
         }
         // A reserved port is kept here and nowhere else.
         let reserved = matches!(wish.port, PortRequest::Reserved(_));
-        if !reserved && self.redirect(exchange) {
+        if !reserved && self.redirect(exchange, &identity.realm.name) {
             return Ok(());
         }
         if !self.policy.accepting {

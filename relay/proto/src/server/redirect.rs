@@ -3,6 +3,8 @@
 //! Nothing is kept: the choice is a MAC over the client and its transaction, so that a
 //! retransmission is answered with the same bytes, and no client can pick its server.
 
+use shared::Realm;
+
 use super::Server;
 use super::exchange::Exchange;
 use crate::auth::nonce::{address_bytes, hmac};
@@ -12,8 +14,8 @@ use crate::stun::{AttributeType, Class, ErrorCode, MessageBuilder};
 
 impl Server {
     /// Sends the client elsewhere, if there is somewhere: says whether it did.
-    pub(super) fn redirect(&mut self, exchange: &Exchange) -> bool {
-        let Some(redirect) = self.alternate(exchange) else {
+    pub(super) fn redirect(&mut self, exchange: &Exchange, realm: &Realm) -> bool {
+        let Some(redirect) = self.alternate(exchange, realm) else {
             return false;
         };
         let answer = MessageBuilder::new(Class::Error, exchange.method, exchange.transaction)
@@ -28,12 +30,17 @@ impl Server {
         true
     }
 
-    /// One of the alternates of the client's transport and family, by weight.
-    fn alternate(&self, exchange: &Exchange) -> Option<&Redirect> {
+    /// One of the alternates of the client's transport, family and realm, by weight.
+    fn alternate(&self, exchange: &Exchange, realm: &Realm) -> Option<&Redirect> {
         let tuple = &exchange.tuple;
         let family = AddressFamily::of(tuple.client);
         let fits = |one: &&Redirect| {
-            one.transport == tuple.transport && AddressFamily::of(one.target) == family
+            one.transport == tuple.transport
+                && AddressFamily::of(one.target) == family
+                && one
+                    .realm
+                    .as_ref()
+                    .is_none_or(|served| self.is_served(served, realm))
         };
         let fitting = || self.policy.redirects.iter().filter(fits);
         let total: u64 = fitting().map(|one| u64::from(one.weight)).sum();
@@ -44,6 +51,16 @@ impl Server {
             point = point.saturating_sub(weight);
             here
         })
+    }
+
+    /// Whether clients of `realm` are served where others are told `served`.
+    fn is_served(&self, served: &Realm, realm: &Realm) -> bool {
+        let mut named = self
+            .policy
+            .origins
+            .values()
+            .chain(self.policy.server_names.values());
+        served == realm || named.any(|named| named == realm)
     }
 
     fn draw(&self, exchange: &Exchange) -> u64 {

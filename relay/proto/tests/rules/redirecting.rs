@@ -16,6 +16,7 @@ fn to(target: &str, weight: u32) -> Redirect {
         transport: Transport::Udp,
         target: addr(target),
         domain: None,
+        realm: None,
         weight,
     }
 }
@@ -95,6 +96,36 @@ fn a_client_whose_family_or_transport_has_no_alternate_is_served() {
     let mut net = Net::with_policy(redirecting(vec![tls, to("[2a00::7]:443", 1)]));
     let alice = Client::alice().greet(&mut net);
     assert_eq!(sent_to(&mut net, &alice), None);
+}
+
+#[test]
+fn a_client_is_sent_where_its_realm_is_served_or_it_names_it_itself() {
+    let of = |target: &str, realm: &str| Redirect {
+        realm: Some(realm.parse().unwrap()),
+        ..to(target, 1)
+    };
+    let both = vec![of(ELSEWHERE, "south.gov"), of("203.0.113.10:3478", REALM)];
+    let mut net = Net::with_policy(redirecting(both));
+    let alice = Client::alice().greet(&mut net);
+    for _ in 0..20 {
+        assert_eq!(sent_to(&mut net, &alice), Some(addr("203.0.113.10:3478")));
+    }
+    let elsewhere = || redirecting(vec![of(ELSEWHERE, "south.gov")]);
+    let mut net = Net::with_policy(elsewhere());
+    let alice = Client::alice().greet(&mut net);
+    assert_eq!(sent_to(&mut net, &alice), None);
+    // A realm that clients reach by a web origin or a server's name is found at every listener.
+    for named in [true, false] {
+        let mut policy = elsewhere();
+        let names = match named {
+            true => &mut policy.server_names,
+            false => &mut policy.origins,
+        };
+        names.insert("turn.example".into(), REALM.parse().unwrap());
+        let mut net = Net::with_policy(policy);
+        let alice = Client::alice().greet(&mut net);
+        assert_eq!(sent_to(&mut net, &alice), Some(addr(ELSEWHERE)));
+    }
 }
 
 #[test]

@@ -323,6 +323,7 @@ mod tests {
             file: format!("/etc/{purpose}.pem"),
             key: "ECDSA".to_owned(),
             not_after_ms: now + days * DAY_MS,
+            names: Vec::new(),
             problem: problem.map(str::to_owned),
         };
         let id = "fra1".parse().unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use shared::Realm;
 use shared::api::{Capacity, EventKind, NodeRole, NodeState, NodeView, Severity};
 use tokio::time::MissedTickBehavior;
 use turn_proto::policy::RelayEndpoint;
@@ -46,6 +47,8 @@ pub(crate) async fn run(hub: Arc<Hub>) {
                 if beat(&hub).await {
                     look(&hub).await;
                 }
+                // Without a store the others get silent by and by.
+                follow_redirects(&hub);
             }
             () = hub.cluster.look.notified() => {
                 look(&hub).await;
@@ -88,7 +91,11 @@ pub(crate) async fn beat(hub: &Hub) -> bool {
             }
         }
     }
-    match hub.noted(hub.store.heartbeat(&own_view(hub)).await) {
+    let own = own_view(hub);
+    if redirects::note_use(hub, &own) && redirects::apply(hub) {
+        hub.policy_stale.notify_one();
+    }
+    match hub.noted(hub.store.heartbeat(&own).await) {
         Ok(was_unknown) => {
             // The first beat of this process, or one after it was forgotten: with its sessions, which
             // it still has.
@@ -178,6 +185,14 @@ async fn look_now(hub: &Hub) {
     }
 }
 
+/// While clients go to other nodes, those that fill up get fewer of them, and silent ones none.
+fn follow_redirects(hub: &Hub) {
+    let is_due = redirects::hands_over(hub) || !redirects::sends_to(hub).is_empty();
+    if is_due && redirects::apply(hub) {
+        hub.policy_stale.notify_one();
+    }
+}
+
 fn announce(hub: &Hub, transition: &Transition) {
     let node = &transition.node;
     let (severity, word) = match transition.to {
@@ -246,6 +261,13 @@ fn realm_use(hub: &Hub) -> BTreeMap<String, f64> {
     full.into_iter().collect()
 }
 
+/// The realm that clients are told at each of this node's URIs.
+fn url_realms(hub: &Hub, default: &Realm) -> BTreeMap<String, Realm> {
+    let urls = hub.parts.urls.iter();
+    let told = urls.map(|(url, own)| (url.clone(), own.as_ref().unwrap_or(default).clone()));
+    told.collect()
+}
+
 /// This node's record, as of now.
 #[must_use]
 pub(crate) fn own_view(hub: &Hub) -> NodeView {
@@ -277,8 +299,10 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         state: hub.state(),
         session_base: format!("{:08x}", hub.parts.session_base),
         restored_bases: hub.restoring.bases(),
+        sends_to: redirects::sends_to(hub),
         listeners: hub.parts.listeners.clone(),
-        urls: hub.parts.urls.clone(),
+        urls: hub.parts.urls.iter().map(|(url, _)| url.clone()).collect(),
+        url_realms: url_realms(hub, &config.default_realm),
         relays: relays(hub),
         workers: hub.workers.count(),
         uptime_secs: now

@@ -1,9 +1,10 @@
 //! Redirects: the cluster's document of them, which of its rows this node follows, and whether
-//! their targets answer.
+//! their targets answer; and without any, where clients of a drained or full node go ([`nodes`]).
 //!
 //! A node that is itself a target of a transport redirects nothing of that transport: no client is
 //! passed from server to server, whatever the document says.
 
+mod nodes;
 mod probe;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use crate::store::StoredDocument;
 use crate::store::document::REDIRECTS;
 use probe::Target;
 
+pub(super) use nodes::{hands_over, note_use, sends_to};
 pub(super) use probe::run as run_probes;
 
 /// One redirect as the document has it.
@@ -111,6 +113,16 @@ pub(super) struct Redirects {
     node: NodeId,
     own: Vec<SocketAddr>,
     targets: Mutex<HashMap<SocketAddr, Target>>,
+    standing: Mutex<Standing>,
+}
+
+/// How this node stands towards the others.
+#[derive(Debug, Default)]
+struct Standing {
+    /// It has no room left to speak of.
+    is_full: bool,
+    /// Who gets its clients.
+    sends_to: Vec<NodeId>,
 }
 
 impl Redirects {
@@ -118,11 +130,22 @@ impl Redirects {
     #[must_use]
     pub(super) fn new(parts: &ControlParts) -> Self {
         let relays = parts.relays.iter().map(|relay| relay.external);
+        Self::of(&parts.node, addresses(&parts.listeners, relays))
+    }
+
+    /// Those of the node `node` with the addresses `own`.
+    #[must_use]
+    fn of(node: &NodeId, own: Vec<SocketAddr>) -> Self {
         Self {
-            node: parts.node.clone(),
-            own: addresses(&parts.listeners, relays),
+            node: node.clone(),
+            own,
             targets: Mutex::default(),
+            standing: Mutex::default(),
         }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn targets(&self) -> MutexGuard<'_, HashMap<SocketAddr, Target>> {
@@ -215,9 +238,13 @@ pub(super) fn apply(hub: &Hub) -> bool {
         transport: redirect.transport,
         target: redirect.target,
         domain: redirect.domain.map(String::into_boxed_str),
+        realm: None,
         weight: redirect.weight,
     });
-    hub.keeper.set_redirects(usable.collect())
+    let mut usable: Vec<Redirect> = usable.collect();
+    let to_nodes = nodes::redirects(hub, &known(hub), &usable);
+    usable.extend(to_nodes);
+    hub.keeper.set_redirects(usable)
 }
 
 /// Follows the document until the node stops.
@@ -259,11 +286,10 @@ mod tests {
     fn node() -> Redirects {
         let listeners = ["10.0.0.1:3478".parse().unwrap()];
         let relays = ["192.0.2.1".parse().unwrap()];
-        Redirects {
-            node: "n1".parse().unwrap(),
-            own: addresses(&listeners, relays.into_iter()),
-            targets: Mutex::default(),
-        }
+        Redirects::of(
+            &"n1".parse().unwrap(),
+            addresses(&listeners, relays.into_iter()),
+        )
     }
 
     #[test]

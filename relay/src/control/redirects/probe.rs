@@ -80,7 +80,7 @@ pub(in crate::control) async fn run(hub: Arc<Hub>) {
             _ = tick.tick() => {}
         }
         let now = Instant::now();
-        let probes = hub.settings.loaded().redirects;
+        let probes = hub.settings.loaded().redirects.probes;
         let due: Vec<SocketAddr> = {
             let targets = hub.redirects.targets();
             let due = targets

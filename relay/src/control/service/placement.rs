@@ -16,18 +16,10 @@ use shared::api::{
 use super::{Service, bad};
 use crate::control::cluster::heartbeat;
 use crate::control::keys;
+use crate::control::vacancy::{is_full, share};
 
 /// Nodes that are named unless somebody asks for more or fewer.
 const DEFAULT_COUNT: u32 = 3;
-/// From this use of what can run out on a node is full, in percent. A busy CPU is no such thing: it
-/// passes, and counts in the ranking.
-const FULL_PERCENT: f64 = 95.0;
-/// What a node has left counts in steps of this many percent.
-const STEP: f64 = 12.5;
-/// The label that says how large a node's share is: 1 to 1000, 1 without it.
-const WEIGHT: &str = "weight";
-/// The largest weight.
-const MAX_WEIGHT: u32 = 1000;
 /// Labels of one request.
 const MAX_LABELS: usize = 16;
 /// Nodes that are named for each reason that there is none.
@@ -77,7 +69,11 @@ impl Service {
             let [a, b, c, d, e, f, g, h, ..] = keys::mac(key.expose(), &flat);
             u64::from_be_bytes([a, b, c, d, e, f, g, h])
         };
-        let mut chosen = choose(&self.candidates(), request, draw)?;
+        let mut nodes = self.candidates();
+        if !self.is_chosen_by_name(realm) {
+            nodes.iter_mut().for_each(|node| narrow(node, realm));
+        }
+        let mut chosen = choose(&nodes, request, draw)?;
         chosen.truncate(count as usize);
         let server = |node: &NodeView| IceServer {
             urls: node.urls.clone(),
@@ -89,6 +85,14 @@ impl Service {
             nodes: chosen.iter().map(|node| node.id.clone()).collect(),
             urls: chosen.into_iter().flat_map(|node| node.urls).collect(),
             ..credential
+        })
+    }
+
+    /// Whether a client comes to this realm at any listener, by its web origin or by the server's name in TLS.
+    fn is_chosen_by_name(&self, realm: &Realm) -> bool {
+        let entry = self.hub.keeper.realm(realm);
+        entry.is_some_and(|entry| {
+            !entry.document.origins.is_empty() || !entry.document.server_names.is_empty()
         })
     }
 
@@ -122,11 +126,20 @@ impl Unfit {
         match self {
             Self::State(state) => state,
             Self::NoRelay => "no relay",
-            Self::NoUrls => "without a listener that clients can be told",
+            Self::NoUrls => "without a listener of this realm that clients can be told",
             Self::Full => "full",
             Self::Labels => "without the labels",
         }
     }
+}
+
+/// Leaves the URIs at which clients are told `realm`: with another realm's their credential is wrong. Of a
+/// version that does not tell the realms, all stay.
+fn narrow(node: &mut NodeView, realm: &Realm) {
+    let NodeView {
+        urls, url_realms, ..
+    } = node;
+    urls.retain(|url| url_realms.get(url).is_none_or(|served| served == realm));
 }
 
 /// Why a node would not take a client, labels aside.
@@ -142,13 +155,6 @@ fn unfit(node: &NodeView) -> Option<Unfit> {
     } else {
         None
     }
-}
-
-fn is_full(node: &NodeView) -> bool {
-    let capacity = &node.capacity;
-    // The binding one hides the others.
-    let ports = 100.0 * capacity.ports_used as f64 / capacity.ports_total.max(1) as f64;
-    ports >= FULL_PERCENT || (capacity.bound_by != "cpu" && capacity.percent >= FULL_PERCENT)
 }
 
 /// The nodes that would take the client, best first: never none.
@@ -181,12 +187,8 @@ fn choose(
 /// Smaller is better: an exponential draw whose rate is what the node has left, so that each node
 /// comes first as often as its part of all that is left.
 fn rank(node: &NodeView, drawn: u64) -> f64 {
-    let share = (drawn as f64 + 1.0) / (u64::MAX as f64 + 2.0);
-    let weight = node.labels.get(WEIGHT).and_then(|text| text.parse().ok());
-    let weight = weight.unwrap_or(1).clamp(1, MAX_WEIGHT);
-    // In steps, so that a load which only trembles moves nobody.
-    let free = ((100.0 - node.capacity.percent) / STEP).ceil().max(1.0);
-    -share.ln() / (f64::from(weight) * free)
+    let drawn = (drawn as f64 + 1.0) / (u64::MAX as f64 + 2.0);
+    -drawn.ln() / f64::from(share(node))
 }
 
 fn nobody(left_out: &BTreeMap<Unfit, Vec<&str>>) -> ApiError {
@@ -310,6 +312,29 @@ mod tests {
     }
 
     #[test]
+    fn only_listeners_of_the_realm_are_told() {
+        let [north, south]: [Realm; 2] = ["north.gov", "south.gov"].map(|r| r.parse().unwrap());
+        let mut both = node("both", 0.0, &[]);
+        both.urls = ["turn:a", "turn:b", "turn:c"].map(str::to_owned).into();
+        both.url_realms = [("turn:a", &north), ("turn:b", &south), ("turn:c", &north)]
+            .map(|(url, realm)| (url.to_owned(), realm.clone()))
+            .into();
+        let urls_of = |realm: &Realm, node: &NodeView| {
+            let mut node = node.clone();
+            narrow(&mut node, realm);
+            node.urls
+        };
+        assert_eq!(urls_of(&north, &both), ["turn:a", "turn:c"]);
+        assert_eq!(urls_of(&south, &both), ["turn:b"]);
+        let silent = node("silent", 0.0, &[]);
+        assert_eq!(urls_of(&north, &silent), silent.urls, "of an older version");
+        let mut elsewhere = both;
+        narrow(&mut elsewhere, &"west.gov".parse().unwrap());
+        let error = choose(&[elsewhere], &MintRequest::default(), draw(1)).unwrap_err();
+        assert!(error.message.contains("without a listener of this realm"));
+    }
+
+    #[test]
     fn who_would_be_refused_is_not_sent_there_and_told_why() {
         let with = |id: &str, change: fn(&mut NodeView)| {
             let mut node = node(id, 0.0, &[]);
@@ -321,7 +346,9 @@ mod tests {
             with("joining", |n| n.state = NodeState::Joining),
             with("stale", |n| n.state = NodeState::Stale),
             with("gone", |n| n.state = NodeState::Gone),
-            with("full", |n| n.capacity.percent = FULL_PERCENT),
+            with("full", |n| {
+                n.capacity.percent = crate::control::vacancy::FULL_PERCENT
+            }),
             with("portless", |n| {
                 n.capacity.bound_by = "cpu".to_owned();
                 (n.capacity.percent, n.capacity.ports_used) = (99.0, 10);

@@ -352,7 +352,7 @@ pub(super) fn parts(config: Config, node: &str, base: u32, store: Arc<dyn Store>
         store,
         cluster_key: ClusterKey::new(vec![7; 32]),
         listeners: vec!["192.0.2.1:3478".parse().unwrap()],
-        urls: vec!["turn:192.0.2.1:3478?transport=udp".to_owned()],
+        urls: vec![("turn:192.0.2.1:3478?transport=udp".to_owned(), None)],
         listener_realms: HashMap::new(),
         relays: vec![RelayAddress {
             local: "10.0.0.1".parse().unwrap(),

@@ -173,6 +173,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "listeners" Detail Text row.listeners;
     "urls" Detail Text row.urls;
     "relays" Detail Text row.relays;
+    "sends_to" Detail Text row.sends_to;
     "workers" Detail Count row.workers;
     "created" Detail Count row.created_per_sec;
     "ended" Detail Count row.ended_per_sec;

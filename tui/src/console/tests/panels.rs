@@ -258,6 +258,7 @@ fn a_node_tells_its_certificates_and_the_alert_leads_to_it() {
             file: format!("/etc/relayd/{purpose}.pem"),
             key: "ECDSA".into(),
             not_after_ms: now + days * 86_400_000 + 3_600_000,
+            names: Vec::new(),
             problem: (days == 2).then(|| "the key is of another certificate".into()),
         };
         nodes[0].certificates = vec![certificate("tls", 61), certificate("admin", 2)];

@@ -100,7 +100,7 @@ pub(super) fn offer(model: &mut Model, nodes: Vec<NodeView>, left_out: &[NodeVie
         "realm",
         "realm",
         realm,
-        "empty: the default realm of each node",
+        "empty: the realm that each listener serves",
     )];
     let purpose = Purpose::Verify(nodes);
     let Purpose::Verify(nodes) = &purpose else {
