@@ -2,8 +2,11 @@
 
 mod addresses;
 mod binding;
+pub mod detach;
 mod passing;
+mod pid_file;
 mod process;
+mod rights;
 mod store;
 
 use std::net::SocketAddr;
@@ -74,7 +77,7 @@ impl Node {
     /// # Errors
     /// Whatever keeps the node from serving, with the remedy. A Redis out of reach does not.
     pub async fn start(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
-        Self::start_in(config, store, Circumstances::default()).await
+        Box::pin(Self::start_in(config, store, Circumstances::default())).await
     }
 
     async fn start_in(
@@ -104,6 +107,7 @@ impl Node {
             inherited = passing::take_listeners(heir, &id, &mut config)?;
         }
         let (config, groups, servers) = bind(config, &inherited).await?;
+        rights::give_up(&config)?;
         let config = Arc::new(config);
         let pool = Arc::new(port_pool(&config, &groups));
         let listeners: Vec<_> = groups.iter().map(|group| group.address).collect();

@@ -24,7 +24,7 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Certificates;
-use crate::config::{AdminConfig, TokenLock};
+use crate::config::{AdminConfig, LocalPassword, TokenLock};
 use crate::control::Service;
 use crate::succession::Inherited;
 
@@ -69,6 +69,7 @@ pub struct Bound {
     certificates: Option<Arc<Certificates>>,
     tcp_address: Option<SocketAddr>,
     lock: TokenLock,
+    password: Option<LocalPassword>,
 }
 
 /// Binds what `config` names, or takes what the process before this one had there. To be called inside
@@ -95,6 +96,7 @@ pub async fn bind(config: &AdminConfig, inherited: &Inherited) -> Result<Bound, 
             certificates: None,
             tcp_address: None,
             lock: config.lock,
+            password: None,
         });
     };
     let listen = |source| AdminError::Listen { address, source };
@@ -108,6 +110,7 @@ pub async fn bind(config: &AdminConfig, inherited: &Inherited) -> Result<Bound, 
         certificates,
         tcp_address,
         lock: config.lock,
+        password: config.password.clone(),
     })
 }
 
@@ -144,7 +147,7 @@ impl Bound {
 
     /// Serves until `cancel`, then lets running calls end for a moment and removes the socket.
     pub async fn serve(self, service: Service, cancel: CancellationToken) {
-        let router = router(service, self.lock, cancel.clone());
+        let router = router(service, self.lock, self.password, cancel.clone());
         // The guard outlives the serving: the file goes when nobody answers any more.
         let (unix, _guard) = self.unix.listening();
         let limits = Limits {
@@ -178,10 +181,16 @@ impl axum::extract::FromRef<Api> for Service {
 }
 
 /// All endpoints behind authentication. Requests carry a [`serve::Peer`] extension.
-fn router(service: Service, lock: TokenLock, cancel: CancellationToken) -> Router {
+fn router(
+    service: Service,
+    lock: TokenLock,
+    password: Option<LocalPassword>,
+    cancel: CancellationToken,
+) -> Router {
     let gate = auth::Gate {
         service: service.clone(),
         throttle: Throttle::new(lock),
+        password,
     };
     let mut router = Router::new();
     for endpoint in endpoints::all() {

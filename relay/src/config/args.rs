@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::coturn::{self, Given};
 use super::keys::{Flag, KEYS, Kind};
 
 /// What the process was told. Kept whole, so that a reload reads the same flags again.
@@ -20,6 +21,12 @@ pub struct Args {
     /// The file, from `--config` or `RELAYD_CONFIG`; `None`: [`Args::DEFAULT_FILE`] if it exists.
     pub config: Option<PathBuf>,
     pub(super) flags: BTreeMap<&'static str, Vec<String>>,
+    /// Options of coturn's command line, in their order.
+    pub(super) coturn: Vec<Given>,
+    /// coturn's `-n`: no file is read.
+    pub(super) reads_no_file: bool,
+    /// A second word for peers that coturn's configuration opens.
+    pub(super) accepts_open_peers: bool,
     pub(super) environment: BTreeMap<String, String>,
 }
 
@@ -33,6 +40,8 @@ pub enum Task {
     CheckConfig,
     /// Print a fresh cluster key.
     ClusterKey,
+    /// Write coturn's configuration as a `relayd.toml` to stdout.
+    Convert,
 }
 
 impl Args {
@@ -61,10 +70,12 @@ impl Args {
         I: IntoIterator<Item = S>,
         S: Into<OsString> + Clone,
     {
-        let matches = command().try_get_matches_from(arguments)?;
+        let line = coturn::split(arguments.into_iter().map(Into::into))?;
+        let matches = command().try_get_matches_from(line.ours)?;
         let (task, sub) = match matches.subcommand() {
             Some(("check-config", sub)) => (Task::CheckConfig, Some(sub)),
             Some(("cluster-key", _)) => (Task::ClusterKey, None),
+            Some(("config", sub)) => (Task::Convert, sub.subcommand_matches("convert")),
             Some((_, sub)) => (Task::Run, Some(sub)),
             None if matches.get_flag("check-config") => (Task::CheckConfig, None),
             None => (Task::Run, None),
@@ -81,8 +92,12 @@ impl Args {
             flags.insert("roles", vec!["gateway".to_owned()]);
         }
         let upgrade = matches.get_flag("upgrade");
-        let config = matches
-            .get_one::<PathBuf>("config")
+        let named = match task {
+            Task::Convert => matches.get_one::<PathBuf>("file"),
+            Task::Run | Task::CheckConfig | Task::ClusterKey => None,
+        };
+        let config = named
+            .or_else(|| matches.get_one::<PathBuf>("config"))
             .cloned()
             .or_else(|| environment.get("RELAYD_CONFIG").map(PathBuf::from));
         Ok(Self {
@@ -90,6 +105,9 @@ impl Args {
             upgrade,
             config,
             flags,
+            coturn: line.coturns,
+            reads_no_file: line.reads_no_file,
+            accepts_open_peers: matches.get_flag("accept-open-peers"),
             environment,
         })
     }
@@ -97,8 +115,15 @@ impl Args {
     /// The file to read, if any.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
-        let default = || Some(PathBuf::from(Self::DEFAULT_FILE)).filter(|path| path.exists());
-        self.config.clone().or_else(default)
+        coturn::file_of(self)
+    }
+
+    /// Whether flags or environment say where users are kept.
+    pub(super) fn names_store(&self) -> bool {
+        let is_named = |key: &str, variable: &str| {
+            self.flags.contains_key(key) || self.environment.contains_key(variable)
+        };
+        is_named("store.turndb", "RELAYD_STORE_TURNDB") || is_named("store.url", "RELAYD_STORE_URL")
     }
 }
 
@@ -109,6 +134,7 @@ impl fmt::Debug for Args {
             .field("task", &self.task)
             .field("config", &self.config)
             .field("flags", &self.flags.keys())
+            .field("coturn", &self.coturn)
             .finish_non_exhaustive()
     }
 }
@@ -117,34 +143,19 @@ impl fmt::Debug for Args {
 static FLAG_NAMES: LazyLock<Vec<String>> =
     LazyLock::new(|| KEYS.iter().map(|key| key.flag_name()).collect());
 
-fn command() -> Command {
-    let config = Arg::new("config")
-        .short('c')
-        .long("config")
-        .value_name("FILE")
-        .global(true)
-        .value_parser(clap::value_parser!(PathBuf))
-        .help("Configuration file; default /etc/relayd/relayd.toml if it exists");
-    let gateway = Arg::new("gateway")
-        .long("gateway")
-        .global(true)
-        .action(ArgAction::SetTrue)
-        .conflicts_with("roles")
-        .help("Only answer the admin API for the cluster: no TURN listeners");
-    let upgrade = Arg::new("upgrade")
-        .long("upgrade")
-        .global(true)
-        .action(ArgAction::SetTrue)
-        .help("Take over from the relayd that runs with this state directory, without losing a packet");
-    let check = Arg::new("check-config")
-        .long("check-config")
-        .action(ArgAction::SetTrue)
-        .help("Only say whether the configuration is valid");
+/// A flag without a value that subcommands have too.
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).help(help);
+    arg.global(true).action(ArgAction::SetTrue)
+}
+
+/// One flag for each setting.
+fn settings() -> impl Iterator<Item = Arg> {
     let keys = KEYS
         .iter()
         .zip(FLAG_NAMES.iter())
         .filter(|(key, _)| key.flag == Flag::Yes);
-    let keys = keys.map(|(key, flag)| {
+    keys.map(|(key, flag)| {
         let arg = Arg::new(key.name)
             .long(flag.as_str())
             .global(true)
@@ -164,24 +175,65 @@ fn command() -> Command {
                 .require_equals(true),
             Kind::Text | Kind::Integer => arg,
         }
-    });
+    })
+}
+
+fn convert() -> Command {
+    let file = Arg::new("file")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("coturn's file; default: where coturn looks for turnserver.conf");
+    let convert = Command::new("convert")
+        .about("Write coturn's configuration as a relayd.toml to stdout")
+        .arg(file);
+    Command::new("config")
+        .about("Work on configuration files")
+        .subcommand_required(true)
+        .subcommand(convert)
+}
+
+fn command() -> Command {
+    let config = Arg::new("config")
+        .short('c')
+        .long("config")
+        .value_name("FILE")
+        .global(true)
+        .value_parser(clap::value_parser!(PathBuf))
+        .help(
+            "Configuration file, relayd.toml or coturn's turnserver.conf; default \
+             /etc/relayd/relayd.toml if it exists",
+        );
+    let check = Arg::new("check-config")
+        .long("check-config")
+        .action(ArgAction::SetTrue)
+        .help("Only say whether the configuration is valid");
+    let gateway = switch(
+        "gateway",
+        "Only answer the admin API for the cluster: no TURN listeners",
+    );
+    let upgrade =
+        "Take over from the relayd that runs with this state directory, without losing a packet";
+    let open_peers = "Take allow-loopback-peers and the like from coturn's configuration";
     Command::new("relayd")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A STUN/TURN relay node")
         .after_help(
             "Every setting can also be given as RELAYD_... in the environment (RELAYD_STORE_URL for \
              --store-url) or in the file (url in [store]). Flags win over the environment, the \
-             environment over the file.",
+             environment over the file. coturn's own options are taken beside its file: relay/COTURN.md \
+             has each of them.",
         )
         .arg(config)
-        .arg(gateway)
+        .arg(gateway.conflicts_with("roles"))
         .arg(check)
-        .arg(upgrade)
-        .args(keys)
+        .arg(switch("upgrade", upgrade))
+        .arg(switch("accept-open-peers", open_peers))
+        .args(settings())
         .subcommand(Command::new("run").about("Relay until told to stop (the default)"))
         .subcommand(
             Command::new("check-config").about("Only say whether the configuration is valid"),
         )
+        .subcommand(convert())
         .subcommand(
             Command::new("cluster-key").about("Print a fresh cluster key, for cluster_key_file"),
         )

@@ -77,7 +77,8 @@ pub fn load_or_create(config: &Config) -> Result<Secret<[u8; KEY_BYTES]>, Cluste
     load(&path)
 }
 
-fn create(directory: &Path, path: &Path) -> io::Result<()> {
+/// Makes a fresh key at `path` in `directory`, both private, unless there is one.
+pub(super) fn create(directory: &Path, path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

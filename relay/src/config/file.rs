@@ -56,19 +56,25 @@ pub(super) fn read(path: &Path, errors: &mut Vec<ConfigError>) -> BTreeMap<Strin
     let text = match read_text(path) {
         Ok(text) => text,
         Err(problem) => {
-            errors.push(ConfigError {
-                origin: Origin::whole_file(path),
-                key: "file".into(),
-                problem,
-                remedy: "give another file with --config, or make this one readable".into(),
-            });
+            errors.push(unreadable(path, problem));
             return BTreeMap::new();
         }
     };
     parse(path, &text, errors)
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+/// That a file cannot be read.
+pub(super) fn unreadable(path: &Path, problem: String) -> ConfigError {
+    ConfigError {
+        origin: Origin::whole_file(path),
+        key: "file".into(),
+        problem,
+        remedy: "give another file with --config, or make this one readable".into(),
+    }
+}
+
+/// The text of a file, if it is not too long.
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
     let size = std::fs::metadata(path)
         .map_err(|error| format!("cannot be read: {error}"))?
         .len();

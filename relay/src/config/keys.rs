@@ -28,6 +28,31 @@ pub(super) const KEYS: &[Key] = &[
         "Label of this node as name=value, as in region=eu",
     ),
     fixed("state_dir", Kind::Text, "Where this node keeps its files"),
+    fixed(
+        "detach",
+        Kind::Boolean,
+        "Go to the background as soon as everything is bound and served; default false",
+    ),
+    fixed(
+        "pid_file",
+        Kind::Text,
+        "File with the process id while the node serves; default: none",
+    ),
+    fixed(
+        "proc_user",
+        Kind::Text,
+        "User to be once everything is bound, where root starts the node; default: stay",
+    ),
+    fixed(
+        "proc_group",
+        Kind::Text,
+        "Group to be then; default: that of proc_user",
+    ),
+    fixed(
+        "weak_credentials",
+        Kind::Text,
+        "Whether passwords and secrets out of samples refuse the start, or warn; default refuse",
+    ),
     key(
         "workers",
         Kind::Integer,
@@ -208,6 +233,16 @@ pub(super) const KEYS: &[Key] = &[
         "rfc5766_channel_numbers",
         Kind::Boolean,
         "Accept channel numbers 0x5000 to 0x7FFF, too, which old clients draw; default false",
+    ),
+    live(
+        "stun",
+        Kind::Boolean,
+        "Answer Binding requests; false: TURN only; default true",
+    ),
+    live(
+        "turn",
+        Kind::Boolean,
+        "Grant sessions; false: STUN only, new ones are refused; default true",
     ),
     live(
         "oauth",
@@ -471,6 +506,13 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "Serve the admin API on TCP too, with bearer tokens",
     ),
+    Key {
+        name: "admin.password",
+        kind: Kind::Text,
+        flag: Flag::No,
+        applies: Applies::File,
+        help: "Password that opens admin.listen on loopback for an operator of this node, plain or $5$SALT$DIGEST",
+    },
     fixed(
         "admin.tls_certificate",
         Kind::Text,
@@ -502,6 +544,16 @@ pub(super) const KEYS: &[Key] = &[
         "error, warn, info, debug, trace, or a filter; default info",
     ),
     fixed("log.format", Kind::Text, "text or json; default text"),
+    fixed(
+        "log.output",
+        Kind::Text,
+        "stderr, stdout, syslog or a file; default stderr, and with detach relayd.log in the state directory",
+    ),
+    fixed(
+        "log.syslog_facility",
+        Kind::Text,
+        "Facility of lines to syslog, as in daemon or local3; default daemon",
+    ),
 ];
 
 /// The keys of a `[[realm]]`.

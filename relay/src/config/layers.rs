@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use shared::api::{Applies, SettingSource};
 
 use super::args::Args;
+use super::coturn;
 use super::error::{ConfigError, ConfigErrors, Origin};
 use super::file::{self, Item, Value};
 use super::keys::{self, KEYS, Kind};
@@ -25,6 +26,8 @@ use super::{Config, resolve};
 pub(super) struct Layers {
     pub(super) args: Args,
     pub(super) file: BTreeMap<String, Item>,
+    /// What is said of coturn's options; `None`: the file is our own.
+    pub(super) coturn: Option<Vec<String>>,
 }
 
 impl fmt::Debug for Layers {
@@ -40,13 +43,22 @@ impl fmt::Debug for Layers {
 impl Layers {
     /// Reads the file that `args` name, if any.
     pub(super) fn read(args: &Args, errors: &mut Vec<ConfigError>) -> Self {
-        let file = args
-            .file()
-            .map(|path| file::read(&path, errors))
-            .unwrap_or_default();
+        let told = errors.len();
+        if let Some(translated) = coturn::read(args, errors) {
+            return Self {
+                args: args.clone(),
+                file: translated.tree,
+                coturn: Some(translated.messages),
+            };
+        }
+        // A file that was told of already is not read for more.
+        let path = args.file().filter(|_| errors.len() == told);
         Self {
             args: args.clone(),
-            file,
+            file: path
+                .map(|path| file::read(&path, errors))
+                .unwrap_or_default(),
+            coturn: None,
         }
     }
 
@@ -64,6 +76,7 @@ impl Layers {
                 ..Args::default()
             },
             file: BTreeMap::new(),
+            coturn: None,
         }
     }
 }

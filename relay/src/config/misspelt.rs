@@ -1,20 +1,17 @@
 //! Keys that do not exist: what was probably meant.
 
-use super::from_coturn::FROM_COTURN;
+use super::coturn;
 use super::keys::KEYS;
 
 /// What to write instead of the unknown key `name`, given the keys known at its place.
 pub(super) fn remedy_for_unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let plain = name.rsplit('.').next().unwrap_or(name).replace('-', "_");
     let known: Vec<&str> = known.collect();
-    let same_place = known
-        .iter()
-        .min_by_key(|candidate| distance(name, candidate));
-    if let Some(nearest) = same_place.filter(|candidate| is_near(name, candidate)) {
+    if let Some(nearest) = nearest(name, known.iter().copied()) {
         return format!("did you mean {nearest}?");
     }
-    if let Some((_, remedy)) = FROM_COTURN.iter().find(|(option, _)| *option == plain) {
-        return (*remedy).to_owned();
+    if let Some(hint) = coturn::hint(&plain) {
+        return hint;
     }
     let elsewhere = KEYS.iter().map(|key| key.name).find(|candidate| {
         candidate
@@ -26,6 +23,12 @@ pub(super) fn remedy_for_unknown<'a>(name: &str, known: impl Iterator<Item = &'a
         Some(key) => format!("did you mean {key}?"),
         None => "remove it; relayd --help lists all settings".to_owned(),
     }
+}
+
+/// The name among `known` that `name` is likely a misspelling of.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let nearest = known.min_by_key(|candidate| distance(name, candidate));
+    nearest.filter(|candidate| is_near(name, candidate))
 }
 
 /// Whether one is likely a misspelling of the other.
@@ -79,9 +82,11 @@ mod tests {
 
     #[test]
     fn options_of_coturn_are_translated() {
-        assert!(remedy("listening-port").contains("listen ="));
-        assert!(remedy("max-bps").contains("bits per second"));
-        assert!(remedy("static-auth-secret").contains("[[realm]]"));
+        assert!(remedy("listening-port").contains("use listen"));
+        assert!(remedy("max-bps").contains("bits: times 8"));
+        assert!(remedy("static-auth-secret").contains("realm.secrets"));
+        assert!(remedy("no-multicast-peers").contains("remove the line"));
+        assert!(remedy("psql_userdb").contains("relayctl import"));
     }
 
     #[test]

@@ -9,17 +9,20 @@ pub mod args;
 mod certificates;
 pub mod cluster_key;
 mod connections;
+mod convert;
+pub mod coturn;
 mod error;
 mod file;
-mod from_coturn;
 mod key;
 mod keys;
 mod layers;
 mod limits;
 mod listener;
+mod local_password;
 mod misspelt;
 mod nat_discovery;
 mod oauth;
+mod process;
 mod realm;
 mod redirects;
 mod resolve;
@@ -45,6 +48,8 @@ pub use args::{Args, Task};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
 pub use limits::{LimitConfig, LimitReach};
+pub use local_password::LocalPassword;
+pub use process::ProcessConfig;
 pub use redirects::{RedirectConfig, RedirectProbes, ToNodes};
 pub use sentinel::SentinelConfig;
 pub use view::{Difference, changed, compare, settings};
@@ -138,6 +143,10 @@ pub struct Config {
     pub redirects: RedirectConfig,
     /// Logging.
     pub log: LogConfig,
+    /// How the process runs.
+    pub process: ProcessConfig,
+    /// Whether sample passwords and secrets keep the node from starting.
+    pub weak_credentials: WeakCredentials,
     /// What is legal but unwise, in words for an operator; to be logged after every load.
     pub warnings: Vec<String>,
     /// Where the values come from.
@@ -181,6 +190,10 @@ pub struct AllocationConfig {
     pub mobility: bool,
     /// Whether channel numbers from 0x5000 to 0x7FFF are accepted, too.
     pub rfc5766_channel_numbers: bool,
+    /// Whether Binding requests are answered.
+    pub stun: bool,
+    /// Whether sessions are granted.
+    pub turn: bool,
 }
 
 /// What TCP and TLS clients may take up before and while they have a session.
@@ -301,6 +314,8 @@ pub struct AdminConfig {
     pub listen: Option<SocketAddr>,
     /// Certificate and key for TCP.
     pub tls: Option<TlsFiles>,
+    /// What opens TCP on loopback for an operator of this node, besides tokens.
+    pub password: Option<LocalPassword>,
     /// What wrong tokens cost.
     pub lock: TokenLock,
 }
@@ -374,13 +389,50 @@ pub struct PeerConfig {
     pub denied: Vec<IpRange>,
 }
 
-/// Logging, to stderr.
+/// What becomes of passwords and secrets out of samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WeakCredentials {
+    /// Nothing starts.
+    #[default]
+    Refuse,
+    /// Each is told of.
+    Warn,
+}
+
+/// Logging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
+    /// Where lines go.
+    pub output: LogOutput,
+    /// The facility of lines to syslog (RFC 5424 §6.2.1), 0 to 23.
+    pub syslog_facility: u8,
     /// A level, or a filter as in `info,relay::store=debug`.
     pub level: String,
     /// How lines look.
     pub format: LogFormat,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogOutput {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// Standard output.
+    Stdout,
+    /// The log of the system, at `/dev/log`.
+    Syslog,
+    /// A file, opened anew at SIGHUP.
+    File(PathBuf),
+}
+
+/// A configuration of coturn in our words.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// The text of a `relayd.toml`; holds passwords.
+    pub toml: String,
+    /// What an operator is told: messages of options, warnings, limits in a cluster.
+    pub notes: Vec<String>,
 }
 
 /// How log lines look.
@@ -425,6 +477,15 @@ impl Config {
     /// All errors there are, not just the first.
     pub fn load(args: &Args) -> Result<Self, ConfigErrors> {
         resolve::load(args)
+    }
+
+    /// coturn's configuration, as `args` name it, as the text of a `relayd.toml`, and what its limits
+    /// mean for a cluster.
+    ///
+    /// # Errors
+    /// All errors that would keep a node from starting with it; a file that is no coturn's.
+    pub fn convert(args: &Args) -> Result<Converted, ConfigErrors> {
+        convert::convert(args)
     }
 }
 

@@ -13,7 +13,7 @@ use super::file::{Item, Value};
 use super::keys::{REALM_KEYS, USER_KEYS};
 use super::misspelt::remedy_for_unknown;
 use super::source::Reader;
-use super::{ConfigRealm, ConfigUser};
+use super::{ConfigRealm, ConfigUser, WeakCredentials};
 use crate::store::UserKeys;
 use crate::store::user_keys::hash_of;
 
@@ -31,6 +31,7 @@ const SAMPLES: &[&str] = &[
     "qwerty",
     "example",
     "test",
+    "123456",
     "12345678",
     "1234567890",
 ];
@@ -44,11 +45,16 @@ const RANGE: &str = "an address, address/prefix or first-last, as in \"10.0.0.0/
 /// One `[[realm]]` table while it is read.
 struct Section<'r, 'a> {
     reader: &'r mut Reader<'a>,
+    weak: WeakCredentials,
     table: BTreeMap<String, Item>,
 }
 
 /// Reads all `[[realm]]` tables; `default` holds what applies where a realm says nothing.
-pub(super) fn resolve(reader: &mut Reader<'_>, default: &RealmDocument) -> Vec<ConfigRealm> {
+pub(super) fn resolve(
+    reader: &mut Reader<'_>,
+    default: &RealmDocument,
+    weak: WeakCredentials,
+) -> Vec<ConfigRealm> {
     let mut seen: HashSet<Realm> = HashSet::new();
     let mut owners: BTreeMap<(&str, String), Realm> = BTreeMap::new();
     let mut realms = Vec::new();
@@ -67,7 +73,12 @@ pub(super) fn resolve(reader: &mut Reader<'_>, default: &RealmDocument) -> Vec<C
             .get("name")
             .map_or(&item.origin, |name| &name.origin)
             .clone();
-        let Some(realm) = (Section { reader, table }).read(&item.origin, default) else {
+        let Some(realm) = (Section {
+            reader,
+            weak,
+            table,
+        })
+        .read(&item.origin, default) else {
             continue;
         };
         if !seen.insert(realm.name.clone()) {
@@ -448,9 +459,11 @@ impl Section<'_, '_> {
             return None;
         }
         if is_sample(password) {
-            let problem = "is a password out of samples and manuals";
-            self.reader
-                .error(&item.origin, KEY, problem, "choose another one");
+            self.sample(
+                &item.origin,
+                KEY,
+                "is a password out of samples and manuals",
+            );
         } else if password.len() < SHORT_PASSWORD {
             self.reader.warnings.push(format!(
                 "{}: the password of user {name} has fewer than {SHORT_PASSWORD} characters and \
@@ -464,6 +477,19 @@ impl Section<'_, '_> {
                 .error(&item.origin, KEY, problem, "choose another one");
         }
         Some(UserKeys::derive(name.as_str(), realm.as_str(), password))
+    }
+
+    /// Refuses a sample, or tells of it.
+    fn sample(&mut self, origin: &Origin, key: &str, problem: &str) {
+        let remedy = "choose another one, as `openssl rand -hex 32` makes";
+        match self.weak {
+            WeakCredentials::Refuse => self.reader.error(origin, key, problem, remedy),
+            WeakCredentials::Warn => {
+                let warning =
+                    format!("{origin}: {key}: {problem}, which everybody tries: {remedy}");
+                self.reader.warnings.push(warning);
+            }
+        }
     }
 
     fn key_in_hex(&mut self, item: &Item) -> Option<[u8; 16]> {
@@ -509,12 +535,8 @@ impl Section<'_, '_> {
             return None;
         }
         if is_sample(secret) {
-            self.wrong(
-                "secrets",
-                item,
-                "has a secret out of samples and manuals",
-                remedy,
-            );
+            let problem = "has a secret out of samples and manuals";
+            self.sample(&item.origin, "realm.secrets", problem);
         } else if secret.len() < SHORT_SECRET {
             self.reader.warnings.push(format!(
                 "{}: a secret of realm {realm} has fewer than {SHORT_SECRET} characters; make one \
@@ -523,6 +545,21 @@ impl Section<'_, '_> {
             ));
         }
         Some(Secret::new(secret.clone()))
+    }
+}
+
+/// What becomes of samples.
+pub(super) fn weak_credentials(reader: &mut Reader<'_>) -> WeakCredentials {
+    const KEY: &str = "weak_credentials";
+    match reader.text(KEY) {
+        None => WeakCredentials::Refuse,
+        Some((text, _)) if text == "refuse" => WeakCredentials::Refuse,
+        Some((text, _)) if text == "warn" => WeakCredentials::Warn,
+        Some((_, origin)) => {
+            let remedy = "write \"refuse\" or \"warn\"";
+            reader.error(&origin, KEY, "is neither", remedy);
+            WeakCredentials::Refuse
+        }
     }
 }
 

@@ -14,13 +14,14 @@ use shared::api::{NodeRole, RealmDocument};
 
 use super::args::Args;
 use super::error::{ConfigError, ConfigErrors, Origin};
-use super::file::Value;
+use super::file::{Item, Value};
 use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
-    LogFormat, PeerConfig, StoreConfig, TokenLock, allocation, certificates, cluster_key,
-    connections, limits, listener, nat_discovery, oauth, realm, redirects, store, tcp_relay,
+    LogFormat, LogOutput, PeerConfig, StoreConfig, TokenLock, WeakCredentials, allocation,
+    certificates, cluster_key, connections, limits, listener, local_password, nat_discovery, oauth,
+    process, realm, redirects, store, tcp_relay,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -59,7 +60,7 @@ pub(super) fn over(layers: &Arc<Layers>, overrides: &Overrides) -> (Config, Vec<
     (config, reader.errors)
 }
 
-fn is_flag(item: &super::file::Item) -> bool {
+fn is_flag(item: &Item) -> bool {
     matches!(item.origin, Origin::Flag(_))
 }
 
@@ -76,7 +77,8 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     let max_sessions_per_user = max_sessions_per_user(reader);
     let allocation = allocation::resolve(reader);
     let lifetimes = allocation::lifetimes(reader);
-    let (default_realm, realms) = realms(reader, max_sessions_per_user, &allocation);
+    let weak = realm::weak_credentials(reader);
+    let (default_realm, realms) = realms(reader, max_sessions_per_user, &allocation, weak);
     let (tls, tls_ecdsa) = certificates::resolve(reader);
     let listeners = listener::resolve(reader, &roles, tls.is_some());
     let relay_ports = relay_ports(reader, &listeners);
@@ -96,7 +98,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         relay_addresses: relay_addresses(reader),
         external_ips: external_ips(reader),
         relay_ports,
-        cluster_key_file: cluster_key_file(reader, &store),
+        cluster_key_file: cluster_key_file(reader, &store, &state_dir),
         store,
         statsdb: store::statsdb(reader),
         admin: admin(reader, &state_dir),
@@ -134,7 +136,9 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         tcp_relay: tcp_relay::resolve(reader),
         oauth: oauth::resolve(reader),
         redirects: redirects::resolve(reader),
-        log: log(reader),
+        log: log(reader, &state_dir),
+        process: process::resolve(reader),
+        weak_credentials: weak,
         state_dir,
         warnings: Vec::new(),
         provenance: Provenance::default(),
@@ -335,7 +339,11 @@ fn relay_ports(reader: &mut Reader<'_>, listeners: &[ListenerConfig]) -> RangeIn
     ports
 }
 
-fn cluster_key_file(reader: &mut Reader<'_>, store: &StoreConfig) -> Option<PathBuf> {
+fn cluster_key_file(
+    reader: &mut Reader<'_>,
+    store: &StoreConfig,
+    state_dir: &Path,
+) -> Option<PathBuf> {
     const HOW: &str = "make one with `(umask 077; relayd cluster-key > FILE)`, copy it to every \
                        node, and name it in cluster_key_file";
     match reader.text("cluster_key_file") {
@@ -347,12 +355,31 @@ fn cluster_key_file(reader: &mut Reader<'_>, store: &StoreConfig) -> Option<Path
         }
         None => {
             if matches!(store, StoreConfig::Redis(_)) {
+                if reader.is_coturns {
+                    return own_cluster_key(reader, state_dir, HOW);
+                }
                 let problem = "is missing, and nodes around a Redis must share a key";
                 reader.error(&Origin::Default, "cluster_key_file", problem, HOW);
             }
             None
         }
     }
+}
+
+/// coturn knows no such key, and its file alone starts a node.
+fn own_cluster_key(reader: &mut Reader<'_>, state_dir: &Path, how: &str) -> Option<PathBuf> {
+    let path = state_dir.join("cluster-key");
+    if let Err(error) = cluster_key::create(state_dir, &path) {
+        let problem = format!("{} cannot be made: {error}", path.display());
+        reader.error(&Origin::Default, "cluster_key_file", problem, how);
+        return None;
+    }
+    reader.warnings.push(format!(
+        "cluster_key_file: this node has a key of its own in {}: other nodes around the same Redis need the \
+         same one, {how}",
+        path.display()
+    ));
+    Some(path)
 }
 
 fn admin(reader: &mut Reader<'_>, state_dir: &Path) -> AdminConfig {
@@ -368,9 +395,11 @@ fn admin(reader: &mut Reader<'_>, state_dir: &Path) -> AdminConfig {
     }
     let names = ("admin.tls_certificate", "admin.tls_key");
     let tls = certificates::pair(reader, names.0, names.1).map(|(files, _)| files);
+    let listen = admin_listen(reader, tls.is_some());
     AdminConfig {
         socket,
-        listen: admin_listen(reader, tls.is_some()),
+        password: local_password::resolve(reader, listen.map(|address| address.ip().is_loopback())),
+        listen,
         tls,
         lock: token_lock(reader),
     }
@@ -431,6 +460,7 @@ fn realms(
     reader: &mut Reader<'_>,
     per_user: Option<u32>,
     allocation: &AllocationConfig,
+    weak: WeakCredentials,
 ) -> (Realm, Vec<ConfigRealm>) {
     let secs = |lifetime: Duration| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
     let document = RealmDocument {
@@ -439,7 +469,7 @@ fn realms(
         max_lifetime_secs: secs(allocation.max_lifetime),
         ..RealmDocument::default()
     };
-    let mut realms = realm::resolve(reader, &document);
+    let mut realms = realm::resolve(reader, &document, weak);
     let wanted = "1 to 127 bytes of text without '/', '\"' or control characters";
     let default_realm = reader
         .parsed::<Realm>("default_realm", wanted)
@@ -467,7 +497,7 @@ fn software(reader: &mut Reader<'_>) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn log(reader: &mut Reader<'_>) -> LogConfig {
+fn log(reader: &mut Reader<'_>, state_dir: &Path) -> LogConfig {
     let (level, origin) = reader
         .text("log.level")
         .unwrap_or(("info".into(), Origin::Default));
@@ -486,7 +516,26 @@ fn log(reader: &mut Reader<'_>) -> LogConfig {
             LogFormat::Text
         }
     };
-    LogConfig { level, format }
+    LogConfig {
+        output: log_output(reader, state_dir),
+        syslog_facility: process::syslog_facility(reader),
+        level,
+        format,
+    }
+}
+
+fn log_output(reader: &mut Reader<'_>, state_dir: &Path) -> LogOutput {
+    match reader.text("log.output") {
+        // Behind the terminal's back nobody reads what goes there.
+        None if reader.boolean("detach") == Some(true) => {
+            LogOutput::File(state_dir.join("relayd.log"))
+        }
+        None => LogOutput::Stderr,
+        Some((text, _)) if text == "stderr" => LogOutput::Stderr,
+        Some((text, _)) if text == "stdout" => LogOutput::Stdout,
+        Some((text, _)) if text == "syslog" => LogOutput::Syslog,
+        Some((text, _)) => LogOutput::File(text.into()),
+    }
 }
 
 /// A file with passwords in it is nobody else's business.

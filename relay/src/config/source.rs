@@ -20,6 +20,8 @@ pub(super) struct Reader<'a> {
     args: &'a Args,
     overrides: &'a Overrides,
     file: BTreeMap<String, Item>,
+    /// Whether the file is coturn's.
+    pub(super) is_coturns: bool,
     /// What is wrong so far.
     pub(super) errors: Vec<ConfigError>,
     /// What is unwise so far.
@@ -33,8 +35,9 @@ impl<'a> Reader<'a> {
             args: &layers.args,
             overrides,
             file: layers.file.clone(),
+            is_coturns: layers.coturn.is_some(),
             errors: Vec::new(),
-            warnings: Vec::new(),
+            warnings: layers.coturn.clone().unwrap_or_default(),
         }
     }
 

@@ -309,7 +309,8 @@ fn complete_url(
     ))
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host's name or address stays on this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host
             .parse::<IpAddr>()

@@ -10,8 +10,9 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 
 use super::keys::{KEYS, Kind};
 use super::{
-    Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, SentinelConfig, StoreConfig,
-    TlsFiles, limits, listener, nat_discovery, oauth, redirects, resolve,
+    Config, ConnectionLimits, LogFormat, LogOutput, Overrides, RedisConfig, SentinelConfig,
+    StoreConfig, TlsFiles, WeakCredentials, limits, listener, nat_discovery, oauth, process,
+    redirects, resolve,
 };
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
@@ -122,6 +123,15 @@ fn value_of(config: &Config, key: &str) -> Value {
             .metrics
             .map_or_else(|| json!("off"), |address| json!(address)),
         Some(("log", "level")) => json!(config.log.level),
+        Some(("log", "output")) => match &config.log.output {
+            LogOutput::Stderr => json!("stderr"),
+            LogOutput::Stdout => json!("stdout"),
+            LogOutput::Syslog => json!("syslog"),
+            LogOutput::File(file) => path(file),
+        },
+        Some(("log", "syslog_facility")) => {
+            json!(process::facility_name(config.log.syslog_facility))
+        }
         Some(("log", _)) => match config.log.format {
             LogFormat::Text => json!("text"),
             LogFormat::Json => json!("json"),
@@ -168,12 +178,19 @@ fn of_node(config: &Config, key: &str) -> Value {
         "upgrade_deadline" => duration(config.upgrade_deadline),
         "mobility" => json!(config.allocation.mobility),
         "rfc5766_channel_numbers" => json!(config.allocation.rfc5766_channel_numbers),
+        "stun" => json!(config.allocation.stun),
+        "turn" => json!(config.allocation.turn),
+        "weak_credentials" => match config.weak_credentials {
+            WeakCredentials::Refuse => json!("refuse"),
+            WeakCredentials::Warn => json!("warn"),
+        },
         "copy_dscp" => json!(config.copy_dscp),
         "tcp_relay" => json!(config.tcp_relay.enabled),
         "tcp_connect_timeout" => duration(config.tcp_relay.connect_timeout),
         "tcp_bind_timeout" => duration(config.tcp_relay.bind_timeout),
         _ => nat_discovery::view(&config.nat_discovery, key)
             .or_else(|| oauth::view(&config.oauth, key))
+            .or_else(|| process::view(&config.process, key))
             .unwrap_or(Value::Null),
     }
 }

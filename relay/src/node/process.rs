@@ -3,7 +3,8 @@
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CONTROL_THREADS, Circumstances, LEFTOVERS, Node};
+use super::pid_file::PidFile;
+use super::{CONTROL_THREADS, Circumstances, LEFTOVERS, Node, detach};
 use crate::config::{Args, Config};
 use crate::succession::{Elder, Heir, Kept, Knock, Supervisor};
 use crate::telemetry::log::Log;
@@ -58,7 +59,12 @@ async fn serve_until_told(
         has_door: true,
     };
     let leaves = config.descriptor_store;
+    let (process, output) = (config.process.clone(), config.log.output.clone());
     let mut node = Box::pin(Node::start_in(config, None, circumstances)).await?;
+    let _pid_file = process.pid_file.as_deref().and_then(PidFile::write);
+    if detach::is_detached() && !args.upgrade {
+        detach::serving(&output).context("the background cannot be reached")?;
+    }
     if let Some(supervisor) = &supervisor {
         supervisor.forget();
         supervisor.say("READY=1");
@@ -76,7 +82,10 @@ async fn serve_until_told(
             },
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&node, args).await,
+            _ = hangup.recv() => {
+                log.reopen();
+                reload(&node, args).await;
+            }
             _ = certificates.recv() => node.service().reload_certificates(),
         }
     }

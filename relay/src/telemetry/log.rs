@@ -1,4 +1,4 @@
-//! Log lines on stderr, written by a thread of their own.
+//! Log lines, written by a thread of their own.
 //!
 //! A reader that stalls, a full disk or a closed pipe never holds up the relay: lines wait in a
 //! bounded queue, what does not fit is dropped and counted.
@@ -15,9 +15,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use super::output::Output;
 use crate::config::{LogConfig, LogFormat};
 
-/// Lines that wait for stderr.
+/// Lines that wait to be written.
 const QUEUE_LINES: usize = 4096;
 /// The longest line written; the rest of a longer one is cut.
 const MAX_LINE_BYTES: usize = 16 * 1024;
@@ -27,7 +28,7 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 /// Lines dropped because nobody took them, since the start of the process.
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 
-/// Lines dropped because stderr did not take them, since the start of the process.
+/// Lines dropped because nobody took them, since the start of the process.
 #[must_use]
 pub fn lost_lines() -> u64 {
     LOST_LINES.load(Ordering::Relaxed)
@@ -78,6 +79,8 @@ pub struct Log {
 
 enum Message {
     Line(Vec<u8>),
+    /// The file may have been moved away: open it anew.
+    Reopen,
     /// The process ends: write nothing more.
     End,
 }
@@ -86,15 +89,16 @@ impl Log {
     /// Starts the log of this process, and sends panics there.
     ///
     /// # Errors
-    /// The thread cannot be started, or the process has a log already.
+    /// The file cannot be opened, the thread cannot be started, or the process has a log already.
     pub fn start(config: &LogConfig) -> io::Result<Self> {
         let filter = filter(&config.level).map_err(io::Error::other)?;
         let (filter, level) = reload::Layer::new(filter);
         let (queue, lines) = sync_channel(QUEUE_LINES);
         let format = config.format;
+        let output = Output::open(config)?;
         let writer = std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_lines(&lines, format))?;
+            .spawn(move || write_lines(&lines, output, format))?;
         let sink = Sink {
             queue: queue.clone(),
         };
@@ -117,6 +121,16 @@ impl Log {
             queue: Some(queue),
             writer: Some(writer),
         })
+    }
+
+    /// Opens the file anew, as after a rotation. Lines wait meanwhile; a file that cannot be opened
+    /// leaves the one that is open.
+    pub fn reopen(&self) {
+        if let Some(queue) = &self.queue
+            && queue.try_send(Message::Reopen).is_err()
+        {
+            LOST_LINES.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// What changes its level.
@@ -155,11 +169,21 @@ impl Drop for Log {
     }
 }
 
-fn write_lines(lines: &Receiver<Message>, format: LogFormat) {
+fn write_lines(lines: &Receiver<Message>, mut output: Output, format: LogFormat) {
     let mut reported = 0;
-    while let Ok(Message::Line(line)) = lines.recv() {
+    while let Ok(message) = lines.recv() {
+        let line = match message {
+            Message::Line(line) => line,
+            Message::Reopen => {
+                if let Err(error) = output.reopen() {
+                    tracing::warn!(%error, "the log file cannot be opened anew");
+                }
+                continue;
+            }
+            Message::End => return,
+        };
         let text = clean(&line, format);
-        if io::stderr().write_all(text.as_bytes()).is_err() {
+        if output.write(&text).is_err() {
             LOST_LINES.fetch_add(1, Ordering::Relaxed);
             continue;
         }

@@ -3,3 +3,4 @@
 pub mod health;
 pub mod log;
 mod metrics;
+mod output;

@@ -311,7 +311,7 @@ const EXPLANATIONS: &[Explanation] = &[
     ),
     (
         "unexpected_class",
-        "a response, or a method in a class that it does not have",
+        "a response, a method in a class that it does not have, or one that is off (stun, turn)",
         "nothing: it was dropped",
     ),
     (

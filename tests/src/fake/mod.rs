@@ -198,6 +198,7 @@ impl FakeCluster {
             socket: socket.to_owned(),
             listen: None,
             tls: None,
+            password: None,
             lock: relay::config::TokenLock::default(),
         };
         let bound = relay::admin::bind(&admin, &relay::succession::Inherited::default()).await?;

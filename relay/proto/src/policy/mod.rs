@@ -139,6 +139,10 @@ pub struct NodeSettings {
     /// Whether channel numbers of RFC 5766 that RFC 8656 §12 took away are accepted: 0x5000 to
     /// 0x7FFF.
     pub rfc5766_channel_numbers: bool,
+    /// Whether Binding requests are answered; what asks in vain is dropped.
+    pub stun: bool,
+    /// Whether requests of TURN are; those of sessions that exist are in any case.
+    pub turn: bool,
     /// TCP relaying.
     pub tcp_relay: TcpRelaySettings,
     /// Sessions of the node: 508 beyond.
@@ -197,6 +201,8 @@ impl Default for NodeSettings {
             min_lifetime: None,
             mobility: false,
             rfc5766_channel_numbers: false,
+            stun: true,
+            turn: true,
             tcp_relay: TcpRelaySettings::default(),
             max_sessions: None,
             max_sessions_per_source: None,

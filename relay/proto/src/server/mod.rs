@@ -285,7 +285,7 @@ impl Server {
             }
             // A keep-alive (RFC 8489 §6.3.2).
             (Class::Indication, Method::Binding) => {}
-            (Class::Request, Method::Binding) => {
+            (Class::Request, Method::Binding) if self.policy.settings.stun => {
                 let exchange = self.exchange(tuple, message);
                 if let Err(rejection) = self.binding(now, &exchange, message) {
                     self.refuse(now, &exchange, rejection);
@@ -299,7 +299,9 @@ impl Server {
                 | Method::ChannelBind
                 | Method::Connect
                 | Method::ConnectionBind,
-            ) => self.request(now, tuple, message),
+            ) if self.policy.settings.turn || message.method() != Method::Allocate => {
+                self.request(now, tuple, message);
+            }
             _ => self.refusals.count(None, RefusalReason::UnexpectedClass),
         }
         None

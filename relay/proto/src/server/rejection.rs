@@ -157,7 +157,7 @@ reasons! {
     NotMoved = "not_moved" => Some(ErrorCode::BAD_REQUEST),
     /// As many clients moved between workers as there is room for.
     TooManyMoved = "too_many_moved" => Some(ErrorCode::INSUFFICIENT_CAPACITY),
-    /// A response, or a method in a class that it does not have: never answered.
+    /// A response, a method in a class that it does not have, or one that is switched off: never answered.
     UnexpectedClass = "unexpected_class" => None,
     /// A datagram to a peer that has a permission and that the policy denies nevertheless.
     DeniedSend = "denied_send" => None,

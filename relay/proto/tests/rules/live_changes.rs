@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::kit::*;
 use turn_proto::server::{EndCause, Revocation};
+use turn_proto::stun::Method;
 use turn_proto::{Command, Event, Policy, RealmPolicy, ServerConfig};
 
 fn set(net: &mut Net, revision: u64, change: impl Fn(&mut RealmPolicy, &mut Vec<(String, u64)>)) {
@@ -296,4 +297,22 @@ fn a_banned_peer_loses_permission_and_channel_and_the_session_goes_on() {
     assert_eq!(alice.refresh(&mut net, 600), 0);
     ban(&mut net, 3, &[], &[]);
     assert_eq!(alice.bind(&mut net, 0x4000, PEER), 0);
+}
+
+#[test]
+fn what_is_switched_off_is_dropped_and_sessions_go_on() {
+    let without = |stun: bool, turn: bool| {
+        let mut policy = policy(vec![realm_policy(REALM)]);
+        (policy.settings.stun, policy.settings.turn) = (stun, turn);
+        policy
+    };
+    let mut net = Net::with_policy(without(false, true));
+    let binding = ask_for(Method::Binding).finish();
+    assert!(net.ask(tuple(CLIENT), &binding).is_none());
+    let (alice, _) = Client::allocated(&mut net);
+    net.command(Command::SetPolicy(without(true, false).into()));
+    let stranger = tuple("192.0.2.99:4000");
+    assert!(net.ask(stranger, &allocate().finish()).is_none());
+    assert!(net.ask(stranger, &binding).is_some());
+    assert_eq!(alice.refresh(&mut net, 600), 0);
 }

@@ -12,7 +12,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "\nlistening-port = 3478",
         "relayd.toml:2: listening-port: unknown",
-        "listen =",
+        "use listen",
     ),
     (
         "[statsdb]\nurl = \"redis://192.0.2.7/0\"",

@@ -133,6 +133,8 @@ impl Inputs {
                 min_lifetime: config.allocation.min_lifetime,
                 mobility: config.allocation.mobility,
                 rfc5766_channel_numbers: config.allocation.rfc5766_channel_numbers,
+                stun: config.allocation.stun,
+                turn: config.allocation.turn,
                 tcp_relay: config.tcp_relay,
                 ..NodeSettings::default()
             }),

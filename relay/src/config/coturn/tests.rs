@@ -1,0 +1,596 @@
+//! Every option of coturn, and what it comes to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::options::{self, Outcome, Takes};
+use crate::config::{Args, Config, ConfigErrors, settings};
+
+/// What guides begin with: a configuration that starts.
+const PLAIN: &str = "realm=north.gov\nuser=alice:wonderland-wonder\n";
+
+/// A file, and a command line around it.
+struct Setup {
+    folder: TempDir,
+    flags: Vec<String>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Setup {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("turnserver.conf"), text).unwrap();
+        let state = folder.path().join("state").display().to_string();
+        let turndb = folder.path().join("turndb").display().to_string();
+        let environment = [("RELAYD_STATE_DIR", state), ("RELAYD_STORE_TURNDB", turndb)];
+        Self {
+            folder,
+            flags: Vec::new(),
+            environment: environment
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+        }
+    }
+
+    fn flags(mut self, flags: &[&str]) -> Self {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self
+    }
+
+    /// The database is the one of the file.
+    fn with_store(mut self) -> Self {
+        self.environment.remove("RELAYD_STORE_TURNDB");
+        self
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("turnserver.conf")
+    }
+
+    fn args(&self, file: &std::path::Path) -> Args {
+        let mut arguments = vec!["relayd".to_owned(), "-c".to_owned()];
+        arguments.push(file.display().to_string());
+        arguments.extend(self.flags.clone());
+        Args::new(arguments, self.environment.clone()).unwrap()
+    }
+
+    fn try_load(&self) -> Result<Config, ConfigErrors> {
+        Config::load(&self.args(&self.file()))
+    }
+
+    fn load(&self) -> Config {
+        self.try_load().unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn errors(&self) -> String {
+        self.try_load().unwrap_err().to_string()
+    }
+}
+
+/// The value of a setting in force; `realm.` stands for the default realm's document.
+fn value_of(config: &Config, key: &str) -> Value {
+    if let Some(key) = key.strip_prefix("realm.") {
+        let realm = config
+            .realms
+            .iter()
+            .find(|realm| realm.name == config.default_realm);
+        let realm = realm.unwrap();
+        return match key {
+            "name" => json!(realm.name),
+            "users" => realm.users.iter().map(|user| user.name.clone()).collect(),
+            "secrets" => realm
+                .secrets
+                .iter()
+                .map(|secret| secret.expose().clone())
+                .collect(),
+            _ => serde_json::to_value(&realm.document).unwrap()[key].clone(),
+        };
+    }
+    let all = settings(config, config);
+    let view = all.into_iter().find(|setting| setting.key == key);
+    view.unwrap_or_else(|| panic!("{key}")).value
+}
+
+fn warns(config: &Config, text: &str) -> bool {
+    config.warnings.iter().any(|warning| warning.contains(text))
+}
+
+fn with(lines: &str) -> Setup {
+    Setup::new(&format!("{PLAIN}{lines}\n"))
+}
+
+/// Options that are honoured: the lines, the setting, its value as JSON.
+#[rustfmt::skip]
+const HONOURED: &[(&str, &str, &str)] = &[
+    ("listening-device=lo\nlistening-ip=127.0.0.1", "listen", r#"["127.0.0.1:3478"]"#),
+    ("listening-ip=192.0.2.1\nlistening-port=3480", "listen", r#"["192.0.2.1:3480"]"#),
+    ("listening-ip=192.0.2.1\nlistening-ip=2001:db8::1", "listen", r#"["192.0.2.1:3478", "[2001:db8::1]:3478"]"#),
+    ("listening-ip=192.0.2.1\naux-server=192.0.2.2:99", "listen", r#"["192.0.2.1:3478", "192.0.2.2:99"]"#),
+    ("listening-ip=192.0.2.1\nno-udp", "listen", r#"[{"address": "192.0.2.1:3478", "transports": ["tcp"]}]"#),
+    ("listening-ip=192.0.2.1\nno-tcp", "listen", r#"[{"address": "192.0.2.1:3478", "transports": ["udp"]}]"#),
+    ("listening-ip=192.0.2.1\nno-udp\ntcp-proxy-port=90", "listen",
+        r#"[{"address": "192.0.2.1:90", "transports": ["tcp"], "proxy_from": ["0.0.0.0/0"]}]"#),
+    ("rfc5780\nalt-listening-port=3555", "alt_listening_port", "3555"),
+    ("rfc5780", "rfc5780", "true"),
+    ("cpus=1", "workers", "1"),
+    ("relay-threads=1", "workers", "1"),
+    ("relay-device=lo\nrelay-ip=127.0.0.1", "relay_addresses", r#"["127.0.0.1"]"#),
+    ("relay-ip=192.0.2.1", "relay_addresses", r#"["192.0.2.1"]"#),
+    ("external-ip=198.51.100.1/192.0.2.1\nexternal-ip=198.51.100.2/192.0.2.2", "external_ips",
+        r#"["198.51.100.1/192.0.2.1", "198.51.100.2/192.0.2.2"]"#),
+    ("external-ip=198.51.100.1", "external_ips", r#"["198.51.100.1"]"#),
+    ("min-port=50001\nmax-port=50009", "relay_ports", r#""50001-50009""#),
+    ("min-port=50001", "relay_ports", r#""50001-65535""#),
+    ("max-port=50009", "relay_ports", r#""49152-50009""#),
+    ("no-tcp-relay", "tcp_relay", "false"),
+    ("max-allocate-lifetime=1800", "max_allocate_lifetime", r#""30m""#),
+    ("channel-lifetime=700", "channel_lifetime", r#""700s""#),
+    ("permission-lifetime=400", "permission_lifetime", r#""400s""#),
+    ("max-allocate-timeout=50", "connections.max_allocate_timeout", r#""50s""#),
+    ("rfc5766-channel-numbers=0", "rfc5766_channel_numbers", "false"),
+    ("mobility", "mobility", "true"),
+    ("user=bob:0x7da2270ccfa49786e0115366d3a3d14d", "realm.users", r#"["alice", "bob"]"#),
+    ("realm=south.gov", "default_realm", r#""south.gov""#),
+    ("use-auth-secret\nstatic-auth-secret=0123456789abcdef0123456789abcdef", "realm.users", "[]"),
+    ("static-auth-secret=0123456789abcdef\nstatic-auth-secret=fedcba9876543210", "realm.secrets",
+        r#"["0123456789abcdef", "fedcba9876543210"]"#),
+    ("rest-api-separator=|", "realm.rest_separator", r#""|""#),
+    ("server-name=turn.north.gov", "server_name", r#""turn.north.gov""#),
+    ("oauth", "oauth", "true"),
+    ("stale-nonce=900", "nonce_lifetime", r#""15m""#),
+    ("stale-nonce", "nonce_lifetime", r#""10m""#),
+    ("unauthorized-ratelimit", "limits.unauthorized_ratelimit_rps", "10"),
+    ("unauthorized-ratelimit\nunauthorized-ratelimit-rps=25", "limits.unauthorized_ratelimit_rps", "25"),
+    ("user-quota=3", "realm.max_sessions_per_user", "3"),
+    ("total-quota=100", "realm.max_sessions", "100"),
+    ("max-bps=64000", "realm.max_rate_bps", "512000"),
+    ("max-bps=64000\nbps-capacity=1000000", "limits.max_rate_bps", r#""8000000""#),
+    ("no-dynamic-realms", "origin_realms", "false"),
+    ("verbose", "log.level", r#""debug""#),
+    ("Verbose", "log.level", r#""debug""#),
+    ("log-min-level=warning", "log.level", r#""warn""#),
+    ("log-file=/var/log/turn.log", "log.output", r#""/var/log/turn.log""#),
+    ("log-file=stdout", "log.output", r#""stdout""#),
+    ("log-file=/var/log/turn.log\nsyslog", "log.output", r#""syslog""#),
+    ("syslog\nsyslog-facility=LOG_LOCAL3", "log.syslog_facility", r#""local3""#),
+    ("stun-only", "turn", "false"),
+    ("no-stun", "stun", "false"),
+    ("software-attribute", "software", r#""relayd""#),
+    ("denied-peer-ip=10.0.0.0-10.255.255.255\ndenied-peer-ip=192.0.2.1", "peers.denied", r#"["10.0.0.0/8", "192.0.2.1"]"#),
+    ("allowed-peer-ip=10.0.0.1", "peers.allowed", r#"["10.0.0.1"]"#),
+    ("prometheus", "metrics.listen", r#""0.0.0.0:9641""#),
+    ("prometheus\nprometheus-port=9999\nprometheus-address=127.0.0.1", "metrics.listen", r#""127.0.0.1:9999""#),
+    ("cli-password=open-sesame-42", "admin.listen", r#""127.0.0.1:5766""#),
+    ("cli-password=open-sesame-42\ncli-ip=127.0.0.2\ncli-port=5767", "admin.listen", r#""127.0.0.2:5767""#),
+    ("cli-password=open-sesame-42\nno-cli", "admin.listen", "null"),
+    ("daemon", "detach", "true"),
+    ("daemon", "pid_file", r#""/var/run/turnserver.pid""#),
+    ("pidfile=\"/run/turn.pid\"", "pid_file", r#""/run/turn.pid""#),
+    ("proc-user=turnserver", "proc_user", r#""turnserver""#),
+    ("proc-group=turnserver", "proc_group", r#""turnserver""#),
+];
+
+/// Honoured options that tests of their own show.
+const ELSEWHERE: &[&str] = &[
+    "tls-listening-port",
+    "no-tls",
+    "no-dtls",
+    "cert",
+    "pkey",
+    "userdb",
+    "redis-userdb",
+    "allow-loopback-peers",
+];
+
+#[test]
+fn every_option_that_is_honoured_becomes_its_setting() {
+    let mut seen: Vec<&str> = ELSEWHERE.to_vec();
+    for (lines, key, expected) in HONOURED {
+        let config = with(lines).load();
+        let expected: Value = serde_json::from_str(expected).unwrap();
+        assert_eq!(value_of(&config, key), expected, "{lines}");
+        for line in lines.lines() {
+            let name = line.split('=').next().unwrap();
+            let option = options::find(name).unwrap();
+            assert!(matches!(option.outcome, Outcome::Honoured(_)), "{name}");
+            seen.push(option.name);
+        }
+    }
+    let honoured = options::all().filter(|option| matches!(option.outcome, Outcome::Honoured(_)));
+    let missing: Vec<_> = honoured
+        .map(|option| option.name)
+        .filter(|name| !seen.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_option_is_taken_from_the_command_line_too() {
+    for option in options::all().filter(|option| option.outcome.kind() != "honoured") {
+        let flag = format!("--{}", option.name);
+        let value = if option.takes == Takes::Value {
+            "1"
+        } else {
+            "on"
+        };
+        let setup = with("").flags(&[&format!("{flag}={value}")]);
+        let told = format!("flag {flag}: {}", option.name);
+        let what = option.outcome.text();
+        match option.outcome {
+            Outcome::Honoured(_) => {}
+            Outcome::ByDefault(_) => {
+                let warnings = setup.load().warnings;
+                assert!(
+                    warnings.iter().all(|line| !line.starts_with(&told)),
+                    "{warnings:?}"
+                );
+            }
+            Outcome::Message(_) => {
+                let warnings = setup.load().warnings;
+                let told = format!("{told}: {what}");
+                assert!(warnings.contains(&told), "{told}: {warnings:?}");
+            }
+            Outcome::Refused(_) => {
+                let errors = setup.errors();
+                assert!(errors.contains(&told) && errors.contains(what), "{errors}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_common_option_is_honoured_or_says_why_not() {
+    let mut excused = Vec::new();
+    for option in options::all().filter(|option| option.is_common()) {
+        match option.outcome {
+            Outcome::Honoured(_) | Outcome::ByDefault(_) => {}
+            Outcome::Message(_) | Outcome::Refused(_) => excused.push(option.name),
+        }
+    }
+    // OpenSSL's names of ciphers mean nothing to rustls; one second port serves all transports; what is
+    // counted for statistics has another form.
+    assert_eq!(
+        excused,
+        ["alt-tls-listening-port", "cipher-list", "redis-statsdb"]
+    );
+}
+
+#[test]
+fn settings_that_are_named_exist() {
+    for option in options::all() {
+        let Outcome::Honoured(keys) = option.outcome else {
+            continue;
+        };
+        let keys = keys.split(" (").next().unwrap();
+        let keys = keys.split(": ").next().unwrap();
+        for key in keys.split(", ") {
+            let is_known = match key.strip_prefix("realm.") {
+                Some(key) => crate::config::keys::REALM_KEYS.contains(&key),
+                None => crate::config::keys::find(key).is_some(),
+            };
+            assert!(is_known, "{}: {key}", option.name);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_switched_off_says_so() {
+    let told = |line: &str| warns(&with(line).load(), "switching it off has no effect");
+    assert!(told("no-multicast-peers=0") && told("fingerprint=off"));
+    assert!(!told("no-multicast-peers") && !told("no-tcp-relay=0") && !told("dtls=0"));
+}
+
+#[test]
+fn names_and_letters_are_given_once() {
+    let mut names: Vec<_> = options::all().map(|option| option.name).collect();
+    let mut letters: Vec<_> = options::all().filter_map(|option| option.short).collect();
+    let (all_names, all_letters) = (names.len(), letters.len());
+    names.sort_unstable();
+    names.dedup();
+    letters.sort_unstable();
+    letters.dedup();
+    assert_eq!((names.len(), letters.len()), (all_names, all_letters));
+}
+
+#[test]
+fn the_command_line_wins_over_the_file_and_lists_grow() {
+    let text = "realm=file\nlistening-ip=192.0.2.1\nuser=alice:from-the-file-1\nno-stun\n";
+    let setup = Setup::new(text).flags(&[
+        "-r",
+        "flag",
+        "-L",
+        "192.0.2.2",
+        "-u",
+        "bob:from-the-flag-1",
+        "--no-stun=0",
+    ]);
+    let config = setup.load();
+    assert_eq!(value_of(&config, "default_realm"), json!("flag"));
+    assert_eq!(
+        value_of(&config, "listen"),
+        json!(["192.0.2.1:3478", "192.0.2.2:3478"])
+    );
+    assert_eq!(value_of(&config, "realm.users"), json!(["alice", "bob"]));
+    assert_eq!(value_of(&config, "stun"), json!(true));
+    let config = with("realm=file\nworkers-nothing=1\n").flags(&["-n", "-u", "a:bcdefghijklm"]);
+    assert!(
+        config.load().realms[0]
+            .users
+            .iter()
+            .any(|user| user.name == "a")
+    );
+}
+
+#[test]
+fn devices_stand_for_their_addresses() {
+    let config = with("listening-device=lo\nrelay-device=lo").load();
+    let listen = value_of(&config, "listen").to_string();
+    assert!(listen.contains("127.0.0.1:3478"), "{listen}");
+    let relays = value_of(&config, "relay_addresses").to_string();
+    assert!(relays.contains("127.0.0.1"), "{relays}");
+    let errors = with("listening-device=nosuch0").errors();
+    assert!(
+        errors.contains("write listening-ip=ADDRESS instead"),
+        "{errors}"
+    );
+    let warnings = with("relay-device=nosuch0\nrelay-ip=192.0.2.1")
+        .load()
+        .warnings;
+    let told = |text: &String| text.contains("nosuch0 does not have 192.0.2.1");
+    assert!(warnings.iter().any(told), "{warnings:?}");
+}
+
+#[test]
+fn secrets_on_the_command_line_are_told_of() {
+    let text = "every user of this machine sees it";
+    let flags = ["-u", "bob:from-the-flag-1"];
+    assert!(warns(&with("").flags(&flags).load(), text));
+    assert!(!warns(&with("").load(), text));
+}
+
+#[test]
+fn our_own_flags_and_environment_win_over_both() {
+    let mut setup = with("stale-nonce=900\nuser-quota=3").flags(&["--nonce-lifetime=20m"]);
+    setup
+        .environment
+        .insert("RELAYD_LOG_LEVEL".into(), "error".into());
+    let config = setup.load();
+    assert_eq!(value_of(&config, "nonce_lifetime"), json!("20m"));
+    assert_eq!(value_of(&config, "log.level"), json!("error"));
+}
+
+#[test]
+fn limits_keep_coturns_meaning() {
+    let config = with("").load();
+    assert_eq!(
+        value_of(&config, "realm.max_sessions_per_user"),
+        Value::Null
+    );
+    assert_eq!(value_of(&config, "limits.reach"), json!("node"));
+    let config = with("user-quota=0\ntotal-quota=0\nmax-bps=0").load();
+    assert_eq!(
+        value_of(&config, "realm.max_sessions_per_user"),
+        Value::Null
+    );
+    assert_eq!(value_of(&config, "realm.max_rate_bps"), Value::Null);
+}
+
+#[test]
+fn an_open_relay_and_open_peers_are_refused_until_said_twice() {
+    let errors = Setup::new("realm=north.gov\n").errors();
+    assert!(errors.contains("coturn would be an open relay"), "{errors}");
+    assert!(with("no-auth").errors().contains("open relay"));
+    assert!(
+        Setup::new("realm=north.gov\nlt-cred-mech\n")
+            .try_load()
+            .is_ok()
+    );
+    for line in [
+        "allow-loopback-peers",
+        "allowed-peer-ip=0.0.0.0-255.255.255.255",
+        "allowed-peer-ip=::1",
+    ] {
+        let errors = with(line).errors();
+        assert!(errors.contains("--accept-open-peers"), "{line}: {errors}");
+        let config = with(line).flags(&["--accept-open-peers"]).load();
+        assert!(!config.peers.allowed.is_empty(), "{line}");
+    }
+    assert!(
+        with("allow-loopback-peers=0")
+            .load()
+            .peers
+            .allowed
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_is_weak_starts_with_one_warning_each() {
+    let setup =
+        Setup::new("realm=north.gov\nuser=test:test\nuser=bob:123456\ncli-password=123456\n");
+    let warnings = setup.load().warnings;
+    let count = |text: &str| warnings.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(count(":2: realm.users.password"), 1, "{warnings:?}");
+    assert_eq!(count(":3: realm.users.password"), 1, "{warnings:?}");
+    assert_eq!(
+        count(":4: the password of administrators"),
+        1,
+        "{warnings:?}"
+    );
+    assert_eq!(count("TLS and DTLS are not served"), 1, "{warnings:?}");
+}
+
+#[test]
+fn users_and_secrets_exclude_each_other() {
+    let config = with("use-auth-secret\nstatic-auth-secret=0123456789abcdef0123456789abcdef\nuser=bob:something-long").load();
+    let told: Vec<_> = config
+        .warnings
+        .iter()
+        .filter(|line| line.contains("knows no users of its file"))
+        .collect();
+    assert_eq!(told.len(), 1, "{:?}", config.warnings);
+    assert!(told[0].contains("2 left out"), "{told:?}");
+}
+
+#[test]
+fn the_port_of_administrators_stays_on_this_machine() {
+    let config = with("cli-password=open-sesame-42\ncli-ip=192.0.2.1").load();
+    assert_eq!(config.admin.listen, None);
+    assert!(warns(
+        &config,
+        "cli-ip: cli-password would cross the network"
+    ));
+    let errors = with("cli-password=$5$12$34").errors();
+    assert!(
+        errors.contains("cli-password: has a salt that is not 16 hex digits"),
+        "{errors}"
+    );
+    assert!(!format!("{:?}", with("cli-password=open-sesame-42").load()).contains("sesame"));
+}
+
+#[test]
+fn a_database_of_redis_is_taken_by_its_connection_string() {
+    let line = "redis-userdb=\"ip=127.0.0.1 dbname=2 user=turn password=hunter2 port=6380 connect_timeout=30\"";
+    let config = with(line).with_store().load();
+    assert_eq!(
+        value_of(&config, "store.url"),
+        json!("redis://127.0.0.1:6380/2")
+    );
+    assert_eq!(value_of(&config, "store.username"), json!("turn"));
+    assert!(warns(&config, "has a key of its own"));
+    let config = with("redis-userdb=host=redis.example.org password=x")
+        .with_store()
+        .load();
+    assert_eq!(value_of(&config, "store.insecure"), json!(true));
+    let plain: Vec<_> = config
+        .warnings
+        .iter()
+        .filter(|line| line.contains("plain text"))
+        .collect();
+    assert_eq!(plain.len(), 1, "{:?}", config.warnings);
+    let errors = with("redis-userdb=ip=127.0.0.1 pasword=hunter2")
+        .with_store()
+        .errors();
+    assert!(
+        errors.contains("redis-userdb: has an unknown key: pasword"),
+        "{errors}"
+    );
+    assert!(!errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn a_database_of_sqlite_is_taken_as_it_is() {
+    let config = with("userdb=/var/db/turndb").with_store().load();
+    assert_eq!(value_of(&config, "store.turndb"), json!("/var/db/turndb"));
+}
+
+#[test]
+fn what_cannot_be_understood_names_file_line_and_remedy() {
+    let errors =
+        with("listening-port=many\nlistning-ip=1.2.3.4\nuser=alice\nno-udp=perhaps\nmin-port=99")
+            .errors();
+    for expected in [
+        "turnserver.conf:3: listening-port: is no number in range; write a number from 1 to 65535",
+        "turnserver.conf:4: listning-ip: is no option that coturn ever had; did you mean listening-ip?",
+        "turnserver.conf:5: user: names no user; write NAME:PASSWORD or NAME:0xKEY",
+        "turnserver.conf:6: no-udp: is neither on nor off",
+        "turnserver.conf:7: min-port: is no number in range",
+    ] {
+        assert!(errors.contains(expected), "{expected}:\n{errors}");
+    }
+}
+
+#[test]
+fn options_of_coturn_do_not_stand_beside_our_own_file() {
+    let setup = with("");
+    let toml = setup.folder.path().join("relayd.toml");
+    std::fs::write(&toml, "workers = 1\n").unwrap();
+    let arguments = ["relayd", "-v", "-c", &toml.display().to_string()].map(str::to_owned);
+    let args = Args::new(arguments, setup.environment.clone()).unwrap();
+    let errors = Config::load(&args).unwrap_err().to_string();
+    assert!(
+        errors.contains("flag -v: verbose: is coturn's") && errors.contains("log.level"),
+        "{errors}"
+    );
+}
+
+/// Configurations of all kinds; what is converted starts and means the same.
+#[test]
+fn a_converted_file_means_what_the_original_does() {
+    let files = ["cloud", "long-term", "minimal", "wide-ports"];
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/coturn_conf/configs");
+    let read = |name| std::fs::read_to_string(format!("{folder}/{name}.conf")).unwrap();
+    let mut texts: Vec<String> = files.map(read).to_vec();
+    texts.extend(
+        HONOURED
+            .iter()
+            .map(|(lines, ..)| format!("{PLAIN}{lines}\n")),
+    );
+    let everything: Vec<&str> = [
+        "user-quota=3",
+        "total-quota=9",
+        "max-bps=1000",
+        "bps-capacity=9000",
+        "denied-peer-ip=192.0.2.0-192.0.2.255",
+        "user=q\"uo\\te:pa\"ss\\word-long",
+        "no-tcp-relay",
+        "redis-userdb=ip=127.0.0.1 password=a\"b port=6390",
+    ]
+    .to_vec();
+    texts.push(format!("{PLAIN}{}\n", everything.join("\n")));
+    for text in texts {
+        let mut setup = Setup::new(&text);
+        if text.contains("redis-userdb") {
+            setup = setup.with_store();
+        }
+        let original = setup.load();
+        let converted = Config::convert(&setup.args(&setup.file())).unwrap();
+        let toml = setup.folder.path().join("relayd.toml");
+        std::fs::write(&toml, &converted.toml).unwrap();
+        let again = Config::load(&setup.args(&toml))
+            .unwrap_or_else(|errors| panic!("{errors}\n{}", converted.toml));
+        let values = |config: &Config| {
+            let all = settings(config, config).into_iter();
+            all.map(|setting| (setting.key, setting.value))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(values(&original), values(&again), "{text}");
+        assert_eq!(original.realms, again.realms, "{text}");
+        assert_eq!(
+            (original.store, original.admin),
+            (again.store, again.admin),
+            "{text}"
+        );
+        assert_eq!(original.listeners, again.listeners, "{text}");
+    }
+}
+
+#[test]
+fn a_conversion_tells_what_limits_mean_for_a_cluster() {
+    let setup = with("user-quota=3\ntotal-quota=100\nbps-capacity=1000\ncipher-list=ALL");
+    let notes = Config::convert(&setup.args(&setup.file())).unwrap().notes;
+    for expected in [
+        "max_sessions = 100: counts on each node",
+        "max_sessions_per_user = 3",
+        "limits.max_rate_bps = 8000",
+        "cipher-list: TLS is rustls",
+    ] {
+        assert!(
+            notes.iter().any(|note| note.contains(expected)),
+            "{expected}: {notes:?}"
+        );
+    }
+}
+
+#[test]
+fn the_page_for_operators_has_every_option() {
+    let page = include_str!("../../../COTURN.md");
+    let table = super::option_table();
+    assert!(
+        page.contains(&table),
+        "relay/COTURN.md, between the marks of the table, should be:\n{table}"
+    );
+}

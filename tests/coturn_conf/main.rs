@@ -1,0 +1,10 @@
+//! coturn's configurations and command lines, taken by `relayd` as they are.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
+
+mod convert;
+mod files;
+mod interplay;
+mod options;
+mod process;
+mod start;

@@ -1,0 +1,290 @@
+//! Common options, each by what a client, `turnadmin` or an administrator gets to see of it.
+
+use std::time::Duration;
+
+use kit::certificate::{HOST, TestCertificate};
+use kit::client::Login;
+use kit::coturn::{UserDb, turnadmin};
+use kit::node::unix_now;
+use kit::redis::RedisServer;
+use kit::stream::{StreamClient, tls_config};
+use kit::wait::wait_until;
+use turn_proto::stun::{AttributeType, Method};
+
+use crate::start::Migrated;
+
+const BASE: &str =
+    "listening-ip=192.0.2.30\nrelay-ip=192.0.2.30\nrealm=north.gov\nuser=alice:wonderland-wonder\n";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const FLAGS: &[&str] = &["-c", "turnserver.conf"];
+
+fn alice() -> Login {
+    Login::new("alice", "wonderland-wonder")
+}
+
+fn node(lines: &str) -> Migrated {
+    Migrated::start(&format!("{BASE}{lines}\n"), FLAGS)
+}
+
+fn code(result: Result<impl std::fmt::Debug, kit::client::ClientError>) -> Option<u16> {
+    result.unwrap_err().code()
+}
+
+#[test]
+fn no_udp_and_no_tcp_leave_the_other() {
+    let streams = node("no-udp");
+    assert!(streams.client(&alice()).allocate().is_err());
+    StreamClient::tcp(streams.turn(), alice())
+        .unwrap()
+        .allocate()
+        .unwrap();
+    let datagrams = node("no-tcp");
+    datagrams.client(&alice()).allocate().unwrap();
+    assert!(StreamClient::tcp(datagrams.turn(), alice()).is_err());
+}
+
+#[test]
+fn the_certificate_is_served_on_its_port_unless_switched_off() {
+    let certificate = TestCertificate::ecdsa();
+    let config = tls_config(rustls::ALL_VERSIONS, &[]);
+    let secure = |lines: &str, port: u16| {
+        let lines = format!(
+            "{BASE}cert=/etc/turn_server_cert.pem\npkey=/etc/turn_server_pkey.pem\n{lines}\n"
+        );
+        let mut node = Migrated::prepare(&lines, FLAGS);
+        node.furnish(&certificate);
+        node.launch();
+        node.wait_ready();
+        let address = std::net::SocketAddr::new(node.ip, port);
+        let client = StreamClient::tls(address, alice(), &config, HOST);
+        let done = client.is_ok_and(|mut client| client.allocate().is_ok());
+        (node, done)
+    };
+    assert!(secure("tls-listening-port=5999", 5999).1);
+    assert!(secure("", 3478).1, "TLS is told from TCP on one port");
+    let (without, done) = secure("no-tls\nno-dtls", 3478);
+    assert!(!done);
+    without.client(&alice()).allocate().unwrap();
+    let mut missing = Migrated::prepare(BASE, FLAGS);
+    missing.launch();
+    missing.wait_ready();
+    assert_eq!(
+        missing
+            .said()
+            .matches("TLS and DTLS are not served")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn listening_port_relay_ip_and_external_ip_are_where_clients_find_them() {
+    let node = node(
+        "listening-port=3999\nexternal-ip=198.51.100.9/192.0.2.30\nmin-port=50100\nmax-port=50119",
+    );
+    let server = std::net::SocketAddr::new(node.ip, 3999);
+    let mut client = kit::client::TurnClient::new(server, alice()).unwrap();
+    let relay = client.allocate().unwrap().relay;
+    assert_eq!(relay.ip().to_string(), "198.51.100.9");
+    assert!((50_100..50_120).contains(&relay.port()), "{relay}");
+}
+
+#[test]
+fn tcp_is_relayed_unless_switched_off() {
+    for (lines, is_granted) in [("", true), ("no-tcp-relay", false)] {
+        let node = node(lines);
+        let mut client = StreamClient::tcp(node.turn(), alice()).unwrap();
+        let wish = |message: turn_proto::stun::MessageBuilder| {
+            message.attribute(AttributeType::REQUESTED_TRANSPORT, &[6, 0, 0, 0])
+        };
+        let result = client.request(Method::Allocate, wish);
+        match is_granted {
+            true => drop(result.unwrap()),
+            false => assert_eq!(code(result.map(drop)), Some(442)),
+        }
+    }
+}
+
+#[test]
+fn quotas_of_users_and_of_the_realm_count_on_this_node() {
+    let node = node("user=bob:looking-glass-world\nuser-quota=1\ntotal-quota=2");
+    let bob = Login::new("bob", "looking-glass-world");
+    let (mut first, mut second, mut third) = (
+        node.client(&alice()),
+        node.client(&alice()),
+        node.client(&bob),
+    );
+    first.allocate().unwrap();
+    assert_eq!(code(second.allocate()), Some(486));
+    third.allocate().unwrap();
+    let without = self::node("user=bob:looking-glass-world\ntotal-quota=2");
+    let mut clients: Vec<_> = (0..3).map(|_| without.client(&alice())).collect();
+    clients[0].allocate().unwrap();
+    clients[1].allocate().unwrap();
+    assert_eq!(code(clients[2].allocate()), Some(486));
+}
+
+#[test]
+fn rates_are_bytes_in_the_file_and_bits_in_force() {
+    let node = node("max-bps=64000\nbps-capacity=1000000");
+    let realm = node.ctl().json(&["realm", "show", "north.gov"]).to_string();
+    assert!(realm.contains("\"max_rate_bps\":512000"), "{realm}");
+    let config = node.ctl().json(&["config", "show"]).to_string();
+    assert!(
+        config.contains("limits.max_rate_bps") && config.contains("8000000"),
+        "{config}"
+    );
+}
+
+#[test]
+fn peers_are_denied_and_allowed_as_the_file_says() {
+    let node =
+        node("denied-peer-ip=203.0.114.0-203.0.114.255\nallowed-peer-ip=10.1.0.0-10.1.255.255");
+    let mut client = node.client(&alice());
+    client.allocate().unwrap();
+    let mut permit = |ip: &str| client.permit(&[ip.parse().unwrap()]);
+    permit("10.1.2.3").unwrap();
+    permit("203.0.115.1").unwrap();
+    for denied in ["203.0.114.7", "10.2.0.1", "127.0.0.1", "224.0.0.1"] {
+        assert_eq!(code(permit(denied)), Some(403), "{denied}");
+    }
+}
+
+#[test]
+fn secrets_make_credentials_and_users_of_the_file_are_refused_then() {
+    let node = node(&format!("use-auth-secret\nstatic-auth-secret={SECRET}"));
+    let login = Login::rest(&format!("{}:carol", unix_now() + 600), SECRET);
+    node.client(&login).allocate().unwrap();
+    assert_eq!(code(node.client(&alice()).allocate()), Some(401));
+    assert_eq!(node.said().matches("knows no users of its file").count(), 1);
+}
+
+#[test]
+fn keys_are_as_good_as_passwords() {
+    // What `turnadmin -k -u gorst -r north.gov -p hero` prints.
+    let node = node("user=gorst:0x7da2270ccfa49786e0115366d3a3d14d");
+    node.client(&Login::new("gorst", "hero"))
+        .allocate()
+        .unwrap();
+}
+
+#[test]
+fn stun_only_answers_binding_and_grants_nothing() {
+    let node = Migrated::start(
+        "listening-ip=192.0.2.30\n",
+        &["-S", "-c", "turnserver.conf"],
+    );
+    let mut client = node.client(&alice());
+    client.binding().unwrap();
+    assert!(client.allocate().is_err());
+}
+
+#[test]
+fn users_that_turnadmin_keeps_in_sqlite_are_accepted() {
+    let node = node("lt-cred-mech\nuserdb=/var/db/turndb");
+    let db = UserDb::Sqlite(node.file("turndb"));
+    turnadmin(
+        &db,
+        &[
+            "-a",
+            "-u",
+            "cheshire",
+            "-r",
+            "north.gov",
+            "-p",
+            "grin-without-a-cat",
+        ],
+    );
+    let login = Login::new("cheshire", "grin-without-a-cat");
+    wait_until("the user of turnadmin", Duration::from_secs(10), || {
+        node.client(&login).allocate().is_ok()
+    });
+}
+
+#[test]
+fn users_that_turnadmin_keeps_in_redis_are_accepted() {
+    let redis = RedisServer::start();
+    let connection = format!(
+        "ip=127.0.0.1 port={} dbname=0 connect_timeout=30",
+        redis.port
+    );
+    turnadmin(
+        &UserDb::Redis(connection.clone()),
+        &[
+            "-a",
+            "-u",
+            "cheshire",
+            "-r",
+            "north.gov",
+            "-p",
+            "grin-without-a-cat",
+        ],
+    );
+    let node = node(&format!("lt-cred-mech\nredis-userdb=\"{connection}\""));
+    let login = Login::new("cheshire", "grin-without-a-cat");
+    wait_until("the user of turnadmin", Duration::from_secs(10), || {
+        node.client(&login).allocate().is_ok()
+    });
+    assert!(node.file("state/cluster-key").exists());
+    drop(node);
+    let wrong = Migrated::prepare(
+        &format!("{BASE}redis-userdb=\"ip=127.0.0.1 colour=red\"\n"),
+        FLAGS,
+    );
+    let (code, said) = wrong.run_to_end();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("redis-userdb: has an unknown key: colour"),
+        "{said}"
+    );
+}
+
+#[test]
+fn other_databases_are_refused_with_the_way_out() {
+    for option in ["psql-userdb", "mysql-userdb", "mongo-userdb"] {
+        let node = Migrated::prepare(&format!("{BASE}{option}=\"host=db dbname=turn\"\n"), FLAGS);
+        let (code, said) = node.run_to_end();
+        assert_eq!(code, Some(2), "{said}");
+        assert!(
+            said.contains(option) && said.contains("relayctl import"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_hashed_password_opens_the_administrators_port() {
+    // What `turnadmin -P -p qwerty` may print.
+    let hashed =
+        "$5$79a316b350311570$81df9cfb9af7f5e5a76eada31e7097b663a0670f99a3c07ded3f1c8e59c5658a";
+    let node = node(&format!("cli-password={hashed}"));
+    let call = |token: &str, words: &[&str]| {
+        let mut command = std::process::Command::new(kit::program::ours("relayctl"));
+        command
+            .args(["--url", &format!("http://{}", node.cli())])
+            .args(words);
+        command
+            .env("RELAYCTL_TOKEN", token)
+            .env_remove("RELAYCTL_CONTEXT");
+        let child = kit::program::spawn("this workspace", command, &kit::program::Sinks::Pipes);
+        let output = kit::program::finish("relayctl", child, Duration::from_secs(30));
+        (output.status.success(), kit::program::text(&output))
+    };
+    let (done, who) = call("qwerty", &["whoami"]);
+    assert!(
+        done && who.contains("operator") && who.contains("local:password"),
+        "{who}"
+    );
+    assert!(!call(hashed, &["whoami"]).0, "the hash is no password");
+    assert!(
+        !call("qwerty", &["token", "list"]).0,
+        "an operator manages no tokens"
+    );
+    let said = node.said();
+    assert_eq!(
+        said.matches("the password of administrators is common")
+            .count(),
+        1,
+        "{said}"
+    );
+}

@@ -1,0 +1,154 @@
+//! The process as coturn's options want it: background, rights, logs.
+
+use std::time::Duration;
+
+use kit::client::Login;
+use kit::wait::wait_until;
+
+use crate::start::{Migrated, lives, pid_in};
+
+const LINES: &str =
+    "listening-ip=192.0.2.30\nrelay-ip=192.0.2.30\nrealm=north.gov\nuser=alice:wonderland-wonder\n";
+const SOON: Duration = Duration::from_secs(20);
+
+fn alice() -> Login {
+    Login::new("alice", "wonderland-wonder")
+}
+
+#[test]
+fn a_daemon_that_cannot_start_says_so_on_the_terminal_and_in_its_status() {
+    let taken = Migrated::start(LINES, &["-c", "turnserver.conf"]);
+    let text = LINES.replace("192.0.2.30", &taken.ip.to_string());
+    let mut second = Migrated::prepare(
+        &text,
+        &["-o", "-c", "turnserver.conf", "--pid-file=own.pid"],
+    );
+    second.launch();
+    assert_eq!(second.wait_exit(), Some(1));
+    let terminal = std::fs::read_to_string(second.file("terminal.log")).unwrap();
+    assert!(terminal.contains("cannot listen on"), "{terminal}");
+    assert!(!second.file("own.pid").exists());
+}
+
+#[test]
+fn a_daemon_has_a_session_of_its_own_and_ends_at_a_signal() {
+    let mut node = Migrated::start(
+        LINES,
+        &["-o", "-c", "turnserver.conf", "--pid-file=own.pid"],
+    );
+    assert_eq!(node.wait_exit(), Some(0));
+    let pid = pid_in(&node.file("own.pid")).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    assert_eq!(fields[3], pid.to_string(), "it leads its session: {stat}");
+    let input = std::fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
+    assert_eq!(input.to_string_lossy(), "/dev/null");
+    node.client(&alice()).allocate().unwrap();
+    kit::program::terminate(pid);
+    wait_until("the daemon to end", SOON, || !lives(pid));
+    wait_until("its file to go", SOON, || !node.file("own.pid").exists());
+}
+
+#[test]
+fn root_gives_its_rights_up_once_everything_is_bound() {
+    let text = format!(
+        "{LINES}proc-user=nobody\nproc-group=nogroup\nlog-file=/var/tmp/turn.log\npidfile=/var/run/turnserver.pid\n"
+    );
+    let node = Migrated::start(&text, &["-c", "turnserver.conf"]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
+    let ids = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace()
+            .skip(1)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert!(ids("Uid:").iter().all(|id| id == "65534"), "{status}");
+    assert!(ids("Gid:").iter().all(|id| id == "65534"), "{status}");
+    for task in std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        assert!(
+            status.contains("Uid:\t65534\t65534"),
+            "a thread kept its rights: {status}"
+        );
+    }
+    node.client(&alice()).allocate().unwrap();
+    wait_until("the log to be written as that user", SOON, || {
+        node.said().contains("Serving.")
+    });
+    assert_eq!(pid_in(&node.file("turnserver.pid")), Some(node.pid()));
+}
+
+#[test]
+fn the_log_file_is_opened_anew_at_sighup() {
+    let text = format!("{LINES}log-file=/var/tmp/turn.log\n");
+    let node = Migrated::start(&text, &["-v", "-c", "turnserver.conf"]);
+    let (log, moved) = (node.file("turn.log"), node.file("turn.log.1"));
+    wait_until("the first lines", SOON, || node.said().contains("Serving."));
+    assert!(
+        node.said().contains("DEBUG"),
+        "-v logs what single clients do: {}",
+        node.said()
+    );
+    std::fs::rename(&log, &moved).unwrap();
+    node.signal("HUP");
+    wait_until("the new file", SOON, || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        text.contains("Configuration reloaded.")
+    });
+}
+
+#[test]
+fn a_check_tells_every_message_and_starts_nothing() {
+    let text = format!("{LINES}cipher-list=ALL\nalternate-server=192.0.2.9\nuser=bob:short\n");
+    let node = Migrated::prepare(&text, &["--check-config", "-c", "turnserver.conf"]);
+    let (code, said) = node.run_to_end();
+    assert_eq!(code, Some(0), "{said}");
+    for expected in [
+        "turnserver.conf:5: cipher-list: TLS is rustls",
+        "turnserver.conf:6: alternate-server: redirects are kept in the store",
+        "turnserver.conf:7: the password of user bob has fewer",
+        "the configuration is valid",
+    ] {
+        assert!(said.contains(expected), "{expected}:\n{said}");
+    }
+    assert!(!node.file("state").exists());
+}
+
+#[test]
+fn users_of_the_file_change_at_sighup() {
+    let node = Migrated::start(LINES, &["-c", "turnserver.conf"]);
+    let file = node.file("turnserver.conf");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("wonderland-wonder", "behind-the-looking-glass"),
+    )
+    .unwrap();
+    node.signal("HUP");
+    let login = Login::new("alice", "behind-the-looking-glass");
+    wait_until("the new password to work", SOON, || {
+        node.client(&login).allocate().is_ok()
+    });
+    assert_eq!(
+        node.client(&alice()).allocate().unwrap_err().code(),
+        Some(401)
+    );
+}
+
+#[test]
+fn what_is_unknown_starts_nothing_and_gets_the_nearest_name() {
+    let text = format!("{LINES}lt-cred-mec\n");
+    let node = Migrated::prepare(&text, &["-c", "turnserver.conf"]);
+    let (code, said) = node.run_to_end();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("turnserver.conf:5: lt-cred-mec")
+            && said.contains("did you mean lt-cred-mech?"),
+        "{said}"
+    );
+    let node = Migrated::prepare(LINES, &["--lt-cred-mec", "-c", "turnserver.conf"]);
+    let (code, said) = node.run_to_end();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("did you mean --lt-cred-mech?"), "{said}");
+}
