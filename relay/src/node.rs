@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use turn_proto::ServerConfig;
 
+use crate::beside::Coturn;
 use crate::config::{Config, StoreConfig, cluster_key};
 use crate::control::restore::{self, Earlier};
 use crate::control::{
@@ -322,6 +323,15 @@ fn start_workers(
     prepared: &Prepared,
     ground: Ground,
 ) -> anyhow::Result<(WorkerSide, Option<Running>)> {
+    if config.beside.enabled {
+        let (coturn, news) = Coturn::start(&config.beside, &config.default_realm, session_base);
+        let side = WorkerSide {
+            workers: coturn,
+            news,
+            restoring: Restoring::default(),
+        };
+        return Ok((side, None));
+    }
     if !config.is_relay() {
         // Nothing ever sends: the channel is closed from the start.
         let (_, news) = mpsc::channel(1);

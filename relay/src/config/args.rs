@@ -80,6 +80,9 @@ impl Args {
         if matches.get_flag("gateway") {
             flags.insert("roles", vec!["gateway".to_owned()]);
         }
+        if matches.get_flag("beside-coturn") {
+            flags.insert("beside.enabled", vec!["true".to_owned()]);
+        }
         let upgrade = matches.get_flag("upgrade");
         let config = matches
             .get_one::<PathBuf>("config")
@@ -131,6 +134,11 @@ fn command() -> Command {
         .action(ArgAction::SetTrue)
         .conflicts_with("roles")
         .help("Only answer the admin API for the cluster: no TURN listeners");
+    let beside = Arg::new("beside-coturn")
+        .long("beside-coturn")
+        .global(true)
+        .action(ArgAction::SetTrue)
+        .help("Speak for the coturn of this host ([beside] in the file): no TURN listeners");
     let upgrade = Arg::new("upgrade")
         .long("upgrade")
         .global(true)
@@ -175,6 +183,7 @@ fn command() -> Command {
         )
         .arg(config)
         .arg(gateway)
+        .arg(beside)
         .arg(check)
         .arg(upgrade)
         .args(keys)

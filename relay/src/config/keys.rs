@@ -1,92 +1,11 @@
 //! The one table of settings: flags, environment, file keys and reload rules all follow from it.
 
+mod key;
+
 use shared::api::Applies;
 
-/// A setting.
-#[derive(Debug)]
-pub(super) struct Key {
-    /// Dotted, as in the file: `store.url`.
-    pub(super) name: &'static str,
-    /// What it holds.
-    pub(super) kind: Kind,
-    /// Whether there is a flag; secrets have none, since arguments are visible to everybody.
-    pub(super) flag: Flag,
-    /// When a change of it applies; [`Applies::File`]: the store cannot override it.
-    pub(super) applies: Applies,
-    /// For `--help`.
-    pub(super) help: &'static str,
-}
-
-/// Whether a setting has a flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flag {
-    /// `--store-url` for `store.url`.
-    Yes,
-    /// File and environment only.
-    No,
-}
-
-/// What a setting holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Text.
-    Text,
-    /// An integer.
-    Integer,
-    /// `true` or `false`.
-    Boolean,
-    /// A list of texts; flags repeat, the environment separates by commas.
-    List,
-    /// Names and texts; `name=text` in flags and environment.
-    Table,
-}
-
-impl Key {
-    /// Whether the store may hold a value for it. It may not for what a node must know before it
-    /// reaches the store, nor for what decides who may change anything.
-    pub(super) fn can_be_overridden(&self) -> bool {
-        self.applies != Applies::File
-    }
-
-    /// The flag, without dashes.
-    pub(super) fn flag_name(&self) -> String {
-        self.name.replace(['.', '_'], "-")
-    }
-
-    /// The variable of the environment.
-    pub(super) fn variable(&self) -> String {
-        format!(
-            "RELAYD_{}",
-            self.name.replace('.', "_").to_ascii_uppercase()
-        )
-    }
-}
-
-const fn key(name: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        flag: Flag::Yes,
-        applies: Applies::Restart,
-        help,
-    }
-}
-
-/// A setting that applies at once.
-const fn live(name: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        applies: Applies::Live,
-        ..key(name, kind, help)
-    }
-}
-
-/// A setting that the store cannot override.
-const fn fixed(name: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key {
-        applies: Applies::File,
-        ..key(name, kind, help)
-    }
-}
+pub(super) use key::{Flag, Key, Kind, REALM_KEYS, USER_KEYS};
+use key::{fixed, key, live};
 
 /// All settings but those of `[[realm]]`.
 pub(super) const KEYS: &[Key] = &[
@@ -535,6 +454,95 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "How long such an address is locked, 1s to 1d; default 30s",
     ),
+    fixed(
+        "beside.enabled",
+        Kind::Boolean,
+        "Speak for the coturn of this host (--beside-coturn); default false",
+    ),
+    fixed(
+        "beside.cli",
+        Kind::Text,
+        "coturn's command line (cli-ip, cli-port); default 127.0.0.1:5766",
+    ),
+    Key {
+        name: "beside.password",
+        kind: Kind::Text,
+        flag: Flag::No,
+        applies: Applies::File,
+        help: "coturn's cli-password, not its hash",
+    },
+    fixed(
+        "beside.password_file",
+        Kind::Text,
+        "File with coturn's cli-password, read at each connection",
+    ),
+    Key {
+        name: "beside.statsdb",
+        kind: Kind::Text,
+        flag: Flag::No,
+        applies: Applies::File,
+        help: "URL of the Redis that coturn tells of its sessions (redis-statsdb)",
+    },
+    live(
+        "beside.total_quota",
+        Kind::Integer,
+        "coturn's total-quota: sessions of a realm, 0: any number; unset: as coturn has it",
+    ),
+    live(
+        "beside.user_quota",
+        Kind::Integer,
+        "coturn's user-quota: sessions of a user, 0: any number; unset: as coturn has it",
+    ),
+    live(
+        "beside.max_rate_bps",
+        Kind::Integer,
+        "coturn's max-bps in bits per second, of new sessions, 0: none; unset: as coturn has it",
+    ),
+    live(
+        "beside.capacity_bps",
+        Kind::Integer,
+        "coturn's bps-capacity in bits per second, 0: none; unset: as coturn has it",
+    ),
+    live(
+        "beside.stun_only",
+        Kind::Boolean,
+        "coturn's stun-only: answer STUN only, no TURN; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_stun",
+        Kind::Boolean,
+        "coturn's no-stun: answer no bare Binding request; unset: as coturn has it",
+    ),
+    live(
+        "beside.secure_stun",
+        Kind::Boolean,
+        "coturn's secure-stun: Binding with credentials only; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_udp_relay",
+        Kind::Boolean,
+        "coturn's no-udp-relay: no relaying over UDP; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_tcp_relay",
+        Kind::Boolean,
+        "coturn's no-tcp-relay: no relaying over TCP; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_multicast_peers",
+        Kind::Boolean,
+        "coturn's no-multicast-peers: no peers at multicast addresses; unset: as coturn has it",
+    ),
+    live(
+        "beside.allow_loopback_peers",
+        Kind::Boolean,
+        "coturn's allow-loopback-peers: peers at loopback addresses: unsafe; unset: as coturn has it",
+    ),
+    live(
+        "beside.mobility",
+        Kind::Boolean,
+        "coturn's mobility: clients may change their address (RFC 8016); unset: as coturn has it",
+    ),
     key(
         "metrics.listen",
         Kind::Text,
@@ -547,40 +555,6 @@ pub(super) const KEYS: &[Key] = &[
     ),
     fixed("log.format", Kind::Text, "text or json; default text"),
 ];
-
-/// The keys of a `[[realm]]`.
-pub(super) const REALM_KEYS: &[&str] = &[
-    "name",
-    "max_sessions",
-    "max_sessions_per_user",
-    "max_rate_bps",
-    "max_user_rate_bps",
-    "max_realm_rate_bps",
-    "max_new_peers_per_sec",
-    "max_user_new_peers_per_sec",
-    "max_realm_new_peers_per_sec",
-    "default_lifetime_secs",
-    "max_lifetime_secs",
-    "allowed_peers",
-    "denied_peers",
-    "origins",
-    "server_names",
-    "rest_separator",
-    "password_algorithms",
-    "username_anonymity",
-    "tcp_relay",
-    "revoke_on_user_removal",
-    "revoke_on_password_change",
-    "revoke_on_secret_removal",
-    "revoke_on_credential_expiry",
-    "new_sessions_without_store",
-    "note",
-    "users",
-    "secrets",
-];
-
-/// The keys of an entry of `users` in a `[[realm]]`.
-pub(super) const USER_KEYS: &[&str] = &["name", "password", "key"];
 
 /// The setting of that name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {

@@ -19,7 +19,7 @@ use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
-    LogFormat, PeerConfig, StoreConfig, TokenLock, allocation, certificates, cluster_key,
+    LogFormat, PeerConfig, StoreConfig, TokenLock, allocation, beside, certificates, cluster_key,
     connections, limits, listener, nat_discovery, oauth, realm, redirects, store, tcp_relay,
 };
 
@@ -90,6 +90,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     Config {
         node_id: reader.parsed("node_id", "1 to 63 characters out of a-z A-Z 0-9 . _ -"),
         cluster: cluster(reader),
+        beside: beside::resolve(reader, &roles),
         roles,
         labels: labels(reader),
         workers: workers(reader),
@@ -181,7 +182,10 @@ fn cluster(reader: &mut Reader<'_>) -> String {
 
 fn roles(reader: &mut Reader<'_>) -> Vec<NodeRole> {
     let Some(items) = reader.list("roles") else {
-        return vec![NodeRole::Relay, NodeRole::Gateway];
+        return match beside::is_enabled(reader) {
+            true => vec![NodeRole::Gateway],
+            false => vec![NodeRole::Relay, NodeRole::Gateway],
+        };
     };
     let mut roles = Vec::new();
     for item in &items {

@@ -11,8 +11,11 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 use super::keys::{KEYS, Kind};
 use super::{
     Config, ConnectionLimits, LogFormat, Overrides, RedisConfig, SentinelConfig, StoreConfig,
-    TlsFiles, limits, listener, nat_discovery, oauth, redirects, resolve,
+    TlsFiles, beside, limits, listener, nat_discovery, oauth, redirects, resolve,
 };
+
+/// Settings whose values nobody is told.
+const SECRETS: [&str; 3] = ["store.password", "beside.password", "beside.statsdb"];
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
 #[must_use]
@@ -32,7 +35,7 @@ pub fn settings(started: &Config, loaded: &Config) -> Vec<SettingView> {
             SettingSource::Default => value.clone(),
             _ => value_of(&bare, key.name),
         };
-        let secret = key.name == "store.password";
+        let secret = SECRETS.contains(&key.name);
         SettingView {
             key: key.name.to_owned(),
             kind: key.kind.into(),
@@ -111,6 +114,7 @@ fn value_of(config: &Config, key: &str) -> Value {
     match key.split_once('.') {
         Some(("store", key)) => of_store(&config.store, key),
         Some(("admin", key)) => of_admin(config, key),
+        Some(("beside", key)) => beside::value_of(&config.beside, key),
         Some(("tls", key)) => of_tls(config, key),
         Some(("connections", key)) => of_connections(&config.connections, key),
         Some(("peers", "allowed")) => texts(&config.peers.allowed),

@@ -67,6 +67,9 @@ fn take(hub: &Arc<Hub>, worker: WorkerId, news: WorkerNews, now: Moment) {
         WorkerNews::Restored { sessions, refused } => {
             restore::told(hub, worker, sessions, refused, now);
         }
+        WorkerNews::Measured { sessions, server } => {
+            hub.books().measured(worker, sessions, *server, now);
+        }
         WorkerNews::Overflowed => ask_for_snapshot(hub, worker),
     }
 }
@@ -103,6 +106,10 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             drop(books);
             if is_new {
                 hub.dirty().created(id);
+                if hub.workers.coturn().is_some() {
+                    // coturn knows no bans.
+                    hub.bans.look_again();
+                }
             } else {
                 hub.dirty().changed(id);
             }

@@ -305,6 +305,9 @@ async fn put_in_force(hub: &Hub, config: Config) -> SettingsChange {
     }
     hub.books().set_labels(in_force.labels.clone());
     hub.workers.set_connection_limits(&in_force.connections);
+    if let Some(coturn) = hub.workers.coturn() {
+        coturn.wish(&in_force.beside.wishes);
+    }
     hub.keeper.set_config(Arc::new(in_force));
     if new_users {
         hub.keeper.want_forgetting();

@@ -38,6 +38,7 @@ fn session() -> SessionView {
         new_peers_per_sec: 0.0,
         max_rate_bps: None,
         secret_id: Some("2f9c01ab44de".into()),
+        software: None,
         stale: false,
     }
 }

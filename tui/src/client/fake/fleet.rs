@@ -541,6 +541,7 @@ impl FleetApi for FakeAdmin {
             sessions: 4,
             users: 3,
             missing: Vec::new(),
+            partly: Vec::new(),
         })
     }
 
