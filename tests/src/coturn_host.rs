@@ -167,6 +167,7 @@ pub fn beside(
         let _ = writeln!(table, "statsdb = \"redis://127.0.0.1:{port}\"");
     }
     NodeOptions {
+        is_gateway: true,
         end: format!("{}{table}", like.end),
         ..like
     }

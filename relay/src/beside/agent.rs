@@ -237,6 +237,7 @@ impl Agent {
     async fn converse(&mut self, mut cli: Cli, lines: &mut Lines) -> Result<Infallible, Ended> {
         let cli = &mut cli;
         self.can_drain = cli.greeting.is_at_least(DRAINS_SINCE);
+        self.shared.view().software = format!("coturn {}", cli.greeting.version);
         self.read_parameters(cli).await?;
         self.list(cli, lines).await?;
         self.present(cli);
@@ -263,13 +264,12 @@ impl Agent {
 
     /// coturn answers.
     fn present(&mut self, cli: &Cli) {
-        let software = format!("coturn {}", cli.greeting.version);
         let mut view = self.shared.view();
         if view.away.take().is_some() {
             view.since_ms = unix_ms();
-            tracing::info!(%software, cli = %self.config.cli, "coturn answers.");
+            let version = &cli.greeting.version;
+            tracing::info!(version, cli = %self.config.cli, "coturn answers.");
         }
-        view.software = software;
         view.unsupported = unsupported(self.can_drain);
         view.differs = differs();
     }

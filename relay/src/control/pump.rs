@@ -99,6 +99,9 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
         Event::SessionCreated(snapshot) => {
             let id = snapshot.id;
             let mut books = hub.books();
+            if let Some(coturn) = hub.workers.coturn() {
+                books.set_software(&coturn.software());
+            }
             let is_new = books.upsert(*snapshot, now);
             let is_told = hub.recorder.admits(EventKind::SessionCreated, now);
             let row = is_told.then(|| books.row(id, now)).flatten();
