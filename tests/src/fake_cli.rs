@@ -16,6 +16,10 @@ pub struct Answers {
     pub sessions: String,
     /// To `pc`.
     pub parameters: String,
+    /// It ends the connection when it gets a password, as a process that crashes.
+    pub dies_of_password: bool,
+    /// Passwords that it got.
+    pub passwords: u32,
     /// Every command but `ps` and `pc`, in order.
     pub commands: Vec<String>,
 }
@@ -43,6 +47,8 @@ impl FakeCli {
             software: "Coturn-4.17.1 'Gorst'".to_owned(),
             sessions: transcript("ps-4.17.1.txt"),
             parameters: transcript("pc-4.17.1.txt"),
+            dies_of_password: false,
+            passwords: 0,
             commands: Vec::new(),
         }));
         let shared = Arc::clone(&answers);
@@ -73,7 +79,12 @@ fn serve(mut stream: TcpStream, answers: &Mutex<Answers>) -> std::io::Result<()>
         let Some(line) = lines.next() else {
             return Ok(());
         };
-        match line? == CLI_PASSWORD {
+        let line = line?;
+        lock().passwords += 1;
+        if lock().dies_of_password {
+            return Ok(());
+        }
+        match line == CLI_PASSWORD {
             true => break,
             false if tried == 5 => return Ok(()),
             false => say(&mut stream, "Enter password: \n")?,

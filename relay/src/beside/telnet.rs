@@ -59,8 +59,9 @@ pub(super) enum CliError {
     WrongPassword(SocketAddr),
     /// coturn went away when it got the password.
     #[error(
-        "{0} closed the connection when it got the password: coturn 4.6.1 as Debian and Ubuntu build it dies \
-         of a hashed cli-password; write the plain one into turnserver.conf (readable by coturn alone)"
+        "{0} closed the connection when it got the password, which is not sent again: some builds of coturn 4.6 \
+         die of a hashed cli-password; write the plain one into turnserver.conf (readable by coturn alone), \
+         restart coturn, then relayd"
     )]
     DiedOfPassword(SocketAddr),
 }

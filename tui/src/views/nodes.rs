@@ -170,10 +170,10 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "VERSION",
-        help: "version of relayd, or of the server that it speaks for; !: most nodes run another one",
+        help: "version of relayd; !: most nodes run another one; *: of the coturn that it speaks for",
         sort: Some("version"),
         width: 8,
-        most: 14,
+        most: 12,
         align: Left,
         rank: 10,
         cell: |n, _| version(n),
@@ -227,7 +227,11 @@ fn state(node: &NodeView) -> Cell {
 
 fn version(node: &NodeView) -> Cell {
     if let Some(beside) = &node.beside {
-        return Cell::new(&beside.software).tone(Tone::Accent);
+        let name = &beside.software;
+        let version = name
+            .rsplit_once(' ')
+            .map_or(name.as_str(), |(_, version)| version);
+        return Cell::new(format!("*{version}")).tone(Tone::Accent);
     }
     match node.version_skew {
         true => Cell::new(format!("{} !", node.version)).tone(Tone::Warn),
