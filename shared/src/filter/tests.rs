@@ -232,6 +232,7 @@ fn sizes_are_bounded() {
 #[test]
 fn every_column_has_a_value_for_a_full_row() {
     let session = SessionView {
+        software: Some("coturn 4.6.1".to_owned()),
         max_rate_bps: Some(1),
         ..session()
     };

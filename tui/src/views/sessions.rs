@@ -56,7 +56,7 @@ const COLUMNS: [SessionColumn; 27] = [
     },
     Column {
         title: "NODE",
-        help: "node that relays it; *: it speaks for another server, see SOFTWARE",
+        help: "node that relays it; *: for a coturn",
         sort: Some("node"),
         width: 6,
         most: 12,
