@@ -323,24 +323,8 @@ fn start_workers(
     prepared: &Prepared,
     ground: Ground,
 ) -> anyhow::Result<(WorkerSide, Option<Running>)> {
-    if config.beside.enabled {
-        let (coturn, news) = Coturn::start(&config.beside, &config.default_realm, session_base);
-        let side = WorkerSide {
-            workers: coturn,
-            news,
-            restoring: Restoring::default(),
-        };
-        return Ok((side, None));
-    }
     if !config.is_relay() {
-        // Nothing ever sends: the channel is closed from the start.
-        let (_, news) = mpsc::channel(1);
-        let side = WorkerSide {
-            workers: Arc::new(NoWorkers),
-            news,
-            restoring: Restoring::default(),
-        };
-        return Ok((side, None));
+        return Ok((without_workers(config, session_base), None));
     }
     let Ground {
         groups,
@@ -400,4 +384,23 @@ fn start_workers(
         },
     };
     Ok((side, Some((workers, threads))))
+}
+
+/// What stands in the place of workers on a node that relays nothing.
+fn without_workers(config: &Config, session_base: u32) -> WorkerSide {
+    if config.beside.enabled {
+        let (coturn, news) = Coturn::start(&config.beside, &config.default_realm, session_base);
+        return WorkerSide {
+            workers: coturn,
+            news,
+            restoring: Restoring::default(),
+        };
+    }
+    // Nothing ever sends: the channel is closed from the start.
+    let (_, news) = mpsc::channel(1);
+    WorkerSide {
+        workers: Arc::new(NoWorkers),
+        news,
+        restoring: Restoring::default(),
+    }
 }

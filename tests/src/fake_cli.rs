@@ -63,7 +63,6 @@ impl FakeCli {
     }
 
     /// What it answers from now on, and what it was asked.
-    #[must_use]
     pub fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -80,9 +80,8 @@ pub(super) async fn listen(url: Secret<String>, news: mpsc::Sender<StatsNews>) {
 /// Follows one connection to its end; why that came, unless nothing is wrong.
 async fn subscribe(url: &Secret<String>, news: &mpsc::Sender<StatsNews>) -> Option<String> {
     // Errors name kind and address, not the URL, which may hold a password.
-    let client = match Client::open(url.expose().as_str()) {
-        Ok(client) => client,
-        Err(_) => return Some("beside.statsdb is no redis:// URL".to_owned()),
+    let Ok(client) = Client::open(url.expose().as_str()) else {
+        return Some("beside.statsdb is no redis:// URL".to_owned());
     };
     let mut pubsub = match timeout(CONNECT, client.get_async_pubsub()).await {
         Err(_) => return Some("it does not answer".to_owned()),
@@ -149,8 +148,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const STATUS: &str = "turn/realm/north.gov/user/alice/allocation/000000000000000002/status";
+    use crate::store::coturn_stats::SAMPLE as STATUS;
 
     fn what(channel: &str, payload: &str) -> Option<What> {
         read(channel, payload).map(|said| said.what)

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long coturn may be silent in the middle of an answer: it prints a long list without a pause.
 const SILENCE: Duration = Duration::from_secs(5);
+/// Bytes of one read.
+const CHUNK: usize = 16_384;
 /// The longest line that is read; the rest of a longer one is left out.
 const MAX_LINE: usize = 4096;
 /// Lines of one answer: beyond a million sessions something else talks.
@@ -88,6 +90,8 @@ pub(super) struct Cli {
     address: SocketAddr,
     stream: TcpStream,
     input: Input,
+    /// What one read brings.
+    chunk: Vec<u8>,
     /// What the server said of itself.
     pub greeting: Greeting,
 }
@@ -129,6 +133,7 @@ impl Cli {
             address,
             stream,
             input: Input::default(),
+            chunk: vec![0; CHUNK],
             greeting: Greeting::default(),
         };
         if cli.greet().await? {
@@ -257,8 +262,7 @@ impl Cli {
             if let Some(token) = self.input.token() {
                 return Ok(token);
             }
-            let mut bytes = [0; 16_384];
-            let read = timeout(SILENCE, self.stream.read(&mut bytes)).await;
+            let read = timeout(SILENCE, self.stream.read(&mut self.chunk)).await;
             let count = match read {
                 Err(_) => return Err(CliError::Silent(self.address)),
                 Ok(Err(error)) => return Err(CliError::Io(self.address, error.to_string())),
@@ -268,7 +272,7 @@ impl Cli {
                 }
                 Ok(Ok(count)) => count,
             };
-            let answer = self.input.feed(&bytes[..count]);
+            let answer = self.input.feed(&self.chunk[..count]);
             if !answer.is_empty() {
                 let sent = self.stream.write_all(&answer).await;
                 sent.map_err(|error| CliError::Io(self.address, error.to_string()))?;

@@ -128,17 +128,6 @@ fn command() -> Command {
         .global(true)
         .value_parser(clap::value_parser!(PathBuf))
         .help("Configuration file; default /etc/relayd/relayd.toml if it exists");
-    let gateway = Arg::new("gateway")
-        .long("gateway")
-        .global(true)
-        .action(ArgAction::SetTrue)
-        .conflicts_with("roles")
-        .help("Only answer the admin API for the cluster: no TURN listeners");
-    let beside = Arg::new("beside-coturn")
-        .long("beside-coturn")
-        .global(true)
-        .action(ArgAction::SetTrue)
-        .help("Speak for the coturn of this host ([beside] in the file): no TURN listeners");
     let upgrade = Arg::new("upgrade")
         .long("upgrade")
         .global(true)
@@ -182,8 +171,7 @@ fn command() -> Command {
              environment over the file.",
         )
         .arg(config)
-        .arg(gateway)
-        .arg(beside)
+        .args(roles())
         .arg(check)
         .arg(upgrade)
         .args(keys)
@@ -194,4 +182,20 @@ fn command() -> Command {
         .subcommand(
             Command::new("cluster-key").about("Print a fresh cluster key, for cluster_key_file"),
         )
+}
+
+/// What the process is to be instead of a relay.
+fn roles() -> [Arg; 2] {
+    let gateway = Arg::new("gateway")
+        .long("gateway")
+        .global(true)
+        .action(ArgAction::SetTrue)
+        .conflicts_with("roles")
+        .help("Only answer the admin API for the cluster: no TURN listeners");
+    let beside = Arg::new("beside-coturn")
+        .long("beside-coturn")
+        .global(true)
+        .action(ArgAction::SetTrue)
+        .help("Speak for the coturn of this host ([beside] in the file): no TURN listeners");
+    [gateway, beside]
 }

@@ -536,7 +536,7 @@ pub(super) const KEYS: &[Key] = &[
     live(
         "beside.allow_loopback_peers",
         Kind::Boolean,
-        "coturn's allow-loopback-peers: peers at loopback addresses: unsafe; unset: as coturn has it",
+        "coturn's allow-loopback-peers: peers at loopback addresses, a danger; unset: as coturn has it",
     ),
     live(
         "beside.mobility",

@@ -81,11 +81,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     let listeners = listener::resolve(reader, &roles, tls.is_some());
     let relay_ports = relay_ports(reader, &listeners);
     let nat_discovery = nat_discovery::resolve(reader, &listeners);
-    let fallback = StoreConfig::Sqlite {
-        turndb: PathBuf::new(),
-        db: PathBuf::new(),
-    };
-    let store = store::resolve(reader, &state_dir).unwrap_or(fallback);
+    let store = store::resolve(reader, &state_dir).unwrap_or_else(no_store);
     warn_of_readable_secrets(reader, &realms);
     Config {
         node_id: reader.parsed("node_id", "1 to 63 characters out of a-z A-Z 0-9 . _ -"),
@@ -142,6 +138,14 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         state_dir,
         warnings: Vec::new(),
         provenance: Provenance::default(),
+    }
+}
+
+/// What stands where the store of the configuration is wrong.
+fn no_store() -> StoreConfig {
+    StoreConfig::Sqlite {
+        turndb: PathBuf::new(),
+        db: PathBuf::new(),
     }
 }
 

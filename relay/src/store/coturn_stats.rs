@@ -7,6 +7,11 @@ pub(crate) const PATTERNS: [&str; 2] = [
     "turn/user/*/allocation/*",
 ];
 
+/// A channel, for tests.
+#[cfg(test)]
+pub(crate) const SAMPLE: &str =
+    "turn/realm/north.gov/user/alice/allocation/000000000000000002/status";
+
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatsKind {

@@ -319,10 +319,10 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     };
     let mut x = area.x + 1;
     let right = area.right();
+    for (key, hint) in fixed {
+        x = hint_at(canvas, x, area.y, right, key, hint);
+    }
     if !fixed.is_empty() {
-        for (key, hint) in fixed {
-            x = hint_at(canvas, x, area.y, right, key, hint);
-        }
         return;
     }
     let views = model.place().views();
@@ -349,15 +349,22 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         if matches!(action.intent, Intent::Help | Intent::Quit) {
             last.push((key, hint));
         } else {
-            let is_grey = is_refused(model, action.intent);
-            x = match is_grey {
-                true => grey_hint_at(canvas, x, area.y, right, &key, hint),
-                false => hint_at(canvas, x, area.y, right, &key, hint),
-            };
+            let at = hint_of(model, action.intent);
+            x = at(canvas, x, area.y, right, &key, hint);
         }
     }
     for (key, hint) in last {
         x = hint_at(canvas, x, area.y, right, &key, hint);
+    }
+}
+
+type HintAt = fn(&mut Canvas<'_>, u16, u16, u16, &str, &str) -> u16;
+
+/// How a hint is painted: grey where what it does cannot be done.
+fn hint_of(model: &Model, intent: Intent) -> HintAt {
+    match is_refused(model, intent) {
+        true => grey_hint_at,
+        false => hint_at,
     }
 }
 

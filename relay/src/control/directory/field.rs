@@ -59,7 +59,7 @@ impl<'a> Field<'a> {
             "username" => Self::Username,
             "realm" => Self::Realm,
             "node" => Self::Constant(Some(Value::Text(node.as_str()))),
-            "software" => Self::Constant(software.map(|software| Value::Text(software))),
+            "software" => Self::Constant(software.map(Value::Text)),
             "worker" => Self::Worker,
             "transport" => Self::Transport,
             "relay_transport" => Self::RelayTransport,
