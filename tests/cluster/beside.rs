@@ -236,6 +236,13 @@ fn a_coturn_that_dies_is_shown_away_and_comes_back() {
     wait_until("the remedy", SOON, || {
         away(&mixed.beside).contains("start coturn")
     });
+    wait_until("the alert", SOON, || {
+        let alerts = mixed
+            .ours
+            .ctl()
+            .items(&["alert", "list", "-f", "rule=coturn-away"]);
+        alerts.iter().any(|alert| alert["node"] == "cot1")
+    });
     mixed.coturn.launch();
     let _second = allocated(mixed.coturn.client());
     wait_until("the new session", SOON, || mixed.coturns().len() == 1);
