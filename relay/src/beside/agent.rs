@@ -165,15 +165,16 @@ impl Agent {
         let mut backoff = BACKOFF.0;
         loop {
             let ended = match self.connect().await {
-                Ok(cli) => {
-                    backoff = BACKOFF.0;
-                    self.converse(cli, &mut lines).await
-                }
+                Ok(cli) => self.converse(cli, &mut lines).await,
                 Err(error) => Err(Ended::Broken(error)),
             };
             let Err(Ended::Broken(error)) = ended else {
                 return;
             };
+            if self.shared.view().away.is_none() {
+                // It was more than a greeting.
+                backoff = BACKOFF.0;
+            }
             self.absent(&error, &lines).await;
             let wait = match error {
                 CliError::WrongPassword(_)
