@@ -2,9 +2,11 @@
 //!
 //! [`worker`] threads relay packets ([`udp`], [`listener`] and [`dtls`] below them); [`control`] keeps
 //! the books, syncs with the [`store`] and answers the [`admin`] API; [`config`] and [`telemetry`] serve
-//! both; [`room`] bounds what listeners take together; [`node`] owns it all.
+//! both; [`room`] bounds what listeners take together; [`beside`] speaks with a coturn in the place of
+//! workers; [`node`] owns it all.
 
 pub mod admin;
+pub mod beside;
 pub mod certificate;
 pub mod config;
 pub mod control;

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use turn_proto::ServerConfig;
 
+use crate::beside::Coturn;
 use crate::config::{Config, StoreConfig, cluster_key};
 use crate::control::restore::{self, Earlier};
 use crate::control::{
@@ -331,14 +332,7 @@ fn start_workers(
     ground: Ground,
 ) -> anyhow::Result<(WorkerSide, Option<Running>)> {
     if !config.is_relay() {
-        // Nothing ever sends: the channel is closed from the start.
-        let (_, news) = mpsc::channel(1);
-        let side = WorkerSide {
-            workers: Arc::new(NoWorkers),
-            news,
-            restoring: Restoring::default(),
-        };
-        return Ok((side, None));
+        return Ok((without_workers(config, session_base), None));
     }
     let Ground {
         groups,
@@ -401,4 +395,23 @@ fn start_workers(
         },
     };
     Ok((side, Some((workers, threads))))
+}
+
+/// What stands in the place of workers on a node that relays nothing.
+fn without_workers(config: &Config, session_base: u32) -> WorkerSide {
+    if config.beside.enabled {
+        let (coturn, news) = Coturn::start(&config.beside, &config.default_realm, session_base);
+        return WorkerSide {
+            workers: coturn,
+            news,
+            restoring: Restoring::default(),
+        };
+    }
+    // Nothing ever sends: the channel is closed from the start.
+    let (_, news) = mpsc::channel(1);
+    WorkerSide {
+        workers: Arc::new(NoWorkers),
+        news,
+        restoring: Restoring::default(),
+    }
 }

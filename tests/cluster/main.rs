@@ -5,6 +5,7 @@
 mod aftermath;
 mod alerts;
 mod bans;
+mod beside;
 mod drains;
 mod edits;
 mod history;

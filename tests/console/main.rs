@@ -1,5 +1,6 @@
 //! The console in real terminals, as an operator uses it.
 
+mod beside;
 mod cluster;
 mod drain;
 mod editor;

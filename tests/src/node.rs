@@ -52,6 +52,8 @@ pub struct NodeOptions {
     pub environment: Vec<(String, String)>,
     /// One more listener, as a value of the file; or nothing.
     pub listen_also: String,
+    /// It has no TURN listener.
+    pub is_gateway: bool,
     /// More lines for the top of the file.
     pub top: String,
     /// More sections for the end of the file.
@@ -83,6 +85,7 @@ impl Default for NodeOptions {
             profile: None,
             environment: Vec::new(),
             listen_also: String::new(),
+            is_gateway: false,
             top: String::new(),
             end: String::new(),
             place: None,
@@ -235,11 +238,13 @@ impl Node {
         let _ = writeln!(text, "node_id = \"{}\"", options.id);
         let _ = writeln!(text, "state_dir = {}", quoted(&self.state_dir()));
         let _ = writeln!(text, "workers = {}", options.workers);
-        let _ = writeln!(
-            text,
-            "listen = [\"{}\", {}]",
-            self.turn, options.listen_also
-        );
+        if !options.is_gateway {
+            let _ = writeln!(
+                text,
+                "listen = [\"{}\", {}]",
+                self.turn, options.listen_also
+            );
+        }
         let _ = writeln!(text, "relay_ports = \"{}\"", options.relay_ports);
         let _ = writeln!(text, "default_realm = \"{REALM}\"");
         if let Some(key) = &options.cluster_key {

@@ -15,7 +15,7 @@ pub const REALM: &str = "north.gov";
 /// Its user and password.
 pub const USER: (&str, &str) = ("alice", "wonderland");
 /// A Binding request.
-const BINDING: [u8; 20] = [
+pub(crate) const BINDING: [u8; 20] = [
     0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
 ];
 

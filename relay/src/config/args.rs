@@ -91,6 +91,9 @@ impl Args {
         if matches.get_flag("gateway") {
             flags.insert("roles", vec!["gateway".to_owned()]);
         }
+        if matches.get_flag("beside-coturn") {
+            flags.insert("beside.enabled", vec!["true".to_owned()]);
+        }
         let upgrade = matches.get_flag("upgrade");
         let named = match task {
             Task::Convert => matches.get_one::<PathBuf>("file"),
@@ -207,10 +210,6 @@ fn command() -> Command {
         .long("check-config")
         .action(ArgAction::SetTrue)
         .help("Only say whether the configuration is valid");
-    let gateway = switch(
-        "gateway",
-        "Only answer the admin API for the cluster: no TURN listeners",
-    );
     let upgrade =
         "Take over from the relayd that runs with this state directory, without losing a packet";
     let open_peers = "Take allow-loopback-peers and the like from coturn's configuration";
@@ -224,7 +223,7 @@ fn command() -> Command {
              has each of them.",
         )
         .arg(config)
-        .arg(gateway.conflicts_with("roles"))
+        .args(roles())
         .arg(check)
         .arg(switch("upgrade", upgrade))
         .arg(switch("accept-open-peers", open_peers))
@@ -237,4 +236,17 @@ fn command() -> Command {
         .subcommand(
             Command::new("cluster-key").about("Print a fresh cluster key, for cluster_key_file"),
         )
+}
+
+/// What the process is to be instead of a relay.
+fn roles() -> [Arg; 2] {
+    let gateway = switch(
+        "gateway",
+        "Only answer the admin API for the cluster: no TURN listeners",
+    );
+    let beside = switch(
+        "beside-coturn",
+        "Speak for the coturn of this host ([beside] in the file): no TURN listeners",
+    );
+    [gateway.conflicts_with("roles"), beside]
 }

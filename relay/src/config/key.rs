@@ -1,4 +1,4 @@
-//! A setting: what the table of settings is made of.
+//! A setting, and the keys of tables that are none.
 
 use shared::api::Applies;
 
@@ -88,3 +88,37 @@ pub(super) const fn fixed(name: &'static str, kind: Kind, help: &'static str) ->
         ..key(name, kind, help)
     }
 }
+
+/// The keys of a `[[realm]]`.
+pub(super) const REALM_KEYS: &[&str] = &[
+    "name",
+    "max_sessions",
+    "max_sessions_per_user",
+    "max_rate_bps",
+    "max_user_rate_bps",
+    "max_realm_rate_bps",
+    "max_new_peers_per_sec",
+    "max_user_new_peers_per_sec",
+    "max_realm_new_peers_per_sec",
+    "default_lifetime_secs",
+    "max_lifetime_secs",
+    "allowed_peers",
+    "denied_peers",
+    "origins",
+    "server_names",
+    "rest_separator",
+    "password_algorithms",
+    "username_anonymity",
+    "tcp_relay",
+    "revoke_on_user_removal",
+    "revoke_on_password_change",
+    "revoke_on_secret_removal",
+    "revoke_on_credential_expiry",
+    "new_sessions_without_store",
+    "note",
+    "users",
+    "secrets",
+];
+
+/// The keys of an entry of `users` in a `[[realm]]`.
+pub(super) const USER_KEYS: &[&str] = &["name", "password", "key"];

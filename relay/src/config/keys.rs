@@ -2,7 +2,7 @@
 
 use shared::api::Applies;
 
-pub(super) use super::key::{Flag, Key, Kind};
+pub(super) use super::key::{Flag, Key, Kind, REALM_KEYS, USER_KEYS};
 use super::key::{fixed, key, live};
 
 /// All settings but those of `[[realm]]`.
@@ -533,6 +533,95 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "How long such an address is locked, 1s to 1d; default 30s",
     ),
+    fixed(
+        "beside.enabled",
+        Kind::Boolean,
+        "Speak for the coturn of this host (--beside-coturn); default false",
+    ),
+    fixed(
+        "beside.cli",
+        Kind::Text,
+        "coturn's command line (cli-ip, cli-port); default 127.0.0.1:5766",
+    ),
+    Key {
+        name: "beside.password",
+        kind: Kind::Text,
+        flag: Flag::No,
+        applies: Applies::File,
+        help: "coturn's cli-password, not its hash",
+    },
+    fixed(
+        "beside.password_file",
+        Kind::Text,
+        "File with coturn's cli-password, read at each connection",
+    ),
+    Key {
+        name: "beside.statsdb",
+        kind: Kind::Text,
+        flag: Flag::No,
+        applies: Applies::File,
+        help: "URL of the Redis that coturn tells of its sessions (redis-statsdb)",
+    },
+    live(
+        "beside.total_quota",
+        Kind::Integer,
+        "coturn's total-quota: sessions of a realm, 0: any number; unset: as coturn has it",
+    ),
+    live(
+        "beside.user_quota",
+        Kind::Integer,
+        "coturn's user-quota: sessions of a user, 0: any number; unset: as coturn has it",
+    ),
+    live(
+        "beside.max_rate_bps",
+        Kind::Integer,
+        "coturn's max-bps in bits per second, of new sessions, 0: none; unset: as coturn has it",
+    ),
+    live(
+        "beside.capacity_bps",
+        Kind::Integer,
+        "coturn's bps-capacity in bits per second, 0: none; unset: as coturn has it",
+    ),
+    live(
+        "beside.stun_only",
+        Kind::Boolean,
+        "coturn's stun-only: answer STUN only, no TURN; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_stun",
+        Kind::Boolean,
+        "coturn's no-stun: answer no bare Binding request; unset: as coturn has it",
+    ),
+    live(
+        "beside.secure_stun",
+        Kind::Boolean,
+        "coturn's secure-stun: Binding with credentials only; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_udp_relay",
+        Kind::Boolean,
+        "coturn's no-udp-relay: no relaying over UDP; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_tcp_relay",
+        Kind::Boolean,
+        "coturn's no-tcp-relay: no relaying over TCP; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_multicast_peers",
+        Kind::Boolean,
+        "coturn's no-multicast-peers: no peers at multicast addresses; unset: as coturn has it",
+    ),
+    live(
+        "beside.allow_loopback_peers",
+        Kind::Boolean,
+        "coturn's allow-loopback-peers: peers at loopback addresses, a danger; unset: as coturn has it",
+    ),
+    live(
+        "beside.mobility",
+        Kind::Boolean,
+        "coturn's mobility: clients may change their address (RFC 8016); unset: as coturn has it",
+    ),
     key(
         "metrics.listen",
         Kind::Text,
@@ -555,40 +644,6 @@ pub(super) const KEYS: &[Key] = &[
         "Facility of lines to syslog, as in daemon or local3; default daemon",
     ),
 ];
-
-/// The keys of a `[[realm]]`.
-pub(super) const REALM_KEYS: &[&str] = &[
-    "name",
-    "max_sessions",
-    "max_sessions_per_user",
-    "max_rate_bps",
-    "max_user_rate_bps",
-    "max_realm_rate_bps",
-    "max_new_peers_per_sec",
-    "max_user_new_peers_per_sec",
-    "max_realm_new_peers_per_sec",
-    "default_lifetime_secs",
-    "max_lifetime_secs",
-    "allowed_peers",
-    "denied_peers",
-    "origins",
-    "server_names",
-    "rest_separator",
-    "password_algorithms",
-    "username_anonymity",
-    "tcp_relay",
-    "revoke_on_user_removal",
-    "revoke_on_password_change",
-    "revoke_on_secret_removal",
-    "revoke_on_credential_expiry",
-    "new_sessions_without_store",
-    "note",
-    "users",
-    "secrets",
-];
-
-/// The keys of an entry of `users` in a `[[realm]]`.
-pub(super) const USER_KEYS: &[&str] = &["name", "password", "key"];
 
 /// The setting of that name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {

@@ -6,6 +6,7 @@
 
 mod allocation;
 pub mod args;
+mod beside;
 mod certificates;
 pub mod cluster_key;
 mod connections;
@@ -45,6 +46,7 @@ use turn_proto::policy::TcpRelaySettings;
 use crate::store::UserKeys;
 
 pub use args::{Args, Task};
+pub use beside::{BesideConfig, BesideWishes};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
 pub use limits::{LimitConfig, LimitReach};
@@ -93,6 +95,8 @@ pub struct Config {
     pub cluster_key_file: Option<PathBuf>,
     /// The admin API.
     pub admin: AdminConfig,
+    /// The coturn that this node speaks for.
+    pub beside: BesideConfig,
     /// Where `/metrics`, `/healthz` and `/readyz` listen; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
     /// The realm of listeners that name none.

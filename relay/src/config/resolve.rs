@@ -19,7 +19,7 @@ use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
-    LogFormat, LogOutput, PeerConfig, StoreConfig, TokenLock, WeakCredentials, allocation,
+    LogFormat, LogOutput, PeerConfig, StoreConfig, TokenLock, WeakCredentials, allocation, beside,
     certificates, cluster_key, connections, limits, listener, local_password, nat_discovery, oauth,
     process, realm, redirects, store, tcp_relay,
 };
@@ -88,6 +88,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     Config {
         node_id: reader.parsed("node_id", "1 to 63 characters out of a-z A-Z 0-9 . _ -"),
         cluster: cluster(reader),
+        beside: beside::resolve(reader, &roles),
         roles,
         labels: labels(reader),
         workers: workers(reader),
@@ -107,10 +108,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         realms,
         max_sessions_per_user,
         origin_realms: reader.boolean("origin_realms").unwrap_or(false),
-        peers: PeerConfig {
-            allowed: reader.parsed_list("peers.allowed", RANGE),
-            denied: reader.parsed_list("peers.denied", RANGE),
-        },
+        peers: peers(reader),
         software: software(reader),
         nonce_lifetime: lifetimes.nonce,
         permission_lifetime: lifetimes.permission,
@@ -142,6 +140,13 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         state_dir,
         warnings: Vec::new(),
         provenance: Provenance::default(),
+    }
+}
+
+fn peers(reader: &mut Reader<'_>) -> PeerConfig {
+    PeerConfig {
+        allowed: reader.parsed_list("peers.allowed", RANGE),
+        denied: reader.parsed_list("peers.denied", RANGE),
     }
 }
 
@@ -182,7 +187,10 @@ fn cluster(reader: &mut Reader<'_>) -> String {
 
 fn roles(reader: &mut Reader<'_>) -> Vec<NodeRole> {
     let Some(items) = reader.list("roles") else {
-        return vec![NodeRole::Relay, NodeRole::Gateway];
+        return match beside::is_enabled(reader) {
+            true => vec![NodeRole::Gateway],
+            false => vec![NodeRole::Relay, NodeRole::Gateway],
+        };
     };
     let mut roles = Vec::new();
     for item in &items {

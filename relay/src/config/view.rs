@@ -11,8 +11,8 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 use super::keys::{KEYS, Kind};
 use super::{
     Config, ConnectionLimits, LogFormat, LogOutput, Overrides, RedisConfig, SentinelConfig,
-    StoreConfig, TlsFiles, WeakCredentials, limits, listener, nat_discovery, oauth, process,
-    redirects, resolve,
+    StoreConfig, TlsFiles, WeakCredentials, beside, limits, listener, nat_discovery, oauth,
+    process, redirects, resolve,
 };
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
@@ -33,7 +33,7 @@ pub fn settings(started: &Config, loaded: &Config) -> Vec<SettingView> {
             SettingSource::Default => value.clone(),
             _ => value_of(&bare, key.name),
         };
-        let secret = key.name.ends_with(".password");
+        let secret = key.name.ends_with(".password") || key.name == "beside.statsdb";
         SettingView {
             key: key.name.to_owned(),
             kind: key.kind.into(),
@@ -113,6 +113,7 @@ fn value_of(config: &Config, key: &str) -> Value {
         Some(("store", key)) => of_store(&config.store, key),
         Some(("statsdb", key)) => of_statsdb(config.statsdb.as_ref(), key),
         Some(("admin", key)) => of_admin(config, key),
+        Some(("beside", key)) => beside::value_of(&config.beside, key),
         Some(("tls", key)) => of_tls(config, key),
         Some(("connections", key)) => of_connections(&config.connections, key),
         Some(("peers", "allowed")) => texts(&config.peers.allowed),

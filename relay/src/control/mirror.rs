@@ -119,6 +119,10 @@ async fn flush(hub: &Hub, failed: &mut Option<Instant>) -> bool {
 }
 
 async fn write(hub: &Hub, batch: &Batch) -> Result<(), StoreError> {
+    // Nobody could restore coturn's sessions.
+    if hub.workers.coturn().is_some() {
+        return Ok(());
+    }
     let records = records(hub, &batch.upserts);
     let store = &hub.store;
     let written = store.flush_sessions(&hub.node, hub.epoch(), &records, &batch.deletes);

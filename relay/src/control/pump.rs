@@ -67,6 +67,9 @@ fn take(hub: &Arc<Hub>, worker: WorkerId, news: WorkerNews, now: Moment) {
         WorkerNews::Restored { sessions, refused } => {
             restore::told(hub, worker, sessions, refused, now);
         }
+        WorkerNews::Measured { sessions, server } => {
+            hub.books().measured(worker, sessions, *server, now);
+        }
         WorkerNews::Overflowed => ask_for_snapshot(hub, worker),
     }
 }
@@ -96,6 +99,9 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
         Event::SessionCreated(snapshot) => {
             let id = snapshot.id;
             let mut books = hub.books();
+            if let Some(coturn) = hub.workers.coturn() {
+                books.set_software(&coturn.software());
+            }
             let is_new = take_in(hub, &mut books, *snapshot, now);
             let is_told = hub.recorder.admits(EventKind::SessionCreated, now);
             let row = is_told.then(|| books.row(id, now)).flatten();
@@ -103,6 +109,10 @@ pub(super) fn apply(hub: &Hub, worker: WorkerId, event: Event, now: Moment) {
             drop(books);
             if is_new {
                 hub.dirty().created(id);
+                if hub.workers.coturn().is_some() {
+                    // coturn knows no bans.
+                    hub.bans.look_again();
+                }
             } else {
                 hub.dirty().changed(id);
             }

@@ -17,7 +17,9 @@ use super::files;
 use super::hub::Hub;
 use super::policy;
 use super::service::config::in_scope;
-use crate::config::{self, Config, ConfigErrors, NatDiscoveryConfig, OverrideLayer, Overrides};
+use crate::config::{
+    self, BesideConfig, Config, ConfigErrors, NatDiscoveryConfig, OverrideLayer, Overrides,
+};
 use crate::store::document::{self, CONFIG};
 use crate::store::{Store, StoreError, StoredDocument};
 use crate::telemetry::log::LogLevel;
@@ -87,6 +89,10 @@ impl Settings {
         in_force.log.level = loaded.log.level;
         Config {
             cluster: loaded.cluster,
+            beside: BesideConfig {
+                wishes: loaded.beside.wishes,
+                ..in_force.beside
+            },
             labels: loaded.labels,
             realms: loaded.realms,
             default_realm: loaded.default_realm,
@@ -305,6 +311,9 @@ async fn put_in_force(hub: &Hub, config: Config) -> SettingsChange {
     }
     hub.books().set_labels(in_force.labels.clone());
     hub.workers.set_connection_limits(&in_force.connections);
+    if let Some(coturn) = hub.workers.coturn() {
+        coturn.wish(&in_force.beside.wishes);
+    }
     hub.keeper.set_config(Arc::new(in_force));
     if new_users {
         hub.keeper.want_forgetting();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shared::WorkerId;
 use turn_proto::server::Command;
 
+use crate::beside::Coturn;
 use crate::config::ConnectionLimits;
 use crate::listener::{ConnectionTotals, Listening};
 use crate::worker::ports::PortPool;
@@ -31,6 +32,10 @@ pub trait Workers: Send + Sync + Debug {
     fn connections(&self) -> ConnectionTotals;
     /// Holds client connections to these limits from now on.
     fn set_connection_limits(&self, limits: &ConnectionLimits);
+    /// The coturn that stands in their place, if one does.
+    fn coturn(&self) -> Option<&Coturn> {
+        None
+    }
 }
 
 /// The real thing.

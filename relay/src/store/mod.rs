@@ -4,6 +4,7 @@
 //! behaviour tests runs against both. Nothing here is ever on the path of a packet.
 
 pub(crate) mod coturn;
+pub(crate) mod coturn_stats;
 pub mod document;
 pub mod oauth;
 pub mod quota;

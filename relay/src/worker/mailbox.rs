@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use mio::Waker;
-use shared::{Realm, Username, WorkerId};
+use shared::{Realm, SessionId, Username, WorkerId};
 use tokio::sync::mpsc;
 use turn_proto::auth::parking::Userhash;
 use turn_proto::five_tuple::FiveTuple;
-use turn_proto::server::{Command, Errand, Event, PlaceClaim, RestoredSession, SessionSnapshot};
+use turn_proto::server::{
+    Command, Errand, Event, PlaceClaim, RestoredSession, ServerCounters, SessionCounters,
+    SessionSnapshot,
+};
 
 use super::restore::{NotRestored, Restore};
 use super::succession::Freeze;
@@ -47,6 +50,14 @@ pub enum WorkerNews {
         sessions: Vec<SessionSnapshot>,
         /// Those that do not.
         refused: Vec<(RestoredSession, NotRestored)>,
+    },
+    /// Totals, and bits per second in and out, as somebody else measured them: of all sessions that
+    /// relay something, and of the server since its start.
+    Measured {
+        /// Sessions.
+        sessions: Vec<(SessionId, SessionCounters, (u64, u64))>,
+        /// The server.
+        server: Box<ServerCounters>,
     },
     /// News were lost because the queue was full; answer with [`Command::Snapshot`].
     Overflowed,

@@ -80,4 +80,7 @@ pub struct BanResult {
     /// Nodes that did not answer: theirs are not counted.
     #[serde(default)]
     pub missing: Vec<super::MissingNode>,
+    /// Nodes on which it holds in part only, and what does: those that speak for a coturn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partly: Vec<super::MissingNode>,
 }

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod ban;
+mod beside;
 pub mod config;
 pub mod credential;
 pub mod data;
@@ -32,6 +33,7 @@ pub mod user;
 
 pub use alert::{AlertRule, AlertRulePatch, AlertRules, AlertView};
 pub use ban::{BanCreate, BanKind, BanResult, BanView};
+pub use beside::BesideView;
 pub use config::{
     Applies, ConfigChange, ConfigOverrides, ConfigPatch, ConfigResult, ConfigView, SettingKind,
     SettingSource, SettingView, setting_text,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{DrainView, MissingNode, UpgradeView};
+use crate::api::{BesideView, DrainView, MissingNode, UpgradeView};
 use crate::{NodeId, Realm};
 
 /// A node as the registry and its own counters describe it.
@@ -123,6 +123,9 @@ pub struct NodeView {
     /// Its drain, while it is drained; `sessions` is what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainView>,
+    /// The coturn that it speaks for; its sessions are coturn's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<BesideView>,
 }
 
 /// A certificate that a node shows to clients of one kind.

@@ -82,6 +82,10 @@ pub struct SessionView {
     /// Which shared secret signed a time-limited credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_id: Option<String>,
+    /// What relays it where its node only speaks for another server, as in `coturn 4.6.1`. Such a session
+    /// counts in no quota of the cluster, and its rates are those between the server's last two figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software: Option<String>,
     /// The last known row of a node that did not answer.
     #[serde(default)]
     pub stale: bool,

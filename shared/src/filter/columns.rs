@@ -47,6 +47,11 @@ pub const SESSION_COLUMNS: &[Column] = &[
     column("username", Text, "the full STUN username"),
     column("realm", Text, "realm"),
     column("node", Text, "node that relays it"),
+    column(
+        "software",
+        Text,
+        "what relays it where that is no relayd, as in coturn 4.6.1",
+    ),
     column("worker", Number, "worker thread in the node"),
     column("transport", Text, "udp, tcp, tls or dtls"),
     column(
@@ -97,6 +102,16 @@ pub const NODE_COLUMNS: &[Column] = &[
     column("node", Text, "node id"),
     column("state", Text, "joining, ready, draining, stale or gone"),
     column("version", Text, "version of relayd"),
+    column(
+        "software",
+        Text,
+        "what it speaks for where that is no relayd, as in coturn 4.6.1",
+    ),
+    column(
+        "away",
+        Text,
+        "why the coturn that it speaks for does not answer",
+    ),
     column("skew", Flag, "whether most nodes run another version"),
     column("role", Text, "relay or gateway"),
     column("label.*", Text, "operator's label, as in label.region=fra"),

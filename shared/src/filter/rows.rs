@@ -43,6 +43,10 @@ impl Row for SessionView {
             "username" => text(visit, &self.username),
             "realm" => text(visit, self.realm.as_str()),
             "node" => text(visit, self.node.as_str()),
+            "software" => self
+                .software
+                .iter()
+                .for_each(|software| text(visit, software)),
             "worker" => number(visit, self.worker.0.into()),
             "transport" => text(visit, self.transport.as_str()),
             "relay_transport" => text(visit, self.relay_transport.as_str()),
@@ -123,6 +127,14 @@ impl Row for NodeView {
             "node" => text(visit, self.id.as_str()),
             "state" => text(visit, self.state.as_str()),
             "version" => text(visit, &self.version),
+            "software" => {
+                let beside = self.beside.iter();
+                beside.for_each(|beside| text(visit, &beside.software));
+            }
+            "away" => {
+                let away = self.beside.iter().filter_map(|beside| beside.away.as_ref());
+                away.for_each(|why| text(visit, why));
+            }
             "skew" => visit(Value::Flag(self.version_skew)),
             "role" => self
                 .roles

@@ -38,6 +38,7 @@ fn session() -> SessionView {
         new_peers_per_sec: 0.0,
         max_rate_bps: None,
         secret_id: Some("2f9c01ab44de".into()),
+        software: None,
         stale: false,
     }
 }
@@ -231,6 +232,7 @@ fn sizes_are_bounded() {
 #[test]
 fn every_column_has_a_value_for_a_full_row() {
     let session = SessionView {
+        software: Some("coturn 4.6.1".to_owned()),
         max_rate_bps: Some(1),
         ..session()
     };

@@ -78,8 +78,12 @@ async fn add(app: &mut App<'_, '_>, args: &AddArgs) -> Result<(), Failure> {
         BanKind::Client => "end, and new ones are refused",
         BanKind::Peer => "lose their peers there, and go on with others",
     };
+    let partly = would.partly.iter();
+    let partly: String = partly
+        .map(|node| format!(" Not so on {}: {}.", node.node, node.reason))
+        .collect();
     let question = format!(
-        "{} sessions of {} users at {} {effect}.{missing}",
+        "{} sessions of {} users at {} {effect}.{missing}{partly}",
         would.sessions, would.users, args.net
     );
     app.permit(&Deed::of_cluster("ban.create"), &question, Ask::Yes)?;

@@ -8,7 +8,7 @@ use super::{filter_of, list_error, pulse};
 use crate::console::command::ghost;
 use crate::console::keymap::Intent;
 use crate::console::layout::{Regions, WIDE};
-use crate::console::model::{Dialog, Mode, Model, Prompt, PromptKind};
+use crate::console::model::{Dialog, Mode, Model, Place, Prompt, PromptKind};
 use crate::console::theme::Tone;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::form::Form;
@@ -319,10 +319,10 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     };
     let mut x = area.x + 1;
     let right = area.right();
+    for (key, hint) in fixed {
+        x = hint_at(canvas, x, area.y, right, key, hint);
+    }
     if !fixed.is_empty() {
-        for (key, hint) in fixed {
-            x = hint_at(canvas, x, area.y, right, key, hint);
-        }
         return;
     }
     let views = model.place().views();
@@ -349,12 +349,44 @@ fn hints(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         if matches!(action.intent, Intent::Help | Intent::Quit) {
             last.push((key, hint));
         } else {
-            x = hint_at(canvas, x, area.y, right, &key, hint);
+            let at = hint_of(model, action.intent);
+            x = at(canvas, x, area.y, right, &key, hint);
         }
     }
     for (key, hint) in last {
         x = hint_at(canvas, x, area.y, right, &key, hint);
     }
+}
+
+type HintAt = fn(&mut Canvas<'_>, u16, u16, u16, &str, &str) -> u16;
+
+/// How a hint is painted: grey where what it does cannot be done.
+fn hint_of(model: &Model, intent: Intent) -> HintAt {
+    match is_refused(model, intent) {
+        true => grey_hint_at,
+        false => hint_at,
+    }
+}
+
+/// Whether the node under the cursor cannot do this; the key tells why.
+fn is_refused(model: &Model, intent: Intent) -> bool {
+    if intent != Intent::Drain || *model.place() != Place::Nodes {
+        return false;
+    }
+    let Some(node) = model.lists.nodes.selected() else {
+        return false;
+    };
+    let action = match node.drain {
+        None => "node.drain",
+        Some(_) => "node.undrain",
+    };
+    let beside = node.beside.as_ref();
+    beside.is_some_and(|beside| beside.refusal(action).is_some())
+}
+
+fn grey_hint_at(canvas: &mut Canvas<'_>, x: u16, y: u16, right: u16, key: &str, hint: &str) -> u16 {
+    let text = format!("<{key}>{hint} ");
+    canvas.pieces(x, y, right, &[(&text, Tone::Faint)])
 }
 
 /// The help is scrolled and searched with the keys of lists.

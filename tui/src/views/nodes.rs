@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ratatui::layout::Rect;
-use shared::api::{Applies, DrainView, NodeState, NodeView, SettingView};
+use shared::api::{Applies, BesideView, DrainView, NodeState, NodeView, SettingView};
 use shared::units::{age, bit_rate, byte_count, grouped, short_number};
 
 use super::paint_list;
@@ -40,7 +40,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "STATE",
-        help: "joining, ready, draining (with the time until it is empty), stale (no heartbeat) or gone",
+        help: "joining, ready, draining (with the time until it is empty), AWAY (the coturn that it speaks for does not answer), stale (no heartbeat) or gone",
         sort: Some("state"),
         width: 10,
         most: 12,
@@ -170,7 +170,7 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "VERSION",
-        help: "version of relayd; !: most nodes run another one",
+        help: "version of relayd; !: most nodes run another one; *: of the coturn that it speaks for",
         sort: Some("version"),
         width: 8,
         most: 12,
@@ -202,6 +202,13 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
 
 fn state(node: &NodeView) -> Cell {
     let word = node.state.as_str();
+    let is_away = node
+        .beside
+        .as_ref()
+        .is_some_and(|beside| beside.away.is_some());
+    if is_away && !is_silent(node) {
+        return Cell::new("AWAY").tone(Tone::Bad);
+    }
     match node.state {
         NodeState::Ready => Cell::new(word).tone(Tone::Good),
         // What is left of a process that passed the rest on.
@@ -219,6 +226,13 @@ fn state(node: &NodeView) -> Cell {
 }
 
 fn version(node: &NodeView) -> Cell {
+    if let Some(beside) = &node.beside {
+        let name = &beside.software;
+        let version = name
+            .rsplit_once(' ')
+            .map_or(name.as_str(), |(_, version)| version);
+        return Cell::new(format!("*{version}")).tone(Tone::Accent);
+    }
     match node.version_skew {
         true => Cell::new(format!("{} !", node.version)).tone(Tone::Warn),
         false => Cell::new(&node.version),
@@ -363,6 +377,9 @@ fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
 
 /// What is special about it or wrong with its store; its certificates where nothing is.
 fn condition(node: &NodeView, now_ms: u64) -> String {
+    if let (Some(beside), None) = (&node.beside, &node.drain) {
+        return format!("beside   {}", coturn(beside, now_ms));
+    }
     if let Some(heir) = &node.elder_of {
         return format!("former   process of {heir}: keeps TLS and DTLS clients until they end");
     }
@@ -385,6 +402,30 @@ fn condition(node: &NodeView, now_ms: u64) -> String {
         None => format!("certs    {}", certificates(node, now_ms)),
         Some(drain) => format!("drain    {}", drained(node, drain, now_ms)),
     }
+}
+
+/// How it is with the coturn that a node speaks for.
+fn coturn(beside: &BesideView, now_ms: u64) -> String {
+    let since = age(Duration::from_millis(
+        now_ms.saturating_sub(beside.since_ms),
+    ));
+    if let Some(away) = &beside.away {
+        return format!("AWAY for {since}: {away}");
+    }
+    let mut text = format!("{} answers for {since}", beside.software);
+    if let Some(total) = beside.truncated_of {
+        text = format!("{text}   TRUNCATED: it has {} sessions", grouped(total));
+    }
+    if let Some(why) = &beside.statsdb_away {
+        text = format!("{text}   statsdb away: {why}");
+    }
+    let on = beside.switches.iter().filter(|(_, on)| **on);
+    let on: Vec<&str> = on.map(|(name, _)| name.as_str()).collect();
+    let limits = beside.limits.iter().filter(|(_, limit)| **limit > 0);
+    let limits: Vec<String> = limits
+        .map(|(name, limit)| format!("{name}={limit}"))
+        .collect();
+    format!("{text}   {} {}", on.join(" "), limits.join(" "))
 }
 
 /// How the drain goes, who wanted it and why.

@@ -23,7 +23,7 @@ const WIDE: u16 = 100;
 type SessionColumn = Column<SessionView, Model>;
 
 /// Columns, the ones that stay on narrow screens with the lowest rank.
-const COLUMNS: [SessionColumn; 26] = [
+const COLUMNS: [SessionColumn; 27] = [
     Column {
         title: "ID",
         help: "session id; the first half is the same for all sessions of one start of a node",
@@ -56,13 +56,13 @@ const COLUMNS: [SessionColumn; 26] = [
     },
     Column {
         title: "NODE",
-        help: "node that relays it",
+        help: "node that relays it; *: for a coturn",
         sort: Some("node"),
         width: 6,
         most: 12,
         align: Left,
         rank: 2,
-        cell: |s, _| Cell::new(s.node.as_str()),
+        cell: node,
     },
     Column {
         title: "TR",
@@ -275,6 +275,16 @@ const COLUMNS: [SessionColumn; 26] = [
         cell: |s, _| Cell::new(s.server.to_string()),
     },
     Column {
+        title: "SOFTWARE",
+        help: "what relays it where its node speaks for another server",
+        sort: Some("software"),
+        width: 12,
+        most: 14,
+        align: Left,
+        rank: 20,
+        cell: |s, _| Cell::new(s.software.as_deref().unwrap_or("-")),
+    },
+    Column {
         title: "USERNAME",
         help: "the full STUN username, with the expiry of a time-limited one",
         sort: Some("username"),
@@ -311,6 +321,14 @@ fn id(session: &SessionView, model: &Model) -> Cell {
     Cell::new(format!("{}~{}", &id[..4], &id[11..]))
 }
 
+/// Sessions of other servers are marked.
+fn node(session: &SessionView, _: &Model) -> Cell {
+    match session.software {
+        None => Cell::new(session.node.as_str()),
+        Some(_) => Cell::new(format!("*{}", session.node)).tone(Tone::Accent),
+    }
+}
+
 /// Narrow columns show the address, wide ones the port too.
 fn client(session: &SessionView, model: &Model) -> Cell {
     if model.size.0 >= WIDE {
@@ -339,7 +357,7 @@ fn drops(drops: u64) -> Cell {
 }
 
 /// The columns on a screen of that width.
-pub(super) fn columns(width: u16) -> [SessionColumn; 26] {
+pub(super) fn columns(width: u16) -> [SessionColumn; 27] {
     let mut columns = COLUMNS;
     if width >= WIDE {
         (columns[0].width, columns[0].most) = (16, 16);
@@ -392,8 +410,14 @@ fn preview(model: &Model, canvas: &mut Canvas<'_>, area: Rect, session: &Session
     let mobile = if session.mobile { "   mobile" } else { "" };
     let lines = [
         format!(
-            "user   {}   realm {}   node {} worker {}",
-            session.user, session.realm, session.node, session.worker
+            "user   {}   realm {}   node {} {}",
+            session.user,
+            session.realm,
+            session.node,
+            match &session.software {
+                Some(software) => software.clone(),
+                None => format!("worker {}", session.worker),
+            }
         ),
         format!(
             "client {} {}   server {}",

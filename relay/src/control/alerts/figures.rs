@@ -8,7 +8,7 @@ use shared::{NodeId, Realm};
 
 use super::condition::Reading;
 use super::rules::{
-    AUTH_FAILURES, CERTIFICATE_EXPIRING, CONFIG_LAG, CONTROL_OVERFLOWS, NO_READY_NODE,
+    AUTH_FAILURES, CERTIFICATE_EXPIRING, CONFIG_LAG, CONTROL_OVERFLOWS, COTURN_AWAY, NO_READY_NODE,
     NODE_CAPACITY, NODE_DRAINED, NODE_DROPS, NODE_SILENT, PORTS_EXHAUSTED, QUOTA_REFUSALS,
     REALM_SESSIONS, SERVER_ERRORS, STORE_AWAY, VERSION_SKEW,
 };
@@ -205,9 +205,19 @@ fn lagging(node: &NodeView, revision: u64, since: u64, now: u64) -> Figure {
     of_node(CONFIG_LAG, node, seconds_since(since, now), text)
 }
 
+/// Since when the coturn that a node speaks for does not answer, and why.
+fn coturn_away(node: &NodeView) -> Option<(u64, &str)> {
+    let beside = node.beside.as_ref()?;
+    Some((beside.since_ms, beside.away.as_deref()?))
+}
+
 /// The figures of a node that speaks.
 fn judge_node(figures: &mut Vec<Figure>, memory: &mut Memory, node: &NodeView, now: u64) {
     let id = &node.id;
+    if let Some((since, why)) = coturn_away(node) {
+        let text = format!("{id}: coturn is away: {why}");
+        figures.push(of_node(COTURN_AWAY, node, seconds_since(since, now), text));
+    }
     let mut add = |rule, value: f64, text: String| {
         figures.push(of_node(rule, node, Reading::of(value), text));
     };

@@ -65,6 +65,8 @@ const fn over_realms(rule: Rule) -> Rule {
 
 /// A node is silent.
 pub(super) const NODE_SILENT: &str = "node-silent";
+/// The coturn that a node speaks for does not answer.
+pub(super) const COTURN_AWAY: &str = "coturn-away";
 /// No node takes sessions.
 pub(super) const NO_READY_NODE: &str = "no-ready-node";
 /// The store is out of reach of this node.
@@ -108,6 +110,13 @@ pub(in crate::control) const RULES: &[Rule] = &[
         "time since the last heartbeat of a node that did not stop cleanly",
         "seconds",
         [Some(5.0), Some(15.0)],
+        0,
+    ),
+    rule(
+        COTURN_AWAY,
+        "time for which the coturn that a node speaks for has not answered",
+        "seconds",
+        [Some(5.0), Some(30.0)],
         0,
     ),
     rule(

@@ -11,6 +11,7 @@ use shared::{Realm, SessionId, SessionIdPrefix, WorkerId};
 use turn_proto::server::{Command, EndCause};
 
 use super::message::{History, Killed, MAX_KILLS, NodeAnswer, NodeQuestion};
+use crate::beside::Coturn;
 use crate::control::clock::Moment;
 use crate::control::directory::Row;
 use crate::control::directory::aggregate::Load;
@@ -117,11 +118,34 @@ async fn drained(hub: &Hub, caller: &Caller, request: Option<&DrainRequest>) -> 
         let message = "a drain concerns all realms; the caller is confined to some";
         return NodeAnswer::Failed(ApiError::new(ErrorKind::Denied, message));
     }
+    if let Some(coturn) = hub.workers.coturn()
+        && let Err(why) = drain_coturn(coturn, request).await
+    {
+        return NodeAnswer::Failed(ApiError::new(ErrorKind::Conflict, why));
+    }
     let drain = match request {
         Some(request) => Some(drain::begin(hub, &caller.actor, request).await),
         None => drain::end(hub, &caller.actor).await,
     };
     NodeAnswer::Drain(drain.map(Box::new))
+}
+
+/// Has coturn drain; why not, with the remedy.
+async fn drain_coturn(coturn: &Coturn, request: Option<&DrainRequest>) -> Result<(), String> {
+    let can = |action: &str| match coturn.view().refusal(action) {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(()),
+    };
+    let Some(request) = request else {
+        return can("node.undrain");
+    };
+    can("node.drain")?;
+    if request.refuse_refresh {
+        let why =
+            "coturn refuses no refresh: drain it with a deadline, at which what is left is ended";
+        return Err(why.to_owned());
+    }
+    coturn.drain().await
 }
 
 /// Starts the process that takes over from this one.

@@ -12,9 +12,11 @@ use turn_proto::policy::RelayEndpoint;
 use turn_proto::server::RefusalReason;
 
 use super::registry::{Transition, show_relay};
+use crate::beside::Coturn;
 use crate::control::certificates;
 use crate::control::clock::Moment;
 use crate::control::directory::RefusalKey;
+use crate::control::drain;
 use crate::control::hub::Hub;
 use crate::control::process::{ProcessMeter, ProcessUsage};
 use crate::control::redirects;
@@ -42,6 +44,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             _ = interval.tick() => {
                 sample(&hub);
                 look_at_store(&hub);
+                look_at_coturn(&hub).await;
                 let usage = meter.read(Instant::now());
                 hub.cluster.registry().own_usage = usage;
                 if beat(&hub).await {
@@ -74,6 +77,18 @@ fn look_at_store(hub: &Hub) {
         hub.policy_stale.notify_one();
     }
     hub.look_at_refusals();
+}
+
+/// What the coturn that stands in the place of workers is called, and whether it forgot that it was
+/// drained.
+async fn look_at_coturn(hub: &Hub) {
+    let Some(coturn) = hub.workers.coturn() else {
+        return;
+    };
+    hub.books().set_software(&coturn.software());
+    if coturn.take_was_gone() {
+        drain::end(hub, "the end of coturn's process").await;
+    }
 }
 
 /// Writes the record; `false` when the store did not take it.
@@ -337,6 +352,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         elder_of: hub.parts.elder_of.clone(),
         upgrade: hub.upgrade.view(),
         drain: hub.drain.view(),
+        beside: hub.workers.coturn().map(Coturn::view),
     }
 }
 

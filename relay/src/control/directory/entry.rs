@@ -121,6 +121,20 @@ impl Entry {
         self.count(counters, now);
     }
 
+    /// Takes totals and rates over that somebody else measured.
+    pub(super) fn set_measured(
+        &mut self,
+        counters: &SessionCounters,
+        rates: (u64, u64),
+        report: u64,
+        now: Moment,
+    ) {
+        self.rates = rates;
+        self.measured = (counters.in_bytes, counters.out_bytes);
+        self.report = report;
+        self.count(counters, now);
+    }
+
     /// Bits per second in and out. `report` is the number of the worker's last report: a session
     /// that was not in it relayed nothing.
     pub(super) fn rates(&self, report: Option<u64>) -> (u64, u64) {
@@ -145,6 +159,8 @@ pub(crate) struct Row<'a> {
     pub(super) entry: &'a Entry,
     /// The node.
     pub(super) node: &'a NodeId,
+    /// What relays it, where that is not this program.
+    pub(super) software: Option<&'a str>,
     /// The number of its worker's last report, if that is fresh.
     pub(super) report: Option<u64>,
     /// The moment.
@@ -257,6 +273,7 @@ impl<'a> Row<'a> {
             new_peers_per_sec: self.new_peers_per_sec(),
             max_rate_bps: kept.max_rate_bps(),
             secret_id: kept.secret_id().map(str::to_owned),
+            software: self.software.map(str::to_owned),
             stale: false,
         }
     }

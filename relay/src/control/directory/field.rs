@@ -48,13 +48,18 @@ pub(super) enum Field<'a> {
 
 impl<'a> Field<'a> {
     /// The column called `name`, on this node.
-    pub(super) fn new(name: &str, node: &'a NodeId, labels: &'a BTreeMap<String, String>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        (node, software): (&'a NodeId, Option<&'a str>),
+        labels: &'a BTreeMap<String, String>,
+    ) -> Self {
         match name {
             "id" => Self::Id,
             "user" => Self::User,
             "username" => Self::Username,
             "realm" => Self::Realm,
             "node" => Self::Constant(Some(Value::Text(node.as_str()))),
+            "software" => Self::Constant(software.map(Value::Text)),
             "worker" => Self::Worker,
             "transport" => Self::Transport,
             "relay_transport" => Self::RelayTransport,

@@ -59,6 +59,8 @@ pub(super) type RefusalKey = (Option<Realm>, RefusalReason, Option<u16>);
 pub(super) struct Directory {
     node: NodeId,
     labels: BTreeMap<String, String>,
+    /// What relays them, where that is not this program.
+    software: Option<Arc<str>>,
     entries: Slots,
     /// Realms of sessions: equal ones share their text.
     realms: HashSet<Realm>,
@@ -122,6 +124,7 @@ impl Directory {
         Self {
             node,
             labels,
+            software: None,
             entries: Slots::default(),
             realms: HashSet::new(),
             homes: Homes::default(),
@@ -137,6 +140,18 @@ impl Directory {
         self.labels = labels;
     }
 
+    /// Names what relays the sessions in the place of this program.
+    pub(super) fn set_software(&mut self, software: &str) {
+        if self.software.as_deref() != Some(software) {
+            self.software = Some(software.into());
+        }
+    }
+
+    /// The node, and what relays its sessions where that is not this program.
+    fn whose(&self) -> (&NodeId, Option<&str>) {
+        (&self.node, self.software.as_deref())
+    }
+
     /// One session, as of now.
     #[must_use]
     pub(super) fn row(&self, id: SessionId, now: Moment) -> Option<Row<'_>> {
@@ -144,6 +159,7 @@ impl Directory {
         Some(Row {
             entry,
             node: &self.node,
+            software: self.software.as_deref(),
             report: current_report(&self.workers, entry.worker, now),
             now,
         })
@@ -160,6 +176,7 @@ impl Directory {
         self.entries.iter().map(move |entry| Row {
             entry,
             node: &self.node,
+            software: self.software.as_deref(),
             report: reports.get(usize::from(entry.worker.0)).copied().flatten(),
             now,
         })
@@ -187,6 +204,7 @@ impl Directory {
             visit(Row {
                 entry,
                 node: &self.node,
+                software: self.software.as_deref(),
                 report: None,
                 now,
             });
@@ -353,6 +371,33 @@ impl Directory {
             let (rate_in, rate_out) = entry.rates(Some(books.report));
             books.rates.0 = books.rates.0 - in_before + rate_in;
             books.rates.1 = books.rates.1 - out_before + rate_out;
+        }
+    }
+
+    /// What somebody else measured of a worker's sessions, about once per second.
+    pub(super) fn measured(
+        &mut self,
+        worker: WorkerId,
+        sessions: Vec<(SessionId, SessionCounters, (u64, u64))>,
+        server: ServerCounters,
+        now: Moment,
+    ) {
+        let none = UsageReport {
+            server,
+            ..UsageReport::default()
+        };
+        self.report(worker, none, now);
+        let Some(books) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        for (id, counters, rates) in sessions {
+            let own = |entry: &&mut Entry| entry.worker == worker;
+            let Some(entry) = self.entries.get_mut(id).filter(own) else {
+                continue;
+            };
+            entry.set_measured(&counters, rates, books.report, now);
+            books.rates.0 += rates.0;
+            books.rates.1 += rates.1;
         }
     }
 

@@ -145,7 +145,7 @@ impl Directory {
         now: Moment,
     ) -> SessionAnswer {
         let scan = Scan::new(self, filter, &question.realms);
-        let field = Field::new(&sort.column, &self.node, &self.labels);
+        let field = Field::new(&sort.column, self.whose(), &self.labels);
         let after = question.after.as_ref();
         let after = after.map(|(key, id)| (Key::from(key), *id));
         let mut top = Top::new(question.limit, sort.direction);
@@ -178,7 +178,7 @@ impl Directory {
         now: Moment,
     ) -> SessionAnswer {
         let scan = Scan::new(self, filter, &question.realms);
-        let field = Field::new(&sort.column, &self.node, &self.labels);
+        let field = Field::new(&sort.column, self.whose(), &self.labels);
         let mut positions = Vec::new();
         if filter.is_empty() && question.realms.is_empty() {
             positions.reserve_exact(self.entries.len());

@@ -28,7 +28,7 @@ pub(super) struct Seen {
 impl<'q> Scan<'q> {
     /// Sessions of these realms (empty: all) that `filter` selects.
     pub(super) fn new(directory: &'q Directory, filter: &'q Filter, realms: &'q [Realm]) -> Self {
-        let field = |name: &str| Field::new(name, &directory.node, &directory.labels);
+        let field = |name: &str| Field::new(name, directory.whose(), &directory.labels);
         let test = |term: &'q Term| {
             let fields: Vec<_> = match term.column() {
                 Some(column) => vec![field(column)],

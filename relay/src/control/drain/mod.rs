@@ -91,7 +91,10 @@ impl NodeDrain {
     /// where there is none, if the store answers.
     pub(super) async fn at_start(parts: &ControlParts, store_answers: bool) -> Self {
         let file = parts.config.state_dir.join("drain.json");
+        // Whether coturn still knows of it nobody can tell.
+        let is_ours = !parts.config.beside.enabled;
         let order = match files::read_json::<Kept>(&file) {
+            _ if !is_ours => None,
             Some(kept) => kept.drain,
             None if store_answers => of_registry(parts).await,
             None => None,

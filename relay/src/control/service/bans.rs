@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use shared::IpRange;
 use shared::api::{
     ApiError, BanCreate, BanKind, BanResult, BanView, ErrorKind, EventKind, GroupBy, GroupQuery,
-    ListQuery, Page, Role, Severity,
+    ListQuery, MissingNode, NodeState, Page, Role, Severity,
 };
 
 use super::{Caller, MAX_TEXT, Service, bad, need, need_all_realms, not_found};
@@ -117,7 +117,22 @@ impl Service {
             sessions: page.matched,
             users,
             missing: page.missing,
+            partly: self.partly(caller, "ban.create"),
         })
+    }
+
+    /// Nodes that do this otherwise than ours, and how.
+    fn partly(&self, caller: &Caller, action: &str) -> Vec<MissingNode> {
+        let nodes = self.node_views(caller).into_iter();
+        let live = nodes.filter(|node| !matches!(node.state, NodeState::Gone | NodeState::Stale));
+        let told = live.filter_map(|node| {
+            let how = node.beside?.differs.remove(action)?;
+            Some(MissingNode {
+                node: node.id,
+                reason: how,
+            })
+        });
+        told.collect()
     }
 
     /// Takes a ban back.

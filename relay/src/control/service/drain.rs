@@ -38,7 +38,7 @@ impl Service {
                     "deadline_secs: 1 to {MAX_DRAIN_SECS} (30 days), or none"
                 )));
             }
-            self.drainable(caller, id).await?;
+            self.drainable(caller, id, "node.drain").await?;
             match self.order(caller, id, NodeQuestion::Drain(request)).await? {
                 Some(view) => Ok(view),
                 None => Err(ApiError::new(ErrorKind::Internal, "no drain came of it")),
@@ -59,7 +59,7 @@ impl Service {
         reason: &str,
     ) -> Result<(), ApiError> {
         let work = async {
-            self.drainable(caller, id).await?;
+            self.drainable(caller, id, "node.undrain").await?;
             let ended = self.order(caller, id, NodeQuestion::Undrain).await?;
             ended.map(drop).ok_or_else(|| {
                 let what =
@@ -84,7 +84,7 @@ impl Service {
     ) -> Result<UpgradeView, ApiError> {
         let work = async {
             need(caller, Role::Admin)?;
-            self.drainable(caller, id).await?;
+            self.drainable(caller, id, "node.upgrade").await?;
             let question = NodeQuestion::Upgrade;
             let begun = mailbox::ask_one(&self.hub, caller, id, question, OBEY_WAIT).await;
             match begun {
@@ -99,7 +99,7 @@ impl Service {
     }
 
     /// Refuses whoever may not drain the node, and nodes that cannot be.
-    async fn drainable(&self, caller: &Caller, id: &NodeId) -> Result<(), ApiError> {
+    async fn drainable(&self, caller: &Caller, id: &NodeId, action: &str) -> Result<(), ApiError> {
         need(caller, Role::Operator)?;
         need_all_realms(caller)?;
         if *id != self.hub.node {
@@ -107,6 +107,12 @@ impl Service {
         }
         let node = self.node(caller, id).await?;
         let conflict = |message| Err(ApiError::new(ErrorKind::Conflict, message));
+        if let Some(beside) = &node.beside {
+            return match beside.refusal(action) {
+                Some(why) => conflict(format!("{id}: {why}")),
+                None => Ok(()),
+            };
+        }
         if !node.roles.contains(&NodeRole::Relay) {
             return conflict(format!("{id} relays nothing: it has not the role relay"));
         }

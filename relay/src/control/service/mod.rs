@@ -46,6 +46,7 @@ use super::denials::Record;
 use super::hub::Hub;
 use super::settings::{self, SettingsChange};
 use super::statsdb::Statsdb;
+use crate::beside::Coturn;
 use crate::config::{Config, ConfigErrors};
 use crate::store::StoreError;
 
@@ -121,6 +122,8 @@ impl Service {
             _ if hub.fenced() => reasons.push("another process runs as this node".to_owned()),
             state => reasons.push(format!("the node is {}", state.as_str())),
         }
+        let away = hub.workers.coturn().and_then(Coturn::away);
+        reasons.extend(away.map(|why| format!("coturn is away: {why}")));
         if hub.drain.mode().is_some() {
             reasons.push(format!("sessions left: {}", hub.books().len()));
         }

@@ -90,6 +90,7 @@ pub(super) fn node(index: usize) -> NodeView {
         elder_of: None,
         upgrade: None,
         drain: None,
+        beside: None,
     }
 }
 
@@ -140,6 +141,7 @@ pub(super) fn session(index: usize) -> SessionView {
         new_peers_per_sec: (index % 5) as f64 / 10.0,
         max_rate_bps: None,
         secret_id: timed.then(|| "2f9c01ab44de".into()),
+        software: None,
         stale: false,
     }
 }

@@ -532,15 +532,15 @@ impl FleetApi for FakeAdmin {
             by: "unix:0".to_owned(),
             stored: !create.dry_run,
         };
-        if !create.dry_run {
-            state.bans.push(ban.clone());
-        }
+        let kept = (!create.dry_run).then(|| ban.clone());
+        state.bans.extend(kept);
         Ok(BanResult {
             ban,
             dry_run: create.dry_run,
             sessions: 4,
             users: 3,
             missing: Vec::new(),
+            partly: Vec::new(),
         })
     }
 

@@ -50,6 +50,9 @@ pub(super) fn previewed(model: &mut Model, create: &BanCreate, would: &BanResult
     for node in &would.missing {
         form = form.fact("not counted", format!("{}: {}", node.node, node.reason));
     }
+    for node in &would.partly {
+        form = form.note(format!("Not so on {}: {}.", node.node, node.reason));
+    }
     let create = BanCreate {
         dry_run: false,
         // A few may have come meanwhile; many more are somebody else's question.

@@ -48,10 +48,27 @@ fn of_node(model: &mut Model, node: &NodeView) {
         let text = format!("{} has stopped: there is nothing to drain", node.id);
         model.say(Tone::Warn, text);
     } else if node.drain.is_some() {
-        end(model, node);
-    } else {
+        if !refused(model, node, "node.undrain") {
+            end(model, node);
+        }
+    } else if !refused(model, node, "node.drain") {
         begin(model, node);
     }
+}
+
+/// Tells why a node that speaks for another server cannot do this, if it cannot.
+pub(super) fn refused(model: &mut Model, node: &NodeView, action: &str) -> bool {
+    let Some(beside) = &node.beside else {
+        return false;
+    };
+    let Some(why) = beside.refusal(action) else {
+        return false;
+    };
+    let form = Form::message(format!("{}: {action} is not possible", node.id))
+        .fact("software", beside.software.clone())
+        .note(why.to_owned());
+    change::open(model, form, Purpose::Look);
+    true
 }
 
 fn begin(model: &mut Model, node: &NodeView) {
@@ -60,9 +77,18 @@ fn begin(model: &mut Model, node: &NodeView) {
         Field::text("deadline", "deadline", "", "as in 30m; empty: none"),
         Field::toggle("refuse_refresh", drain::ENDS_CALLS, false),
     ];
-    let form = Form::new(format!("Drain {}", node.id), "Drain (y)", fields)
+    let differs = node
+        .beside
+        .as_ref()
+        .and_then(|beside| beside.differs.get("node.drain"));
+    let mut form = Form::new(format!("Drain {}", node.id), "Drain (y)", fields)
         .fact("sessions", grouped(node.sessions))
-        .fact("state", node.state.as_str())
+        .fact("state", node.state.as_str());
+    if let Some(differs) = differs {
+        form = form.note(differs.clone());
+        return change::open(model, form, Purpose::Drain(node.id.clone()));
+    }
+    let form = form
         .note("It takes no new sessions, also after a restart, until it is undrained.")
         .note(
             "Sessions go on; a deadline ends what is left. \"ends calls\" refuses refreshes, so that \

@@ -25,6 +25,9 @@ pub(super) fn command(model: &mut Model, name: &str) -> Result<(), String> {
         model.say(Tone::Warn, text);
         return Ok(());
     }
+    if drain::refused(model, &node, "node.upgrade") {
+        return Ok(());
+    }
     let title = format!("Upgrade {}", node.id);
     let form = Form::new(title, "Upgrade (y)", vec![change::reason_field()])
         .fact("sessions", grouped(node.sessions))

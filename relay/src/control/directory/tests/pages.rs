@@ -131,7 +131,7 @@ fn columns_of_an_entry_are_those_of_its_row() {
     let books = varied_directory(200, start);
     let now = at(start, 700);
     for column in columns() {
-        let field = Field::new(column, &books.node, &books.labels);
+        let field = Field::new(column, books.whose(), &books.labels);
         let sort = SortSpec::parse(column, SESSION_COLUMNS).unwrap();
         for row in books.rows(now) {
             let view = row.view();

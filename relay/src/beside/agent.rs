@@ -1,0 +1,496 @@
+//! Speaks with one coturn: lists its sessions, hears of them, carries orders out.
+//!
+//! A list is what counts; messages only say when to look, and at whom. coturn gives no answer to `cs`:
+//! the user's sessions are listed again until the one that was to end is missing.
+
+mod wishes;
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use shared::{Realm, Secret, SessionId, WorkerId};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use turn_proto::server::{Command, EndCause, Event};
+
+use super::records::{Listed, Listing, TOTAL};
+use super::sessions::{Naming, Now, Scope, Sessions, WORKER};
+use super::stats::{self, Said, StatsNews, What};
+use super::telnet::{Cli, CliError, End, is_sendable};
+use super::{Order, Shared, differs, unsupported};
+use crate::config::BesideConfig;
+use crate::worker::WorkerNews;
+use wishes::cc;
+
+/// How often all sessions are listed where nothing else tells of them.
+const PACE: Duration = Duration::from_secs(2);
+/// How often where coturn's Redis tells of them.
+const QUIET_PACE: Duration = Duration::from_secs(10);
+/// A list costs coturn's admin thread what it takes: it is left alone for so many times as long.
+const REST: u32 = 10;
+/// How often switches and limits are read.
+const PARAMETERS: Duration = Duration::from_secs(30);
+/// How often totals and rates are told.
+const REPORT: Duration = Duration::from_secs(1);
+/// How often errands are run: looks at single users.
+const ERRAND: Duration = Duration::from_millis(100);
+/// Users that are looked at one by one in one go; of more, all sessions are listed.
+const MAX_LOOKS: usize = 8;
+/// How long a session may take to end.
+const END: Duration = Duration::from_secs(2);
+/// How long a session that is over waits for the message with its totals.
+const FAREWELL: Duration = Duration::from_millis(250);
+/// Waits before another attempt to connect, doubled up to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// The wait after a wrong password.
+const LOCKED: Duration = Duration::from_secs(60);
+/// Messages that wait.
+const MESSAGES: usize = 10_000;
+/// The least that coturn is asked to print once it has cut a list.
+const MIN_PRINTED: u64 = 10_000;
+
+/// The drain came with this release.
+const DRAINS_SINCE: [u32; 3] = [4, 6, 3];
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+fn now() -> Now {
+    Now {
+        mono: std::time::Instant::now(),
+        unix: unix_ms() / 1000,
+    }
+}
+
+/// Why a conversation ended.
+enum Ended {
+    /// Nobody wants anything any more.
+    Stopped,
+    /// The connection is of no use.
+    Broken(CliError),
+}
+
+impl From<CliError> for Ended {
+    fn from(error: CliError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// The task.
+#[derive(Debug)]
+pub(super) struct Agent {
+    config: BesideConfig,
+    shared: Arc<Shared>,
+    sessions: Sessions,
+    naming: Naming,
+    /// Names whose sessions are to be listed.
+    wanted: HashSet<String>,
+    /// Sessions that were told to end, and until when they may take.
+    ending: HashMap<SessionId, Instant>,
+    /// Sessions that are over, and when that is told.
+    leaving: Vec<(u64, Instant)>,
+    /// What could not be set, to be told once.
+    refused: HashSet<&'static str>,
+    /// A password that coturn died of.
+    deadly: Option<Secret<String>>,
+    can_drain: bool,
+    next_list: Instant,
+    next_parameters: Instant,
+}
+
+/// Where news go, and orders come from.
+struct Lines {
+    orders: mpsc::Receiver<Order>,
+    news: mpsc::Sender<(WorkerId, WorkerNews)>,
+    messages: mpsc::Receiver<StatsNews>,
+}
+
+impl Lines {
+    /// Tells control; `false`: it is gone.
+    async fn tell(&self, events: Vec<Event>) {
+        for event in events {
+            // Control that is gone needs no news.
+            let _ = self.news.send((WORKER, WorkerNews::Event(event))).await;
+        }
+    }
+}
+
+impl Agent {
+    pub(super) fn new(
+        config: BesideConfig,
+        default_realm: Realm,
+        base: u32,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            config,
+            shared,
+            sessions: Sessions::new(base),
+            naming: Naming {
+                default_realm,
+                rest_separator: None,
+            },
+            wanted: HashSet::new(),
+            ending: HashMap::new(),
+            leaving: Vec::new(),
+            refused: HashSet::new(),
+            deadly: None,
+            can_drain: false,
+            next_list: Instant::now(),
+            next_parameters: Instant::now(),
+        }
+    }
+
+    /// Runs until nobody gives orders any more.
+    pub(super) async fn run(
+        mut self,
+        orders: mpsc::Receiver<Order>,
+        news: mpsc::Sender<(WorkerId, WorkerNews)>,
+    ) {
+        let (said, messages) = mpsc::channel(MESSAGES);
+        if let Some(url) = self.config.statsdb.clone() {
+            tokio::spawn(stats::listen(url, said));
+        }
+        let mut lines = Lines {
+            orders,
+            news,
+            messages,
+        };
+        let mut backoff = BACKOFF.0;
+        loop {
+            let ended = match self.connect().await {
+                Ok(cli) => self.converse(cli, &mut lines).await,
+                Err(error) => Err(Ended::Broken(error)),
+            };
+            let Err(Ended::Broken(error)) = ended else {
+                return;
+            };
+            if self.shared.view().away.is_none() {
+                // It was more than a greeting.
+                backoff = BACKOFF.0;
+            }
+            self.absent(&error, &lines).await;
+            let wait = match error {
+                CliError::WrongPassword(_)
+                | CliError::NoPassword(_)
+                | CliError::DiedOfPassword(_) => LOCKED,
+                _ => backoff,
+            };
+            backoff = (backoff * 2).min(BACKOFF.1);
+            if self.wait(wait, &mut lines).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Cli, CliError> {
+        let password = self.config.current_password();
+        if password.is_some() && password == self.deadly {
+            // Another attempt would end it, and its calls, again.
+            return Err(CliError::DiedOfPassword(self.config.cli));
+        }
+        self.deadly = None;
+        let opened = Cli::open(self.config.cli, password.as_ref()).await;
+        if let Err(CliError::DiedOfPassword(_)) = &opened {
+            self.deadly = password;
+        }
+        opened
+    }
+
+    /// Waits, and does without coturn what can be done without it.
+    async fn wait(&mut self, time: Duration, lines: &mut Lines) -> Result<(), Ended> {
+        let end = Instant::now() + time;
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return Ok(()),
+                order = lines.orders.recv() => match order {
+                    None => return Err(Ended::Stopped),
+                    Some(Order::Drain(answer)) => {
+                        let away = self.shared.view().away.clone().unwrap_or_default();
+                        // Whoever asked may have given up.
+                        let _ = answer.send(Err(format!("coturn cannot be told: {away}")));
+                    }
+                    Some(Order::Command(command)) => self.obey_from_memory(&command, lines).await,
+                },
+                Some(heard) = lines.messages.recv() => self.heard(heard, lines).await,
+            }
+        }
+    }
+
+    /// Carries out what needs no coturn.
+    async fn obey_from_memory(&mut self, command: &Command, lines: &Lines) {
+        let event = match command {
+            Command::Describe { session } => {
+                let known = self.sessions.snapshot(*session);
+                known.map(|known| Event::SessionChanged(Box::new(known)))
+            }
+            Command::Snapshot => Some(Event::Snapshot(self.sessions.snapshots())),
+            _ => None,
+        };
+        lines.tell(event.into_iter().collect()).await;
+    }
+
+    async fn converse(&mut self, mut cli: Cli, lines: &mut Lines) -> Result<Infallible, Ended> {
+        let cli = &mut cli;
+        self.can_drain = cli.greeting.is_at_least(DRAINS_SINCE);
+        self.shared.view().software = format!("coturn {}", cli.greeting.version);
+        self.read_parameters(cli).await?;
+        self.list(cli, lines).await?;
+        self.present(cli);
+        let mut report = interval(REPORT);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut errand = interval(ERRAND);
+        errand.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shared = Arc::clone(&self.shared);
+        loop {
+            tokio::select! {
+                order = lines.orders.recv() => match order {
+                    None => return Err(Ended::Stopped),
+                    Some(order) => self.obey(cli, order, lines).await?,
+                },
+                Some(heard) = lines.messages.recv() => self.heard(heard, lines).await,
+                _ = report.tick() => self.report(lines).await,
+                _ = errand.tick() => self.run_errands(cli, lines).await?,
+                () = sleep_until(self.next_list) => self.list(cli, lines).await?,
+                () = sleep_until(self.next_parameters) => self.read_parameters(cli).await?,
+                () = shared.wishes_changed.notified() => self.read_parameters(cli).await?,
+            }
+        }
+    }
+
+    /// coturn answers.
+    fn present(&mut self, cli: &Cli) {
+        let mut view = self.shared.view();
+        if view.away.take().is_some() {
+            view.since_ms = unix_ms();
+            let version = &cli.greeting.version;
+            tracing::info!(version, cli = %self.config.cli, "coturn answers.");
+        }
+        view.unsupported = unsupported(self.can_drain);
+        view.differs = differs();
+    }
+
+    /// coturn does not answer. With nobody at its port its sessions are gone; else they are as they were,
+    /// as far as anybody knows.
+    async fn absent(&mut self, error: &CliError, lines: &Lines) {
+        let text = error.to_string();
+        let is_news = {
+            let mut view = self.shared.view();
+            if view.away.is_none() {
+                view.since_ms = unix_ms();
+            }
+            view.away.replace(text.clone()).as_ref() != Some(&text)
+        };
+        if is_news {
+            tracing::warn!("coturn is away: {text}");
+        }
+        self.ending.clear();
+        self.wanted.clear();
+        if matches!(error, CliError::Refused(_)) {
+            self.shared.was_gone.store(true, Ordering::Release);
+            self.leaving.clear();
+            if self.sessions.len() > 0 {
+                self.sessions.clear();
+                lines.tell(vec![Event::Snapshot(Vec::new())]).await;
+            }
+        }
+    }
+
+    async fn obey(&mut self, cli: &mut Cli, order: Order, lines: &Lines) -> Result<(), CliError> {
+        match order {
+            Order::Command(Command::Kill { session, cause }) => {
+                self.kill(cli, session, cause).await
+            }
+            Order::Command(command) => {
+                self.obey_from_memory(&command, lines).await;
+                Ok(())
+            }
+            Order::Drain(answer) => {
+                let refusal = unsupported(self.can_drain).remove("node.drain");
+                let done = match refusal {
+                    Some(why) => Err(why),
+                    None => Ok(cli.run_last("drain").await?),
+                };
+                let is_last = done.is_ok();
+                // Whoever asked may have given up.
+                let _ = answer.send(done);
+                match is_last {
+                    true => Err(CliError::Io(
+                        self.config.cli,
+                        "coturn closed it to drain".to_owned(),
+                    )),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn kill(
+        &mut self,
+        cli: &mut Cli,
+        session: SessionId,
+        cause: EndCause,
+    ) -> Result<(), CliError> {
+        let Some((number, _)) = self.sessions.find(session) else {
+            return Ok(());
+        };
+        cli.run(&format!("cs {number}"), End::Prompt, |_| {})
+            .await?;
+        self.sessions.doom(session, cause);
+        self.ending.insert(session, Instant::now() + END);
+        Ok(())
+    }
+
+    /// Takes a message. Traffic is asked for, not added: a list that came in between has it already.
+    async fn heard(&mut self, heard: StatsNews, lines: &Lines) {
+        let said = match heard {
+            StatsNews::Said(said) => said,
+            StatsNews::Up => {
+                let mut view = self.shared.view();
+                (view.has_live_traffic, view.statsdb_away) = (true, None);
+                // What happened before is in no message.
+                self.next_list = Instant::now();
+                return;
+            }
+            StatsNews::Down(reason) => {
+                let mut view = self.shared.view();
+                if view.statsdb_away.is_none() {
+                    tracing::warn!(
+                        reason,
+                        "coturn's statsdb is away: its sessions are listed more often"
+                    );
+                }
+                (view.has_live_traffic, view.statsdb_away) = (false, Some(reason));
+                return;
+            }
+        };
+        let Said {
+            id,
+            realm,
+            username,
+            what,
+        } = said;
+        let is_known = self.sessions.is_known(id, &realm, &username);
+        match what {
+            What::New if !is_known => drop(self.wanted.insert(username)),
+            What::Traffic(_) if is_known => drop(self.wanted.insert(username)),
+            What::Refreshed(secs) if is_known => {
+                let event = self.sessions.refreshed(id, secs, now().mono);
+                lines.tell(event.into_iter().collect()).await;
+            }
+            What::Total(usage) if is_known => self.sessions.total(id, usage, now().mono),
+            What::Deleted if is_known => self.leaving.push((id, Instant::now() + FAREWELL)),
+            // Another coturn's.
+            _ => {}
+        }
+    }
+
+    /// Looks at those that somebody waits for.
+    async fn run_errands(&mut self, cli: &mut Cli, lines: &Lines) -> Result<(), CliError> {
+        let at = Instant::now();
+        let over: Vec<u64> = {
+            let is_due = |(_, due): &&(u64, Instant)| *due <= at;
+            self.leaving
+                .iter()
+                .filter(is_due)
+                .map(|(number, _)| *number)
+                .collect()
+        };
+        self.leaving.retain(|(_, due)| *due > at);
+        let over = over
+            .into_iter()
+            .filter_map(|number| self.sessions.end(number, now().mono));
+        let over: Vec<Event> = over.collect();
+        lines.tell(over).await;
+        let is_late = self.ending.values().any(|until| *until < at);
+        self.ending.retain(|_, until| *until >= at);
+        let names = self.ending.keys().filter_map(|id| self.sessions.find(*id));
+        self.wanted.extend(names.map(|(_, name)| name.to_owned()));
+        let wanted = std::mem::take(&mut self.wanted);
+        let by_name = |name: &String| {
+            let is_plain = !name.starts_with([' ', '*']) && !name.ends_with(' ');
+            is_plain && !name.is_empty() && is_sendable(name)
+        };
+        if is_late || wanted.len() > MAX_LOOKS || !wanted.iter().all(by_name) {
+            // A long list has its pace, unless somebody waits for an end.
+            let soon = !self.ending.is_empty() || self.next_list < at + ERRAND;
+            if soon {
+                return self.list(cli, lines).await;
+            }
+            self.next_list = self.next_list.min(at + PACE);
+            return Ok(());
+        }
+        for name in wanted {
+            let listed = ps(cli, &format!("ps {name}")).await?;
+            let scope = match listed.is_whole() {
+                true => Scope::User(&name),
+                false => Scope::Part,
+            };
+            let events = self
+                .sessions
+                .take(listed.records, scope, &self.naming, now());
+            lines.tell(events).await;
+        }
+        let sessions = &self.sessions;
+        self.ending.retain(|id, _| sessions.find(*id).is_some());
+        Ok(())
+    }
+
+    /// Lists all sessions.
+    async fn list(&mut self, cli: &mut Cli, lines: &Lines) -> Result<(), CliError> {
+        let began = Instant::now();
+        let mut listed = ps(cli, "ps").await?;
+        if listed.printed < listed.total {
+            let wanted = (2 * listed.total).max(MIN_PRINTED);
+            cc(cli, "cli-max-output-sessions", wanted).await?;
+            listed = ps(cli, "ps").await?;
+        }
+        let is_whole = listed.is_whole();
+        let cut = (listed.printed < listed.total).then_some(listed.total);
+        if !is_whole && cut.is_none() && self.refused.insert("ps") {
+            let unread = listed.printed - listed.records.len() as u64;
+            tracing::warn!(
+                unread,
+                "coturn prints sessions that cannot be read; they are not shown"
+            );
+        }
+        self.shared.view().truncated_of = cut;
+        let scope = if is_whole { Scope::All } else { Scope::Part };
+        let events = self
+            .sessions
+            .take(listed.records, scope, &self.naming, now());
+        lines.tell(events).await;
+        let sessions = &self.sessions;
+        self.ending.retain(|id, _| sessions.find(*id).is_some());
+        let pace = match self.shared.view().has_live_traffic {
+            true => QUIET_PACE,
+            false => PACE,
+        };
+        self.next_list = Instant::now() + pace.max(began.elapsed() * REST);
+        Ok(())
+    }
+
+    async fn report(&self, lines: &Lines) {
+        let (sessions, server) = self.sessions.measure(now().mono);
+        let measured = WorkerNews::Measured {
+            sessions,
+            server: Box::new(server),
+        };
+        // Control that is gone needs no news.
+        let _ = lines.news.send((WORKER, measured)).await;
+    }
+}
+
+/// Lists sessions.
+async fn ps(cli: &mut Cli, command: &str) -> Result<Listed, CliError> {
+    let mut listing = Listing::default();
+    cli.run(command, End::PromptAfter(TOTAL), |line| listing.line(line))
+        .await?;
+    Ok(listing.finish())
+}

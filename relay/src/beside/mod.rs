@@ -1,0 +1,235 @@
+//! A coturn beside this node: its sessions in our books, orders to it by its command line.
+//!
+//! A node that speaks for a coturn has no workers of its own. [`Coturn`] stands in their place: control
+//! asks it as it would ask workers, and hears from it what it would hear from them. Nothing outside
+//! this module knows how coturn is spoken with: [`telnet`] is its command line, [`records`] and
+//! [`parameters`] what that prints, [`stats`] what its Redis tells; [`agent`] holds it all together.
+
+mod agent;
+mod parameters;
+mod records;
+mod sessions;
+mod stats;
+mod telnet;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shared::api::BesideView;
+use shared::{Realm, WorkerId};
+use tokio::sync::{Notify, mpsc, oneshot};
+use turn_proto::server::Command;
+
+use crate::config::{BesideConfig, BesideWishes, ConnectionLimits};
+use crate::control::Workers;
+use crate::listener::ConnectionTotals;
+use crate::worker::{News, Restore};
+use agent::Agent;
+
+/// Orders that wait for coturn: as many as a bulk kill sends at once, and some.
+const ORDERS: usize = 10_000;
+/// News that wait for control.
+const NEWS: usize = 4096;
+
+/// What the agent is told to do.
+#[derive(Debug)]
+enum Order {
+    /// A command for workers.
+    Command(Command),
+    /// Take no new sessions; the answer is why not.
+    Drain(oneshot::Sender<Result<(), String>>),
+}
+
+/// What the agent and control both see.
+#[derive(Debug)]
+struct Shared {
+    view: Mutex<BesideView>,
+    wishes: Mutex<BesideWishes>,
+    wishes_changed: Notify,
+    /// coturn was gone, and with it what it had been told.
+    was_gone: AtomicBool,
+}
+
+impl Shared {
+    fn view(&self) -> MutexGuard<'_, BesideView> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wishes(&self) -> MutexGuard<'_, BesideWishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A coturn, in the place of workers.
+#[derive(Debug)]
+pub struct Coturn {
+    shared: Arc<Shared>,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Coturn {
+    /// Speaks with coturn from now on, on the current tokio runtime, until the value and the news are
+    /// dropped. `base` is the upper half of the ids that its sessions get here.
+    #[must_use]
+    pub fn start(config: &BesideConfig, default_realm: &Realm, base: u32) -> (Arc<Self>, News) {
+        let (orders, queue) = mpsc::channel(ORDERS);
+        let (news, heard) = mpsc::channel(NEWS);
+        let view = BesideView {
+            software: "coturn".to_owned(),
+            away: Some("it is asked for the first time".to_owned()),
+            since_ms: agent::unix_ms(),
+            ..BesideView::default()
+        };
+        let shared = Arc::new(Shared {
+            view: Mutex::new(view),
+            wishes: Mutex::new(config.wishes.clone()),
+            wishes_changed: Notify::new(),
+            was_gone: AtomicBool::new(false),
+        });
+        let agent = Agent::new(
+            config.clone(),
+            default_realm.clone(),
+            base,
+            Arc::clone(&shared),
+        );
+        tokio::spawn(agent.run(queue, news));
+        (Arc::new(Self { shared, orders }), heard)
+    }
+
+    /// As nodes show it.
+    #[must_use]
+    pub fn view(&self) -> BesideView {
+        self.shared.view().clone()
+    }
+
+    /// How its sessions are marked.
+    #[must_use]
+    pub fn software(&self) -> String {
+        self.shared.view().software.clone()
+    }
+
+    /// Why coturn cannot be spoken with.
+    #[must_use]
+    pub fn away(&self) -> Option<String> {
+        self.shared.view().away.clone()
+    }
+
+    /// Has coturn's switches and limits be as the configuration says.
+    pub fn wish(&self, wishes: &BesideWishes) {
+        let mut known = self.shared.wishes();
+        if *known != *wishes {
+            known.clone_from(wishes);
+            self.shared.wishes_changed.notify_one();
+        }
+    }
+
+    /// Has coturn take no new sessions.
+    ///
+    /// # Errors
+    /// Why that is impossible, with the remedy.
+    pub async fn drain(&self) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the part of this node that speaks with coturn has stopped".to_owned();
+        let sent = self.orders.try_send(Order::Drain(answer));
+        sent.map_err(|_| "coturn is busy with other orders: try again".to_owned())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Whether coturn was gone since this was asked last: it has forgotten what it was told.
+    #[must_use]
+    pub fn take_was_gone(&self) -> bool {
+        self.shared.was_gone.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Workers for Coturn {
+    /// None that anything could be asked of besides sessions.
+    fn count(&self) -> u16 {
+        0
+    }
+
+    fn send(&self, _: WorkerId, command: Command) -> bool {
+        self.orders.try_send(Order::Command(command)).is_ok()
+    }
+
+    /// coturn has its own policy, keys and quotas: nothing of ours reaches it.
+    fn broadcast(&self, _: &dyn Fn() -> Command) -> bool {
+        true
+    }
+
+    fn restore(&self, _: WorkerId, _: Restore) -> bool {
+        false
+    }
+
+    fn ports(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn overflows(&self) -> u64 {
+        0
+    }
+
+    fn connections(&self) -> ConnectionTotals {
+        ConnectionTotals::default()
+    }
+
+    fn set_connection_limits(&self, _: &ConnectionLimits) {}
+
+    fn coturn(&self) -> Option<&Coturn> {
+        Some(self)
+    }
+}
+
+/// What a coturn of this version cannot do, and why, by the name of the action in the audit.
+fn unsupported(can_drain: bool) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::from([
+        (
+            "node.undrain",
+            "coturn takes no drain back: restart it when it is empty",
+        ),
+        (
+            "node.upgrade",
+            "this process has no sessions: restart relayd, coturn goes on meanwhile",
+        ),
+    ]);
+    if !can_drain {
+        all.insert(
+            "node.drain",
+            "coturn drains since 4.6.3, and this one is older: take it out of your DNS or credentials, or set \
+             beside.user_quota, until it is upgraded",
+        );
+    }
+    let owned = all.into_iter();
+    owned
+        .map(|(action, why)| (action.to_owned(), why.to_owned()))
+        .collect()
+}
+
+/// What coturn does otherwise than our nodes.
+fn differs() -> BTreeMap<String, String> {
+    let all = [
+        (
+            "node.drain",
+            "coturn refuses new sessions with 403, and its process ends with its last session",
+        ),
+        (
+            "ban.create",
+            "coturn knows no bans: sessions from a banned network are ended as soon as they are seen, after a \
+             second or two; peers' networks are not kept out",
+        ),
+        (
+            "block.put",
+            "coturn knows no blocks: a blocked user comes back; change the user's password or secret instead",
+        ),
+        (
+            "realm.put",
+            "coturn reads limits and peers of realms from its own database: they hold where that is the store \
+             of this cluster; quotas of the cluster do not count its sessions",
+        ),
+    ];
+    let owned = all.into_iter();
+    owned
+        .map(|(action, how)| (action.to_owned(), how.to_owned()))
+        .collect()
+}

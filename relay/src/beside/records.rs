@@ -1,0 +1,363 @@
+//! What `ps` prints, as records.
+//!
+//! A record is a headline and indented lines, each with its own words; the order has changed between
+//! releases and may again, so lines are known by their words, and those that are not known are skipped. A
+//! record that lacks what a session needs is counted and left out.
+
+use std::net::{IpAddr, SocketAddr};
+
+use shared::Transport;
+
+/// Peers that are kept of one session, as many as coturn permits it.
+const MAX_PEERS: usize = 1024;
+
+/// By this line a list is known to be whole.
+pub(super) const TOTAL: &str = "  Total sessions";
+
+/// A session as `ps` describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// coturn's own number: unique in one process.
+    pub id: u64,
+    /// The STUN USERNAME.
+    pub username: String,
+    /// Empty where coturn asks for no credentials.
+    pub realm: String,
+    /// Seconds since it was created.
+    pub age_secs: u64,
+    /// Seconds until it expires; 0 when it has.
+    pub ttl_secs: u64,
+    /// Between client and coturn.
+    pub transport: Transport,
+    /// Whether it relays over TCP (RFC 6062).
+    pub relays_tcp: bool,
+    /// The client.
+    pub client: SocketAddr,
+    /// The listener.
+    pub server: SocketAddr,
+    /// Relayed transport addresses: one, or one of each family.
+    pub relays: Vec<SocketAddr>,
+    /// Its client may move (RFC 8016).
+    pub is_mobile: bool,
+    /// Its limit in bytes per second; 0: none.
+    pub max_bytes_per_sec: u64,
+    /// Totals of the client's side, as of coturn's last report.
+    pub usage: Usage,
+    /// Peers; the port is 0 where none is known.
+    pub peers: Vec<(IpAddr, u16)>,
+}
+
+/// Totals of the client's side, STUN and its headers included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    /// Packets from the client.
+    pub in_packets: u64,
+    /// Bytes from the client.
+    pub in_bytes: u64,
+    /// Packets to the client.
+    pub out_packets: u64,
+    /// Bytes to the client.
+    pub out_bytes: u64,
+}
+
+impl Usage {
+    /// The greater of each: totals never shrink.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self {
+            in_packets: self.in_packets.max(other.in_packets),
+            in_bytes: self.in_bytes.max(other.in_bytes),
+            out_packets: self.out_packets.max(other.out_packets),
+            out_bytes: self.out_bytes.max(other.out_bytes),
+        }
+    }
+}
+
+/// A list, line by line.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    records: Vec<Record>,
+    current: Option<Draft>,
+    total: Option<u64>,
+    headlines: u64,
+}
+
+/// A list that was read.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// Its sessions.
+    pub records: Vec<Record>,
+    /// How many there are by coturn's own count.
+    pub total: u64,
+    /// How many coturn printed, readable or not: fewer than `total` where it cut the list.
+    pub printed: u64,
+}
+
+impl Listed {
+    /// Whether it has every session that coturn has.
+    pub(super) fn is_whole(&self) -> bool {
+        let read = self.records.len() as u64;
+        read == self.printed && self.printed == self.total
+    }
+}
+
+/// A record of which not all was read.
+#[derive(Debug, Default)]
+struct Draft {
+    id: u64,
+    username: String,
+    realm: String,
+    age_secs: u64,
+    ttl_secs: u64,
+    transport: Option<(Transport, bool)>,
+    ends: Option<(SocketAddr, SocketAddr)>,
+    relays: Vec<SocketAddr>,
+    is_mobile: bool,
+    max_bytes_per_sec: u64,
+    usage: Usage,
+    peers: Vec<(IpAddr, u16)>,
+    lists_peers: bool,
+}
+
+impl Listing {
+    /// Takes the next line.
+    pub(super) fn line(&mut self, line: &str) {
+        if let Some(draft) = headline(line) {
+            self.headlines += 1;
+            self.close();
+            self.current = Some(draft);
+        } else if line.starts_with(TOTAL) {
+            self.close();
+            let number = line
+                .rsplit_once(": ")
+                .and_then(|(_, number)| number.trim().parse().ok());
+            self.total = number.or(self.total);
+        } else if let Some(draft) = &mut self.current {
+            draft.line(line.trim());
+        }
+    }
+
+    fn close(&mut self) {
+        let draft = self.current.take();
+        self.records.extend(draft.and_then(Draft::finish));
+    }
+
+    /// All that was read.
+    pub(super) fn finish(mut self) -> Listed {
+        self.close();
+        Listed {
+            total: self.total.unwrap_or(self.headlines),
+            printed: self.headlines,
+            records: self.records,
+        }
+    }
+}
+
+/// `    1) id=000000000000000001, user <alice>:`
+fn headline(line: &str) -> Option<Draft> {
+    let rest = line.strip_prefix("    ")?;
+    let (ordinal, rest) = rest.split_once(") id=")?;
+    ordinal.parse::<u64>().ok()?;
+    let (id, rest) = rest.split_once(", user <")?;
+    Some(Draft {
+        id: id.parse().ok()?,
+        username: rest.strip_suffix(">:")?.to_owned(),
+        ..Draft::default()
+    })
+}
+
+impl Draft {
+    fn line(&mut self, line: &str) {
+        if line == "peers:" {
+            self.lists_peers = true;
+            return;
+        }
+        if self.lists_peers {
+            if let Some(peer) = peer(line).filter(|_| self.peers.len() < MAX_PEERS) {
+                self.peers.push(peer);
+                return;
+            }
+            self.lists_peers = false;
+        }
+        let after = |label: &str| line.strip_prefix(label);
+        if let Some(realm) = after("realm: ") {
+            realm.clone_into(&mut self.realm);
+        } else if let Some(secs) = after("started ").and_then(|rest| rest.strip_suffix(" secs ago"))
+        {
+            self.age_secs = secs.parse().unwrap_or(0);
+        } else if let Some(secs) = after("expiring in ").and_then(|rest| rest.strip_suffix(" secs"))
+        {
+            self.ttl_secs = secs.parse().unwrap_or(0);
+        } else if let Some(rest) = after("client protocol ") {
+            self.transport = transports(rest);
+        } else if let Some(rest) = after("client addr ") {
+            let ends = rest.split_once(", server addr ");
+            self.ends = ends.and_then(|(client, server)| {
+                Some((client.parse().ok()?, server.trim().parse().ok()?))
+            });
+        } else if let Some(relay) = after("relay addr ") {
+            let relay: Option<SocketAddr> = relay.parse().ok();
+            let relay = relay.filter(|_| self.relays.len() < 2);
+            self.relays.extend(relay);
+        } else if let Some(word) = after("mobile: ") {
+            self.is_mobile = word == "ON";
+        } else if let Some(rest) = after("Max throughput: ") {
+            let number = rest.split(' ').next().unwrap_or_default();
+            self.max_bytes_per_sec = number.parse().unwrap_or(0);
+        } else if let Some(rest) = after("usage: ") {
+            self.usage = usage(rest, ["rp", "rb", "sp", "sb"]).unwrap_or(self.usage);
+        }
+    }
+
+    fn finish(self) -> Option<Record> {
+        let (transport, relays_tcp) = self.transport?;
+        let (client, server) = self.ends?;
+        Some(Record {
+            id: self.id,
+            username: self.username,
+            realm: self.realm,
+            age_secs: self.age_secs,
+            ttl_secs: self.ttl_secs,
+            transport,
+            relays_tcp,
+            client,
+            server,
+            relays: self.relays,
+            is_mobile: self.is_mobile,
+            max_bytes_per_sec: self.max_bytes_per_sec,
+            usage: self.usage,
+            peers: self.peers,
+        })
+    }
+}
+
+/// `TLS/TCP, relay protocol UDP`
+fn transports(text: &str) -> Option<(Transport, bool)> {
+    let (client, relay) = text.split_once(", relay protocol ")?;
+    Some((transport(client)?, relay.trim() == "TCP"))
+}
+
+/// How a client comes, by coturn's word. SCTP is a stream as TCP is.
+pub(super) fn transport(word: &str) -> Option<Transport> {
+    Some(match word {
+        "UDP" => Transport::Udp,
+        "TCP" | "SCTP" => Transport::Tcp,
+        "DTLS" | "DTLS/UDP" => Transport::Dtls,
+        "TLS" | "TLS/TCP" | "TLS/SCTP" => Transport::Tls,
+        _ => return None,
+    })
+}
+
+/// An address with a port, or one without.
+fn peer(text: &str) -> Option<(IpAddr, u16)> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some((address.ip(), address.port()));
+    }
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    Some((bare.parse().ok()?, 0))
+}
+
+/// Four numbers by name, as in `rp=1, rb=2, sp=3, sb=4`: packets and bytes from the client, packets and
+/// bytes to it.
+pub(super) fn usage(text: &str, names: [&str; 4]) -> Option<Usage> {
+    let number = |name: &str| {
+        let mut parts = text.split(',').map(str::trim);
+        let value = parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))?;
+        value.parse::<u64>().ok()
+    };
+    Some(Usage {
+        in_packets: number(names[0])?,
+        in_bytes: number(names[1])?,
+        out_packets: number(names[2])?,
+        out_bytes: number(names[3])?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Listed {
+        let mut listing = Listing::default();
+        text.lines().for_each(|line| listing.line(line.trim_end()));
+        listing.finish()
+    }
+
+    #[test]
+    fn a_list_of_4_6_1_is_read() {
+        let listed = read(include_str!("transcripts/ps-4.6.1.txt"));
+        assert_eq!(
+            (listed.total, listed.printed, listed.records.len()),
+            (3, 3, 3)
+        );
+        let first = &listed.records[0];
+        assert_eq!(first.id, 1);
+        assert_eq!(
+            (first.username.as_str(), first.realm.as_str()),
+            ("alice", "north.gov")
+        );
+        assert_eq!((first.transport, first.relays_tcp), (Transport::Udp, false));
+        assert!(first.ttl_secs > 0 && first.ttl_secs <= 800, "{first:?}");
+        assert_eq!(first.relays.len(), 1);
+        assert!(!first.peers.is_empty(), "{first:?}");
+    }
+
+    #[test]
+    fn a_list_of_4_17_is_read() {
+        let listed = read(include_str!("transcripts/ps-4.17.1.txt"));
+        assert_eq!(
+            (listed.total, listed.printed, listed.records.len()),
+            (700, 3, 3)
+        );
+        let tls = &listed.records[1];
+        assert_eq!(tls.id, 1_000_000_000_000_042);
+        assert_eq!(tls.username, "1790000000:bob");
+        assert_eq!((tls.transport, tls.is_mobile), (Transport::Tls, true));
+        assert_eq!(tls.max_bytes_per_sec, 125_000);
+        assert_eq!(tls.usage.out_bytes, 9_000_000_000);
+        assert_eq!(tls.relays.len(), 2, "one of each family");
+        let peers = [
+            ("198.51.100.7", 0),
+            ("198.51.100.7", 40_000),
+            ("2001:db8::9", 9),
+        ];
+        let peers = peers.map(|(ip, port)| (ip.parse().unwrap(), port));
+        assert_eq!(tls.peers, peers);
+        let tcp = &listed.records[2];
+        assert_eq!(
+            (tcp.transport, tcp.relays_tcp, tcp.ttl_secs),
+            (Transport::Tcp, true, 0)
+        );
+    }
+
+    #[test]
+    fn what_is_cut_off_or_unknown_costs_that_record_only() {
+        let text = include_str!("transcripts/ps-4.17.1.txt");
+        let broken = text.replace("client protocol UDP", "client protocol QUIC");
+        let listed = read(&broken);
+        assert_eq!((listed.printed, listed.records.len()), (3, 2));
+        assert_eq!(read("> ").records.len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_breaks_nothing(lines: Vec<String>) {
+            let mut listing = Listing::default();
+            lines.iter().for_each(|line| listing.line(line));
+            prop_assert!(listing.finish().records.len() <= lines.len());
+        }
+
+        #[test]
+        fn a_list_with_changed_bytes_breaks_nothing(changes: Vec<(prop::sample::Index, char)>) {
+            let mut text: Vec<char> = include_str!("transcripts/ps-4.17.1.txt").chars().collect();
+            for (at, to) in changes {
+                let at = at.index(text.len());
+                text[at] = to;
+            }
+            let text: String = text.into_iter().collect();
+            let listed = read(&text);
+            prop_assert!(listed.records.len() as u64 <= listed.printed);
+        }
+    }
+}
