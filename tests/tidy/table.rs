@@ -13,7 +13,8 @@ const SECTIONS: &[(&str, u32)] = &[
     ("Transports", 11),
     ("Published attacks", 18),
     ("Classes of attack", 22),
-    ("Survival", 44),
+    ("Survival", 62),
+    ("Coming from coturn", 16),
 ];
 /// How many ways to break a rule there are at least.
 const MIN_BREAKS: usize = 48;

@@ -6,12 +6,106 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use shared::Secret;
-use shared::api::NodeRole;
+use shared::api::{Applies, NodeRole};
 
 use super::cluster_key;
 use super::error::Origin;
+use super::key::{Flag, Key, Kind, fixed, live};
 use super::source::Reader;
 use super::store::private;
+
+/// The settings of `[beside]`.
+pub(super) const KEYS: &[Key] = &[
+    fixed(
+        "beside.enabled",
+        Kind::Boolean,
+        "Speak for the coturn of this host (--beside-coturn); default false",
+    ),
+    fixed(
+        "beside.cli",
+        Kind::Text,
+        "coturn's command line (cli-ip, cli-port); default 127.0.0.1:5766",
+    ),
+    Key {
+        name: "beside.password",
+        kind: Kind::Text,
+        flag: Flag::No,
+        applies: Applies::File,
+        help: "coturn's cli-password, not its hash",
+    },
+    fixed(
+        "beside.password_file",
+        Kind::Text,
+        "File with coturn's cli-password, read at each connection",
+    ),
+    Key {
+        name: "beside.statsdb",
+        kind: Kind::Text,
+        flag: Flag::No,
+        applies: Applies::File,
+        help: "URL of the Redis that coturn tells of its sessions (redis-statsdb)",
+    },
+    live(
+        "beside.total_quota",
+        Kind::Integer,
+        "coturn's total-quota: sessions of a realm, 0: any number; unset: as coturn has it",
+    ),
+    live(
+        "beside.user_quota",
+        Kind::Integer,
+        "coturn's user-quota: sessions of a user, 0: any number; unset: as coturn has it",
+    ),
+    live(
+        "beside.max_rate_bps",
+        Kind::Integer,
+        "coturn's max-bps in bits per second, of new sessions, 0: none; unset: as coturn has it",
+    ),
+    live(
+        "beside.capacity_bps",
+        Kind::Integer,
+        "coturn's bps-capacity in bits per second, 0: none; unset: as coturn has it",
+    ),
+    live(
+        "beside.stun_only",
+        Kind::Boolean,
+        "coturn's stun-only: answer STUN only, no TURN; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_stun",
+        Kind::Boolean,
+        "coturn's no-stun: answer no bare Binding request; unset: as coturn has it",
+    ),
+    live(
+        "beside.secure_stun",
+        Kind::Boolean,
+        "coturn's secure-stun: Binding with credentials only; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_udp_relay",
+        Kind::Boolean,
+        "coturn's no-udp-relay: no relaying over UDP; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_tcp_relay",
+        Kind::Boolean,
+        "coturn's no-tcp-relay: no relaying over TCP; unset: as coturn has it",
+    ),
+    live(
+        "beside.no_multicast_peers",
+        Kind::Boolean,
+        "coturn's no-multicast-peers: no peers at multicast addresses; unset: as coturn has it",
+    ),
+    live(
+        "beside.allow_loopback_peers",
+        Kind::Boolean,
+        "coturn's allow-loopback-peers: peers at loopback addresses, a danger; unset: as coturn has it",
+    ),
+    live(
+        "beside.mobility",
+        Kind::Boolean,
+        "coturn's mobility: clients may change their address (RFC 8016); unset: as coturn has it",
+    ),
+];
 
 /// Where coturn's command line listens unless it is told otherwise.
 const CLI: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5766);

@@ -3,7 +3,7 @@
 use shared::api::Applies;
 
 /// A setting.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     /// Dotted, as in the file: `store.url`.
     pub(super) name: &'static str,

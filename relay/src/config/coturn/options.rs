@@ -262,7 +262,7 @@ pub const SECTIONS: &[(&str, &[CoturnOption])] = &[
         refused("mysql-userdb", VALUE, DATABASE).short('M'),
         refused("mongo-userdb", VALUE, DATABASE).short('J'),
         honoured("redis-userdb", VALUE, "store.url, store.username, store.password, store.ca_file, store.insecure").short('N').common(),
-        message("redis-statsdb", VALUE, "sessions and traffic: metrics.listen, relayctl session list").short('O').common(),
+        honoured("redis-statsdb", VALUE, "statsdb.url, statsdb.username, statsdb.password, statsdb.ca_file, statsdb.insecure").short('O').common(),
         default("no-auth-pings", SWITCH, POLLING),
         message("no-dynamic-ip-list", SWITCH, "peer rules of the store apply: relayctl realm peer-rule"),
         honoured("no-dynamic-realms", SWITCH, "origin_realms"),

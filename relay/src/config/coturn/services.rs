@@ -23,8 +23,27 @@ const DATABASES: &[&str] = &[
 ];
 const PORTS: std::ops::RangeInclusive<i64> = 1..=65_535;
 
+/// How a connection string is written.
+const CONNECTION: &str = "write ip=ADDRESS port=PORT dbname=NUMBER user=NAME password=PASSWORD";
+/// What the settings of a connection to Redis are called: URL, user, password, authority, plain text.
+const STORE: [&str; 5] = [
+    "store.url",
+    "store.username",
+    "store.password",
+    "store.ca_file",
+    "store.insecure",
+];
+const STATSDB: [&str; 5] = [
+    "statsdb.url",
+    "statsdb.username",
+    "statsdb.password",
+    "statsdb.ca_file",
+    "statsdb.insecure",
+];
+
 pub(super) fn translate(all: &mut Translation<'_>) {
     database(all);
+    statistics(all);
     administration(all);
     metrics(all);
 }
@@ -33,11 +52,8 @@ pub(super) fn translate(all: &mut Translation<'_>) {
 fn database(all: &mut Translation<'_>) {
     if let Some((text, origin)) = all.text("redis-userdb") {
         match Connection::parse(text) {
-            Ok(connection) => redis(all, origin, &connection),
-            Err(problem) => {
-                let remedy = "write ip=ADDRESS port=PORT dbname=NUMBER user=NAME password=PASSWORD";
-                all.refuse_at(origin, "redis-userdb", &problem, remedy);
-            }
+            Ok(connection) => redis(all, "redis-userdb", STORE, origin, &connection),
+            Err(problem) => all.refuse_at(origin, "redis-userdb", &problem, CONNECTION),
         }
         if let Some(given) = all.last("userdb") {
             all.tell(given, "redis-userdb is used instead");
@@ -61,31 +77,49 @@ fn database(all: &mut Translation<'_>) {
     }
 }
 
-fn redis(all: &mut Translation<'_>, origin: &Origin, connection: &Connection) {
-    all.set("store.url", origin, Value::Text(connection.url()));
+/// The settings of `table` from the connection string of `option`.
+fn redis(
+    all: &mut Translation<'_>,
+    option: &str,
+    table: [&'static str; 5],
+    origin: &Origin,
+    connection: &Connection,
+) {
+    let [url, username, password, ca_file, insecure] = table;
+    all.set(url, origin, Value::Text(connection.url()));
     if let Some(name) = &connection.username {
-        all.set("store.username", origin, Value::Text(name.clone()));
+        all.set(username, origin, Value::Text(name.clone()));
     }
-    if let Some(password) = &connection.password {
-        let password = password.expose().clone();
-        all.set("store.password", origin, Value::Text(password));
+    if let Some(word) = &connection.password {
+        let word = word.expose().clone();
+        all.set(password, origin, Value::Text(word));
     }
     if let Some(file) = connection.ca_file.as_ref().filter(|_| connection.tls) {
-        all.set("store.ca_file", origin, Value::Text(file.clone()));
+        all.set(ca_file, origin, Value::Text(file.clone()));
     }
     if !connection.tls && !is_loopback(&connection.host) {
-        all.set("store.insecure", origin, Value::Boolean(true));
+        all.set(insecure, origin, Value::Boolean(true));
         all.tell_all(format!(
-            "{origin}: redis-userdb: passwords and keys cross the network in plain text: use TLS (tls=true), \
-             or a tunnel"
+            "{origin}: {option}: what it holds crosses the network in plain text: use TLS (tls=true), or a tunnel"
         ));
     }
     if !connection.unused.is_empty() {
         let unused = connection.unused.join(", ");
         all.tell_all(format!(
-            "{origin}: redis-userdb: {unused}: relayd verifies the certificate of Redis with store.ca_file or the \
+            "{origin}: {option}: {unused}: relayd verifies the certificate of Redis with {ca_file} or the \
              system's authorities, and shows none"
         ));
+    }
+}
+
+/// The Redis that is told of sessions and traffic.
+fn statistics(all: &mut Translation<'_>) {
+    let Some((text, origin)) = all.text("redis-statsdb") else {
+        return;
+    };
+    match Connection::parse(text) {
+        Ok(connection) => redis(all, "redis-statsdb", STATSDB, origin, &connection),
+        Err(problem) => all.refuse_at(origin, "redis-statsdb", &problem, CONNECTION),
     }
 }
 

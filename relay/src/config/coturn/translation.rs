@@ -14,7 +14,13 @@ use crate::config::file::{Item, Value};
 pub(super) type Tree = BTreeMap<String, Item>;
 
 /// Options whose values are nobody else's business.
-const SECRET: &[&str] = &["user", "static-auth-secret", "cli-password", "redis-userdb"];
+const SECRET: &[&str] = &[
+    "user",
+    "static-auth-secret",
+    "cli-password",
+    "redis-userdb",
+    "redis-statsdb",
+];
 
 /// What options come to.
 #[derive(Debug, Default)]
