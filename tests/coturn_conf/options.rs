@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use kit::certificate::{HOST, TestCertificate};
-use kit::client::Login;
-use kit::coturn::{UserDb, turnadmin};
+use kit::client::{Login, fresh_id};
+use kit::coturn::{Uclient, UserDb, Way, turnadmin};
 use kit::node::unix_now;
 use kit::redis::RedisServer;
 use kit::stream::{StreamClient, tls_config};
-use kit::wait::wait_until;
-use turn_proto::stun::{AttributeType, Method};
+use kit::wait::{wait_for, wait_until};
+use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method};
 
 use crate::start::Migrated;
 
@@ -287,4 +287,59 @@ fn a_hashed_password_opens_the_administrators_port() {
         1,
         "{said}"
     );
+}
+
+#[test]
+fn no_auth_serves_everybody_once_it_was_said_twice() {
+    let text = "listening-ip=192.0.2.30\nrelay-ip=192.0.2.30\nrealm=north.gov\nno-auth\n";
+    let flags = [
+        FLAGS,
+        &[
+            "--accept-open-relay",
+            "--allow-loopback-peers",
+            "--accept-open-peers",
+        ],
+    ]
+    .concat();
+    let mut node = Migrated::start(text, &flags);
+    assert!(node.said().contains("open_relay"), "{}", node.said());
+    let stranger = || Login::new("a-stranger", "with any password");
+    let totals = Uclient {
+        server: node.turn(),
+        login: stranger(),
+        way: Way::Channels,
+        clients: 2,
+        messages: 20,
+        flags: &["-c"],
+        peer: None,
+    }
+    .run(Duration::from_secs(60));
+    assert_eq!((totals.sent, totals.received), (40, 40), "{}", totals.text);
+    // Nobody in particular, for operators too; a kill ends it, and a restart does not.
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let ask = |server, request: MessageBuilder| {
+        let request = request.finish();
+        let mut answer = [0; 1500];
+        let length = wait_for("an answer", Duration::from_secs(10), || {
+            client.send_to(&request, server).ok()?;
+            client.recv(&mut answer).ok()
+        });
+        Message::parse(&answer[..length]).unwrap().class()
+    };
+    let request = |method| MessageBuilder::request(method, fresh_id());
+    let allocate = request(Method::Allocate).number(AttributeType::REQUESTED_TRANSPORT, 17 << 24);
+    assert_eq!(ask(node.turn(), allocate), Class::Success);
+    wait_until("the session in the list", Duration::from_secs(10), || {
+        let rows = node.ctl().items(&["session", "list"]);
+        rows.iter().any(|row| row["username"] == "anonymous")
+    });
+    node.signal("KILL");
+    node.wait_exit();
+    node.launch();
+    node.wait_ready();
+    let refreshed = ask(node.turn(), request(Method::Refresh));
+    assert_eq!(refreshed, Class::Success, "it goes on after a kill");
 }

@@ -150,6 +150,16 @@ const OWN: &[Key] = &[
         Kind::Text,
         "Realm of listeners that name none",
     ),
+    fixed(
+        "open_relay",
+        Kind::Boolean,
+        "Serve clients of the default realm without credentials; refused without accept_open_relay; default false",
+    ),
+    fixed(
+        "accept_open_relay",
+        Kind::Boolean,
+        "Says open_relay a second time; default false",
+    ),
     live(
         "origin_realms",
         Kind::Boolean,

@@ -107,6 +107,8 @@ pub struct Config {
     pub max_sessions_per_user: Option<u32>,
     /// Whether the ORIGIN of a request chooses its realm where neither listener nor server name does.
     pub origin_realms: bool,
+    /// Whether clients of the default realm are served without credentials; said twice.
+    pub open_relay: bool,
     /// Peer rules of the node, judged besides those of the realm.
     pub peers: PeerConfig,
     /// The SOFTWARE attribute (RFC 8489 §14.14); `None`: not sent.

@@ -108,6 +108,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         realms,
         max_sessions_per_user,
         origin_realms: reader.boolean("origin_realms").unwrap_or(false),
+        open_relay: open_relay(reader),
         peers: peers(reader),
         software: software(reader),
         nonce_lifetime: lifetimes.nonce,
@@ -141,6 +142,29 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         warnings: Vec::new(),
         provenance: Provenance::default(),
     }
+}
+
+/// An open relay is used by strangers within hours: one slip of the pen does not make one.
+fn open_relay(reader: &mut Reader<'_>) -> bool {
+    let is_accepted = reader.boolean("accept_open_relay").unwrap_or(false);
+    let Some(item) = reader.find("open_relay") else {
+        return false;
+    };
+    let is_open = reader.boolean("open_relay").unwrap_or(false);
+    if is_open && !is_accepted {
+        let problem =
+            "serves everybody without a credential, as an open relay for whoever finds it";
+        let remedy = "add users or secrets and remove it; or say it a second time: accept_open_relay = true \
+                      (--accept-open-relay)";
+        reader.error(&item.origin, "open_relay", problem, remedy);
+    }
+    if is_open && is_accepted {
+        reader.warnings.push(
+            "open_relay: clients of the default realm need no credentials: everybody who reaches this node uses it"
+                .to_owned(),
+        );
+    }
+    is_open && is_accepted
 }
 
 fn peers(reader: &mut Reader<'_>) -> PeerConfig {

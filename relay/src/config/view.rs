@@ -161,6 +161,7 @@ fn of_node(config: &Config, key: &str) -> Value {
         "default_realm" => json!(config.default_realm),
         "max_sessions_per_user" => json!(config.max_sessions_per_user),
         "origin_realms" => json!(config.origin_realms),
+        "open_relay" | "accept_open_relay" => json!(config.open_relay),
         "software" => json!(config.software),
         "nonce_lifetime" => duration(config.nonce_lifetime),
         "permission_lifetime" => duration(config.permission_lifetime),

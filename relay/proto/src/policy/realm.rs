@@ -23,6 +23,9 @@ pub struct RealmPolicy {
     pub password_algorithms: Vec<PasswordAlgorithm>,
     /// Whether clients may, and are told to, send USERHASH for USERNAME.
     pub username_anonymity: bool,
+    /// Whether everybody is served, as nobody in particular: credentials are neither asked for nor looked at,
+    /// and answers are not signed. An open relay.
+    pub anonymous: bool,
     /// Whether TCP allocations are for its clients (RFC 6062), whatever the node's setting is;
     /// `None`: as the node has it.
     pub tcp_relay: Option<bool>,
@@ -67,6 +70,7 @@ impl RealmPolicy {
             rest_separator: ':',
             password_algorithms: Vec::new(),
             username_anonymity: false,
+            anonymous: false,
             tcp_relay: None,
             ends_with_credential: false,
             needs_store: false,

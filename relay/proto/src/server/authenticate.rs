@@ -24,6 +24,9 @@ use crate::time::Now;
 /// Stands in for the key of nobody, so that an unknown user costs what a wrong password costs.
 const NOBODY: [u8; 16] = [0; 16];
 
+/// The name of everybody in a realm without credentials.
+const ANYBODY: &str = "anonymous";
+
 /// Why a request goes no further for now.
 #[derive(Debug)]
 pub(super) enum Halt {
@@ -96,6 +99,23 @@ fn chosen(
     }
 }
 
+/// Who everybody is in a realm that asks for no credentials.
+fn anybody(realm: &Arc<RealmPolicy>) -> Identity {
+    Identity {
+        realm: Arc::clone(realm),
+        // Limits of users would be one for all clients.
+        user: "".into(),
+        username: ANYBODY.parse().expect("a short word is a username"),
+        secret_id: None,
+        credential_expiry: None,
+        key: None,
+        key_id: 0,
+        token: None,
+        max_rate_bps: None,
+        max_sessions: None,
+    }
+}
+
 impl Server {
     pub(super) fn authenticate(
         &mut self,
@@ -103,6 +123,10 @@ impl Server {
         exchange: &mut Exchange,
         message: &Message<'_>,
     ) -> Result<Identity, Halt> {
+        let realm = self.policy.realms.get(&exchange.realm).cloned();
+        if let Some(realm) = realm.as_ref().filter(|realm| realm.anonymous) {
+            return Ok(anybody(realm));
+        }
         let Some(kind) = message.integrity_kind() else {
             let bare = message.as_bytes().len() == HEADER_LEN;
             let reason = if bare {
@@ -112,7 +136,6 @@ impl Server {
             };
             return Err(reason.into());
         };
-        let realm = self.policy.realms.get(&exchange.realm).cloned();
         let offer = realm.as_ref().map(|realm| realm.offer());
         let offer = offer.unwrap_or_default();
         let claim = Claim::read(message, offer)?;

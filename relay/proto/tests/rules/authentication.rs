@@ -4,7 +4,7 @@ use crate::kit::*;
 use turn_proto::auth::credential::LongTermKey;
 use turn_proto::auth::rest;
 use turn_proto::stun::integrity::IntegrityKind;
-use turn_proto::stun::{AttributeType as A, Method};
+use turn_proto::stun::{AttributeType as A, MessageBuilder, Method};
 use turn_proto::{Event, RefusalReason};
 
 fn rest_client(username: &str, secret: &str) -> Client {
@@ -93,7 +93,7 @@ fn wrong_password_and_unknown_user_get_the_same_answer() {
     let nobody = Client::at(CLIENT, "alicf", "wrong").greet(&mut net);
     let id = next_id();
     let request = || {
-        let request = turn_proto::stun::MessageBuilder::request(Method::Allocate, id);
+        let request = MessageBuilder::request(Method::Allocate, id);
         request.attribute(A::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
     };
     let first = wrong.ask(&mut net, request()).unwrap();
@@ -285,4 +285,39 @@ fn a_thousand_usernames_that_are_only_an_expiry_all_get_sessions_under_a_user_qu
         net.events.clear();
     }
     assert_eq!(net.server.sessions(), 1000);
+}
+
+#[test]
+fn a_realm_that_asks_for_no_credentials_serves_everybody_and_signs_nothing() {
+    let mut open = realm_policy(REALM);
+    open.anonymous = true;
+    let mut net = Net::with_policy(policy(vec![open]));
+    let bare = |net: &mut Net, client: &str, request: MessageBuilder| {
+        net.ask(tuple(client), &request.finish()).unwrap()
+    };
+    let answer = bare(&mut net, CLIENT, allocate());
+    assert_eq!(
+        (answer.code(), answer.message().integrity_kind()),
+        (0, None)
+    );
+    let channel = ask_for(Method::ChannelBind)
+        .number(A::CHANNEL_NUMBER, 0x4000 << 16)
+        .xor_address(A::XOR_PEER_ADDRESS, addr(PEER));
+    assert_eq!(bare(&mut net, CLIENT, channel).code(), 0);
+    // Another one has the session of its own 5-tuple only.
+    let elsewhere = "192.0.2.77:4000";
+    let refresh = || ask_for(Method::Refresh);
+    assert_eq!(bare(&mut net, elsewhere, refresh()).code(), 437);
+    assert_eq!(bare(&mut net, elsewhere, allocate()).code(), 0);
+    assert_eq!(net.server.sessions(), 2);
+    // Credentials are not looked at.
+    let signed = Client::at("192.0.2.78:4000", "alice", "wrong").sign(allocate());
+    let answer = net.ask(tuple("192.0.2.78:4000"), &signed).unwrap();
+    assert_eq!(
+        (answer.code(), answer.message().integrity_kind()),
+        (0, None)
+    );
+    let nothing = refresh().number(A::LIFETIME, 0);
+    assert_eq!(bare(&mut net, CLIENT, nothing).code(), 0);
+    assert_eq!(net.server.sessions(), 2);
 }

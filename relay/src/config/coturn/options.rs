@@ -212,7 +212,7 @@ pub const SECTIONS: &[(&str, &[CoturnOption])] = &[
     ]),
     ("Users and realms", &[
         default("lt-cred-mech", SWITCH, "every client needs a credential").short('a').common(),
-        refused("no-auth", SWITCH, "clients without credentials would make this an open relay: add users (user=) or secrets (static-auth-secret=)").short('z'),
+        honoured("no-auth", SWITCH, "open_relay (with --accept-open-relay only)").short('z'),
         honoured("user", VALUE, "realm.users").short('u').common(),
         honoured("realm", VALUE, "default_realm, realm.name").short('r').common(),
         honoured("use-auth-secret", SWITCH, "realm.secrets (users of the file are refused then)").common(),

@@ -35,10 +35,17 @@ pub(super) fn translate(all: &mut Translation<'_>) {
     all.copy_switch("oauth", "oauth");
     all.copy_text("server-name", "server_name");
     let has_mechanism = has_users || has_secret_mode || all.is_on("lt-cred-mech");
-    if !has_mechanism && !all.is_on("oauth") && !all.is_on("stun-only") && !all.is_on("no-auth") {
-        let problem = "is missing, and so are users and secrets: coturn would be an open relay";
-        let remedy = "add lt-cred-mech with user=NAME:PASSWORD (or users in the database), or static-auth-secret";
-        all.refuse_at(&origin, "lt-cred-mech", problem, remedy);
+    let is_open = !has_mechanism && !all.is_on("oauth") && !all.is_on("stun-only");
+    if let Some(given) = all.last("no-auth").filter(|_| all.is_on("no-auth")) {
+        let origin = given.origin.clone();
+        all.set("open_relay", &origin, Value::Boolean(true));
+    } else if is_open {
+        // Its default where nothing says otherwise.
+        all.tell_all(
+            "lt-cred-mech: is missing, and so are users and secrets: coturn would be an open relay; add lt-cred-mech \
+             with user=NAME:PASSWORD (or users in the database), or static-auth-secret",
+        );
+        all.set("open_relay", &origin, Value::Boolean(true));
     }
     nonces(all);
     // With coturn the origins of its database always count.

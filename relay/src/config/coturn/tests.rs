@@ -184,6 +184,7 @@ const ELSEWHERE: &[&str] = &[
     "redis-userdb",
     "redis-statsdb",
     "allow-loopback-peers",
+    "no-auth",
 ];
 
 #[test]
@@ -377,9 +378,13 @@ fn limits_keep_coturns_meaning() {
 
 #[test]
 fn an_open_relay_and_open_peers_are_refused_until_said_twice() {
-    let errors = Setup::new("realm=north.gov\n").errors();
-    assert!(errors.contains("coturn would be an open relay"), "{errors}");
-    assert!(with("no-auth").errors().contains("open relay"));
+    for open in ["realm=north.gov\n", "realm=north.gov\nno-auth\n"] {
+        let errors = Setup::new(open).errors();
+        assert!(errors.contains("--accept-open-relay"), "{errors}");
+        let twice = Setup::new(open).flags(&["--accept-open-relay"]).load();
+        assert!(twice.open_relay && warns(&twice, "open_relay"));
+    }
+    assert!(!with("no-auth=0").load().open_relay);
     assert!(
         Setup::new("realm=north.gov\nlt-cred-mech\n")
             .try_load()

@@ -228,10 +228,17 @@ pub(super) fn policy(
     key: &ClusterKey,
     revision: u64,
 ) -> Policy {
+    let policy_of = |realm: &RealmEntry| {
+        let policy = RealmPolicy {
+            anonymous: config.open_relay && realm.name == inputs.default_realm,
+            ..realm_policy(realm, key)
+        };
+        Arc::new(policy)
+    };
     let mut realms: BTreeMap<Realm, Arc<RealmPolicy>> = inputs
         .realms
         .iter()
-        .map(|realm| (realm.name.clone(), Arc::new(realm_policy(realm, key))))
+        .map(|realm| (realm.name.clone(), policy_of(realm)))
         .collect();
     // Listeners and the default realm always have one, whatever else is known about it.
     for name in own.listener_realms.values().chain([&inputs.default_realm]) {
@@ -244,7 +251,7 @@ pub(super) fn policy(
                 document: RealmDocument::default(),
                 secrets: Vec::new(),
             };
-            realms.insert(name.clone(), Arc::new(realm_policy(&bare, key)));
+            realms.insert(name.clone(), policy_of(&bare));
         }
     }
     let blocks = inputs
@@ -320,6 +327,7 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         rest_separator: document.rest_separator,
         password_algorithms: document.password_algorithms.clone(),
         username_anonymity: document.username_anonymity,
+        anonymous: false,
         tcp_relay: document.tcp_relay,
         ends_with_credential: document.revoke_on_credential_expiry,
         needs_store: document.new_sessions_without_store == WithoutStore::Refuse,
