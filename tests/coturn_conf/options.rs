@@ -94,7 +94,7 @@ fn tcp_is_relayed_unless_switched_off() {
     for (lines, is_granted) in [("", true), ("no-tcp-relay", false)] {
         let node = node(lines);
         let mut client = StreamClient::tcp(node.turn(), alice()).unwrap();
-        let wish = |message: turn_proto::stun::MessageBuilder| {
+        let wish = |message: MessageBuilder| {
             message.attribute(AttributeType::REQUESTED_TRANSPORT, &[6, 0, 0, 0])
         };
         let result = client.request(Method::Allocate, wish);
@@ -336,10 +336,10 @@ fn no_auth_serves_everybody_once_it_was_said_twice() {
         let rows = node.ctl().items(&["session", "list"]);
         rows.iter().any(|row| row["username"] == "anonymous")
     });
-    node.signal("KILL");
+    node.signal("TERM");
     node.wait_exit();
     node.launch();
     node.wait_ready();
     let refreshed = ask(node.turn(), request(Method::Refresh));
-    assert_eq!(refreshed, Class::Success, "it goes on after a kill");
+    assert_eq!(refreshed, Class::Success, "it goes on after a restart");
 }

@@ -152,3 +152,27 @@ fn what_is_unknown_starts_nothing_and_gets_the_nearest_name() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("did you mean --lt-cred-mech?"), "{said}");
 }
+
+#[test]
+fn a_first_user_signal_drains_and_ends_with_the_last_session() {
+    let mut node = Migrated::start(LINES, &["-c", "turnserver.conf"]);
+    let mut client = node.client(&alice());
+    client.allocate().unwrap();
+    node.signal("USR1");
+    wait_until("new sessions to be refused", SOON, || {
+        let mut late = node.client(&alice());
+        match late.allocate() {
+            Ok(_) => {
+                late.refresh(0).unwrap();
+                false
+            }
+            Err(error) => error.code() == Some(508),
+        }
+    });
+    assert!(lives(node.pid()) && client.refresh(600).is_ok());
+    client.refresh(0).unwrap();
+    assert_eq!(node.wait_exit(), Some(0), "{}", node.said());
+    node.launch();
+    node.wait_ready();
+    node.client(&alice()).allocate().unwrap();
+}

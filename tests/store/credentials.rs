@@ -103,7 +103,12 @@ async fn a_user_is_found_by_its_hash_whoever_wrote_it(world: &World) {
     );
     assert_eq!(name_of(world, &realm("south.gov"), "gorst").await, None);
     world.store.delete_user(&north, "gorst").await.unwrap();
-    assert_eq!(name_of(world, &north, "gorst").await, None);
+    // A look that found the key just before puts the name back for a moment; the next one sees that it is gone.
+    wait_for_async("the index to forget a deleted user", FIVE, || async {
+        let name = name_of(world, &north, "gorst").await;
+        name.is_none().then_some(())
+    })
+    .await;
     world.turnadmin(&["-a", "-u", "bethod", "-r", "north.gov", "-p", "hero"]);
     wait_for_async("the index to hold turnadmin's user", FIVE, || async {
         name_of(world, &north, "bethod").await

@@ -95,7 +95,10 @@ impl Gate {
             .authenticate(token)
             .or_else(|| self.local_caller(ip, token))
         {
-            Some(caller) => Ok(caller),
+            Some(caller) => {
+                self.throttle.succeeded(ip);
+                Ok(caller)
+            }
             None => {
                 self.throttle.failed(ip, Instant::now());
                 Err(unauthenticated("the token is wrong, expired or deleted"))
@@ -126,7 +129,23 @@ impl Throttle {
         }
     }
 
+    /// Who counts as one: this machine with all of its addresses, and a network of 2^64 of them, as
+    /// anybody gets for nothing.
+    fn source(ip: IpAddr) -> IpAddr {
+        match ip.to_canonical() {
+            ip if ip.is_loopback() => IpAddr::from([127, 0, 0, 1]),
+            IpAddr::V6(ip) => IpAddr::from((u128::from(ip) >> 64 << 64).to_be_bytes()),
+            ip => ip,
+        }
+    }
+
+    fn succeeded(&self, ip: IpAddr) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(&Self::source(ip));
+    }
+
     fn is_locked(&self, ip: IpAddr, now: Instant) -> bool {
+        let ip = Self::source(ip);
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures
             .get(&ip)
@@ -134,6 +153,7 @@ impl Throttle {
     }
 
     fn failed(&self, ip: IpAddr, now: Instant) {
+        let ip = Self::source(ip);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= MAX_ADDRESSES && !failures.contains_key(&ip) {
             let oldest = failures
@@ -178,6 +198,27 @@ mod tests {
         assert!(!throttle.is_locked(ip, start + lock.lock));
         throttle.failed(ip, start + lock.lock);
         assert!(!throttle.is_locked(ip, start + lock.lock));
+    }
+
+    #[test]
+    fn a_machine_counts_as_one_whatever_addresses_it_has_until_it_succeeds() {
+        let lock = TokenLock {
+            failures: 2,
+            lock: Duration::from_secs(7),
+        };
+        let start = Instant::now();
+        for pair in [
+            ["127.0.0.1", "127.9.8.7"],
+            ["2001:db8::1", "2001:db8::2:0:0:9"],
+        ] {
+            let throttle = Throttle::new(lock);
+            let [one, other]: [IpAddr; 2] = pair.map(|ip| ip.parse().unwrap());
+            throttle.failed(one, start);
+            throttle.failed(other, start);
+            assert!(throttle.is_locked(one, start), "{one}");
+            throttle.succeeded(other);
+            assert!(!throttle.is_locked(one, start), "{one}");
+        }
     }
 
     #[test]

@@ -89,10 +89,11 @@ pub(super) fn create(directory: &Path, path: &Path) -> io::Result<()> {
     let key = generate()?;
     // Written beside and linked, so that a crash leaves no half a key and a race no two keys.
     let draft = path.with_extension(format!("new-{}", std::process::id()));
+    // What lies there is of a start that was cut off, or a link that somebody laid.
+    let _ = std::fs::remove_file(&draft);
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&draft)?;
     file.write_all(key.as_bytes())?;

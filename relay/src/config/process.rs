@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::LogOutput;
 use super::source::Reader;
 
 /// Facilities of syslog by their names (RFC 5424 §6.2.1).
@@ -100,4 +101,27 @@ pub(super) fn view(process: &ProcessConfig, key: &str) -> Option<Value> {
         "proc_group" => json!(process.group),
         _ => return None,
     })
+}
+
+/// Where lines of the log go.
+pub(super) fn log_output(reader: &mut Reader<'_>, state_dir: &Path) -> LogOutput {
+    match reader.text("log.output") {
+        // Behind the terminal's back nobody reads what goes there.
+        None if reader.boolean("detach") == Some(true) => {
+            LogOutput::File(state_dir.join("relayd.log"))
+        }
+        None => LogOutput::Stderr,
+        Some((text, _)) if text == "stderr" => LogOutput::Stderr,
+        Some((text, _)) if text == "stdout" && reader.boolean("detach") == Some(true) => {
+            let file = state_dir.join("relayd.log");
+            reader.warnings.push(format!(
+                "log.output: there is no stdout in the background: lines go to {}",
+                file.display()
+            ));
+            LogOutput::File(file)
+        }
+        Some((text, _)) if text == "stdout" => LogOutput::Stdout,
+        Some((text, _)) if text == "syslog" => LogOutput::Syslog,
+        Some((text, _)) => LogOutput::File(text.into()),
+    }
 }

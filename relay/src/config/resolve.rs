@@ -19,7 +19,7 @@ use super::layers::{Layers, Overrides, Provenance};
 use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
-    LogFormat, LogOutput, PeerConfig, StoreConfig, TokenLock, WeakCredentials, allocation, beside,
+    LogFormat, PeerConfig, StoreConfig, TokenLock, WeakCredentials, allocation, beside,
     certificates, cluster_key, connections, limits, listener, local_password, nat_discovery, oauth,
     process, realm, redirects, store, tcp_relay,
 };
@@ -549,31 +549,27 @@ fn log(reader: &mut Reader<'_>, state_dir: &Path) -> LogConfig {
         }
     };
     LogConfig {
-        output: log_output(reader, state_dir),
+        output: process::log_output(reader, state_dir),
         syslog_facility: process::syslog_facility(reader),
         level,
         format,
     }
 }
 
-fn log_output(reader: &mut Reader<'_>, state_dir: &Path) -> LogOutput {
-    match reader.text("log.output") {
-        // Behind the terminal's back nobody reads what goes there.
-        None if reader.boolean("detach") == Some(true) => {
-            LogOutput::File(state_dir.join("relayd.log"))
-        }
-        None => LogOutput::Stderr,
-        Some((text, _)) if text == "stderr" => LogOutput::Stderr,
-        Some((text, _)) if text == "stdout" => LogOutput::Stdout,
-        Some((text, _)) if text == "syslog" => LogOutput::Syslog,
-        Some((text, _)) => LogOutput::File(text.into()),
-    }
-}
-
 /// A file with passwords in it is nobody else's business.
 fn warn_of_readable_secrets(reader: &mut Reader<'_>, realms: &[ConfigRealm]) {
     let holds_secrets = |realm: &ConfigRealm| !realm.users.is_empty() || !realm.secrets.is_empty();
-    if !realms.iter().any(holds_secrets) {
+    let has_passwords = [
+        "admin.password",
+        "store.password",
+        "statsdb.password",
+        "beside.password",
+    ]
+    .iter()
+    .any(
+        |key| matches!(reader.find(key), Some(item) if matches!(item.origin, Origin::File { .. })),
+    );
+    if !has_passwords && !realms.iter().any(holds_secrets) {
         return;
     }
     let Some(path) = reader.file_path() else {

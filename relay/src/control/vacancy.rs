@@ -16,7 +16,10 @@ const MAX_WEIGHT: u32 = 1000;
 #[must_use]
 pub(super) fn used_percent(node: &NodeView) -> f64 {
     let capacity = &node.capacity;
-    // The binding one hides the others.
+    if let Some(used) = capacity.used_percent {
+        return used;
+    }
+    // Of a version that tells the binding limit alone, which hides the others.
     let ports = 100.0 * capacity.ports_used as f64 / capacity.ports_total.max(1) as f64;
     match capacity.bound_by.as_str() {
         "cpu" => ports,

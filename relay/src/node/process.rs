@@ -1,5 +1,7 @@
 //! A node as a process: signals, reloads, and the process after it.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -11,12 +13,14 @@ use crate::telemetry::log::Log;
 use crate::worker::Frozen;
 use turn_udp::sys;
 
+/// How often a node that ends with its last session looks whether that is gone.
+const EMPTY_LOOK: Duration = Duration::from_millis(500);
 /// Exit status of a process that passed everything on and could not keep the rest.
 const RETIRED_BADLY: i32 = 1;
 
 /// Runs the node of `config` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP loads
-/// the configuration again as `args` say and applies what can change while serving; SIGUSR2, as
-/// coturn's, reads certificates alone.
+/// the configuration again as `args` say and applies what can change while serving. As coturn's, SIGUSR2
+/// reads certificates alone, and SIGUSR1 drains the node, whose process ends with its last session.
 ///
 /// # Errors
 /// Whatever keeps the node from starting.
@@ -47,6 +51,9 @@ async fn serve_until_told(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut certificates = signal(SignalKind::user_defined2())?;
+    let mut drain = signal(SignalKind::user_defined1())?;
+    let mut leaves_empty = false;
+    let mut looks = tokio::time::interval(EMPTY_LOOK);
     let heir = match args.upgrade {
         true => find_running(&config)?,
         false => None,
@@ -87,6 +94,12 @@ async fn serve_until_told(
                 reload(&node, args).await;
             }
             _ = certificates.recv() => node.service().reload_certificates(),
+            _ = drain.recv() => leaves_empty = node.service().drain_at_signal().await,
+            _ = looks.tick(), if leaves_empty => if node.service().is_empty() {
+                tracing::info!("Drained, and nobody is left.");
+                node.service().forget_drain();
+                break;
+            },
         }
     }
     tracing::info!("Stopping; a second signal ends the node at once.");

@@ -1,6 +1,7 @@
 //! Whom the process is: root binds, `proc_user` serves.
 
-use std::os::unix::fs::{MetadataExt, lchown};
+use std::fs::OpenOptions;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, lchown};
 use std::path::Path;
 
 use anyhow::Context;
@@ -68,7 +69,14 @@ fn hand_over(config: &Config, uid: Uid, gid: Gid) -> anyhow::Result<()> {
     }
     if let Some(file) = &config.process.pid_file {
         // It is written once the node serves, when its folder is closed to it.
-        if std::fs::write(file, "").is_ok() {
+        // Not through a link that somebody laid into that folder.
+        let made = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(file);
+        if made.is_ok() {
             give(file, uid, gid)?;
         }
     }

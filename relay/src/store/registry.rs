@@ -80,6 +80,13 @@ pub(crate) fn identity(record: &NodeView) -> Result<[u8; 32], StoreError> {
         connections: 0,
         connections_closed: Default::default(),
         control_overflows: 0,
+        // That it sends clients on is news; to whom most of them is a figure.
+        sends_to: record
+            .sends_to
+            .first()
+            .map(|_| record.id.clone())
+            .into_iter()
+            .collect(),
         drain: record.drain.clone().map(|drain| DrainView {
             estimate: DrainEstimate::default(),
             ..drain

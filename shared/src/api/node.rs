@@ -229,6 +229,10 @@ pub struct Capacity {
     pub percent: f64,
     /// Which limit binds: `ports`, `descriptors`, `cpu` or `sessions` (`limits.max_sessions`).
     pub bound_by: String,
+    /// The same of all limits but `cpu`, of which some is there again a moment later; absent from a version
+    /// that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_percent: Option<f64>,
     /// Relay ports in use.
     pub ports_used: u64,
     /// Relay ports in all.

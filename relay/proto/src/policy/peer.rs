@@ -101,7 +101,10 @@ impl PeerRules {
             self.allows_form(realm, ip, peer.port())
                 && (!own || self.listed(realm, ip) == Some(true))
         };
-        peer.port() != 0 && !self.is_banned(peer.ip()) && Self::forms(peer.ip()).all(allows)
+        peer.port() != 0
+            && !is_nobody(peer.ip())
+            && !self.is_banned(peer.ip())
+            && Self::forms(peer.ip()).all(allows)
     }
 
     /// The local address that datagrams for an external one are sent to.

@@ -7,7 +7,7 @@ use shared::{Realm, Transport};
 
 use super::Server;
 use super::exchange::Exchange;
-use crate::auth::nonce::{Offer, address_bytes, hmac};
+use crate::auth::nonce::{address_bytes, hmac};
 use crate::five_tuple::AddressFamily;
 use crate::policy::{RealmPolicy, Redirect};
 use crate::stun::{AttributeType, Class, ErrorCode, MessageBuilder};
@@ -25,12 +25,10 @@ impl Server {
         if let Some(domain) = &redirect.domain {
             answer = answer.attribute(AttributeType::ALTERNATE_DOMAIN, domain.as_bytes());
         }
-        if exchange.tuple.transport != Transport::Udp {
-            // It comes there by another connection, and browsers take no 438 for an answer then.
-            let offer = Offer {
-                algorithms: &realm.password_algorithms,
-                anonymity: realm.username_anonymity,
-            };
+        // It comes there from another port, by another connection or through a NAT that gives each server
+        // its own, and browsers take no 438 for an answer then. Whoever showed no credential needs none.
+        if exchange.key.is_some() {
+            let offer = realm.offer();
             let client = exchange.tuple.client;
             let nonce = self.nonces.mint_for_all_ports(client.ip(), now.unix, offer);
             answer = answer
@@ -52,7 +50,7 @@ impl Server {
                 && one
                     .realm
                     .as_ref()
-                    .is_none_or(|served| self.is_served(served, realm))
+                    .is_none_or(|served| self.is_served(served, realm, tuple.transport))
         };
         let fitting = || self.policy.redirects.iter().filter(fits);
         let total: u64 = fitting().map(|one| u64::from(one.weight)).sum();
@@ -65,14 +63,19 @@ impl Server {
         })
     }
 
-    /// Whether clients of `realm` are served where others are told `served`.
-    fn is_served(&self, served: &Realm, realm: &Realm) -> bool {
-        let mut named = self
-            .policy
-            .origins
-            .values()
-            .chain(self.policy.server_names.values());
-        served == realm || named.any(|named| named == realm)
+    /// Whether clients of `realm` are served where others are told `served`: a listener's own realm comes before
+    /// names, and names before the default one.
+    fn is_served(&self, served: &Realm, realm: &Realm, transport: Transport) -> bool {
+        if served == realm {
+            return true;
+        }
+        if *served != self.policy.default_realm {
+            return false;
+        }
+        let is_secure = matches!(transport, Transport::Tls | Transport::Dtls);
+        let mut origins = self.policy.origins.values();
+        let mut names = self.policy.server_names.values();
+        origins.any(|named| named == realm) || is_secure && names.any(|named| named == realm)
     }
 
     fn draw(&self, exchange: &Exchange) -> u64 {

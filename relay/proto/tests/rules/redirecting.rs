@@ -59,9 +59,19 @@ fn the_answer_is_written_as_the_rfc_says() {
     // ALTERNATE-DOMAIN: 13 bytes, padded to 16.
     expected.extend([0x80, 0x03, 0x00, 0x0d]);
     expected.extend(b"relay.example\0\0\0");
+    let message = Message::parse(&bytes).unwrap();
+    // REALM and NONCE for the next server, then MESSAGE-INTEGRITY.
+    let [realm, nonce] = [A::REALM, A::NONCE].map(|kind| message.attribute(kind).unwrap());
+    for (kind, value) in [(0x0014_u16, realm), (0x0015, nonce)] {
+        expected.extend(kind.to_be_bytes());
+        expected.extend((value.len() as u16).to_be_bytes());
+        expected.extend(value);
+        expected.resize(expected.len().next_multiple_of(4), 0);
+    }
+    let length = (expected.len() + 24 - 20) as u16;
+    expected[2..4].copy_from_slice(&length.to_be_bytes());
     assert_eq!(bytes[..bytes.len() - 24], expected);
     assert_eq!(bytes[bytes.len() - 24..][..4], [0x00, 0x08, 0x00, 0x14]);
-    let message = Message::parse(&bytes).unwrap();
     assert_eq!(message.class(), Class::Error);
     assert!(message.verify_integrity(alice.key.as_bytes()));
 }
@@ -156,17 +166,20 @@ fn a_client_is_sent_where_its_realm_is_served_or_it_names_it_itself() {
     let mut net = Net::with_policy(elsewhere());
     let alice = Client::alice().greet(&mut net);
     assert_eq!(sent_to(&mut net, &alice), None);
-    // A realm that clients reach by a web origin or a server's name is found at every listener.
-    for named in [true, false] {
+    // A realm that clients reach by a web origin is found where listeners have the default realm, and only there.
+    for (default, found) in [("south.gov", Some(addr(ELSEWHERE))), ("west.gov", None)] {
         let mut policy = elsewhere();
-        let names = match named {
-            true => &mut policy.server_names,
-            false => &mut policy.origins,
-        };
-        names.insert("turn.example".into(), REALM.parse().unwrap());
+        policy.default_realm = default.parse().unwrap();
+        let server = Client::alice().tuple.server;
+        policy
+            .listener_realms
+            .insert(server, REALM.parse().unwrap());
+        policy
+            .origins
+            .insert("https://turn.example:443".into(), REALM.parse().unwrap());
         let mut net = Net::with_policy(policy);
         let alice = Client::alice().greet(&mut net);
-        assert_eq!(sent_to(&mut net, &alice), Some(addr(ELSEWHERE)));
+        assert_eq!(sent_to(&mut net, &alice), found, "{default}");
     }
 }
 

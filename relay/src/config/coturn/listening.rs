@@ -266,7 +266,7 @@ fn relay_addresses(all: &mut Translation<'_>) {
 }
 
 fn external_ips(all: &mut Translation<'_>) {
-    let mut ips = Vec::new();
+    let mut ips: Vec<(IpAddr, bool, Item)> = Vec::new();
     for given in all.all("external-ip") {
         let value = given.value.as_deref().unwrap_or_default();
         let (public, local) = match value.split_once('/') {
@@ -276,9 +276,18 @@ fn external_ips(all: &mut Translation<'_>) {
         let Some(public) = resolved(all, given, public) else {
             continue;
         };
+        if local.is_none() {
+            // One stands for all addresses of a family: of several the last counts, as of other options.
+            let before = ips.len();
+            ips.retain(|(known, local, _)| *local || known.is_ipv4() != public.is_ipv4());
+            if ips.len() < before {
+                all.tell(given, "is used instead of the one before");
+            }
+        }
         let both = local.map_or_else(|| public.to_string(), |local| format!("{public}/{local}"));
-        ips.push(text(&given.origin, both));
+        ips.push((public, local.is_some(), text(&given.origin, both)));
     }
+    let ips: Vec<Item> = ips.into_iter().map(|(.., item)| item).collect();
     if let Some(first) = ips.first() {
         let origin = first.origin.clone();
         all.set("external_ips", &origin, Value::List(ips));

@@ -1,7 +1,5 @@
 //! Whom clients may talk to.
 
-use std::net::IpAddr;
-
 use shared::IpRange;
 
 use super::translation::{Translation, text};
@@ -11,6 +9,15 @@ const RANGE: &str = "an address or first-last, as in 10.0.0.0-10.255.255.255";
 /// Peers that nobody should reach through a relay: its own machine.
 const OPEN: &str = "lets clients reach services of this machine through the relay";
 const TWICE: &str = "remove it, or say it a second time with --accept-open-peers";
+
+/// Loopback, the unspecified address, and link-local ones, where clouds keep what a machine may know alone.
+const HERE: [&str; 5] = [
+    "127.0.0.0/8",
+    "0.0.0.0/8",
+    "169.254.0.0/16",
+    "::/127",
+    "fe80::/10",
+];
 
 pub(super) fn translate(all: &mut Translation<'_>) {
     let denied = ranges(all, "denied-peer-ip");
@@ -56,16 +63,19 @@ fn ranges(all: &mut Translation<'_>, name: &'static str) -> Vec<Item> {
     ranges
 }
 
+/// Whether a range has an address of the machine itself, or one that only its link knows.
 fn reaches_this_machine(item: &Item) -> bool {
     let Value::Text(range) = &item.value else {
         return false;
     };
+    let overlaps = |range: &IpRange, here: &str| {
+        let here: IpRange = here.parse().expect("a literal range");
+        range.first().is_ipv4() == here.first().is_ipv4()
+            && range.first() <= here.last()
+            && here.first() <= range.last()
+    };
     let range = range.parse::<IpRange>();
-    let here = [
-        IpAddr::from([127, 0, 0, 1]),
-        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-    ];
-    range.is_ok_and(|range| here.iter().any(|ip| range.contains(*ip)))
+    range.is_ok_and(|range| HERE.iter().any(|here| overlaps(&range, here)))
 }
 
 #[cfg(test)]
@@ -77,6 +87,14 @@ mod tests {
     fn ranges_with_the_loopback_in_them_are_known() {
         let reaches = |range: &str| reaches_this_machine(&text(&Origin::Default, range));
         assert!(reaches("127.0.0.1") && reaches("0.0.0.0-255.255.255.255") && reaches("::1"));
+        for range in [
+            "127.0.0.53",
+            "0.0.0.0-126.255.255.255",
+            "169.254.169.254",
+            "fe80::1",
+        ] {
+            assert!(reaches(range), "{range}");
+        }
         assert!(!reaches("10.0.0.0-10.255.255.255") && !reaches("2001:db8::/32"));
     }
 }

@@ -15,6 +15,12 @@ pub(super) fn translate(all: &mut Translation<'_>) {
         let origin = first.origin.clone();
         all.set_of_realm("secrets", &origin, Value::List(secrets));
     }
+    if has_secret_mode {
+        all.tell_all(
+            "use-auth-secret: users of the database are served too, where coturn would refuse them: relayctl user list \
+             tells them",
+        );
+    }
     let users = users(all);
     let has_users = !users.is_empty();
     match users.first() {
@@ -38,6 +44,10 @@ pub(super) fn translate(all: &mut Translation<'_>) {
     let is_open = !has_mechanism && !all.is_on("oauth") && !all.is_on("stun-only");
     if let Some(given) = all.last("no-auth").filter(|_| all.is_on("no-auth")) {
         let origin = given.origin.clone();
+        if has_mechanism {
+            let problem = "and credentials (lt-cred-mech, user or secrets) are both given";
+            all.refuse(given, problem, "keep one of them");
+        }
         all.set("open_relay", &origin, Value::Boolean(true));
     } else if is_open {
         // Its default where nothing says otherwise.

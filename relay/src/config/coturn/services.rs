@@ -125,7 +125,8 @@ fn statistics(all: &mut Translation<'_>) {
 
 /// The port for administrators, with coturn's one password, on this machine only.
 fn administration(all: &mut Translation<'_>) {
-    let is_closed = all.is_on("no-cli");
+    let is_switched_off = all.last("cli").is_some() && !all.is_on("cli");
+    let is_closed = all.is_on("no-cli") || is_switched_off;
     let Some((password, origin)) = all.text("cli-password").filter(|_| !is_closed) else {
         return;
     };

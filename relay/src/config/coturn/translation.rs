@@ -103,7 +103,7 @@ impl<'a> Translation<'a> {
             let given = self.last(name).unwrap_or(given);
             match (given.option.outcome, self.is_off(given)) {
                 (Outcome::Honoured(_), _) | (Outcome::ByDefault(_), false) => {}
-                (Outcome::ByDefault(why), true) if name != "dtls" => {
+                (Outcome::ByDefault(why), true) if !matches!(name, "dtls" | "cli") => {
                     self.tell(given, &format!("switching it off has no effect: {why}"));
                 }
                 (_, true) => {}

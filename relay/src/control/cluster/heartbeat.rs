@@ -380,7 +380,7 @@ fn relays(hub: &Hub) -> Vec<String> {
 
 /// The binding one of ports, descriptors, CPU and the limit of sessions.
 fn capacity(hub: &Hub, usage: ProcessUsage, sessions: u64) -> Capacity {
-    let (used, total) = hub.workers.ports();
+    let (ports_used, total) = hub.workers.ports();
     let percent = |used: u64, total: u64| 100.0 * used as f64 / total.max(1) as f64;
     let cores = f64::from(hub.workers.count().max(1));
     let mut limits = vec![
@@ -391,11 +391,13 @@ fn capacity(hub: &Hub, usage: ProcessUsage, sessions: u64) -> Capacity {
         ),
     ];
     if hub.config().roles.contains(&NodeRole::Relay) {
-        limits.push(("ports", percent(used, total)));
+        limits.push(("ports", percent(ports_used, total)));
     }
     if let Some(most) = hub.keeper.current().settings.max_sessions {
         limits.push(("sessions", percent(sessions, most.into())));
     }
+    let lasting = limits.iter().filter(|(name, _)| *name != "cpu");
+    let used = lasting.map(|(_, percent)| *percent).reduce(f64::max);
     let (bound_by, most) = limits
         .into_iter()
         .max_by(|a, b| a.1.total_cmp(&b.1))
@@ -403,7 +405,8 @@ fn capacity(hub: &Hub, usage: ProcessUsage, sessions: u64) -> Capacity {
     Capacity {
         percent: (most * 10.0).round() / 10.0,
         bound_by: bound_by.to_owned(),
-        ports_used: used,
+        used_percent: used.map(|percent| (percent * 10.0).round() / 10.0),
+        ports_used,
         ports_total: total,
     }
 }

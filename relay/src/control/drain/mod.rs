@@ -155,6 +155,11 @@ impl NodeDrain {
         }
     }
 
+    /// The next start is not drained, whatever this one is.
+    pub(super) fn forget(&self) {
+        self.keep(None);
+    }
+
     /// Writes the order down; `false` when it would not outlive a restart without the store.
     fn keep(&self, order: Option<Order>) -> bool {
         let kept = files::write_private(&self.file, &Kept { drain: order });

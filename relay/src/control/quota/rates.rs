@@ -111,6 +111,12 @@ pub(in crate::control) async fn share(hub: Arc<Hub>) {
             if hub.cancel.is_cancelled() {
                 return;
             }
+            // However many new ones there are, what is shared already must not be forgotten.
+            if memory.waiting.is_empty() && memory.read.elapsed() >= INTERVAL {
+                memory.fair = fair(&hub);
+                memory.follow(&hub);
+                memory.look();
+            }
         }
     }
 }

@@ -3,9 +3,11 @@
 //! One hop and no more: who is sent somewhere must be served there. So only nodes are named that serve
 //! what comes to them and have more room than where they would begin to send clients on themselves.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
 use shared::api::{CertificateView, NodeRole, NodeState, NodeView};
 use shared::{NodeId, Transport};
 use turn_proto::policy::Redirect;
@@ -22,6 +24,8 @@ use crate::control::vacancy::{FULL_PERCENT, WEIGHT, share, used_percent};
 const ROOM_PERCENT: f64 = 90.0;
 /// Nodes among which the clients are shared.
 const MAX_NODES: usize = 8;
+/// Shares are divided among a node's listeners: what most counts of them divide.
+const LISTENERS: u32 = 840;
 
 /// This node, as far as it matters to whom its clients may be sent.
 struct Own<'a> {
@@ -104,7 +108,17 @@ impl Own<'_> {
             .map(|view| (view, self.targets(view, all)))
             .filter(|(_, targets)| !targets.is_empty())
             .collect();
-        let rank = |view: &NodeView| (std::cmp::Reverse(share(view)), view.id.clone());
+        // Of equals not everybody's clients go to the same few.
+        let draw = |id: &NodeId| {
+            let both = [
+                self.view.id.as_str().as_bytes(),
+                b"\0",
+                id.as_str().as_bytes(),
+            ]
+            .concat();
+            <[u8; 32]>::from(Sha256::digest(both))
+        };
+        let rank = |view: &NodeView| (Reverse(share(view)), draw(&view.id));
         fit.sort_by_cached_key(|(view, _)| rank(view));
         fit.truncate(MAX_NODES);
         let names = fit.iter().map(|(view, _)| view.id.clone()).collect();
@@ -150,10 +164,26 @@ impl Own<'_> {
                 // The client goes on with the name that it came with (RFC 8489 §10).
                 domain: None,
                 realm: other.url_realms.get(url).cloned(),
-                weight: share(other),
+                weight: 0,
             })
         };
-        other.urls.iter().filter_map(redirect).collect()
+        let all: Vec<Redirect> = other.urls.iter().filter_map(redirect).collect();
+        let are_alike = |a: &Redirect, b: &Redirect| {
+            let is_same = a.transport == b.transport && a.realm == b.realm;
+            is_same && a.target.is_ipv4() == b.target.is_ipv4()
+        };
+        // The share is the node's, however many listeners it has.
+        let weigh = |one: &Redirect| {
+            let alike = all.iter().filter(|other| are_alike(one, other)).count();
+            let alike = u32::try_from(alike).unwrap_or(u32::MAX);
+            (share(other) * LISTENERS / alike).max(1)
+        };
+        all.iter()
+            .map(|one| Redirect {
+                weight: weigh(one),
+                ..one.clone()
+            })
+            .collect()
     }
 }
 
@@ -248,17 +278,27 @@ mod tests {
             ),
         ];
         let all = RedirectConfig::default();
-        assert_eq!(chosen(&views, &all, &[])[0], "e b");
+        assert_eq!(
+            chosen(&views, &all, &[])[0],
+            "e b",
+            "the one with the weight first"
+        );
         let region = RedirectConfig {
             same_labels: Some(vec!["region".to_owned()]),
             ..RedirectConfig::default()
         };
-        assert_eq!(chosen(&views, &region, &[])[0], "e b c");
+        let names = |config| {
+            let [names, _] = chosen(&views, config, &[]);
+            let mut names: Vec<_> = names.split(' ').map(str::to_owned).collect();
+            names[1..].sort_unstable();
+            names.join(" ")
+        };
+        assert_eq!(names(&region), "e b c");
         let none = RedirectConfig {
             same_labels: Some(Vec::new()),
             ..RedirectConfig::default()
         };
-        assert_eq!(chosen(&views, &none, &[])[0], "e b c d");
+        assert_eq!(names(&none), "e b c d");
         views[1].capacity.percent = ROOM_PERCENT;
         views[4].state = NodeState::Draining;
         assert_eq!(
@@ -313,8 +353,14 @@ mod tests {
         ];
         let all = RedirectConfig::default();
         let [names, tls] = chosen(&views, &all, &[]);
-        assert_eq!(names, "b c d e");
-        assert_eq!(tls, format!("192.0.2.{}:5349 192.0.2.{}:5349", b'c', b'e'));
+        assert_eq!(names.len(), "b c d e".len());
+        let mut tls: Vec<_> = tls.split(' ').collect();
+        tls.sort_unstable();
+        assert_eq!(
+            tls,
+            ["192.0.2.101:5349", "192.0.2.99:5349"],
+            "those of c and e"
+        );
         // Without a name nobody can tell.
         let nameless = [view("a", &[], &[]), view("b", &[], &["*.example.org"])];
         assert_eq!(chosen(&nameless, &all, &[])[1], "");

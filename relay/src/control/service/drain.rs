@@ -12,6 +12,7 @@ use super::kill::silent;
 use super::{Caller, Service, bad, need, need_all_realms, not_found, unexpected};
 use crate::control::cluster::mailbox;
 use crate::control::cluster::message::{NodeAnswer, NodeQuestion};
+use crate::control::drain;
 
 /// How long a node has to obey: it tells its workers and the registry before it answers.
 const OBEY_WAIT: Duration = Duration::from_secs(2);
@@ -46,6 +47,32 @@ impl Service {
         };
         self.audited(caller, "node.drain", target, &reason, work)
             .await
+    }
+
+    /// Drains this node for a process that is to end with its last session, as coturn's SIGUSR1 does; `false`:
+    /// this node has no sessions of its own to wait for.
+    pub async fn drain_at_signal(&self) -> bool {
+        if !self.hub.config().roles.contains(&NodeRole::Relay) {
+            tracing::warn!("SIGUSR1 drains a node that relays, and this one does not: ignored.");
+            return false;
+        }
+        let request = DrainRequest {
+            reason: "SIGUSR1: the process ends with the last session".to_owned(),
+            ..DrainRequest::default()
+        };
+        drain::begin(&self.hub, "signal", &request).await;
+        true
+    }
+
+    /// Whether this node has no sessions.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hub.books().len() == 0
+    }
+
+    /// Lets the next start of this node take sessions again.
+    pub fn forget_drain(&self) {
+        self.hub.drain.forget();
     }
 
     /// Has a node take new sessions again.

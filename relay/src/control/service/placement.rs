@@ -70,9 +70,11 @@ impl Service {
             u64::from_be_bytes([a, b, c, d, e, f, g, h])
         };
         let mut nodes = self.candidates();
-        if !self.is_chosen_by_name(realm) {
-            nodes.iter_mut().for_each(|node| narrow(node, realm));
-        }
+        // Browsers send no origin, and URIs of nodes have addresses, no names: clients of a realm that is found by
+        // these come to the listeners without a realm of their own.
+        let default = &self.hub.config().default_realm.clone();
+        let found = self.is_chosen_by_name(realm).then_some(default);
+        nodes.iter_mut().for_each(|node| narrow(node, realm, found));
         let mut chosen = choose(&nodes, request, draw)?;
         chosen.truncate(count as usize);
         let server = |node: &NodeView| IceServer {
@@ -88,7 +90,7 @@ impl Service {
         })
     }
 
-    /// Whether a client comes to this realm at any listener, by its web origin or by the server's name in TLS.
+    /// Whether a client may come to this realm by its web origin or by the server's name in TLS.
     fn is_chosen_by_name(&self, realm: &Realm) -> bool {
         let entry = self.hub.keeper.realm(realm);
         entry.is_some_and(|entry| {
@@ -133,13 +135,14 @@ impl Unfit {
     }
 }
 
-/// Leaves the URIs at which clients are told `realm`: with another realm's their credential is wrong. Of a
-/// version that does not tell the realms, all stay.
-fn narrow(node: &mut NodeView, realm: &Realm) {
+/// Leaves the URIs at which clients are told `realm`, or `also` where a name leads from there to it: with
+/// another realm's their credential is wrong. Of a version that does not tell the realms, all stay.
+fn narrow(node: &mut NodeView, realm: &Realm, also: Option<&Realm>) {
     let NodeView {
         urls, url_realms, ..
     } = node;
-    urls.retain(|url| url_realms.get(url).is_none_or(|served| served == realm));
+    let is_served = |served: &Realm| served == realm || Some(served) == also;
+    urls.retain(|url| url_realms.get(url).is_none_or(is_served));
 }
 
 /// Why a node would not take a client, labels aside.
@@ -321,15 +324,23 @@ mod tests {
             .into();
         let urls_of = |realm: &Realm, node: &NodeView| {
             let mut node = node.clone();
-            narrow(&mut node, realm);
+            narrow(&mut node, realm, None);
             node.urls
         };
         assert_eq!(urls_of(&north, &both), ["turn:a", "turn:c"]);
         assert_eq!(urls_of(&south, &both), ["turn:b"]);
         let silent = node("silent", 0.0, &[]);
         assert_eq!(urls_of(&north, &silent), silent.urls, "of an older version");
+        let west: Realm = "west.gov".parse().unwrap();
+        let mut found = both.clone();
+        narrow(&mut found, &west, Some(&north));
+        assert_eq!(
+            found.urls,
+            ["turn:a", "turn:c"],
+            "by a name, without a realm of their own"
+        );
         let mut elsewhere = both;
-        narrow(&mut elsewhere, &"west.gov".parse().unwrap());
+        narrow(&mut elsewhere, &west, None);
         let error = choose(&[elsewhere], &MintRequest::default(), draw(1)).unwrap_err();
         assert!(error.message.contains("without a listener of this realm"));
     }

@@ -64,6 +64,7 @@ pub(super) fn node(index: usize) -> NodeView {
         capacity: Capacity {
             percent: 12.5 * (index + 1) as f64,
             bound_by: "ports".into(),
+            used_percent: None,
             ports_used: 2048 * (index as u64 + 1),
             ports_total: 16_384,
         },
