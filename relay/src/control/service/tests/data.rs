@@ -1,12 +1,12 @@
 //! Users and secrets in bulk: who may, what is the same, what is refused, what is written down of it.
 
 use shared::Secret;
-use shared::api::{ImportOutcome, ImportedUser, RealmImport, RevealRequest, Role};
+use shared::api::{ImportOutcome, ImportedUser, RealmImport, RevealRequest, Role, SecretState};
 
 use super::*;
 use crate::config::cluster_key::parse_hex;
 use crate::control::testing::FlakyStore;
-use crate::store::{Store, UserKeys};
+use crate::store::{Store, StoredSecret, UserKeys};
 
 const KEY: &str = "7da2270ccfa49786e0115366d3a3d14d";
 
@@ -167,6 +167,21 @@ async fn secrets_of_the_configuration_file_are_the_same_and_count() {
         assert!(matches!(result.secrets[15], ImportOutcome::Refused(_)));
         assert_eq!(result.secrets[16], ImportOutcome::Same);
     }
+    // One that is stored, too, is as the store says, and counts once.
+    let retired = StoredSecret {
+        value: Secret::new("a-secret-of-the-file".to_owned()),
+        label: String::new(),
+        created_at_ms: 1,
+        state: SecretState::Retired,
+    };
+    store.delete_secret(&acme, "secret-0").await.unwrap();
+    store.put_secret(&acme, &retired).await.unwrap();
+    let rows = import(&[], &["a-secret-of-the-file", "one-more"], true);
+    let result = service.import(&admin(), &acme, rows).await.unwrap();
+    assert_eq!(
+        result.secrets,
+        [ImportOutcome::Changed, ImportOutcome::Added]
+    );
     // In a realm that the file does not name it is a value like all others.
     let other = realm("other");
     let rows = import(&[], &values, false);
