@@ -1,5 +1,7 @@
 //! Users and secrets of a realm in bulk, keys and values with them.
 
+use std::fmt::Write as _;
+
 use shared::api::{
     ApiError, ErrorKind, EventKind, ImportOutcome, ImportResult, ImportedUser, RealmImport,
     RevealRequest, Revealed, RevealedSecret, Role, SecretState, Severity,
@@ -22,8 +24,8 @@ impl Service {
     /// others from nothing.
     ///
     /// # Errors
-    /// Too many at once; the store is away, maybe in the middle: what was written before stays, and the
-    /// same call goes on from there.
+    /// Too many at once; the store is away, maybe in the middle: what was written before stays and is
+    /// counted in the message, and the same call goes on from there.
     pub async fn import(
         &self,
         caller: &Caller,
@@ -65,7 +67,18 @@ impl Service {
             if !dry_run {
                 self.imported(caller, realm, &result).await;
             }
-            done.map(|()| result)
+            match done {
+                Ok(()) => Ok(result),
+                Err(error) if dry_run => Err(error),
+                Err(mut error) => {
+                    let (users, secrets) = (written(&result.users), written(&result.secrets));
+                    let _ = write!(
+                        error.message,
+                        " ({users} users, {secrets} secrets were written)"
+                    );
+                    Err(error)
+                }
+            }
         };
         if dry_run {
             return work.await;
@@ -128,6 +141,12 @@ impl Service {
             return Ok(());
         }
         let mut known = self.store(self.hub.store.secrets(realm).await)?;
+        let entry = self.hub.keeper.realm(realm);
+        let mut configured = entry.map(|entry| entry.secrets).unwrap_or_default();
+        // One that is stored, too, is as the store says.
+        configured.retain(|secret| {
+            secret.configured && known.iter().all(|known| known.value != secret.value)
+        });
         for value in secrets {
             let text = value.expose();
             let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -142,7 +161,9 @@ impl Service {
                             .await?
                     }
                 }
-            } else if known.len() >= super::secrets::MAX_SECRETS {
+            } else if configured.iter().any(|known| known.value == *value) {
+                ImportOutcome::Same
+            } else if known.len() + configured.len() >= super::secrets::MAX_SECRETS {
                 let most = super::secrets::MAX_SECRETS;
                 ImportOutcome::Refused(format!("the realm has {most} secrets, and no more"))
             } else {
@@ -179,10 +200,6 @@ impl Service {
 
     /// Takes effect here at once; the other nodes hear it from the store.
     async fn imported(&self, caller: &Caller, realm: &Realm, result: &ImportResult) {
-        let written = |outcomes: &[ImportOutcome]| {
-            let written = [ImportOutcome::Added, ImportOutcome::Changed];
-            outcomes.iter().filter(|one| written.contains(one)).count()
-        };
         let (users, secrets) = (written(&result.users), written(&result.secrets));
         if users > 0 {
             self.hub.user_index.forget();
@@ -255,6 +272,12 @@ impl Service {
         self.audited(caller, "realm.reveal", target, &request.reason, work)
             .await
     }
+}
+
+/// How many of these were written.
+fn written(outcomes: &[ImportOutcome]) -> usize {
+    let written = [ImportOutcome::Added, ImportOutcome::Changed];
+    outcomes.iter().filter(|one| written.contains(one)).count()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! A store that can be out of reach, answer to nobody, or take its time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +24,8 @@ pub(in crate::control) struct FlakyStore {
     loses_answers: AtomicBool,
     /// Whether it says that other processes count, too.
     counts_together: AtomicBool,
+    /// A user that cannot be written.
+    unwritable: OnceLock<String>,
     /// What holders say waits for one of these.
     permits: Semaphore,
     /// How often they began to say something.
@@ -37,6 +39,7 @@ impl FlakyStore {
             away: AtomicBool::new(false),
             loses_answers: AtomicBool::new(false),
             counts_together: AtomicBool::new(false),
+            unwritable: OnceLock::new(),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
             begun: AtomicUsize::new(0),
         })
@@ -72,6 +75,11 @@ impl FlakyStore {
         self.away.store(away, Ordering::SeqCst);
     }
 
+    /// From now on this user cannot be written: the store goes away in the middle.
+    pub(in crate::control) fn set_unwritable(&self, user: &str) {
+        self.unwritable.set(user.to_owned()).expect("once");
+    }
+
     fn there(&self) -> Result<&dyn Store, StoreError> {
         if self.away.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("switched off by a test".to_owned()));
@@ -102,6 +110,18 @@ macro_rules! pass_on {
                     true => Err(StoreError::Unavailable("no answer".to_owned())),
                     false => answer,
                 }
+            }
+
+            async fn put_user(
+                &self,
+                realm: &Realm,
+                name: &str,
+                keys: &UserKeys,
+            ) -> Result<(), StoreError> {
+                if self.unwritable.get().is_some_and(|user| user == name) {
+                    return Err(StoreError::Unavailable("switched off by a test".to_owned()));
+                }
+                self.there()?.put_user(realm, name, keys).await
             }
 
             fn changes(&self) -> broadcast::Receiver<Change> {
@@ -148,7 +168,6 @@ pass_on! {
     ping() -> ();
     user(realm: &Realm, name: &str) -> Option<StoredUser>;
     user_by_hash(realm: &Realm, hash: &[u8; 32]) -> Option<String>;
-    put_user(realm: &Realm, name: &str, keys: &UserKeys) -> ();
     oauth_keys() -> Vec<StoredOauthKey>;
     put_oauth_key(key: &StoredOauthKey) -> ();
     delete_oauth_key(kid: &str) -> bool;

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 /// The longest message, in bytes: an offer with all its candidates has some thousands.
 pub(super) const MAX_MESSAGE: usize = 64 * 1024;
@@ -15,6 +17,9 @@ const MAX_ROOMS: usize = 64;
 const MAX_NAME: usize = 64;
 /// Messages that may wait for an end that reads slowly; it is hung up on when there are more.
 const WAITING: usize = 256;
+
+/// Pings without an answer after which an end is gone.
+const SILENCES: u32 = 2;
 
 /// All rooms. A clone is the same rooms.
 #[derive(Clone, Debug, Default)]
@@ -102,36 +107,54 @@ fn event(name: &str) -> Utf8Bytes {
     json!({ "event": name }).to_string().into()
 }
 
-/// Serves one end until it leaves.
-pub(super) async fn converse(rooms: &Rooms, room: String, mut socket: WebSocket) {
+/// Serves one end until it leaves, or says nothing after two pings; there is one every `beat`.
+pub(super) async fn converse(rooms: &Rooms, room: String, mut socket: WebSocket, beat: Duration) {
     let (to, mut from_other) = mpsc::channel(WAITING);
     let seat = match rooms.enter(room, to) {
         Ok(seat) => seat,
         Err(why) => {
             let refused = json!({ "event": "refused", "reason": why }).to_string();
-            let _ = socket.send(Message::Text(refused.into())).await;
+            send(&mut socket, Message::Text(refused.into()), beat).await;
             return;
         }
     };
+    let mut beats = interval_at(Instant::now() + beat, beat);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unanswered = 0;
     loop {
         tokio::select! {
             told = from_other.recv() => {
                 let Some(text) = told else { return };
-                if socket.send(Message::Text(text)).await.is_err() {
+                if !send(&mut socket, Message::Text(text), beat).await {
                     return;
                 }
             }
-            said = socket.recv() => match said {
-                Some(Ok(Message::Text(text))) => {
-                    if !seat.say(text) {
-                        return;
+            said = socket.recv() => {
+                unanswered = 0;
+                match said {
+                    Some(Ok(Message::Text(text))) => {
+                        if !seat.say(text) {
+                            return;
+                        }
                     }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(_)) => {}
                 }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => {}
-            },
+            }
+            _ = beats.tick() => {
+                let ping = Message::Ping(Vec::new().into());
+                if unanswered >= SILENCES || !send(&mut socket, ping, beat).await {
+                    return;
+                }
+                unanswered += 1;
+            }
         }
     }
+}
+
+/// Sends to one that takes it in time; `false`: it does not.
+async fn send(socket: &mut WebSocket, message: Message, time: Duration) -> bool {
+    matches!(timeout(time, socket.send(message)).await, Ok(Ok(())))
 }
 
 #[cfg(test)]

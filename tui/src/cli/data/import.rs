@@ -74,7 +74,7 @@ pub(super) async fn run(app: &mut App<'_, '_>, args: &ImportArgs) -> Result<(), 
     show(app, &steps)?;
     match failed {
         Some(failure) => Err(Failure::Partial(format!(
-            "{failure}\nwhat is pending was not done; the same command goes on from there"
+            "{failure}\nof what is pending some may have been done; the same command goes on from there"
         ))),
         None => refused,
     }

@@ -124,6 +124,8 @@ impl Source<'_> {
             .from_reader(text.as_bytes());
         let columns = table.columns();
         let mut order: Vec<usize> = (0..columns.len()).collect();
+        // A row of another length is not what its columns are taken for.
+        let mut expected = (columns.len(), columns.join(", "));
         for (number, record) in reader.records().enumerate() {
             let record = match record {
                 Ok(record) => record,
@@ -138,10 +140,11 @@ impl Source<'_> {
                 && let Some(named) = header(&record, columns)
             {
                 order = named;
+                expected = (record.len(), format!("the {} of the header", record.len()));
                 continue;
             }
-            if record.len() < columns.len() {
-                let (expected, found) = (columns.join(", "), record.len());
+            if record.len() != expected.0 {
+                let (found, expected) = (record.len(), &expected.1);
                 let what = format!("{found} columns, where these are expected: {expected}");
                 take(line, Err(what));
                 continue;
@@ -194,7 +197,8 @@ impl Source<'_> {
 
 /// Where each column is, if this is a line of column names.
 fn header(record: &csv::StringRecord, columns: &[&str]) -> Option<Vec<usize>> {
-    let place = |column: &&str| record.iter().position(|name| name.trim() == *column);
+    let is = |name: &str, column: &str| name.trim().eq_ignore_ascii_case(column);
+    let place = |column: &&str| record.iter().position(|name| is(name, column));
     columns.iter().map(place).collect()
 }
 

@@ -66,10 +66,13 @@ async fn every_form_of_a_table_is_read() {
     let lines = format!(
         "{{\"_id\":{{\"$oid\":\"1\"}},\"realm\":\"acme\",\"name\":\"gorst\",\"hmackey\":\"{KEY}\"}}\n\n"
     );
+    // What other databases' clients write, with a column that is not read.
+    let shouted = format!("REALM, Name,ID,hmacKey\nacme,gorst,1,{KEY}\n");
     let named =
         format!("{{\"table\":\"turnusers_lt\",\"name\":\"gorst\",\"hmackey\":\"{KEY}\"}}\n");
     for (table, name, text, user) in [
         ("turnusers_lt", "users.csv", header, "gorst"),
+        ("users", "users.csv", shouted, "gorst"),
         ("users", "users.tsv", tabs, "go\\rst"),
         ("users", "users.jsonl", lines, "gorst"),
         ("all", "all.jsonl", named, "gorst"),
@@ -150,6 +153,18 @@ async fn what_is_wrong_is_told_with_its_line_and_nothing_is_done() {
         ("denied-peers", "acme,here\n", ":1: ip_range"),
         ("secrets", "acme,\n", ":1: value"),
         ("users", "acme,\"open\n", ":1: "),
+        (
+            "secrets",
+            "north.gov,abc,def\n",
+            ":1: 3 columns, where these are expected: realm, value",
+        ),
+        ("secrets", "acme,north\nacme,a,b\n", ":2: 3 columns"),
+        ("secrets", "value,realm,id\nnorth,acme\n", ":2: 2 columns"),
+        (
+            "secrets",
+            "realm,value\nacme,north\nacme,a,b\n",
+            ":3: 3 columns",
+        ),
     ] {
         let ran = import(&api, table, "x.csv", text, &["-y"]).await;
         assert_eq!(ran.code, code::USAGE, "{table}: {}", ran.err);
@@ -170,7 +185,9 @@ async fn what_was_done_before_a_failure_is_told_and_the_rest_goes_on_from_there(
     let ran = import(&api, "users", "users.csv", &all, &["-y", "-o", "json"]).await;
     assert_eq!(ran.code, code::PARTIAL, "{}", ran.err);
     assert!(
-        ran.err.contains("the same command goes on from there"),
+        ran.err.contains(
+            "of what is pending some may have been done; the same command goes on from there"
+        ),
         "{}",
         ran.err
     );

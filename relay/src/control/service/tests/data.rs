@@ -1,9 +1,12 @@
 //! Users and secrets in bulk: who may, what is the same, what is refused, what is written down of it.
 
-use shared::api::{ImportOutcome, ImportedUser, RealmImport, RevealRequest, Role};
+use shared::Secret;
+use shared::api::{ImportOutcome, ImportedUser, RealmImport, RevealRequest, Role, SecretState};
 
 use super::*;
-use crate::store::UserKeys;
+use crate::config::cluster_key::parse_hex;
+use crate::control::testing::FlakyStore;
+use crate::store::{Store, StoredSecret, UserKeys};
 
 const KEY: &str = "7da2270ccfa49786e0115366d3a3d14d";
 
@@ -107,4 +110,81 @@ async fn only_admins_move_keys_and_what_they_do_is_audited() {
         audit.contains("realm.import") && audit.contains("realm.reveal")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_before_a_failure_is_counted_and_the_same_call_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = store(dir.path());
+    let flaky = FlakyStore::new(Arc::clone(&inner));
+    flaky.set_unwritable("third");
+    let away: Arc<dyn Store> = flaky;
+    let node = TestNode::start("a", 1, &away, dir.path()).await;
+    let (service, acme) = (&node.service, realm("acme"));
+    // Of users that are there already nothing is written.
+    let key = parse_hex::<16>(KEY).map(Secret::new).unwrap();
+    let keys = UserKeys::coturns(key);
+    inner.put_user(&acme, "first", &keys).await.unwrap();
+    let users = [("first", KEY), ("second", KEY), ("third", KEY)];
+    let rows = |dry_run| import(&users, &["north"], dry_run);
+    let failed = service.import(&admin(), &acme, rows(false)).await;
+    let failed = failed.unwrap_err();
+    assert_eq!(failed.error, ErrorKind::Unavailable);
+    let told = " (1 users, 0 secrets were written)";
+    assert!(failed.message.ends_with(told), "{failed}");
+    assert!(inner.user(&acme, "second").await.unwrap().is_some());
+    eventually("the audit", async || {
+        let audit = service.audit(&admin(), &ListQuery::default()).await;
+        format!("{:?}", audit.unwrap().items).contains(told)
+    })
+    .await;
+    let looked = service.import(&admin(), &acme, rows(true)).await.unwrap();
+    let (same, added) = (ImportOutcome::Same, ImportOutcome::Added);
+    assert_eq!(looked.users, [same.clone(), same, added]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_of_the_configuration_file_are_the_same_and_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let (service, acme) = (&node.service, realm("acme"));
+    let rows = import(&[], &["a-secret-of-the-file"], false);
+    let result = service.import(&admin(), &acme, rows).await.unwrap();
+    assert_eq!(result.secrets, [ImportOutcome::Same]);
+    assert_eq!(store.secrets(&acme).await.unwrap().len(), 0);
+    let values: Vec<_> = (0..16).map(|n| format!("secret-{n}")).collect();
+    let mut values: Vec<_> = values.iter().map(String::as_str).collect();
+    values.push("a-secret-of-the-file");
+    for dry_run in [true, false] {
+        let rows = import(&[], &values, dry_run);
+        let result = service.import(&admin(), &acme, rows).await.unwrap();
+        let added = result
+            .secrets
+            .iter()
+            .filter(|&one| *one == ImportOutcome::Added);
+        assert_eq!(added.count(), 15);
+        assert!(matches!(result.secrets[15], ImportOutcome::Refused(_)));
+        assert_eq!(result.secrets[16], ImportOutcome::Same);
+    }
+    // One that is stored, too, is as the store says, and counts once.
+    let retired = StoredSecret {
+        value: Secret::new("a-secret-of-the-file".to_owned()),
+        label: String::new(),
+        created_at_ms: 1,
+        state: SecretState::Retired,
+    };
+    store.delete_secret(&acme, "secret-0").await.unwrap();
+    store.put_secret(&acme, &retired).await.unwrap();
+    let rows = import(&[], &["a-secret-of-the-file", "one-more"], true);
+    let result = service.import(&admin(), &acme, rows).await.unwrap();
+    assert_eq!(
+        result.secrets,
+        [ImportOutcome::Changed, ImportOutcome::Added]
+    );
+    // In a realm that the file does not name it is a value like all others.
+    let other = realm("other");
+    let rows = import(&[], &values, false);
+    let result = service.import(&admin(), &other, rows).await.unwrap();
+    assert!(matches!(result.secrets[16], ImportOutcome::Refused(_)));
 }
