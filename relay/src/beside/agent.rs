@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use turn_proto::server::{Command, EndCause, Event};
 
-use super::records::{Listed, Listing, TOTAL};
+use super::records::{Listed, Listing};
 use super::sessions::{Naming, Now, Scope, Sessions, WORKER};
 use super::stats::{self, Said, StatsNews, What};
 use super::telnet::{Cli, CliError, End, is_sendable};
@@ -447,14 +447,14 @@ impl Agent {
         let began = Instant::now();
         let mut listed = ps(cli, "ps").await?;
         if listed.printed < listed.total {
-            let wanted = (2 * listed.total).max(MIN_PRINTED);
+            let wanted = listed.total.saturating_mul(2).max(MIN_PRINTED);
             cc(cli, "cli-max-output-sessions", wanted).await?;
             listed = ps(cli, "ps").await?;
         }
         let is_whole = listed.is_whole();
         let cut = (listed.printed < listed.total).then_some(listed.total);
         if !is_whole && cut.is_none() && self.refused.insert("ps") {
-            let unread = listed.printed - listed.records.len() as u64;
+            let unread = listed.printed.saturating_sub(listed.records.len() as u64);
             tracing::warn!(
                 unread,
                 "coturn prints sessions that cannot be read; they are not shown"
@@ -490,7 +490,6 @@ impl Agent {
 /// Lists sessions.
 async fn ps(cli: &mut Cli, command: &str) -> Result<Listed, CliError> {
     let mut listing = Listing::default();
-    cli.run(command, End::PromptAfter(TOTAL), |line| listing.line(line))
-        .await?;
+    cli.run_until(command, |line| listing.line(line)).await?;
     Ok(listing.finish())
 }

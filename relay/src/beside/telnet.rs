@@ -232,6 +232,29 @@ impl Cli {
         Err(CliError::Foreign(self.address, "it never stops".to_owned()))
     }
 
+    /// Sends a command and hands every line of its answer over; the first prompt after one of which `take`
+    /// says that the answer is whole with it ends it.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) async fn run_until(
+        &mut self,
+        command: &str,
+        mut take: impl FnMut(&str) -> bool,
+    ) -> Result<(), CliError> {
+        debug_assert!(is_sendable(command), "{command:?} would be another command");
+        self.write(command).await?;
+        let mut is_whole = false;
+        for _ in 0..MAX_LINES {
+            match self.next().await? {
+                Token::Prompt if is_whole => return Ok(()),
+                Token::Prompt => {}
+                Token::Line(line) => is_whole |= take(&line),
+            }
+        }
+        Err(CliError::Foreign(self.address, "it never stops".to_owned()))
+    }
+
     /// Sends a command that ends the connection: coturn says goodbye.
     ///
     /// # Errors
@@ -351,6 +374,11 @@ impl Input {
                 }
                 (Telnet::Command, verb @ (DO | DONT | WILL | WONT)) => Telnet::Option(verb),
                 (Telnet::Command, SB) => Telnet::Sub,
+                // No line feed belongs to a negotiation: what is left open may be a client's ORIGIN.
+                (Telnet::Command | Telnet::Option(_) | Telnet::Sub | Telnet::SubCommand, b'\n') => {
+                    self.push(byte);
+                    Telnet::Data
+                }
                 (Telnet::Command, _) => Telnet::Data,
                 (Telnet::Option(verb), option) => {
                     match verb {
@@ -451,6 +479,11 @@ mod tests {
         let (found, answer) = tokens(&mut input, &bytes);
         assert_eq!(found, [line("ab\u{fffd}")]);
         assert_eq!(answer, [IAC, WONT, 1, IAC, DONT, 3]);
+        let bytes = [
+            IAC, SB, b'x', b'\n', b'y', b'\n', IAC, DO, b'\n', b'z', b'\n',
+        ];
+        let (found, _) = tokens(&mut Input::default(), &bytes);
+        assert_eq!(found, [line(""), line("y"), line(""), line("z")]);
     }
 
     #[test]
