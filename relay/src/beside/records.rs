@@ -18,6 +18,8 @@ const MAX_PEERS: usize = 1024;
 
 /// By this line a list is known to be whole.
 const TOTAL: &str = "  Total sessions";
+/// Sessions that are read of one list; one that is longer is not whole.
+const MAX_RECORDS: usize = 1_000_000;
 /// What stands before each line of a record.
 const INDENT: &str = "      ";
 /// What stands before a peer.
@@ -172,7 +174,8 @@ impl Listing {
     /// Two of one number cannot both be right: the list does not count as whole then.
     fn close(&mut self) {
         let record = self.current.take().and_then(Draft::finish);
-        let is_first = |record: &Record| self.ids.insert(record.id);
+        let has_room = self.records.len() < MAX_RECORDS;
+        let is_first = |record: &Record| has_room && self.ids.insert(record.id);
         self.records.extend(record.filter(is_first));
     }
 
