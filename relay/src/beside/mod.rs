@@ -39,6 +39,9 @@ enum Order {
     Command(Command),
     /// Take no new sessions; the answer is why not.
     Drain(oneshot::Sender<Result<(), String>>),
+    /// Fail in the middle of something.
+    #[cfg(test)]
+    Fail,
 }
 
 /// What the agent and control both see.
@@ -232,4 +235,36 @@ fn differs() -> BTreeMap<String, String> {
     owned
         .map(|(action, how)| (action.to_owned(), how.to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_is_told_and_the_agent_starts_again() {
+        // Bound and closed: nobody listens there.
+        let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = BesideConfig {
+            enabled: true,
+            cli: bound.local_addr().unwrap(),
+            password: None,
+            password_file: None,
+            statsdb: None,
+            wishes: BesideWishes::default(),
+        };
+        drop(bound);
+        let (coturn, _news) = Coturn::start(&config, &"north.gov".parse().unwrap(), 7);
+        for _ in 0..2 {
+            coturn.orders.send(Order::Fail).await.unwrap();
+            // It is answered after the fault, by the one that started again.
+            let refused = tokio::time::timeout(Duration::from_secs(30), coturn.drain()).await;
+            let refused = refused.expect("an answer").unwrap_err();
+            assert!(refused.contains("starts again"), "{refused}");
+            let away = coturn.away().unwrap_or_default();
+            assert!(away.contains("please report it"), "{away}");
+        }
+    }
 }

@@ -126,6 +126,20 @@ fn who_is_not_listed_has_ended_where_the_list_was_about_them() {
 }
 
 #[test]
+fn no_session_outlives_its_time_unseen() {
+    let (mut sessions, t) = (Sessions::new(7), start());
+    sessions.take(vec![record(1, "alice", 1)], Scope::All, &naming(), at(t, 0));
+    let early = sessions.take(Vec::new(), Scope::Part, &naming(), at(t, 600));
+    assert!(early.is_empty(), "{early:?}");
+    let late = at(t, 601 + MAX_HOLD.as_secs());
+    let over = sessions.take(Vec::new(), Scope::Part, &naming(), late);
+    assert!(
+        matches!(&over[..], [Event::SessionEnded { .. }]),
+        "{over:?}"
+    );
+}
+
+#[test]
 fn a_number_that_begins_anew_is_another_session() {
     let (mut sessions, t) = (Sessions::new(7), start());
     sessions.take(
