@@ -96,7 +96,7 @@ pub(super) struct Agent {
     /// Sessions that were told to end, and until when they may take.
     ending: HashMap<SessionId, Instant>,
     /// Names of which a session is said to be over, and when they are listed.
-    leaving: Vec<(String, Instant)>,
+    leaving: HashMap<String, Instant>,
     /// What could not be set, to be told once.
     refused: HashSet<&'static str>,
     /// A password that coturn died of.
@@ -142,7 +142,7 @@ impl Agent {
             },
             wanted: HashSet::new(),
             ending: HashMap::new(),
-            leaving: Vec::new(),
+            leaving: HashMap::new(),
             refused: HashSet::new(),
             deadly: None,
             has_failed: false,
@@ -364,8 +364,11 @@ impl Agent {
             Order::Drain(answer) => {
                 let refusal = unsupported(self.can_drain).remove("node.drain");
                 let done = match refusal {
-                    // Whoever asked may have given up, here and below.
-                    Some(why) => return Ok(drop(answer.send(Err(why)))),
+                    Some(why) => {
+                        // Whoever asked may have given up, here and below.
+                        let _ = answer.send(Err(why));
+                        return Ok(());
+                    }
                     None => cli.run_last("drain").await,
                 };
                 let told = done.as_ref().map_err(|error| {
@@ -437,7 +440,7 @@ impl Agent {
             What::Total(usage) if is_known => self.sessions.total(id, usage, now().mono),
             // Anybody who may write to that Redis can say so: the list is asked.
             What::Deleted if is_known => {
-                self.leaving.push((username, Instant::now() + FAREWELL));
+                self.leaving.insert(username, Instant::now() + FAREWELL);
             }
             // Another coturn's.
             _ => {}
@@ -447,9 +450,9 @@ impl Agent {
     /// Looks at those that somebody waits for.
     async fn run_errands(&mut self, cli: &mut Cli, lines: &Lines) -> Result<(), CliError> {
         let at = Instant::now();
-        let over = self.leaving.iter().filter(|(_, due)| *due <= at);
+        let over = self.leaving.iter().filter(|(_, due)| **due <= at);
         self.wanted.extend(over.map(|(name, _)| name.clone()));
-        self.leaving.retain(|(_, due)| *due > at);
+        self.leaving.retain(|_, due| *due > at);
         let is_late = self.ending.values().any(|until| *until < at);
         self.ending.retain(|_, until| *until >= at);
         let names = self.ending.keys().filter_map(|id| self.sessions.find(*id));

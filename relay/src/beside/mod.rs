@@ -241,7 +241,40 @@ fn differs() -> BTreeMap<String, String> {
 mod tests {
     use std::time::Duration;
 
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::telnet::{Cli, CliError};
     use super::*;
+
+    /// Tells a coturn to drain that says this and closes the connection.
+    async fn drained(goodbye: &str) -> Result<(), CliError> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let coturn = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let greeting = b"TURN Server\nCoturn-4.17.1 'x'\n\n> ";
+            stream.write_all(greeting).await.unwrap();
+            let mut asked = [0; 7];
+            stream.read_exact(&mut asked).await.unwrap();
+            assert_eq!(&asked, b"drain\r\n");
+            stream.write_all(goodbye.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let told = async {
+            let mut cli = Cli::open(address, None).await?;
+            cli.run_last("drain").await
+        };
+        tokio::join!(coturn, told).1
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_no_drain() {
+        assert_eq!(drained("TURN server is draining\n").await, Ok(()));
+        for goodbye in ["", "> "] {
+            let broken = drained(goodbye).await;
+            assert!(matches!(broken, Err(CliError::Io(..))), "{broken:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_fault_is_told_and_the_agent_starts_again() {
