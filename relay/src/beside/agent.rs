@@ -7,16 +7,18 @@ mod wishes;
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt as _;
 use shared::{Realm, Secret, SessionId, WorkerId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use turn_proto::server::{Command, EndCause, Event};
 
-use super::records::{Listed, Listing, TOTAL};
+use super::records::{Listed, Listing};
 use super::sessions::{Naming, Now, Scope, Sessions, WORKER};
 use super::stats::{self, Said, StatsNews, What};
 use super::telnet::{Cli, CliError, End, is_sendable};
@@ -41,7 +43,7 @@ const ERRAND: Duration = Duration::from_millis(100);
 const MAX_LOOKS: usize = 8;
 /// How long a session may take to end.
 const END: Duration = Duration::from_secs(2);
-/// How long a session that is over waits for the message with its totals.
+/// How long the list waits for the message with the totals of a session that is said to be over.
 const FAREWELL: Duration = Duration::from_millis(250);
 /// Waits before another attempt to connect, doubled up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -93,12 +95,14 @@ pub(super) struct Agent {
     wanted: HashSet<String>,
     /// Sessions that were told to end, and until when they may take.
     ending: HashMap<SessionId, Instant>,
-    /// Sessions that are over, and when that is told.
-    leaving: Vec<(u64, Instant)>,
+    /// Names of which a session is said to be over, and when they are listed.
+    leaving: HashMap<String, Instant>,
     /// What could not be set, to be told once.
     refused: HashSet<&'static str>,
     /// A password that coturn died of.
     deadly: Option<Secret<String>>,
+    /// It ended in the middle of something, and starts again.
+    has_failed: bool,
     can_drain: bool,
     next_list: Instant,
     next_parameters: Instant,
@@ -138,16 +142,18 @@ impl Agent {
             },
             wanted: HashSet::new(),
             ending: HashMap::new(),
-            leaving: Vec::new(),
+            leaving: HashMap::new(),
             refused: HashSet::new(),
             deadly: None,
+            has_failed: false,
             can_drain: false,
             next_list: Instant::now(),
             next_parameters: Instant::now(),
         }
     }
 
-    /// Runs until nobody gives orders any more.
+    /// Runs until nobody gives orders any more. A fault of ours costs what was known of coturn, not the
+    /// part that speaks with it.
     pub(super) async fn run(
         mut self,
         orders: mpsc::Receiver<Order>,
@@ -162,10 +168,37 @@ impl Agent {
             news,
             messages,
         };
+        while AssertUnwindSafe(self.serve(&mut lines))
+            .catch_unwind()
+            .await
+            .is_err()
+        {
+            self.has_failed = true;
+        }
+    }
+
+    /// Begins anew after a fault: nothing that was known is sure.
+    async fn start_over(&mut self, lines: &mut Lines) -> Result<(), Ended> {
+        let text = "the part of relayd that speaks with coturn failed, and starts again in a few seconds: the \
+                    log of relayd says where; please report it";
+        self.tell_away(text);
+        self.ending.clear();
+        self.wanted.clear();
+        self.forget(lines).await;
+        self.next_list = Instant::now();
+        self.next_parameters = Instant::now();
+        self.wait(BACKOFF.1, lines).await
+    }
+
+    /// Connects and speaks, again and again, until nobody gives orders any more.
+    async fn serve(&mut self, lines: &mut Lines) {
+        if std::mem::take(&mut self.has_failed) && self.start_over(lines).await.is_err() {
+            return;
+        }
         let mut backoff = BACKOFF.0;
         loop {
             let ended = match self.connect().await {
-                Ok(cli) => self.converse(cli, &mut lines).await,
+                Ok(cli) => self.converse(cli, lines).await,
                 Err(error) => Err(Ended::Broken(error)),
             };
             let Err(Ended::Broken(error)) = ended else {
@@ -175,7 +208,7 @@ impl Agent {
                 // It was more than a greeting.
                 backoff = BACKOFF.0;
             }
-            self.absent(&error, &lines).await;
+            self.absent(&error, lines).await;
             let wait = match error {
                 CliError::WrongPassword(_)
                 | CliError::NoPassword(_)
@@ -183,7 +216,7 @@ impl Agent {
                 _ => backoff,
             };
             backoff = (backoff * 2).min(BACKOFF.1);
-            if self.wait(wait, &mut lines).await.is_err() {
+            if self.wait(wait, lines).await.is_err() {
                 return;
             }
         }
@@ -217,6 +250,8 @@ impl Agent {
                         let _ = answer.send(Err(format!("coturn cannot be told: {away}")));
                     }
                     Some(Order::Command(command)) => self.obey_from_memory(&command, lines).await,
+                    #[cfg(test)]
+                    Some(Order::Fail) => panic!("as the test wants it"),
                 },
                 Some(heard) = lines.messages.recv() => self.heard(heard, lines).await,
             }
@@ -277,28 +312,41 @@ impl Agent {
     }
 
     /// coturn does not answer. With nobody at its port its sessions are gone; else they are as they were,
-    /// as far as anybody knows.
+    /// as far as anybody knows, but none outlives its time.
     async fn absent(&mut self, error: &CliError, lines: &Lines) {
-        let text = error.to_string();
+        self.tell_away(&error.to_string());
+        self.ending.clear();
+        self.wanted.clear();
+        if matches!(error, CliError::Refused(_) | CliError::DiedOfPassword(_)) {
+            self.forget(lines).await;
+        } else {
+            let over = self
+                .sessions
+                .take(Vec::new(), Scope::Part, &self.naming, now());
+            lines.tell(over).await;
+        }
+    }
+
+    fn tell_away(&self, text: &str) {
         let is_news = {
             let mut view = self.shared.view();
             if view.away.is_none() {
                 view.since_ms = unix_ms();
             }
-            view.away.replace(text.clone()).as_ref() != Some(&text)
+            view.away.replace(text.to_owned()).as_deref() != Some(text)
         };
         if is_news {
             tracing::warn!("coturn is away: {text}");
         }
-        self.ending.clear();
-        self.wanted.clear();
-        if matches!(error, CliError::Refused(_)) {
-            self.shared.was_gone.store(true, Ordering::Release);
-            self.leaving.clear();
-            if self.sessions.len() > 0 {
-                self.sessions.clear();
-                lines.tell(vec![Event::Snapshot(Vec::new())]).await;
-            }
+    }
+
+    /// Its sessions are gone, or nothing is known of them.
+    async fn forget(&mut self, lines: &Lines) {
+        self.shared.was_gone.store(true, Ordering::Release);
+        self.leaving.clear();
+        if self.sessions.len() > 0 {
+            self.sessions.clear();
+            lines.tell(vec![Event::Snapshot(Vec::new())]).await;
         }
     }
 
@@ -311,22 +359,27 @@ impl Agent {
                 self.obey_from_memory(&command, lines).await;
                 Ok(())
             }
+            #[cfg(test)]
+            Order::Fail => panic!("as the test wants it"),
             Order::Drain(answer) => {
                 let refusal = unsupported(self.can_drain).remove("node.drain");
                 let done = match refusal {
-                    Some(why) => Err(why),
-                    None => Ok(cli.run_last("drain").await?),
+                    Some(why) => {
+                        // Whoever asked may have given up, here and below.
+                        let _ = answer.send(Err(why));
+                        return Ok(());
+                    }
+                    None => cli.run_last("drain").await,
                 };
-                let is_last = done.is_ok();
-                // Whoever asked may have given up.
-                let _ = answer.send(done);
-                match is_last {
-                    true => Err(CliError::Io(
-                        self.config.cli,
-                        "coturn closed it to drain".to_owned(),
-                    )),
-                    false => Ok(()),
-                }
+                let told = done.as_ref().map_err(|error| {
+                    format!(
+                        "coturn may not have been told to drain, look at it and try again: {error}"
+                    )
+                });
+                let _ = answer.send(told.copied());
+                done?;
+                let reason = "coturn closed it to drain".to_owned();
+                Err(CliError::Io(self.config.cli, reason))
             }
         }
     }
@@ -385,7 +438,10 @@ impl Agent {
                 lines.tell(event.into_iter().collect()).await;
             }
             What::Total(usage) if is_known => self.sessions.total(id, usage, now().mono),
-            What::Deleted if is_known => self.leaving.push((id, Instant::now() + FAREWELL)),
+            // Anybody who may write to that Redis can say so: the list is asked.
+            What::Deleted if is_known => {
+                self.leaving.insert(username, Instant::now() + FAREWELL);
+            }
             // Another coturn's.
             _ => {}
         }
@@ -394,20 +450,9 @@ impl Agent {
     /// Looks at those that somebody waits for.
     async fn run_errands(&mut self, cli: &mut Cli, lines: &Lines) -> Result<(), CliError> {
         let at = Instant::now();
-        let over: Vec<u64> = {
-            let is_due = |(_, due): &&(u64, Instant)| *due <= at;
-            self.leaving
-                .iter()
-                .filter(is_due)
-                .map(|(number, _)| *number)
-                .collect()
-        };
-        self.leaving.retain(|(_, due)| *due > at);
-        let over = over
-            .into_iter()
-            .filter_map(|number| self.sessions.end(number, now().mono));
-        let over: Vec<Event> = over.collect();
-        lines.tell(over).await;
+        let over = self.leaving.iter().filter(|(_, due)| **due <= at);
+        self.wanted.extend(over.map(|(name, _)| name.clone()));
+        self.leaving.retain(|_, due| *due > at);
         let is_late = self.ending.values().any(|until| *until < at);
         self.ending.retain(|_, until| *until >= at);
         let names = self.ending.keys().filter_map(|id| self.sessions.find(*id));
@@ -447,14 +492,14 @@ impl Agent {
         let began = Instant::now();
         let mut listed = ps(cli, "ps").await?;
         if listed.printed < listed.total {
-            let wanted = (2 * listed.total).max(MIN_PRINTED);
+            let wanted = listed.total.saturating_mul(2).max(MIN_PRINTED);
             cc(cli, "cli-max-output-sessions", wanted).await?;
             listed = ps(cli, "ps").await?;
         }
         let is_whole = listed.is_whole();
         let cut = (listed.printed < listed.total).then_some(listed.total);
         if !is_whole && cut.is_none() && self.refused.insert("ps") {
-            let unread = listed.printed - listed.records.len() as u64;
+            let unread = listed.printed.saturating_sub(listed.records.len() as u64);
             tracing::warn!(
                 unread,
                 "coturn prints sessions that cannot be read; they are not shown"
@@ -490,7 +535,6 @@ impl Agent {
 /// Lists sessions.
 async fn ps(cli: &mut Cli, command: &str) -> Result<Listed, CliError> {
     let mut listing = Listing::default();
-    cli.run(command, End::PromptAfter(TOTAL), |line| listing.line(line))
-        .await?;
+    cli.run_until(command, |line| listing.line(line)).await?;
     Ok(listing.finish())
 }

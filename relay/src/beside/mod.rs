@@ -39,6 +39,9 @@ enum Order {
     Command(Command),
     /// Take no new sessions; the answer is why not.
     Drain(oneshot::Sender<Result<(), String>>),
+    /// Fail in the middle of something.
+    #[cfg(test)]
+    Fail,
 }
 
 /// What the agent and control both see.
@@ -232,4 +235,69 @@ fn differs() -> BTreeMap<String, String> {
     owned
         .map(|(action, how)| (action.to_owned(), how.to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::telnet::{Cli, CliError};
+    use super::*;
+
+    /// Tells a coturn to drain that says this and closes the connection.
+    async fn drained(goodbye: &str) -> Result<(), CliError> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let coturn = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let greeting = b"TURN Server\nCoturn-4.17.1 'x'\n\n> ";
+            stream.write_all(greeting).await.unwrap();
+            let mut asked = [0; 7];
+            stream.read_exact(&mut asked).await.unwrap();
+            assert_eq!(&asked, b"drain\r\n");
+            stream.write_all(goodbye.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let told = async {
+            let mut cli = Cli::open(address, None).await?;
+            cli.run_last("drain").await
+        };
+        tokio::join!(coturn, told).1
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_no_drain() {
+        assert_eq!(drained("TURN server is draining\n").await, Ok(()));
+        for goodbye in ["", "> "] {
+            let broken = drained(goodbye).await;
+            assert!(matches!(broken, Err(CliError::Io(..))), "{broken:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fault_is_told_and_the_agent_starts_again() {
+        // Bound and closed: nobody listens there.
+        let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = BesideConfig {
+            enabled: true,
+            cli: bound.local_addr().unwrap(),
+            password: None,
+            password_file: None,
+            statsdb: None,
+            wishes: BesideWishes::default(),
+        };
+        drop(bound);
+        let (coturn, _news) = Coturn::start(&config, &"north.gov".parse().unwrap(), 7);
+        for _ in 0..2 {
+            coturn.orders.send(Order::Fail).await.unwrap();
+            // It is answered after the fault, by the one that started again.
+            let refused = tokio::time::timeout(Duration::from_secs(30), coturn.drain()).await;
+            let refused = refused.expect("an answer").unwrap_err();
+            assert!(refused.contains("starts again"), "{refused}");
+            let away = coturn.away().unwrap_or_default();
+            assert!(away.contains("please report it"), "{away}");
+        }
+    }
 }

@@ -5,6 +5,13 @@ use std::collections::BTreeMap;
 /// By this line the answer is known to be whole.
 pub(super) const LAST: &str = "  (Note 2";
 
+/// Whether time-limited usernames are taken.
+const REST: &str = "TURN REST API support";
+/// What stands in them.
+const REST_SEPARATOR: &str = "TURN REST API separator ASCII number";
+/// The realm of clients that name none.
+const DEFAULT_REALM: &str = "Default realm";
+
 /// A switch of `tc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Switch {
@@ -37,6 +44,14 @@ pub(super) const LIMITS: [(&str, &str); 4] = [
     ("bps-capacity", "Total server bps-capacity"),
 ];
 
+/// coturn prints more, and something else might print without end.
+fn is_of_use(name: &str) -> bool {
+    let is_switch = |switch: &Switch| switch.name == name || switch.opposite == Some(name);
+    SWITCHES.iter().any(is_switch)
+        || LIMITS.iter().any(|(_, label)| *label == name)
+        || [REST, REST_SEPARATOR, DEFAULT_REALM].contains(&name)
+}
+
 const fn switch(name: &'static str) -> Switch {
     Switch {
         name,
@@ -54,6 +69,9 @@ impl Parameters {
         let Some((name, value)) = line.trim().split_once(": ") else {
             return;
         };
+        if !is_of_use(name) {
+            return;
+        }
         let value = value.trim_end_matches(" (*)").trim_end_matches(" (**)");
         // Of what there are several the first is as good as any.
         self.0
@@ -89,17 +107,17 @@ impl Parameters {
 
     /// The separator of time-limited usernames, where coturn takes those.
     pub(super) fn rest_separator(&self) -> Option<char> {
-        if self.flag("TURN REST API support") != Some(true) {
+        if self.flag(REST) != Some(true) {
             return None;
         }
-        let code = self.get("TURN REST API separator ASCII number");
+        let code = self.get(REST_SEPARATOR);
         let code = code.and_then(|number| number.parse::<u8>().ok());
         Some(code.map_or(':', char::from))
     }
 
     /// The realm of clients that name none.
     pub(super) fn default_realm(&self) -> Option<&str> {
-        self.get("Default realm")
+        self.get(DEFAULT_REALM)
     }
 }
 

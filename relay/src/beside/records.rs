@@ -3,7 +3,12 @@
 //! A record is a headline and indented lines, each with its own words; the order has changed between
 //! releases and may again, so lines are known by their words, and those that are not known are skipped. A
 //! record that lacks what a session needs is counted and left out.
+//!
+//! coturn prints a client's ORIGIN attribute as it came, line feeds included, ahead of what it says itself.
+//! So a client can write lines of its own into its record. They stand before `started` and are at most
+//! [`MAX_ORIGIN`] characters: what came before that line counts for nothing, and no record ends there.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use shared::Transport;
@@ -12,7 +17,23 @@ use shared::Transport;
 const MAX_PEERS: usize = 1024;
 
 /// By this line a list is known to be whole.
-pub(super) const TOTAL: &str = "  Total sessions";
+const TOTAL: &str = "  Total sessions";
+/// Sessions that are read of one list; one that is longer is not whole.
+const MAX_RECORDS: usize = 1_000_000;
+/// What stands before each line of a record.
+const INDENT: &str = "      ";
+/// What stands before a peer.
+const PEER_INDENT: &str = "          ";
+/// Characters that coturn keeps of a client's ORIGIN, and the line feed behind it.
+const MAX_ORIGIN: usize = 128;
+/// The longest time in seconds that is believed: a clock can be set forward by it.
+const MAX_SECS: u64 = u32::MAX as u64;
+
+/// Reads seconds; more than [`MAX_SECS`] are that many.
+pub(super) fn seconds(text: &str) -> Option<u64> {
+    let secs: u64 = text.parse().ok()?;
+    Some(secs.min(MAX_SECS))
+}
 
 /// A session as `ps` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +97,8 @@ impl Usage {
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     records: Vec<Record>,
+    /// Numbers that were read.
+    ids: HashSet<u64>,
     current: Option<Draft>,
     total: Option<u64>,
     headlines: u64,
@@ -103,6 +126,11 @@ impl Listed {
 /// A record of which not all was read.
 #[derive(Debug, Default)]
 struct Draft {
+    /// Nothing but headline and realm was read: an origin may follow.
+    is_new: bool,
+    /// Characters to come that may be the client's.
+    foreign: usize,
+    has_usage: bool,
     id: u64,
     username: String,
     realm: String,
@@ -119,26 +147,36 @@ struct Draft {
 }
 
 impl Listing {
-    /// Takes the next line.
-    pub(super) fn line(&mut self, line: &str) {
-        if let Some(draft) = headline(line) {
-            self.headlines += 1;
-            self.close();
-            self.current = Some(draft);
-        } else if line.starts_with(TOTAL) {
-            self.close();
-            let number = line
-                .rsplit_once(": ")
-                .and_then(|(_, number)| number.trim().parse().ok());
-            self.total = number.or(self.total);
-        } else if let Some(draft) = &mut self.current {
-            draft.line(line.trim());
+    /// Takes the next line; whether the list is whole with it.
+    pub(super) fn line(&mut self, line: &str) -> bool {
+        if self.current.as_ref().is_none_or(Draft::may_end) {
+            if let Some(draft) = headline(line) {
+                self.headlines += 1;
+                self.close();
+                self.current = Some(draft);
+                return false;
+            }
+            if line.starts_with(TOTAL) {
+                self.close();
+                let number = line
+                    .rsplit_once(": ")
+                    .and_then(|(_, number)| number.trim().parse().ok());
+                self.total = number.or(self.total);
+                return true;
+            }
         }
+        if let Some(draft) = &mut self.current {
+            draft.line(line);
+        }
+        false
     }
 
+    /// Two of one number cannot both be right: the list does not count as whole then.
     fn close(&mut self) {
-        let draft = self.current.take();
-        self.records.extend(draft.and_then(Draft::finish));
+        let record = self.current.take().and_then(Draft::finish);
+        let has_room = self.records.len() < MAX_RECORDS;
+        let is_first = |record: &Record| has_room && self.ids.insert(record.id);
+        self.records.extend(record.filter(is_first));
     }
 
     /// All that was read.
@@ -161,32 +199,69 @@ fn headline(line: &str) -> Option<Draft> {
     Some(Draft {
         id: id.parse().ok()?,
         username: rest.strip_suffix(">:")?.to_owned(),
+        is_new: true,
         ..Draft::default()
     })
 }
 
 impl Draft {
+    /// Whether coturn itself may have ended it: its own lines were read, and the client's are over.
+    fn may_end(&self) -> bool {
+        self.has_usage && self.foreign == 0
+    }
+
     fn line(&mut self, line: &str) {
-        if line == "peers:" {
-            self.lists_peers = true;
-            return;
-        }
+        self.foreign = self.foreign.saturating_sub(line.chars().count() + 1);
+        let was_new = std::mem::take(&mut self.is_new);
         if self.lists_peers {
-            if let Some(peer) = peer(line).filter(|_| self.peers.len() < MAX_PEERS) {
+            let address = line.strip_prefix(PEER_INDENT);
+            let peer = address.and_then(peer);
+            if let Some(peer) = peer.filter(|_| self.peers.len() < MAX_PEERS) {
                 self.peers.push(peer);
                 return;
             }
             self.lists_peers = false;
         }
+        let Some(line) = line.strip_prefix(INDENT) else {
+            return;
+        };
         let after = |label: &str| line.strip_prefix(label);
-        if let Some(realm) = after("realm: ") {
-            realm.clone_into(&mut self.realm);
-        } else if let Some(secs) = after("started ").and_then(|rest| rest.strip_suffix(" secs ago"))
-        {
-            self.age_secs = secs.parse().unwrap_or(0);
+        if let Some(realm) = after("realm: ").filter(|_| was_new) {
+            // Only the first line is coturn's word for sure.
+            if self.realm.is_empty() {
+                realm.clone_into(&mut self.realm);
+                self.is_new = true;
+            }
+        } else if let Some(origin) = after("origin: ").filter(|_| was_new) {
+            self.foreign = MAX_ORIGIN.saturating_sub(origin.chars().count() + 1);
+        } else if let Some(rest) = after("started") {
+            self.start_over();
+            let secs = rest.trim_start().strip_suffix(" secs ago");
+            self.age_secs = secs.and_then(seconds).unwrap_or(0);
+        } else {
+            self.detail(line);
+        }
+    }
+
+    /// Forgets what was read before coturn's own lines.
+    fn start_over(&mut self) {
+        *self = Self {
+            id: self.id,
+            username: std::mem::take(&mut self.username),
+            realm: std::mem::take(&mut self.realm),
+            foreign: self.foreign,
+            ..Self::default()
+        };
+    }
+
+    /// A line behind `started`, without its indentation.
+    fn detail(&mut self, line: &str) {
+        let after = |label: &str| line.strip_prefix(label);
+        if line == "peers:" {
+            self.lists_peers = true;
         } else if let Some(secs) = after("expiring in ").and_then(|rest| rest.strip_suffix(" secs"))
         {
-            self.ttl_secs = secs.parse().unwrap_or(0);
+            self.ttl_secs = seconds(secs).unwrap_or(0);
         } else if let Some(rest) = after("client protocol ") {
             self.transport = transports(rest);
         } else if let Some(rest) = after("client addr ") {
@@ -205,6 +280,7 @@ impl Draft {
             self.max_bytes_per_sec = number.parse().unwrap_or(0);
         } else if let Some(rest) = after("usage: ") {
             self.usage = usage(rest, ["rp", "rb", "sp", "sb"]).unwrap_or(self.usage);
+            self.has_usage = true;
         }
     }
 
@@ -280,7 +356,9 @@ mod tests {
 
     fn read(text: &str) -> Listed {
         let mut listing = Listing::default();
-        text.lines().for_each(|line| listing.line(line.trim_end()));
+        text.lines().for_each(|line| {
+            listing.line(line);
+        });
         listing.finish()
     }
 
@@ -340,11 +418,97 @@ mod tests {
         assert_eq!(read("> ").records.len(), 0);
     }
 
+    /// A list of 4.17 whose second session has this origin.
+    fn with_origin(origin: &str) -> String {
+        let text = include_str!("transcripts/ps-4.17.1.txt");
+        let honest = "origin: https://app.example.org:443";
+        assert!(text.contains(honest) && origin.len() < MAX_ORIGIN);
+        text.replace(honest, &format!("origin: {origin}"))
+    }
+
+    #[test]
+    fn a_forged_origin_changes_nothing() {
+        let honest = read(include_str!("transcripts/ps-4.17.1.txt"));
+        let usage = "      usage: rp=1, rb=1, sp=1, sb=1";
+        let started = "      started 1 secs ago\n";
+        let longest = format!("x\n{started}      expired\n{usage}\n    9) id=7, user <alice>:");
+        for origin in [
+            "x\n    9) id=5, user <bob>:",
+            "x\n    9) id=7, user <alice>:",
+            "x\n  Total sessions: 0",
+            "x\n  Total sessions: 0\n\n> ",
+            "x\nrealm: other",
+            "x\n      realm: other",
+            "\n      realm: other\n      origin: y",
+            "x\nrelay addr 9.9.9.9:1",
+            "x\n      relay addr 9.9.9.9:1",
+            "x\nexpiring in 9999999999999999999 secs",
+            "x\n      expiring in 9999999999999999999 secs",
+            "x\n      peers:\n          9.9.9.9",
+            "x\n      mobile: OFF\n      Max throughput: 1 bytes per second",
+            &format!("x\n{usage}\n    9) id=5, user <bob>:"),
+            &format!("x\n{usage}\n  Total sessions: 0"),
+            &format!("x\n{started}{usage}\n  Total sessions: 0\n"),
+            &format!("x\n{started}{usage}\n    9) id=5, user <bob>:"),
+            &longest,
+        ] {
+            let text = with_origin(origin);
+            let listed = read(&text);
+            assert_eq!(listed.records, honest.records, "{origin:?}");
+            let counts = (listed.total, listed.printed);
+            assert_eq!(counts, (honest.total, honest.printed), "{origin:?}");
+            let mut listing = Listing::default();
+            let ends = text.lines().filter(|line| listing.line(line));
+            assert_eq!(ends.count(), 1, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_names_no_realm_where_coturn_asks_for_no_credentials() {
+        let text = with_origin("x\n      realm: other").replace("      realm: north.gov\n", "");
+        let listed = read(&text);
+        assert_eq!(listed.records.len(), 3);
+        assert!(listed.records.iter().all(|record| record.realm.is_empty()));
+    }
+
+    #[test]
+    fn a_list_with_one_number_twice_is_not_whole() {
+        let text = include_str!("transcripts/ps-4.6.1.txt");
+        assert!(read(text).is_whole());
+        let twice = text.replace("id=001000000000000001", "id=000000000000000001");
+        let listed = read(&twice);
+        assert_eq!((listed.printed, listed.records.len()), (3, 2));
+        assert!(!listed.is_whole());
+    }
+
     proptest! {
+        /// Whatever coturn keeps of an ORIGIN.
+        #[test]
+        fn no_origin_changes_anything(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "\n", "x", "> ", "  Total sessions: 0\n", "    9) id=7, user <alice>:\n",
+                    "      realm: other\n", "      origin: y\n", "      started 1 secs ago\n",
+                    "      usage: \n", "      expired\n", "      peers:\n", "          9.9.9.9\n",
+                    "      started", "      relay addr 9.9.9.9:1\n",
+                ]),
+                0..40,
+            )
+        ) {
+            let mut origin = parts.concat();
+            origin.truncate(MAX_ORIGIN - 1);
+            let listed = read(&with_origin(&origin));
+            let honest = read(include_str!("transcripts/ps-4.17.1.txt"));
+            prop_assert_eq!(listed.records, honest.records);
+            prop_assert_eq!((listed.total, listed.printed), (honest.total, honest.printed));
+        }
+
         #[test]
         fn garbage_breaks_nothing(lines: Vec<String>) {
             let mut listing = Listing::default();
-            lines.iter().for_each(|line| listing.line(line));
+            lines.iter().for_each(|line| {
+                listing.line(line);
+            });
             prop_assert!(listing.finish().records.len() <= lines.len());
         }
 

@@ -308,10 +308,11 @@ impl Known {
         if after == before {
             return;
         }
-        let packets = |usage: Usage| usage.in_packets + usage.out_packets;
-        let bytes = |usage: Usage| usage.in_bytes + usage.out_bytes;
-        server.relayed_packets += packets(after) - packets(before);
-        server.relayed_bytes += bytes(after) - bytes(before);
+        let packets = |usage: Usage| usage.in_packets.saturating_add(usage.out_packets);
+        let bytes = |usage: Usage| usage.in_bytes.saturating_add(usage.out_bytes);
+        let more = |sum: u64, after: u64, before: u64| sum.saturating_add(after - before);
+        server.relayed_packets = more(server.relayed_packets, packets(after), packets(before));
+        server.relayed_bytes = more(server.relayed_bytes, bytes(after), bytes(before));
         self.meter.note(before, after, now);
         self.usage = after;
         self.snapshot.counters = counters(after);

@@ -8,7 +8,7 @@ use shared::Secret;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::records::{Usage, usage};
+use super::records::{Usage, seconds, usage};
 use crate::store::coturn_stats::{PATTERNS, StatsChannel, StatsKind};
 
 /// How long a connection may take.
@@ -122,7 +122,7 @@ async fn subscribe(url: &Secret<String>, news: &mpsc::Sender<StatsNews>) -> Opti
 }
 
 /// Reads a message; `None`: it says nothing that is asked for.
-fn read(channel: &str, payload: &str) -> Option<Said> {
+pub(super) fn read(channel: &str, payload: &str) -> Option<Said> {
     let channel = StatsChannel::parse(channel)?;
     let traffic = || usage(payload, ["rcvp", "rcvb", "sentp", "sentb"]);
     let what = match channel.kind {
@@ -132,7 +132,7 @@ fn read(channel: &str, payload: &str) -> Option<Said> {
         StatsKind::Status if payload.starts_with("new ") => What::New,
         StatsKind::Status => {
             let rest = payload.strip_prefix("refreshed lifetime=")?;
-            What::Refreshed(rest.split(',').next()?.trim().parse().ok()?)
+            What::Refreshed(seconds(rest.split(',').next()?.trim())?)
         }
     };
     Some(Said {

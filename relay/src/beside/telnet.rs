@@ -17,6 +17,10 @@ use tokio::time::timeout;
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long coturn may be silent in the middle of an answer: it prints a long list without a pause.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How long greeting and login may take in all.
+const LOGIN: Duration = Duration::from_secs(10);
+/// How long a whole answer may take.
+const ANSWER: Duration = Duration::from_secs(60);
 /// Bytes of one read.
 const CHUNK: usize = 16_384;
 /// The longest line that is read; the rest of a longer one is left out.
@@ -90,6 +94,8 @@ pub(super) struct Cli {
     address: SocketAddr,
     stream: TcpStream,
     input: Input,
+    /// coturn closed it, in order.
+    is_closed: bool,
     /// What one read brings.
     chunk: Vec<u8>,
     /// What the server said of itself.
@@ -133,12 +139,19 @@ impl Cli {
             address,
             stream,
             input: Input::default(),
+            is_closed: false,
             chunk: vec![0; CHUNK],
             greeting: Greeting::default(),
         };
-        if cli.greet().await? {
-            cli.log_in(password).await?;
-        }
+        let login = async {
+            if cli.greet().await? {
+                cli.log_in(password).await?;
+            }
+            Ok(())
+        };
+        timeout(LOGIN, login)
+            .await
+            .unwrap_or(Err(CliError::Silent(address)))?;
         Ok(cli)
     }
 
@@ -204,52 +217,100 @@ impl Cli {
     /// Sends a command and hands every line of its answer over.
     ///
     /// # Errors
-    /// The connection broke, or coturn fell silent: this one is of no use any more.
+    /// The connection broke, coturn fell silent, or it does not come to an end: this one is of no use any
+    /// more.
     pub(super) async fn run(
         &mut self,
         command: &str,
         end: End,
         mut take: impl FnMut(&str),
     ) -> Result<(), CliError> {
-        debug_assert!(is_sendable(command), "{command:?} would be another command");
-        self.write(command).await?;
         let mut is_whole = matches!(end, End::Prompt);
-        for _ in 0..MAX_LINES {
-            match self.next().await? {
-                Token::Prompt if is_whole => return Ok(()),
-                // One that an earlier command left behind.
-                Token::Prompt => {}
-                Token::Line(line) => {
-                    take(&line);
-                    match end {
-                        End::PromptAfter(start) => is_whole |= line.starts_with(start),
-                        End::Line(start) if line.starts_with(start) => return Ok(()),
-                        End::Line(_) | End::Prompt => {}
-                    }
+        self.answer(command, |token| {
+            let Token::Line(line) = token else {
+                // Another one is what an earlier command left behind.
+                return is_whole;
+            };
+            take(line);
+            match end {
+                End::PromptAfter(start) => is_whole |= line.starts_with(start),
+                End::Line(start) => return line.starts_with(start),
+                End::Prompt => {}
+            }
+            false
+        })
+        .await
+    }
+
+    /// Sends a command and hands every line of its answer over; it ends by the first prompt after a line
+    /// of which `take` says that the answer is whole with it.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) async fn run_until(
+        &mut self,
+        command: &str,
+        mut take: impl FnMut(&str) -> bool,
+    ) -> Result<(), CliError> {
+        let mut is_whole = false;
+        self.answer(command, |token| {
+            let Token::Line(line) = token else {
+                return is_whole;
+            };
+            is_whole |= take(line);
+            false
+        })
+        .await
+    }
+
+    /// Sends a command and reads until a token is the last one.
+    async fn answer(
+        &mut self,
+        command: &str,
+        mut is_last: impl FnMut(&Token) -> bool,
+    ) -> Result<(), CliError> {
+        debug_assert!(is_sendable(command), "{command:?} would be another command");
+        let address = self.address;
+        let reading = async {
+            self.write(command).await?;
+            for _ in 0..MAX_LINES {
+                if is_last(&self.next().await?) {
+                    return Ok(());
                 }
             }
-        }
-        Err(CliError::Foreign(self.address, "it never stops".to_owned()))
+            Err(CliError::Foreign(address, "it never stops".to_owned()))
+        };
+        let read = timeout(ANSWER, reading).await;
+        read.unwrap_or(Err(CliError::Silent(address)))
     }
 
     /// Sends a command that ends the connection: coturn says goodbye.
     ///
     /// # Errors
-    /// It could not be sent.
+    /// It could not be sent, or nothing was said to it.
     pub(super) async fn run_last(&mut self, command: &str) -> Result<(), CliError> {
-        self.write(command).await?;
-        loop {
-            match self.next().await {
-                Ok(Token::Prompt) | Err(CliError::Io(..)) => return Ok(()),
-                Ok(Token::Line(_)) => {}
-                Err(error) => return Err(error),
-            }
+        let mut is_heard = false;
+        let done = self
+            .answer(command, |token| match token {
+                Token::Prompt => is_heard,
+                Token::Line(_) => {
+                    is_heard = true;
+                    false
+                }
+            })
+            .await;
+        match done {
+            Err(CliError::Io(..)) if is_heard && self.is_closed => Ok(()),
+            done => done,
         }
     }
 
     async fn write(&mut self, command: &str) -> Result<(), CliError> {
-        let line = format!("{command}\r\n");
-        let written = timeout(SILENCE, self.stream.write_all(line.as_bytes())).await;
+        self.send(format!("{command}\r\n").as_bytes()).await
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let written = timeout(SILENCE, self.stream.write_all(bytes)).await;
         match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(CliError::Io(self.address, error.to_string())),
@@ -267,6 +328,7 @@ impl Cli {
                 Err(_) => return Err(CliError::Silent(self.address)),
                 Ok(Err(error)) => return Err(CliError::Io(self.address, error.to_string())),
                 Ok(Ok(0)) => {
+                    self.is_closed = true;
                     let reason = "coturn closed it".to_owned();
                     return Err(CliError::Io(self.address, reason));
                 }
@@ -274,8 +336,7 @@ impl Cli {
             };
             let answer = self.input.feed(&self.chunk[..count]);
             if !answer.is_empty() {
-                let sent = self.stream.write_all(&answer).await;
-                sent.map_err(|error| CliError::Io(self.address, error.to_string()))?;
+                self.send(&answer).await?;
             }
         }
     }
@@ -351,6 +412,11 @@ impl Input {
                 }
                 (Telnet::Command, verb @ (DO | DONT | WILL | WONT)) => Telnet::Option(verb),
                 (Telnet::Command, SB) => Telnet::Sub,
+                // No line feed belongs to a negotiation: what is left open may be a client's ORIGIN.
+                (Telnet::Command | Telnet::Option(_) | Telnet::Sub | Telnet::SubCommand, b'\n') => {
+                    self.push(byte);
+                    Telnet::Data
+                }
                 (Telnet::Command, _) => Telnet::Data,
                 (Telnet::Option(verb), option) => {
                     match verb {
@@ -451,6 +517,11 @@ mod tests {
         let (found, answer) = tokens(&mut input, &bytes);
         assert_eq!(found, [line("ab\u{fffd}")]);
         assert_eq!(answer, [IAC, WONT, 1, IAC, DONT, 3]);
+        let bytes = [
+            IAC, SB, b'x', b'\n', b'y', b'\n', IAC, DO, b'\n', b'z', b'\n',
+        ];
+        let (found, _) = tokens(&mut Input::default(), &bytes);
+        assert_eq!(found, [line(""), line("y"), line(""), line("z")]);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 use shared::Transport;
 
 use super::*;
+use crate::beside::records::Listing;
+use crate::beside::stats::{self, What};
+use crate::store::coturn_stats::SAMPLE;
 
 fn naming() -> Naming {
     Naming {
@@ -123,6 +126,20 @@ fn who_is_not_listed_has_ended_where_the_list_was_about_them() {
 }
 
 #[test]
+fn no_session_outlives_its_time_unseen() {
+    let (mut sessions, t) = (Sessions::new(7), start());
+    sessions.take(vec![record(1, "alice", 1)], Scope::All, &naming(), at(t, 0));
+    let early = sessions.take(Vec::new(), Scope::Part, &naming(), at(t, 600));
+    assert!(early.is_empty(), "{early:?}");
+    let late = at(t, 601 + MAX_HOLD.as_secs());
+    let over = sessions.take(Vec::new(), Scope::Part, &naming(), late);
+    assert!(
+        matches!(&over[..], [Event::SessionEnded { .. }]),
+        "{over:?}"
+    );
+}
+
+#[test]
 fn a_number_that_begins_anew_is_another_session() {
     let (mut sessions, t) = (Sessions::new(7), start());
     sessions.take(
@@ -188,7 +205,49 @@ fn time_limited_names_have_a_user_and_nobody_is_anonymous() {
     );
 }
 
+/// Times and totals as they may be printed: any, and the greatest.
+fn figures() -> impl Strategy<Value = u64> {
+    prop_oneof![any::<u64>(), Just(u64::MAX), 0_u64..1000]
+}
+
 proptest! {
+    /// Whatever times and totals are told, the clock and the sums bear it.
+    #[test]
+    fn no_figure_is_too_great(
+        figures in prop::collection::vec((figures(), figures(), figures(), figures()), 1..8)
+    ) {
+        let text = include_str!("../transcripts/ps-4.6.1.txt");
+        let (mut sessions, t) = (Sessions::new(7), start());
+        for (step, (age, ttl, count, refresh)) in figures.into_iter().enumerate() {
+            let mut listing = Listing::default();
+            for line in text.lines() {
+                let line = match line.trim() {
+                    line if line.starts_with("started") => format!("      started {age} secs ago"),
+                    line if line.starts_with("expiring") => format!("      expiring in {ttl} secs"),
+                    line if line.starts_with("usage") => {
+                        format!("      usage: rp={count}, rb={count}, sp={count}, sb={count}")
+                    }
+                    _ => line.to_owned(),
+                };
+                listing.line(&line);
+            }
+            let listed = listing.finish();
+            prop_assert!(listed.is_whole());
+            let now = at(t, step as u64);
+            sessions.take(listed.records, Scope::All, &naming(), now);
+            let said = stats::read(SAMPLE, &format!("refreshed lifetime={refresh}"));
+            let Some(What::Refreshed(secs)) = said.map(|said| said.what) else {
+                panic!("{refresh} was not read");
+            };
+            for number in [1, 1_000_000_000_000_001] {
+                sessions.refreshed(number, secs, now.mono);
+            }
+            sessions.take(Vec::new(), Scope::Part, &naming(), at(t, step as u64 + 1));
+            sessions.measure(now.mono);
+            prop_assert_eq!(sessions.len(), 3);
+        }
+    }
+
     /// Whatever lists come in whatever order, the events add up to the last one.
     #[test]
     fn events_add_up_to_the_last_list(
