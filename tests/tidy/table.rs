@@ -14,7 +14,7 @@ const SECTIONS: &[(&str, u32)] = &[
     ("Published attacks", 18),
     ("Classes of attack", 22),
     ("Survival", 62),
-    ("Coming from coturn", 16),
+    ("Coming from coturn", 19),
 ];
 /// How many ways to break a rule there are at least.
 const MIN_BREAKS: usize = 48;
