@@ -1,6 +1,6 @@
 //! The process as coturn's options want it: background, rights, logs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kit::client::Login;
 use kit::wait::wait_until;
@@ -10,6 +10,8 @@ use crate::start::{Migrated, lives, pid_in};
 const LINES: &str =
     "listening-ip=192.0.2.30\nrelay-ip=192.0.2.30\nrealm=north.gov\nuser=alice:wonderland-wonder\n";
 const SOON: Duration = Duration::from_secs(20);
+/// Some looks whether the last session is gone.
+const STAYS: Duration = Duration::from_secs(2);
 
 fn alice() -> Login {
     Login::new("alice", "wonderland-wonder")
@@ -170,6 +172,27 @@ fn a_first_user_signal_drains_and_ends_with_the_last_session() {
         }
     });
     assert!(lives(node.pid()) && client.refresh(600).is_ok());
+    // Who undrains it wants it to stay, with or without sessions.
+    let undrain = ["node", "undrain", "moved", "--yes", "--reason", "test"];
+    let undrained = node.ctl().run(&undrain);
+    assert_eq!(
+        undrained.code, 0,
+        "{}{}",
+        undrained.stdout, undrained.stderr
+    );
+    client.refresh(0).unwrap();
+    let stays = Instant::now() + STAYS;
+    wait_until("a node that was undrained to stay", SOON, || {
+        assert!(lives(node.pid()), "{}", node.said());
+        Instant::now() >= stays
+    });
+    client = node.client(&alice());
+    client.allocate().unwrap();
+    node.signal("USR1");
+    wait_until("the node to be drained again", SOON, || {
+        let rows = node.ctl().items(&["node", "list"]);
+        rows.iter().any(|row| row["state"] == "draining")
+    });
     client.refresh(0).unwrap();
     assert_eq!(node.wait_exit(), Some(0), "{}", node.said());
     node.launch();

@@ -95,9 +95,7 @@ async fn serve_until_told(
             }
             _ = certificates.recv() => node.service().reload_certificates(),
             _ = drain.recv() => leaves_empty = node.service().drain_at_signal().await,
-            _ = looks.tick(), if leaves_empty => if node.service().is_empty() {
-                tracing::info!("Drained, and nobody is left.");
-                node.service().forget_drain();
+            _ = looks.tick(), if leaves_empty => if has_nobody_left(&node, &mut leaves_empty) {
                 break;
             },
         }
@@ -115,6 +113,18 @@ async fn serve_until_told(
         _ = terminate.recv() => anyhow::bail!("ended by a second signal"),
         _ = interrupt.recv() => anyhow::bail!("ended by a second signal"),
     }
+}
+
+/// Whether the last session of a node that `leaves_empty` is gone; the next start takes sessions again then.
+/// A node that was undrained does not leave.
+fn has_nobody_left(node: &Node, leaves_empty: &mut bool) -> bool {
+    *leaves_empty = node.service().is_drained();
+    let is_empty = *leaves_empty && node.service().is_empty();
+    if is_empty {
+        tracing::info!("Drained, and nobody is left.");
+        node.service().forget_drain();
+    }
+    is_empty
 }
 
 /// The process that is to be taken over from.

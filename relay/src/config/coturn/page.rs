@@ -39,3 +39,16 @@ fn what(outcome: Outcome) -> String {
         None => format!("`{keys}`"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_for_operators_has_every_option() {
+        let page = include_str!("../../../COTURN.md");
+        let table = super::option_table();
+        assert!(
+            page.contains(&table),
+            "relay/COTURN.md, behind the heading of the options, should have:\n{table}"
+        );
+    }
+}

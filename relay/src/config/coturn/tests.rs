@@ -591,13 +591,3 @@ fn a_conversion_tells_what_limits_mean_for_a_cluster() {
         );
     }
 }
-
-#[test]
-fn the_page_for_operators_has_every_option() {
-    let page = include_str!("../../../COTURN.md");
-    let table = super::option_table();
-    assert!(
-        page.contains(&table),
-        "relay/COTURN.md, between the marks of the table, should be:\n{table}"
-    );
-}

@@ -64,10 +64,16 @@ impl Service {
         true
     }
 
-    /// Whether this node has no sessions.
+    /// Whether this node is drained; somebody may have thought better of it.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.hub.drain.mode().is_some()
+    }
+
+    /// Whether this node has no sessions. What began a moment ago may not be in the books, but has its port.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.hub.books().len() == 0
+        self.hub.books().len() == 0 && self.hub.workers.ports().0 == 0
     }
 
     /// Lets the next start of this node take sessions again.
