@@ -9,12 +9,16 @@ needed=(
   ssh=openssh-client ssh-keygen=openssh-client /usr/sbin/sshd=openssh-server pgrep=procps
   chromium=chromium chromedriver=chromium-driver python3=python3
   sqlite3=sqlite3 tmux=tmux script=bsdutils openssl=openssl ps=procps kill=procps cc=gcc prlimit=util-linux
+  psql=postgresql-client mariadbd=mariadb-server-core mariadb=mariadb-client-core setpriv=util-linux
   ip=iproute2 unshare=util-linux sysctl=procps valgrind=valgrind
 )
 missing=()
 for pair in "${needed[@]}"; do
   command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
 done
+
+# Debian keeps PostgreSQL's server out of the path, a folder for each version.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 
 # Debian splits the modules that make an environment from the interpreter.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)

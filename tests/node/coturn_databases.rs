@@ -17,6 +17,8 @@ use kit::subscriber::Subscriber;
 use kit::turnserver::Turnserver;
 use kit::wait::wait_until;
 
+use super::coturn_sql::{line_of, page};
+
 /// How soon what another tool wrote takes effect, on a busy machine.
 const SOON: Duration = Duration::from_secs(15);
 
@@ -166,7 +168,7 @@ fn turnadmin_says_what_it_does_not_do_and_exit_codes_say_what_happened() {
 
 /// Some messages through a server, and back.
 #[track_caller]
-fn relays(server: SocketAddr, name: &str, password: &str) {
+pub(super) fn relays(server: SocketAddr, name: &str, password: &str) {
     let uclient = Uclient {
         server,
         login: Login::new(name, password),
@@ -309,50 +311,18 @@ fn one_redis_serves_both_servers_and_coturns_start_costs_relayd_nothing() {
     );
 }
 
-/// The rows that a query of `sqlite3` writes into a file.
-fn query(turndb: &Path, folder: &Path, name: &str, form: &str, sql: &str) -> String {
-    let output = Command::new("sqlite3")
-        .arg(form)
-        .arg(turndb)
-        .arg(sql)
-        .output();
-    let output = output.expect("sqlite3 (Debian package: sqlite3)");
-    assert!(output.status.success(), "{}", program::text(&output));
-    assert!(!output.stdout.is_empty(), "{sql}");
-    let file = folder.join(name);
-    std::fs::write(&file, &output.stdout).unwrap();
-    file.display().to_string()
+/// Runs a line of the page about coturn in a folder, with this for its database.
+fn run_line(folder: &Path, line: &str, turndb: &Path) {
+    let line = line.replace("DB", &turndb.display().to_string());
+    let mut command = Command::new("sh");
+    command.args(["-ec", &line]).current_dir(folder);
+    let output = command.output().expect("a shell");
+    assert!(
+        output.status.success(),
+        "{line}: {}",
+        program::text(&output)
+    );
 }
-
-/// Each table, the form in which `sqlite3` writes it, and the query.
-const TABLES: [(&str, &str, &str); 6] = [
-    (
-        "users",
-        "-csv",
-        "select realm, name, hmackey from turnusers_lt",
-    ),
-    ("secrets", "-tabs", "select realm, value from turn_secret"),
-    (
-        "realm-options",
-        "-csv",
-        "select realm, opt, value from turn_realm_option",
-    ),
-    (
-        "origins",
-        "-csv",
-        "select origin, realm from turn_origin_to_realm",
-    ),
-    (
-        "allowed-peers",
-        "-csv",
-        "select realm, ip_range from allowed_peer_ip",
-    ),
-    (
-        "denied-peers",
-        "-csv",
-        "select realm, ip_range from denied_peer_ip",
-    ),
-];
 
 /// A database with a bit of everything, as coturn's own tools write it.
 fn fill(turndb: &Path) {
@@ -376,9 +346,11 @@ fn fill(turndb: &Path) {
 /// Imports all tables, each of them twice; what was said.
 fn import_all(node: &Node, turndb: &Path, folder: &Path) -> String {
     let mut all = String::new();
-    for (table, form, sql) in TABLES {
-        let end = if form == "-tabs" { "tsv" } else { "csv" };
-        let file = query(turndb, folder, &format!("{table}.{end}"), form, sql);
+    let line = line_of("| database | from it", "SQLite");
+    for (table, sql) in page("| TABLE | QUERY") {
+        let line = line.replace("TABLE", table).replace("QUERY", sql);
+        run_line(folder, &line, turndb);
+        let file = folder.join(format!("{table}.csv")).display().to_string();
         let import = ["import", table, &file, "-y", "--reason", "migration"];
         let answer = node.ctl().run(&import);
         let (out, err) = (&answer.stdout, &answer.stderr);
@@ -402,7 +374,7 @@ fn everything_in_a_turndb_is_imported_exported_and_imported_again() {
     fill(&turndb);
     let node = Node::start(NodeOptions::default());
     let said = import_all(&node, &turndb, folder.path());
-    let db = UserDb::Sqlite(turndb);
+    let db = UserDb::Sqlite(turndb.clone());
     let key = turnadmin(&db, &["-k", "-u", "clara", "-r", REALM, "-p", "wool"]);
     let key = key.lines().find_map(|line| line.trim().strip_prefix("0x"));
     let key = key.expect("a key");
@@ -435,6 +407,21 @@ fn everything_in_a_turndb_is_imported_exported_and_imported_again() {
     other.client(&login).allocate().unwrap();
     let again = other.ctl().run(&["export", "all", "--with-secrets"]);
     assert_eq!(again.stdout, exported.stdout);
+    // And back to coturn.
+    let words = ["turnadmin", "-a", "-u", "clara", "-r", REALM, "-p", "silk"];
+    assert_eq!(node.ctl().run(&words).code, 0);
+    let users = node
+        .ctl()
+        .run(&["export", "users", "--with-secrets", "-o", "csv"]);
+    std::fs::write(folder.path().join("users.csv"), &users.stdout).unwrap();
+    let line = line_of("| database | back into it", "SQLite");
+    run_line(folder.path(), line, &turndb);
+    let keys = |file: &Path| {
+        let sql = "select realm, name, hmackey from turnusers_lt order by name";
+        let run = Command::new("sqlite3").arg(file).arg(sql).output();
+        program::text(&run.unwrap())
+    };
+    assert_eq!(keys(&turndb), keys(&node.state_dir().join("turndb")));
     let audit = node.ctl().json(&["audit"]).to_string();
     assert!(
         audit.contains("realm.reveal") && audit.contains("migration"),

@@ -5,6 +5,7 @@
 mod addresses;
 mod configuration;
 mod coturn_databases;
+mod coturn_sql;
 mod credentials;
 mod ended;
 mod exhaustion;

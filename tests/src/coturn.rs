@@ -206,6 +206,10 @@ pub enum UserDb {
     Sqlite(std::path::PathBuf),
     /// `-N "ip=... port=... dbname=..."`.
     Redis(String),
+    /// `-e "host=... port=... user=... dbname=..."`.
+    Postgres(String),
+    /// `-M "host=... port=... user=... password=... dbname=..."`.
+    Mysql(String),
 }
 
 /// Runs `turnadmin` with these arguments against `db`; answers all it wrote.
@@ -217,6 +221,8 @@ pub fn turnadmin(db: &UserDb, arguments: &[&str]) -> String {
     let store = match db {
         UserDb::Sqlite(file) => ["-b".to_owned(), file.to_string_lossy().into_owned()],
         UserDb::Redis(connection) => ["-N".to_owned(), connection.clone()],
+        UserDb::Postgres(connection) => ["-e".to_owned(), connection.clone()],
+        UserDb::Mysql(connection) => ["-M".to_owned(), connection.clone()],
     };
     let mut all = arguments.to_vec();
     all.extend(store.iter().map(String::as_str));

@@ -36,6 +36,7 @@ pub mod s_client;
 pub mod scale;
 pub mod sentinel;
 pub mod soak;
+pub mod sql_server;
 pub mod ssh;
 pub mod stream;
 pub mod subscriber;

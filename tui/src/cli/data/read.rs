@@ -1,10 +1,11 @@
 //! Files of rows: CSV, tab-separated values, JSON lines.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use clap::ValueEnum;
+use csv::{StringRecord, Terminator};
 use serde_json::Value;
 use shared::Realm;
 
@@ -15,6 +16,9 @@ use crate::cli::exit::Failure;
 const MAX_FILE: u64 = 256 << 20;
 /// Errors that are told at once.
 const MAX_ERRORS: usize = 20;
+
+const NO_UTF8: &str = "no UTF-8: let the database's client write it so (PGCLIENTENCODING=UTF8, mysql \
+                       --default-character-set=utf8mb4), or convert it with iconv";
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -101,9 +105,16 @@ impl Source<'_> {
             _ => File::open(self.path)
                 .and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text)),
         };
-        read.map_err(|error| fail(error.to_string()))?;
+        read.map_err(|error| match error.kind() {
+            ErrorKind::InvalidData => fail(NO_UTF8.to_owned()),
+            _ => fail(error.to_string()),
+        })?;
         if text.len() as u64 > MAX_FILE {
             return Err(fail("larger than 256 MiB: split it".to_owned()));
+        }
+        // Programs of Windows begin a file with it.
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
         }
         Ok(text)
     }
@@ -121,9 +132,22 @@ impl Source<'_> {
             .flexible(true)
             .delimiter(if tabs { b'\t' } else { b',' })
             .quoting(!tabs)
+            .terminator(if tabs {
+                // A carriage return within a value is no end of a line there.
+                Terminator::Any(b'\n')
+            } else {
+                Terminator::CRLF
+            })
             .from_reader(text.as_bytes());
         let columns = table.columns();
         let mut order: Vec<usize> = (0..columns.len()).collect();
+        let values = |record: &StringRecord| -> Vec<String> {
+            let value = |value: &str| match tabs {
+                true => unescaped(value.strip_suffix('\r').unwrap_or(value)),
+                false => value.to_owned(),
+            };
+            record.iter().map(value).collect()
+        };
         // A row of another length is not what its columns are taken for.
         let mut expected = (columns.len(), columns.join(", "));
         for (number, record) in reader.records().enumerate() {
@@ -136,12 +160,20 @@ impl Source<'_> {
                 }
             };
             let line = record.position().map_or(0, csv::Position::line);
-            if number == 0
-                && let Some(named) = header(&record, columns)
-            {
-                order = named;
-                expected = (record.len(), format!("the {} of the header", record.len()));
-                continue;
+            if number == 0 {
+                match Header::of(&record, columns) {
+                    Header::Whole(named) => {
+                        order = named;
+                        expected = (record.len(), format!("the {} of the header", record.len()));
+                        continue;
+                    }
+                    // A realm may be called realm: what can be nothing but a row is one.
+                    Header::Lacks(lacks) if !table.is_surely(&values(&record), self.realm) => {
+                        take(line, Err(no_header(&lacks, columns)));
+                        return;
+                    }
+                    Header::Lacks(_) | Header::No => {}
+                }
             }
             if record.len() != expected.0 {
                 let (found, expected) = (record.len(), &expected.1);
@@ -149,15 +181,8 @@ impl Source<'_> {
                 take(line, Err(what));
                 continue;
             }
-            let value = |at: &usize| {
-                let value = record.get(*at).unwrap_or_default();
-                if tabs {
-                    unescaped(value)
-                } else {
-                    value.to_owned()
-                }
-            };
-            let values: Vec<_> = order.iter().map(value).collect();
+            let values = values(&record);
+            let values: Vec<_> = order.iter().map(|at| values[*at].clone()).collect();
             take(line, table.read(&values, self.realm));
         }
     }
@@ -176,6 +201,11 @@ impl Source<'_> {
     }
 
     fn json_row(&self, text: &str, table: Option<Table>) -> Result<Row, String> {
+        if text.trim_start().starts_with('[') {
+            return Err(
+                "an object per line is read, no array: mongoexport without --jsonArray".to_owned(),
+            );
+        }
         let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let named = value.get("table").and_then(Value::as_str);
         let table = match (table, named) {
@@ -195,15 +225,47 @@ impl Source<'_> {
     }
 }
 
-/// Where each column is, if this is a line of column names.
-fn header(record: &csv::StringRecord, columns: &[&str]) -> Option<Vec<usize>> {
-    let is = |name: &str, column: &str| name.trim().eq_ignore_ascii_case(column);
-    let place = |column: &&str| record.iter().position(|name| is(name, column));
-    columns.iter().map(place).collect()
+/// What the first line says of columns.
+enum Header {
+    /// Where each one is.
+    Whole(Vec<usize>),
+    /// It names some, and not these.
+    Lacks(Vec<String>),
+    /// It names none.
+    No,
 }
 
-/// What `mysql --batch` writes with a backslash.
+impl Header {
+    fn of(record: &StringRecord, columns: &[&str]) -> Self {
+        let is = |name: &str, column: &str| name.trim().eq_ignore_ascii_case(column);
+        let place = |column: &&str| record.iter().position(|name| is(name, column));
+        let places: Vec<_> = columns.iter().map(place).collect();
+        if places.iter().all(Option::is_none) {
+            return Self::No;
+        }
+        let lacks = columns.iter().zip(&places);
+        let lacks = lacks.filter(|(_, place)| place.is_none());
+        let lacks: Vec<_> = lacks.map(|(column, _)| (*column).to_owned()).collect();
+        match lacks.is_empty() {
+            true => Self::Whole(places.into_iter().flatten().collect()),
+            false => Self::Lacks(lacks),
+        }
+    }
+}
+
+fn no_header(lacks: &[String], columns: &[&str]) -> String {
+    let (lacks, columns) = (lacks.join(", "), columns.join(","));
+    format!(
+        "a line of column names without {lacks}: name them as coturn does; if it is a row, write a line \
+         {columns} above it"
+    )
+}
+
+/// What `mysql --batch` writes with a backslash, and PostgreSQL's text format; `\\N` alone is no value.
 fn unescaped(value: &str) -> String {
+    if value == "\\N" {
+        return String::new();
+    }
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
@@ -211,12 +273,17 @@ fn unescaped(value: &str) -> String {
             out.push(c);
             continue;
         }
-        match chars.next() {
-            Some('t') => out.push('\t'),
-            Some('n') => out.push('\n'),
-            Some(other) => out.push(other),
-            None => out.push('\\'),
-        }
+        out.push(match chars.next() {
+            Some('t') => '\t',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('0') => '\0',
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('v') => '\u{b}',
+            Some(other) => other,
+            None => '\\',
+        });
     }
     out
 }

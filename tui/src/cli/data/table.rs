@@ -63,6 +63,14 @@ impl Table {
         }
     }
 
+    /// Whether these values, in the order of its columns, can be nothing but a row: not names of columns.
+    pub(super) fn is_surely(self, values: &[String], default: Option<&Realm>) -> bool {
+        // Any text may be a secret.
+        self != Self::Secrets
+            && values.len() == self.columns().len()
+            && self.read(values, default).is_ok()
+    }
+
     /// Reads a row from the values of its columns.
     pub(super) fn read(self, values: &[String], default: Option<&Realm>) -> Result<Row, String> {
         let of = |name: &str| {
@@ -191,6 +199,8 @@ fn user(name: &str, key: &str) -> Result<What, String> {
     if name.is_empty() {
         return Err("name: empty".to_owned());
     }
+    // PostgreSQL fills `char(128)` up with spaces.
+    let key = key.trim();
     let digits = key.strip_prefix("0x").unwrap_or(key);
     let is_key = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     match is_key {
