@@ -90,6 +90,18 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<Option<String>, StoreError>;
     /// Creates a user or replaces its keys; the record is kept.
     async fn put_user(&self, realm: &Realm, name: &str, keys: &UserKeys) -> Result<(), StoreError>;
+    /// The same for several users of a realm, [`USERS_AT_ONCE`] at most; an error does not say which of
+    /// them were written.
+    async fn put_users(
+        &self,
+        realm: &Realm,
+        users: &[(String, UserKeys)],
+    ) -> Result<(), StoreError> {
+        for (name, keys) in users {
+            self.put_user(realm, name, keys).await?;
+        }
+        Ok(())
+    }
     /// Replaces the record of a user; `false` when there is no such user.
     async fn put_user_record(
         &self,
@@ -343,6 +355,9 @@ pub const NODE_SILENT: Duration = Duration::from_secs(5);
 pub const NODE_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Events kept in the live tail.
 pub const EVENTS_KEPT: usize = 10_000;
+/// Users that are written at once: coturn's file is locked for all of them, and coturn drops what it cannot
+/// write meanwhile.
+pub const USERS_AT_ONCE: usize = 50;
 /// Audit records kept.
 pub const AUDIT_KEPT: usize = 100_000;
 /// How long an operation may take unless its method says otherwise.

@@ -12,7 +12,7 @@ use super::{Caller, Service, bad, need, need_realm};
 use crate::config::cluster_key::parse_hex;
 use crate::control::clock::Moment;
 use crate::control::{credentials, policy};
-use crate::store::{StoredSecret, UserKeys};
+use crate::store::{StoredSecret, USERS_AT_ONCE, UserKeys};
 
 /// Users of one page with their keys.
 const PAGE: usize = 1000;
@@ -93,23 +93,66 @@ impl Service {
         users: &[ImportedUser],
         result: &mut ImportResult,
     ) -> Result<(), ApiError> {
-        for user in users {
-            let outcome = match self.import_user(realm, user, result.dry_run).await {
-                Err(error) if error.error == ErrorKind::Unavailable => return Err(error),
-                Err(error) => ImportOutcome::Refused(error.message),
-                Ok(outcome) => outcome,
-            };
-            result.users.push(outcome);
+        for users in users.chunks(USERS_AT_ONCE) {
+            let mut outcomes = Vec::with_capacity(users.len());
+            let mut wanted = Vec::new();
+            for user in users {
+                outcomes.push(match self.look_at_user(realm, user).await {
+                    Err(error) if error.error == ErrorKind::Unavailable => return Err(error),
+                    Err(error) => ImportOutcome::Refused(error.message),
+                    Ok((ImportOutcome::Same, _)) => ImportOutcome::Same,
+                    Ok((outcome, keys)) => {
+                        wanted.push((outcomes.len(), (user.name.clone(), keys)));
+                        outcome
+                    }
+                });
+            }
+            let mut written = Ok(());
+            if !result.dry_run && !wanted.is_empty() {
+                written = self.put_imported(realm, wanted, &mut outcomes).await;
+            }
+            result.users.extend(outcomes);
+            written?;
         }
         Ok(())
     }
 
-    async fn import_user(
+    /// Writes users; `wanted` says, too, where the outcome of each is. After an error those that were not
+    /// reached have none.
+    async fn put_imported(
+        &self,
+        realm: &Realm,
+        wanted: Vec<(usize, (String, UserKeys))>,
+        outcomes: &mut Vec<ImportOutcome>,
+    ) -> Result<(), ApiError> {
+        let (places, users): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
+        let at_once = self.hub.store.put_users(realm, &users).await;
+        for (name, _) in &users {
+            credentials::forget_user(&self.hub, realm, name);
+        }
+        if at_once.is_ok() {
+            return Ok(());
+        }
+        // Which of them it is about shows one by one, and a slow disk may do that.
+        for (place, (name, keys)) in places.into_iter().zip(&users) {
+            match self.store(self.hub.store.put_user(realm, name, keys).await) {
+                Ok(()) => credentials::forget_user(&self.hub, realm, name),
+                Err(error) if error.error == ErrorKind::Unavailable => {
+                    outcomes.truncate(place);
+                    return Err(error);
+                }
+                Err(error) => outcomes[place] = ImportOutcome::Refused(error.message),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to come of a user, and its keys.
+    async fn look_at_user(
         &self,
         realm: &Realm,
         user: &ImportedUser,
-        dry_run: bool,
-    ) -> Result<ImportOutcome, ApiError> {
+    ) -> Result<(ImportOutcome, UserKeys), ApiError> {
         let name = user.name.as_str();
         self.may_be_written(realm, name)?;
         // coturn's configuration writes 0x in front of a key, its databases do not.
@@ -119,16 +162,11 @@ impl Service {
             .ok_or_else(|| bad("key: 32 hex digits, MD5 of name:realm:password"))?;
         let known = self.store(self.hub.store.user(realm, name).await)?;
         let outcome = match known {
-            Some(known) if known.keys.md5 == key => return Ok(ImportOutcome::Same),
+            Some(known) if known.keys.md5 == key => ImportOutcome::Same,
             Some(_) => ImportOutcome::Changed,
             None => ImportOutcome::Added,
         };
-        if !dry_run {
-            let keys = UserKeys::coturns(key);
-            self.store(self.hub.store.put_user(realm, name, &keys).await)?;
-            credentials::forget_user(&self.hub, realm, name);
-        }
-        Ok(outcome)
+        Ok((outcome, UserKeys::coturns(key)))
     }
 
     async fn import_secrets(

@@ -198,11 +198,18 @@ impl Store for SqliteStore {
     }
 
     async fn put_user(&self, realm: &Realm, name: &str, keys: &UserKeys) -> Result<(), StoreError> {
-        let (realm, name, keys) = (realm.clone(), name.to_owned(), keys.clone());
-        self.run(DEADLINE, move |inner| {
-            users::put(inner, &realm, &name, &keys)
-        })
-        .await
+        self.put_users(realm, &[(name.to_owned(), keys.clone())])
+            .await
+    }
+
+    async fn put_users(
+        &self,
+        realm: &Realm,
+        users: &[(String, UserKeys)],
+    ) -> Result<(), StoreError> {
+        let (realm, users) = (realm.clone(), users.to_vec());
+        self.run(DEADLINE, move |inner| users::put(inner, &realm, &users))
+            .await
     }
 
     async fn oauth_keys(&self) -> Result<Vec<StoredOauthKey>, StoreError> {

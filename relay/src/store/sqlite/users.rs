@@ -72,34 +72,41 @@ fn record(own: &Connection, realm: &str, name: &str) -> Result<UserRecord, Store
 pub(super) fn put(
     inner: &Inner,
     realm: &Realm,
-    name: &str,
-    keys: &UserKeys,
+    users: &[(String, UserKeys)],
 ) -> Result<(), StoreError> {
-    let hex = format_key(&keys.md5);
-    let own = inner.own();
+    let mut own = inner.own();
     inner.turn.write(|db| {
-        db.execute(
-            "INSERT OR REPLACE INTO turnusers_lt (realm, name, hmackey) VALUES (?1, ?2, ?3)",
-            params![realm.as_str(), name, hex.expose()],
-        )
+        let sql = "INSERT OR REPLACE INTO turnusers_lt (realm, name, hmackey) VALUES (?1, ?2, ?3)";
+        for (name, keys) in users {
+            let hex = format_key(&keys.md5);
+            db.prepare_cached(sql)?
+                .execute(params![realm.as_str(), name, hex.expose()])?;
+        }
+        Ok(())
     })?;
-    match sha256_record(keys) {
-        Some(record) => own.execute(
-            "INSERT OR REPLACE INTO user_key (realm, name, sha256) VALUES (?1, ?2, ?3)",
-            params![realm.as_str(), name, record.expose()],
-        ),
-        None => own.execute(
-            "DELETE FROM user_key WHERE realm = ?1 AND name = ?2",
-            params![realm.as_str(), name],
-        ),
+    let batch = own.transaction().map_err(sql_error)?;
+    for (name, keys) in users {
+        match sha256_record(keys) {
+            Some(record) => batch.execute(
+                "INSERT OR REPLACE INTO user_key (realm, name, sha256) VALUES (?1, ?2, ?3)",
+                params![realm.as_str(), name, record.expose()],
+            ),
+            None => batch.execute(
+                "DELETE FROM user_key WHERE realm = ?1 AND name = ?2",
+                params![realm.as_str(), name],
+            ),
+        }
+        .map_err(sql_error)?;
+        hashes::add(&batch, realm, name)?;
     }
-    .map_err(sql_error)?;
-    hashes::add(&own, realm, name)?;
+    batch.commit().map_err(sql_error)?;
     drop(own);
-    inner.tell(Change::User {
-        realm: realm.clone(),
-        name: name.to_owned(),
-    });
+    for (name, _) in users {
+        inner.tell(Change::User {
+            realm: realm.clone(),
+            name: name.clone(),
+        });
+    }
     Ok(())
 }
 
