@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kit::wait::wait_for_async;
-use relay::store::{Change, Store, StoredSecret, UserRecord};
+use relay::store::{Change, Store, StoredSecret, USERS_AT_ONCE, UserRecord};
 use shared::Secret;
 use shared::api::SecretState;
 
@@ -13,6 +13,7 @@ use crate::world::{World, key, ready, realm, told};
 
 for_both_stores!(
     a_user_is_created_changed_and_deleted,
+    several_users_are_written_at_once,
     a_record_needs_a_user_and_survives_a_new_password,
     pages_walk_all_users_in_order,
     hostile_names_stay_one_user,
@@ -56,6 +57,33 @@ async fn a_user_is_created_changed_and_deleted(world: &World) {
     assert!(store.delete_user(&north, "gorst").await.unwrap());
     assert!(world.other.user(&north, "gorst").await.unwrap().is_none());
     nobody_is_counted(store).await;
+}
+
+async fn several_users_are_written_at_once(world: &World) {
+    let (store, north) = (&world.store, realm("north.gov"));
+    store.put_user(&north, "user07", &key(200)).await.unwrap();
+    let name = |n: usize| format!("user{n:02}");
+    let users: Vec<_> = (0..USERS_AT_ONCE)
+        .map(|n| (name(n), key(u8::try_from(n).unwrap())))
+        .collect();
+    ready(&world.other).await;
+    let mut changes = world.other.changes();
+    store.put_users(&north, &users).await.unwrap();
+    store.put_users(&north, &[]).await.unwrap();
+    let known = world.other.users(Some(&north), None, 100).await.unwrap();
+    let known: Vec<_> = known
+        .into_iter()
+        .map(|user| (user.name, user.keys))
+        .collect();
+    assert_eq!(known, users);
+    // Other nodes hear of each.
+    for wanted in [name(0), name(7), name(USERS_AT_ONCE - 1)] {
+        told(
+            &mut changes,
+            |change| matches!(change, Change::User { name, .. } if *name == wanted),
+        )
+        .await;
+    }
 }
 
 async fn a_record_needs_a_user_and_survives_a_new_password(world: &World) {

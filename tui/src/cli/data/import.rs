@@ -18,7 +18,7 @@ use crate::cli::permit::Ask;
 use crate::guardrails::{Deed, Names};
 use crate::realm_document::diff;
 
-/// Users of one call: each is a write of the store, and a call has seconds.
+/// Users of one call: a call has seconds, and a body of a megabyte holds so many of the longest names.
 const CHUNK: usize = 200;
 /// Users that are named of each realm.
 const NAMED: usize = 20;

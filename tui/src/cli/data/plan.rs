@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use shared::api::{ImportedUser, RealmDocument};
+use shared::api::{ImportedUser, RealmDocument, RealmImport};
 use shared::{Realm, Secret};
 
-use super::read::Numbered;
+use super::read::{Numbered, nothing_done};
 use super::table::What;
 use crate::cli::exit::Failure;
 
@@ -63,9 +63,18 @@ pub(super) fn gather(name: &str, rows: Vec<Numbered>) -> Result<BTreeMap<Realm, 
                 }
             },
             What::Secret(value) => {
-                if !of_realm.secrets.iter().any(|(_, known)| *known == value) {
-                    of_realm.secrets.push((line, value));
+                if of_realm.secrets.iter().any(|(_, known)| *known == value) {
+                    continue;
                 }
+                if of_realm.secrets.len() == RealmImport::MAX_IMPORTED {
+                    let most = RealmImport::MAX_IMPORTED;
+                    wrong.push(format!(
+                        "{name}:{line}: more than {most} secrets of one realm, which takes 16: is it the table \
+                         of secrets?"
+                    ));
+                    break;
+                }
+                of_realm.secrets.push((line, value));
                 None
             }
             What::Limit(limit, value) => {
@@ -89,9 +98,6 @@ pub(super) fn gather(name: &str, rows: Vec<Numbered>) -> Result<BTreeMap<Realm, 
     }
     match wrong.is_empty() {
         true => Ok(realms),
-        false => {
-            wrong.push("nothing was done".to_owned());
-            Err(Failure::Usage(wrong.join("\n")))
-        }
+        false => Err(nothing_done(wrong)),
     }
 }

@@ -41,6 +41,17 @@ impl Form {
     }
 }
 
+/// What is wrong with a file, the first of it.
+pub(super) fn nothing_done(mut wrong: Vec<String>) -> Failure {
+    let count = wrong.len();
+    wrong.truncate(MAX_ERRORS);
+    if count > MAX_ERRORS {
+        wrong.push(format!("and {} more", count - MAX_ERRORS));
+    }
+    wrong.push("nothing was done".to_owned());
+    Failure::Usage(wrong.join("\n"))
+}
+
 /// A row and the line that it stands on.
 #[derive(Clone, Debug)]
 pub(super) struct Numbered {
@@ -83,16 +94,10 @@ impl Source<'_> {
                 return Err(Failure::Usage(what.to_owned()));
             }
         }
-        if wrong.is_empty() {
-            return Ok(rows);
+        match wrong.is_empty() {
+            true => Ok(rows),
+            false => Err(nothing_done(wrong)),
         }
-        let count = wrong.len();
-        wrong.truncate(MAX_ERRORS);
-        if count > MAX_ERRORS {
-            wrong.push(format!("and {} more", count - MAX_ERRORS));
-        }
-        wrong.push("nothing was done".to_owned());
-        Err(Failure::Usage(wrong.join("\n")))
     }
 
     fn text(&self) -> Result<String, Failure> {

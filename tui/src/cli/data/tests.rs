@@ -234,3 +234,124 @@ async fn keys_and_secrets_are_written_when_they_are_asked_for() {
     let again = export(&other, &["all", "--with-secrets", "-r", "acme"]).await;
     assert_eq!(again.out, ran.out);
 }
+
+#[tokio::test]
+async fn a_line_of_column_names_that_lacks_one_is_no_row() {
+    let api = FakeAdmin::default();
+    for (table, text, said) in [
+        (
+            "secrets",
+            "realm,secret\nacme,north\n",
+            "without value: name them",
+        ),
+        ("secrets", "id,value\n1,north\n", "without realm"),
+        (
+            "secrets",
+            "acme,value\n",
+            "write a line realm,value above it",
+        ),
+        (
+            "users",
+            "realm,name,password\nacme,gorst,x\n",
+            "without hmackey",
+        ),
+        ("users", "realm,name\nacme,gorst\n", "without hmackey"),
+        (
+            "origins",
+            "url,realm\nhttps://a.example,acme\n",
+            "without origin",
+        ),
+        (
+            "denied-peers",
+            "realm,range\nacme,10.0.0.1\n",
+            "without ip_range",
+        ),
+        ("realm-options", "realm,name,value\n", "without opt"),
+    ] {
+        let ran = import(&api, table, "x.csv", text, &["-y"]).await;
+        assert_eq!(ran.code, code::USAGE, "{text}: {}", ran.err);
+        assert!(
+            ran.err.contains(":1: ") && ran.err.contains(said),
+            "{text}: {}",
+            ran.err
+        );
+    }
+    assert_eq!(api.changes(), [""; 0]);
+    // Realms, users and secrets may be called so.
+    for (table, text) in [
+        ("users", format!("realm,name,{KEY}\n")),
+        ("denied-peers", "realm,10.0.0.1\n".to_owned()),
+        ("secrets", "realm,value\nrealm,value\n".to_owned()),
+    ] {
+        let ran = import(&api, table, "x.csv", &text, &["-y"]).await;
+        assert_eq!(ran.code, code::OK, "{text}: {}", ran.err);
+        assert!(ran.err.contains("realm realm:"), "{text}: {}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn what_databases_and_spreadsheets_add_to_a_file_is_no_part_of_its_values() {
+    let key = format!("{KEY}{}", " ".repeat(96));
+    for (name, text, user) in [
+        (
+            "u.csv",
+            format!("\u{feff}realm,name,hmackey\r\nacme,gorst,{KEY}\r\n"),
+            "gorst",
+        ),
+        ("u.csv", format!("\u{feff}acme,gorst,{KEY}"), "gorst"),
+        ("u.csv", format!("acme,gorst,{key}\n"), "gorst"),
+        ("u.tsv", format!("acme\tgorst\t{KEY}\r\n"), "gorst"),
+        ("u.tsv", format!("acme\ta\\\\N\\tb\t{KEY}\n"), "a\\N\tb"),
+        (
+            "u.tsv",
+            format!("acme\ta\\0\\r\\bb\rc\t{KEY}\n"),
+            "\"a\0\r\u{8}b\rc\"",
+        ),
+        (
+            "u.jsonl",
+            format!("\u{feff}{{\"realm\":\"acme\",\"name\":\"gorst\",\"hmackey\":\"{key}\"}}\r\n"),
+            "gorst",
+        ),
+    ] {
+        let api = FakeAdmin::default();
+        let ran = import(&api, "users", name, &text, &["-y"]).await;
+        assert_eq!(ran.code, code::OK, "{text:?}: {}", ran.err);
+        let ran = export(&api, &["users", "--with-secrets", "-r", "acme"]).await;
+        assert_eq!(
+            ran.out,
+            format!("realm,name,hmackey\nacme,{user},{KEY}\n"),
+            "{text:?}"
+        );
+    }
+    let api = FakeAdmin::default();
+    let none = import(&api, "users", "u.tsv", "acme\tgorst\t\\N\n", &["-y"]).await;
+    assert!(none.err.contains(":1: hmackey: empty"), "{}", none.err);
+    let array = import(&api, "users", "u.json", "[{\"realm\":\"acme\"}]", &["-y"]).await;
+    assert!(array.err.contains("without --jsonArray"), "{}", array.err);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("latin.csv");
+    std::fs::write(&file, b"acme,zo\xeb,").unwrap();
+    let file = file.display().to_string();
+    let ran = run_as(&api, &mut Script::default(), &["import", "users", &file]).await;
+    assert_eq!(ran.code, code::USAGE);
+    assert!(ran.err.contains("iconv"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_file_that_is_wrong_all_over_is_told_of_in_some_lines() {
+    let api = FakeAdmin::default();
+    let rows: String = (0..600).map(|n| format!("acme,secret{n}\n")).collect();
+    let ran = import(&api, "secrets", "s.csv", &rows, &["-y"]).await;
+    assert_eq!(ran.code, code::USAGE, "{}", ran.err);
+    let told = "s.csv:501: more than 500 secrets";
+    assert!(
+        ran.err.contains(told) && ran.err.lines().count() < 5,
+        "{}",
+        ran.err
+    );
+    let pair = format!("acme,gorst,{KEY}\nacme,gorst,{OTHER}\n");
+    let ran = import(&api, "users", "u.csv", &pair.repeat(500), &["-y"]).await;
+    assert!(ran.err.contains("and 480 more"), "{}", ran.err);
+    assert!(ran.err.lines().count() < 25, "{}", ran.err);
+    assert_eq!(api.changes(), [""; 0]);
+}

@@ -152,8 +152,8 @@ fn short<'w>(
     for (at, letter) in letters.char_indices() {
         let known = NAMES.iter().find(|(short, ..)| *short == Some(letter));
         let Some((_, long, takes)) = known else {
-            let letter = shared::display_safe(letters)[..].chars().next();
-            let letter = letter.unwrap_or('?');
+            let letter = letter.to_string();
+            let letter = shared::display_safe(&letter);
             return Err(usage(format!(
                 "there is no option -{letter}; --help lists them"
             )));
@@ -303,6 +303,7 @@ mod tests {
     fn what_makes_no_sense_is_said() {
         for (line, word) in [
             ("-Z", "-Z"),
+            ("-aZ", "-Z"),
             ("--nothing", "--nothing"),
             ("-u", "needs a value"),
             ("--add=x", "takes no value"),
