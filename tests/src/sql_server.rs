@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -48,7 +48,6 @@ impl SqlServer {
     /// When it is not installed (the message names the Debian package), or does not start.
     #[must_use]
     pub fn start(kind: Kind) -> Self {
-        let began = Instant::now();
         let folder = tempfile::Builder::new().prefix("sql-").tempdir();
         let folder = folder.expect("a folder");
         let place = folder.path();
@@ -69,7 +68,6 @@ impl SqlServer {
             server.client("", &["select 1"]).status.success()
         });
         server.furnish();
-        eprintln!("{kind:?} was there after {:?}", began.elapsed());
         server
     }
 
