@@ -168,7 +168,7 @@ fn turnadmin_says_what_it_does_not_do_and_exit_codes_say_what_happened() {
 
 /// Some messages through a server, and back.
 #[track_caller]
-pub(super) fn relays(server: SocketAddr, name: &str, password: &str) {
+fn relays(server: SocketAddr, name: &str, password: &str) {
     let uclient = Uclient {
         server,
         login: Login::new(name, password),

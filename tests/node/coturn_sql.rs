@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use kit::client::Login;
+use kit::client::{Login, TurnClient};
 use kit::coturn::turnadmin;
 use kit::node::{Node, NodeOptions, REALM};
 use kit::sql_server::{DATABASE, Kind, SqlServer};
 use kit::turnserver::Turnserver;
-
-use super::coturn_databases::relays;
 
 /// What operators read.
 const PAGE: &str = include_str!("../../relay/COTURN.md");
@@ -170,7 +168,7 @@ fn goes_back(server: &SqlServer, database: &str, node: &Node, folder: &Path, opt
     std::fs::write(folder.join("users.csv"), &exported.stdout).unwrap();
     let line = line_of("| database | back into it", database);
     server.shell(folder, &line.replace("DB", DATABASE));
-    // The file is from before: nothing in it is new to the table.
+    // Once more: nothing in the file is new to the table.
     let count = server.sql("select count(*) from turnusers_lt");
     server.shell(folder, &line.replace("DB", DATABASE));
     assert_eq!(server.sql("select count(*) from turnusers_lt"), count);
@@ -180,7 +178,10 @@ fn goes_back(server: &SqlServer, database: &str, node: &Node, folder: &Path, opt
         ("plain", "changed"),
         ("bob,baker", PASSWORD),
     ] {
-        relays(turnserver.address, name, password);
+        let login = Login::new(name, password);
+        let mut client = TurnClient::new(turnserver.address, login).unwrap();
+        let allocated = client.allocate();
+        allocated.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 
