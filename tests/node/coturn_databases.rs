@@ -15,7 +15,7 @@ use kit::program::{self, ours};
 use kit::redis::RedisServer;
 use kit::subscriber::Subscriber;
 use kit::turnserver::Turnserver;
-use kit::wait::wait_until;
+use kit::wait::{wait_for, wait_until};
 
 /// How soon what another tool wrote takes effect, on a busy machine.
 const SOON: Duration = Duration::from_secs(15);
@@ -435,10 +435,11 @@ fn everything_in_a_turndb_is_imported_exported_and_imported_again() {
     other.client(&login).allocate().unwrap();
     let again = other.ctl().run(&["export", "all", "--with-secrets"]);
     assert_eq!(again.stdout, exported.stdout);
-    let audit = node.ctl().json(&["audit"]).to_string();
-    assert!(
-        audit.contains("realm.reveal") && audit.contains("migration"),
-        "{audit}"
-    );
+    // The trail is written a little after what it tells of.
+    let audit = wait_for("the whole trail", SOON, || {
+        let audit = node.ctl().json(&["audit"]).to_string();
+        let is_whole = audit.contains("realm.reveal") && audit.contains("migration");
+        is_whole.then_some(audit)
+    });
     assert!(!audit.contains(key), "{audit}");
 }
