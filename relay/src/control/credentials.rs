@@ -100,6 +100,9 @@ pub(super) fn look_up(hub: &Arc<Hub>, worker: WorkerId, realm: Realm, username: 
         return;
     }
     let name = (realm, username);
+    if !hub.config().credentials.has_users() {
+        return answer(hub, worker, name, CredentialAnswer::Unknown);
+    }
     {
         let mut state = hub.credentials.state();
         if let Some(workers) = state.in_flight.get_mut(&name) {
@@ -168,14 +171,13 @@ fn judge(hub: &Hub, user: Option<StoredUser>) -> CredentialAnswer {
     }
 }
 
-/// A user of the config file.
+/// A user of the config file, where users are served.
 #[must_use]
 pub(super) fn configured(hub: &Hub, realm: &Realm, name: &str) -> Option<UserCredential> {
     let config = hub.config();
-    let realm = config
-        .realms
-        .iter()
-        .find(|candidate| candidate.name == *realm)?;
+    let mut realms = config.realms.iter();
+    let realm =
+        realms.find(|candidate| candidate.name == *realm && config.credentials.has_users())?;
     let user = realm.users.iter().find(|user| user.name == name)?;
     Some(of_keys(hub, &user.keys))
 }

@@ -67,8 +67,10 @@ async fn serve_until_told(
     };
     let leaves = config.descriptor_store;
     let (process, output) = (config.process.clone(), config.log.output.clone());
+    // As root, if that is who starts: rights are given up on the way.
+    let mut pid_file = process.pid_file.as_deref().and_then(PidFile::open);
     let mut node = Box::pin(Node::start_in(config, None, circumstances)).await?;
-    let _pid_file = process.pid_file.as_deref().and_then(PidFile::write);
+    pid_file.iter_mut().for_each(PidFile::write);
     if detach::is_detached() && !args.upgrade {
         detach::serving(&output).context("the background cannot be reached")?;
     }
