@@ -2,11 +2,12 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kit::client::Login;
 use kit::netns::isolated;
+use kit::program::{Sinks, ended, spawn};
 use kit::wait::wait_until;
 
 use crate::start::{Migrated, lives, pid_in};
@@ -133,6 +134,27 @@ fn a_pid_file_that_names_another_process_stays() {
     node.signal("TERM");
     assert_eq!(node.wait_exit(), Some(0), "{}", node.said());
     assert_eq!(pid_in(&path), Some(other));
+}
+
+#[test]
+fn after_an_upgrade_the_pid_file_names_the_process_that_serves() {
+    let lines = format!("{LINES}pidfile=/var/run/turn.pid\n");
+    let mut node = Migrated::start(&lines, &["-c", "turnserver.conf"]);
+    let path = node.file("turn.pid");
+    let pid = Some(node.pid());
+    wait_until("the id in its file", SOON, || pid_in(&path) == pid);
+    let mut command = node.command();
+    command.arg("--upgrade");
+    let sinks = Sinks::File(&node.file("terminal.log"));
+    let mut heir = spawn("this workspace", command, &sinks);
+    let is_written = |path: &Path| pid_in(path) == Some(heir.id());
+    wait_until("the id of the next process", SOON, || is_written(&path));
+    assert_eq!(node.wait_exit(), Some(0), "{}", node.said());
+    assert!(is_written(&path), "the end of the first took it along");
+    node.client(&alice()).allocate().unwrap();
+    kit::program::signal(&heir, "TERM");
+    assert!(ended(&mut heir, SOON).is_some_and(|status| status.success()));
+    assert!(!path.exists());
 }
 
 #[test]
