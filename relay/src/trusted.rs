@@ -17,8 +17,9 @@ use rustix::io::Errno;
 const MAX_LINKS: usize = 40;
 /// The most entries of a folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
-/// What this process has open already: links that lead nowhere else.
-const OWN: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/"];
+/// What this process has open already, by name and by number: links that lead nowhere else.
+const OWN: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
+const OWN_NUMBERS: [&str; 2] = ["/dev/fd/", "/proc/self/fd/"];
 
 /// Opens `path` with these flags, and `mode` where they make it. As root no link of others is followed, be it
 /// the file or a folder on the way; anybody else can only lead to what is theirs.
@@ -77,11 +78,13 @@ fn is_root() -> bool {
 }
 
 fn is_own(path: &Path) -> bool {
-    let is = |own: &str| match own.ends_with('/') {
-        true => path.to_string_lossy().starts_with(own),
-        false => path == Path::new(own),
+    let Some(path) = path.to_str() else {
+        return false;
     };
-    OWN.into_iter().any(is)
+    let mut numbers = OWN_NUMBERS.iter().filter_map(|of| path.strip_prefix(of));
+    // Nothing but a number: `..` would lead anywhere.
+    OWN.contains(&path)
+        || numbers.any(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whoever owns `/` decides about everything anyway: that is root seen from within a user namespace.
@@ -258,6 +261,10 @@ mod tests {
         symlink(at("new"), at("dangling")).unwrap();
         theirs(&at("dangling"));
         assert!(write(&at("dangling")).is_err() && !at("new").exists());
+        let away = format!("/dev/fd/../..{}", at("victim").display());
+        symlink(away, at("away")).unwrap();
+        theirs(&at("away"));
+        assert!(write(&at("away")).is_err());
         // What they lead to is this process's own.
         symlink("/dev/stderr", at("output")).unwrap();
         theirs(&at("output"));

@@ -36,9 +36,11 @@ fn stdout_and_a_dash_are_standard_output() {
         assert!(stdout.contains("Serving."), "{name}: {stdout}");
         assert_eq!(stderr, "", "{name}");
     }
-    let (stdout, stderr, _node) = outputs("");
-    assert!(stderr.contains("Serving."), "{stderr}");
-    assert_eq!(stdout, "");
+    for lines in ["", "no-stdout-log"] {
+        let (stdout, stderr, _node) = outputs(lines);
+        assert!(stderr.contains("Serving."), "{stderr}");
+        assert_eq!(stdout, "");
+    }
 }
 
 #[test]

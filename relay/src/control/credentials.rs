@@ -90,6 +90,9 @@ impl Credentials {
 /// Answers a worker's question: from the config file at once, else from the store. A second worker
 /// that asks for the same name shares the answer.
 pub(super) fn look_up(hub: &Arc<Hub>, worker: WorkerId, realm: Realm, username: Username) {
+    if !hub.config().credentials.has_users() {
+        return answer(hub, worker, (realm, username), CredentialAnswer::Unknown);
+    }
     if let Some(credential) = configured(hub, &realm, username.as_str()) {
         answer(
             hub,
@@ -100,9 +103,6 @@ pub(super) fn look_up(hub: &Arc<Hub>, worker: WorkerId, realm: Realm, username: 
         return;
     }
     let name = (realm, username);
-    if !hub.config().credentials.has_users() {
-        return answer(hub, worker, name, CredentialAnswer::Unknown);
-    }
     {
         let mut state = hub.credentials.state();
         if let Some(workers) = state.in_flight.get_mut(&name) {
@@ -171,13 +171,14 @@ fn judge(hub: &Hub, user: Option<StoredUser>) -> CredentialAnswer {
     }
 }
 
-/// A user of the config file, where users are served.
+/// A user of the config file.
 #[must_use]
 pub(super) fn configured(hub: &Hub, realm: &Realm, name: &str) -> Option<UserCredential> {
     let config = hub.config();
-    let mut realms = config.realms.iter();
-    let realm =
-        realms.find(|candidate| candidate.name == *realm && config.credentials.has_users())?;
+    let realm = config
+        .realms
+        .iter()
+        .find(|candidate| candidate.name == *realm)?;
     let user = realm.users.iter().find(|user| user.name == name)?;
     Some(of_keys(hub, &user.keys))
 }

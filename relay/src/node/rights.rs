@@ -1,5 +1,6 @@
 //! Whom the process is: root binds, `proc_user` serves.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, fchown, lchown};
 use std::path::Path;
 
@@ -96,7 +97,11 @@ fn give_log(path: &Path, uid: Uid, gid: Gid) -> anyhow::Result<()> {
             false => Ok(()),
         }
     });
-    given.with_context(|| format!("{} cannot be given to proc_user", path.display()))
+    match given {
+        // It was moved away since.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        given => given.with_context(|| format!("{} cannot be given to proc_user", path.display())),
+    }
 }
 
 /// A link of either kind is left alone: what it leads to may be anybody's, and whoever served before may
