@@ -118,7 +118,7 @@ fn links_in_the_state_directory_that_others_laid_keep_root_from_starting() {
 }
 
 /// A `/dev` with the devices that programs need, and room for a socket.
-const OWN_DEV: &str = "dev=$(mktemp -d); mount -t tmpfs none $dev; \
+const OWN_DEV: &str = "dev=/run/dev; mkdir $dev; mount -t tmpfs none $dev; \
                        for f in null zero random urandom; do touch $dev/$f; mount --bind /dev/$f $dev/$f; done; \
                        ln -s /proc/self/fd $dev/fd; mount --rbind $dev /dev";
 

@@ -138,9 +138,9 @@ fn a_pid_file_that_names_another_process_stays() {
 
 #[test]
 fn after_an_upgrade_the_pid_file_names_the_process_that_serves() {
-    let lines = format!("{LINES}pidfile=/var/run/turn.pid\n");
+    let lines = format!("{LINES}pidfile=/var/run/own.pid\n");
     let mut node = Migrated::start(&lines, &["-c", "turnserver.conf"]);
-    let path = node.file("turn.pid");
+    let path = node.file("own.pid");
     let pid = Some(node.pid());
     wait_until("the id in its file", SOON, || pid_in(&path) == pid);
     let mut command = node.command();
