@@ -82,6 +82,7 @@ fn a_standby_that_gets_the_address_of_a_dead_node_goes_on_with_its_sessions() {
     wait_until("all in the store", EVENTUALLY, || {
         records(&cluster, "ams1") == "20"
     });
+    cluster.nodes[0].wait_written();
     let survivors = Survivors::start(clients, Duration::from_millis(100));
     cluster.nodes[0].kill();
     // The standby has another id and state, and the dead node's address.
@@ -124,6 +125,7 @@ fn a_standby_takes_over_by_itself_when_a_node_falls_silent() {
     wait_until("all in the store", EVENTUALLY, || {
         records(&cluster, "ams1") == "5"
     });
+    cluster.nodes[0].wait_written();
     let survivors = Survivors::start(clients, Duration::from_millis(100));
     cluster.nodes[0].kill();
     let mut standby = Node::in_place_of(&cluster.nodes[0], "sta1");

@@ -265,6 +265,11 @@ fn a_killed_node_is_seen_to_come_back_with_its_sessions_and_an_absent_redis_cost
     let mut desk = Desk::on(&cluster.nodes[0]);
     desk.expect("3", "1-3 of 3");
     desk.expect("2", "1-3 of 3");
+    // What a node that dies has not written yet is lost: that is another test's.
+    wait_until("the session to be in the store", PATIENCE, || {
+        let key = "relay:node:{fra1}:sessions";
+        cluster.redis.cli(&["HLEN", key]).trim() == "1"
+    });
     cluster.nodes[1].kill();
     desk.console.wait("the dead node to be named", |s| {
         s.lines()

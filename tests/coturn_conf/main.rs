@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod admin;
+mod auth;
 mod convert;
 mod files;
 mod interplay;
+mod limits;
+mod log;
 mod options;
 mod process;
 mod start;

@@ -15,7 +15,7 @@ use kit::program::{self, ours};
 use kit::redis::RedisServer;
 use kit::subscriber::Subscriber;
 use kit::turnserver::Turnserver;
-use kit::wait::wait_until;
+use kit::wait::{wait_for, wait_until};
 
 use super::coturn_sql::{line_of, page};
 
@@ -422,10 +422,11 @@ fn everything_in_a_turndb_is_imported_exported_and_imported_again() {
         program::text(&run.unwrap())
     };
     assert_eq!(keys(&turndb), keys(&node.state_dir().join("turndb")));
-    let audit = node.ctl().json(&["audit"]).to_string();
-    assert!(
-        audit.contains("realm.reveal") && audit.contains("migration"),
-        "{audit}"
-    );
+    // The trail is written a little after what it tells of.
+    let audit = wait_for("the whole trail", SOON, || {
+        let audit = node.ctl().json(&["audit"]).to_string();
+        let is_whole = audit.contains("realm.reveal") && audit.contains("migration");
+        is_whole.then_some(audit)
+    });
     assert!(!audit.contains(key), "{audit}");
 }

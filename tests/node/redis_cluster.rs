@@ -139,6 +139,7 @@ fn sessions_go_on_from_a_slot_that_moves_while_they_are_read() {
     let clients = sessions(node.turn, (0..COUNT).map(login).collect(), peer.address);
     let talking = Survivors::start(clients, Duration::from_millis(500));
     stored(&cluster, COUNT);
+    node.wait_written();
     node.kill();
     cluster.begin_move(slot, from, to);
     gate.hold(b"HSCAN", 1);

@@ -46,11 +46,6 @@ fn ids(rows: &[Value]) -> BTreeSet<String> {
     ids.collect()
 }
 
-/// What was acknowledged is in the store after this.
-fn written() -> Duration {
-    Duration::from_millis(250)
-}
-
 /// Waits until as much time has passed while clients talk.
 fn talk_for(time: Duration) {
     let end = Instant::now() + time;
@@ -62,8 +57,8 @@ fn talk_for(time: Duration) {
 /// Ends the node by `end`, starts it again, and waits until everybody is heard; the longest gap.
 #[track_caller]
 fn restart(node: &mut Node, survivors: &Survivors, end: impl FnOnce(&mut Node)) -> Duration {
-    talk_for(written());
     survivors.all_heard_within(BACK);
+    node.wait_written();
     survivors.mark();
     end(node);
     node.launch();
@@ -228,6 +223,7 @@ fn sessions_that_the_store_could_not_tell_come_back_when_it_does() {
     wait_until("all records", BACK, || {
         redis.cli(&["HLEN", "relay:node:{ams1}:sessions"]).trim() == "20"
     });
+    node.wait_written();
     redis.cli(&["SAVE"]);
     node.kill();
     redis.kill();
@@ -267,6 +263,7 @@ fn sessions_that_the_store_did_not_tell_of_are_not_removed_when_it_has_them_agai
     let mut clients = sessions(node.turn, logins(20), peer.address);
     let is_stored = |count: &str| redis.cli(&["HLEN", KEY]).trim() == count;
     wait_until("all records", BACK, || is_stored("20"));
+    node.wait_written();
     node.kill();
     assert_eq!(redis.cli(&["RENAME", KEY, "aside"]), "OK");
     node.launch();
@@ -313,7 +310,7 @@ fn a_port_that_something_else_has_is_asked_for_again() {
         })
         .collect();
     listed(&node, 3);
-    talk_for(written());
+    node.wait_written();
     node.kill();
     let _for_ever = UdpSocket::bind(relays[0]).unwrap();
     let for_a_while = UdpSocket::bind(relays[1]).unwrap();
@@ -367,7 +364,7 @@ fn sessions_of_a_realm_that_is_gone_and_of_other_addresses_do_not_come_back() {
     let mut node = Node::start(NodeOptions::default());
     let clients = sessions(node.turn, logins(2), peer.address);
     listed(&node, 2);
-    talk_for(written());
+    node.wait_written();
     node.kill();
     let config = node.config();
     // A typing error in the configuration must not cost the sessions.

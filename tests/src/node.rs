@@ -459,6 +459,16 @@ impl Node {
         samples.reduce(|sum: f64, sample: f64| sum + sample)
     }
 
+    /// Waits until the store has all that clients were told.
+    #[track_caller]
+    pub fn wait_written(&self) {
+        let behind = || self.metric("relayd_sessions_unwritten") == Some(0.0);
+        // Twice, since the first may be asked while a worker's news is on its way.
+        wait_until("the store to have every session", START, || {
+            behind() && behind()
+        });
+    }
+
     /// Resident memory in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {

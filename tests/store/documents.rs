@@ -48,7 +48,7 @@ async fn revisions_count_and_conflicts_are_told(world: &World) {
 }
 
 async fn of_many_writers_one_wins_each_revision(world: &World) {
-    let mut writers = tokio::task::JoinSet::new();
+    let mut writers = tokio::task::JoinSet::<u64>::new();
     for writer in 0..8_u32 {
         let store = if writer % 2 == 0 {
             &world.store
@@ -57,22 +57,24 @@ async fn of_many_writers_one_wins_each_revision(world: &World) {
         };
         let store = std::sync::Arc::clone(store);
         writers.spawn(async move {
-            let (mut expected, mut won) = (0, 0);
+            let (mut expected, mut won, mut unsure) = (0, 0, 0);
             while won < 5 {
                 let body = json!({"writer": writer, "won": won});
                 match store.put_document(REDIRECTS, &body, expected, "w").await {
                     Ok(revision) => (expected, won) = (revision, won + 1),
                     Err(StoreError::RevisionConflict { current }) => expected = current,
+                    // A busy disk: it may have been written, or not.
+                    Err(error) if error.may_pass() && unsure < 100 => unsure += 1,
                     Err(error) => panic!("{error}"),
                 }
             }
+            unsure
         });
     }
-    while let Some(result) = writers.join_next().await {
-        result.unwrap();
-    }
+    let unsure: u64 = writers.join_all().await.into_iter().sum();
     let stored = world.store.document(REDIRECTS).await.unwrap().unwrap();
-    assert_eq!(stored.revision, 40);
+    let revision = stored.revision;
+    assert!((40..=40 + unsure).contains(&revision), "{revision}");
 }
 
 async fn a_body_comes_back_as_it_was(world: &World) {

@@ -81,7 +81,7 @@ async fn revisions_count_and_conflicts_are_told(world: &World) {
 
 async fn of_many_writers_one_wins_each_revision(world: &World) {
     let north = realm("north.gov");
-    let mut writers = tokio::task::JoinSet::new();
+    let mut writers = tokio::task::JoinSet::<u64>::new();
     for writer in 0..8_u32 {
         let (north, me) = (north.clone(), writer);
         let store = if writer % 2 == 0 {
@@ -91,8 +91,7 @@ async fn of_many_writers_one_wins_each_revision(world: &World) {
         };
         let store = std::sync::Arc::clone(store);
         writers.spawn(async move {
-            let mut expected = 0;
-            let mut won = 0;
+            let (mut expected, mut won, mut unsure) = (0, 0, 0);
             while won < 5 {
                 match store
                     .put_realm(&north, &limited(me + 1), expected, &"w".into())
@@ -100,15 +99,17 @@ async fn of_many_writers_one_wins_each_revision(world: &World) {
                 {
                     Ok(revision) => (expected, won) = (revision, won + 1),
                     Err(StoreError::RevisionConflict { current }) => expected = current,
+                    // A busy disk: it may have been written, or not.
+                    Err(error) if error.may_pass() && unsure < 100 => unsure += 1,
                     Err(error) => panic!("{error}"),
                 }
             }
+            unsure
         });
     }
-    while let Some(result) = writers.join_next().await {
-        result.unwrap();
-    }
-    assert_eq!(world.store.realms().await.unwrap()[0].revision, 40);
+    let unsure: u64 = writers.join_all().await.into_iter().sum();
+    let revision = world.store.realms().await.unwrap()[0].revision;
+    assert!((40..=40 + unsure).contains(&revision), "{revision}");
 }
 
 async fn unknown_fields_of_a_document_are_kept(world: &World) {

@@ -15,6 +15,8 @@ pub(super) struct Dirty {
     /// With whether the store has never heard of it.
     upserts: HashMap<SessionId, bool, IdHash>,
     deletes: HashSet<SessionId, IdHash>,
+    /// How many are being written.
+    taken: usize,
     /// Sessions whose totals are due, after everything else.
     totals: Vec<SessionId>,
     /// Records of the store that are not in the books are to be removed: at the start those of
@@ -40,6 +42,7 @@ impl Dirty {
         Self {
             upserts: HashMap::default(),
             deletes: HashSet::default(),
+            taken: 0,
             totals: Vec::new(),
             sweep: true,
             doubt: false,
@@ -108,7 +111,19 @@ impl Dirty {
         if self.deletes.is_empty() {
             self.deletes.shrink_to_fit();
         }
+        self.taken = upserts.len() + deletes.len();
         Batch { upserts, deletes }
+    }
+
+    /// What was taken last is written, or was put back, or never will be.
+    pub(super) fn settled(&mut self) {
+        self.taken = 0;
+    }
+
+    /// How many sessions the store does not know as they are.
+    #[must_use]
+    pub(super) fn unwritten(&self) -> usize {
+        self.upserts.len() + self.deletes.len() + self.taken
     }
 
     /// Those of these sessions that ended and of whom the store may still have a record.

@@ -98,7 +98,9 @@ async fn flush(hub: &Hub, failed: &mut Option<Instant>) -> bool {
         if batch == Batch::default() {
             return true;
         }
-        match write(hub, &batch).await {
+        let written = write(hub, &batch).await;
+        hub.dirty().settled();
+        match written {
             Ok(()) => {}
             Err(error) if error.may_pass() => {
                 hub.dirty().put_back(batch);

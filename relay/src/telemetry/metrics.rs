@@ -147,6 +147,8 @@ fn node(page: &mut Page, view: &MetricsView) {
         &[("store", view.store.kind.as_str())],
         connected,
     );
+    let help = "Sessions whose records in the store are behind.";
+    page.gauge("relayd_sessions_unwritten", help, view.unwritten_sessions);
     let help = "Revision of the policy in force.";
     page.gauge("relayd_policy_revision", help, view.policy_revision);
     let help = "News of workers that were lost and healed by snapshots.";

@@ -63,6 +63,8 @@ pub struct MetricsView {
     pub control_overflows: u64,
     /// The connection to the store.
     pub store: StoreState,
+    /// Sessions whose records in the store are behind: what a node that dies now would lose.
+    pub unwritten_sessions: usize,
     /// Who is told of sessions in coturn's words, if anybody is.
     pub statsdb: Option<StatsdbMetrics>,
     /// Revision of the policy in force.
@@ -146,6 +148,7 @@ impl Service {
             memory_bytes: view.memory_bytes,
             control_overflows: view.control_overflows,
             store: view.store,
+            unwritten_sessions: hub.dirty().unwritten(),
             statsdb: hub.statsdb.as_ref().map(Statsdb::metrics),
             policy_revision: hub.keeper.current().revision,
             certificates: view.certificates,
