@@ -95,6 +95,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         listeners,
         tls,
         tls_ecdsa,
+        tls_ciphers: certificates::ciphers(reader),
         connections: connections::resolve(reader),
         relay_addresses: relay_addresses(reader),
         external_ips: external_ips(reader),
