@@ -5,6 +5,13 @@
 mod convert;
 mod files;
 mod interplay;
+mod listeners;
+mod north;
 mod options;
+mod peers;
 mod process;
+mod protocol;
+mod relay;
+mod stars;
 mod start;
+mod tls;

@@ -284,7 +284,7 @@ pub const SECTIONS: &[(&str, &[CoturnOption])] = &[
     ]),
     ("Protocol", &[
         honoured("fingerprint", SWITCH, "fingerprint").short('f').common(),
-        honoured("stun-only", SWITCH, "turn").short('S'),
+        honoured("stun-only", SWITCH, "turn").short('S').common(),
         honoured("no-stun", SWITCH, "stun").common(),
         default("no-software-attribute", SWITCH, "SOFTWARE is not sent"),
         honoured("software-attribute", SWITCH, "software"),
@@ -300,7 +300,7 @@ pub const SECTIONS: &[(&str, &[CoturnOption])] = &[
     ("Peers", &[
         honoured("denied-peer-ip", VALUE, "peers.denied").common(),
         honoured("allowed-peer-ip", VALUE, "peers.allowed").common(),
-        default("no-multicast-peers", SWITCH, "multicast peers are denied").common(),
+        honoured("no-multicast-peers", SWITCH, "peers.allowed (without multicast, which is denied by default)").common(),
         honoured("allow-loopback-peers", SWITCH, "peers.allowed (with --accept-open-peers only)"),
         default("no-loopback-peers", SWITCH, "loopback and all other special-use peers are denied"),
     ]),

@@ -164,6 +164,7 @@ const HONOURED: &[(&str, &str, &str)] = &[
     ("software-attribute", "software", r#""relayd""#),
     ("denied-peer-ip=10.0.0.0-10.255.255.255\ndenied-peer-ip=192.0.2.1", "peers.denied", r#"["10.0.0.0/8", "192.0.2.1"]"#),
     ("allowed-peer-ip=10.0.0.1", "peers.allowed", r#"["10.0.0.1"]"#),
+    ("allowed-peer-ip=223.0.0.0-239.255.255.255\nno-multicast-peers", "peers.allowed", r#"["223.0.0.0/8"]"#),
     ("prometheus", "metrics.listen", r#""0.0.0.0:9641""#),
     ("prometheus\nprometheus-port=9999\nprometheus-address=127.0.0.1", "metrics.listen", r#""127.0.0.1:9999""#),
     ("cli-password=open-sesame-42", "admin.listen", r#""127.0.0.1:5766""#),
@@ -280,8 +281,8 @@ fn settings_that_are_named_exist() {
 #[test]
 fn what_cannot_be_switched_off_says_so() {
     let told = |line: &str| warns(&with(line).load(), "switching it off has no effect");
-    assert!(told("no-multicast-peers=0") && told("lt-cred-mech=off"));
-    assert!(!told("no-multicast-peers") && !told("no-tcp-relay=0") && !told("dtls=0"));
+    assert!(told("no-loopback-peers=0") && told("lt-cred-mech=off"));
+    assert!(!told("no-loopback-peers") && !told("no-tcp-relay=0") && !told("dtls=0"));
 }
 
 #[test]
