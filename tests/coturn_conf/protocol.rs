@@ -2,30 +2,14 @@
 
 use std::net::UdpSocket;
 
-use kit::client::{Login, fresh_id};
-use kit::coturn::{Uclient, Way};
+use kit::client::fresh_id;
+use kit::oauth::{KEYS, Token};
 use kit::stream::StreamClient;
 use kit::wait::wait_until;
 use turn_proto::stun::{AttributeType as A, Class, Message, MessageBuilder, Method};
 
-use crate::north::{FLAGS, NORTH, OPEN, SOON, alice, code, node};
+use crate::north::{FLAGS, NORTH, SOON, alice, node};
 use crate::start::Migrated;
-
-/// What uclient makes its tokens for, and one of its keys: both are built into it.
-const SERVER_NAME: &str = "blackdow.carleon.gov";
-const KEYS: [(&str, &str, &str); 3] = [
-    (
-        "north",
-        "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEK",
-        "A256GCM",
-    ),
-    ("union", "MTIzNDU2Nzg5MDEyMzQ1Ngo=", "A128GCM"),
-    (
-        "oldempire",
-        "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIK",
-        "A256GCM",
-    ),
-];
 
 /// Whether answers to a Binding and to an Allocate without credentials have FINGERPRINT, where the requests
 /// have one or not.
@@ -120,78 +104,26 @@ fn no_stun_grants_sessions_and_answers_no_binding() {
 
 #[test]
 fn access_tokens_are_made_for_the_server_name() {
-    let with_name = |name: &str| {
-        let text = format!("{NORTH}oauth\nserver-name={name}\nuser-quota=100\n");
-        let node = Migrated::start(&text, OPEN);
-        for (kid, key, algorithm) in KEYS {
-            let file = node.file(kid);
-            std::fs::write(&file, key).unwrap();
-            let words = [
-                "--yes",
-                "oauth",
-                "key",
-                "add",
-                kid,
-                "--algorithm",
-                algorithm,
-                "--key-stdin",
-            ];
-            let added = node.ctl().run_with_input(&words, Some(&file));
-            assert_eq!(added.code, 0, "{}", added.stderr);
-        }
-        node
-    };
-    let run = |node: &Migrated| {
-        Uclient {
-            server: node.turn(),
-            login: alice(),
-            way: Way::Channels,
-            clients: 1,
-            messages: 20,
-            flags: &["-c", "-J"],
-            peer: None,
-        }
-        .run(std::time::Duration::from_secs(60))
-    };
-    let named = with_name(SERVER_NAME);
-    let challenge = challenge_of(&named);
-    assert_eq!(challenge.as_deref(), Some(SERVER_NAME.as_bytes()));
-    // A key is good within a second of being added.
-    let mut totals = run(&named);
-    wait_until("the keys to be good", SOON, || {
-        let is_good = totals.received == 20;
-        if !is_good {
-            totals = run(&named);
-        }
-        is_good
-    });
-    drop(named);
-    let other = with_name("turn.south.gov");
-    assert_eq!(
-        challenge_of(&other).as_deref(),
-        Some(&b"turn.south.gov"[..])
-    );
-    let totals = run(&other);
-    assert_eq!(totals.received, 0, "{}", totals.text);
-    // Users with passwords are served beside tokens.
-    other.client(&alice()).allocate().unwrap();
-    assert_eq!(
-        code(other.client(&Login::new("alice", "wrong")).allocate()),
-        Some(401)
-    );
-}
-
-/// THIRD-PARTY-AUTHORIZATION of a challenge (RFC 7635 §6.1).
-fn challenge_of(node: &Migrated) -> Option<Vec<u8>> {
-    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-    client.set_read_timeout(Some(SOON)).unwrap();
-    let request = MessageBuilder::request(Method::Allocate, fresh_id());
-    let request = request.attribute(A::REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
-    client.send_to(&request.finish(), node.turn()).unwrap();
-    let mut buffer = [0; 1000];
-    let len = client.recv(&mut buffer).unwrap();
-    let answer = Message::parse(&buffer[..len]).unwrap();
-    answer
-        .attribute(A::THIRD_PARTY_AUTHORIZATION)
-        .map(<[u8]>::to_vec)
+    const NAMES: [&str; 2] = ["turn.north.gov", "turn.south.gov"];
+    for name in NAMES {
+        let text = format!("{NORTH}oauth\nserver-name={name}\n");
+        let node = Migrated::start(&text, FLAGS);
+        let (kid, key, algorithm) = KEYS[0];
+        let file = node.file("key");
+        std::fs::write(&file, key).unwrap();
+        let add = ["--yes", "oauth", "key", "add", kid, "--key-stdin"];
+        let add = [&add[..], &["--algorithm", algorithm.as_str()]].concat();
+        let added = node.ctl().run_with_input(&add, Some(&file));
+        assert_eq!(added.code, 0, "{}", added.stderr);
+        let [good, bad] = {
+            let other = NAMES.into_iter().find(|other| *other != name).unwrap();
+            [name, other].map(|name| Token::made_by_coturn(KEYS[0], name))
+        };
+        wait_until("the key to be good", SOON, || {
+            good.allocate(node.turn(), "north.gov", name) == Ok(600)
+        });
+        assert_eq!(bad.allocate(node.turn(), "north.gov", name), Err(401));
+        // Users with passwords are served beside tokens.
+        node.client(&alice()).allocate().unwrap();
+    }
 }
