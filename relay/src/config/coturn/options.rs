@@ -283,7 +283,7 @@ pub const SECTIONS: &[(&str, &[CoturnOption])] = &[
         message("drop-invalid-packets-log", SWITCH, "it is counted, not logged: metrics.listen"),
     ]),
     ("Protocol", &[
-        honoured("fingerprint", SWITCH, "fingerprint").short('f').common(),
+        honoured("fingerprint", SWITCH, "fingerprint (of answers; Data indications have none)").short('f').common(),
         honoured("stun-only", SWITCH, "turn").short('S').common(),
         honoured("no-stun", SWITCH, "stun").common(),
         default("no-software-attribute", SWITCH, "SOFTWARE is not sent"),

@@ -2,6 +2,7 @@
 
 mod nat_discovery;
 mod overrides;
+mod tls;
 mod wrong;
 
 use std::collections::BTreeMap;
