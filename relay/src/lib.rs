@@ -3,7 +3,7 @@
 //! [`worker`] threads relay packets ([`udp`], [`listener`] and [`dtls`] below them); [`control`] keeps
 //! the books, syncs with the [`store`] and answers the [`admin`] API; [`config`] and [`telemetry`] serve
 //! both; [`room`] bounds what listeners take together; [`beside`] speaks with a coturn in the place of
-//! workers; [`node`] owns it all.
+//! workers; `trusted` opens files where others may write; [`node`] owns it all.
 
 pub mod admin;
 pub mod beside;
@@ -18,5 +18,6 @@ pub mod store;
 pub mod succession;
 pub mod tcp;
 pub mod telemetry;
+mod trusted;
 pub mod udp;
 pub mod worker;

@@ -9,11 +9,13 @@ mod process;
 mod rights;
 mod store;
 
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::fs::{Mode, OFlags};
 use shared::NodeId;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -31,6 +33,7 @@ use crate::listener::Listening;
 use crate::store::Store;
 use crate::succession::{Bequest, Heir, Kept};
 use crate::telemetry::log::LogLevel;
+use crate::trusted;
 use crate::udp::interfaces;
 use crate::worker::ports::{PortPool, Reserving};
 use crate::worker::{Frozen, WorkerPool, WorkerSetup, WorkerThreads};
@@ -42,6 +45,8 @@ use store::{earlier, open_statsdb, open_store, session_base, store_addresses};
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
+/// The most that is read of the file with the node's id, bytes.
+const MAX_ID_FILE: u64 = 1024;
 /// How long tasks that are left over at the end may take.
 const LEFTOVERS: Duration = Duration::from_secs(1);
 
@@ -268,7 +273,9 @@ fn prepare_state_dir(config: &Config) -> anyhow::Result<()> {
         .with_context(|| {
             let dir = config.state_dir.display();
             format!("state_dir {dir} cannot be created: make it, or name another with --state-dir")
-        })
+        })?;
+    // What served before as another user may have laid links there, and root opens these files next.
+    trusted::check_folder(&config.state_dir).context("state_dir")
 }
 
 /// The configured id, or the one generated at the first start and kept.
@@ -277,16 +284,25 @@ fn node_id(config: &Config) -> anyhow::Result<NodeId> {
         return Ok(id.clone());
     }
     let file = config.state_dir.join("node-id");
-    if let Ok(text) = std::fs::read_to_string(&file) {
-        return text
-            .trim()
-            .parse()
-            .with_context(|| format!("{} holds no node id", file.display()));
+    let named = || format!("{} cannot be read", file.display());
+    match trusted::open(&file, OFlags::RDONLY, Mode::empty()) {
+        Ok(open) => {
+            let text = std::io::read_to_string(open.take(MAX_ID_FILE)).with_context(named)?;
+            return text
+                .trim()
+                .parse()
+                .with_context(|| format!("{} holds no node id", file.display()));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(named),
     }
     let mut random = [0; 4];
     getrandom::fill(&mut random).context("the operating system has no randomness")?;
     let id: NodeId = format!("node-{:08x}", u32::from_be_bytes(random)).parse()?;
-    std::fs::write(&file, format!("{id}\n"))
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    trusted::open(&file, flags, mode)
+        .and_then(|mut open| writeln!(open, "{id}"))
         .with_context(|| format!("{} cannot be written", file.display()))?;
     Ok(id)
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic wherever it stands")]
 
+mod admin;
+mod auth;
 mod convert;
 mod files;
 mod interplay;
+mod limits;
 mod listeners;
+mod log;
 mod north;
 mod options;
 mod peers;

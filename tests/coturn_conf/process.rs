@@ -1,8 +1,13 @@
 //! The process as coturn's options want it: background, rights, logs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kit::client::Login;
+use kit::netns::isolated;
+use kit::program::{Sinks, ended, spawn};
 use kit::wait::wait_until;
 
 use crate::start::{Migrated, lives, pid_in};
@@ -78,7 +83,119 @@ fn root_gives_its_rights_up_once_everything_is_bound() {
     wait_until("the log to be written as that user", SOON, || {
         node.said().contains("Serving.")
     });
-    assert_eq!(pid_in(&node.file("turnserver.pid")), Some(node.pid()));
+    wait_until("the id in its file", SOON, || {
+        pid_in(&node.file("turnserver.pid")) == Some(node.pid())
+    });
+}
+
+/// A node of nobody's that wrote its id to this file, once it has ended at a signal.
+fn ended_as_nobody(file: &str, prepare: impl Fn(&Migrated)) -> (Migrated, PathBuf) {
+    let lines = format!(
+        "{LINES}proc-user=nobody\nproc-group=nogroup\nlog-file=/var/tmp/turn.log\npidfile=/var/run/{file}\n"
+    );
+    let mut node = Migrated::prepare(&lines, &["-c", "turnserver.conf"]);
+    prepare(&node);
+    let path = node.file(file);
+    node.launch();
+    node.wait_ready();
+    let pid = Some(node.pid());
+    wait_until("the id in its file", SOON, || pid_in(&path) == pid);
+    let about = std::fs::metadata(&path).unwrap();
+    assert_eq!((about.uid(), about.mode() & 0o022), (0, 0));
+    node.signal("TERM");
+    assert_eq!(node.wait_exit(), Some(0), "{}", node.said());
+    (node, path)
+}
+
+#[test]
+fn the_pid_file_is_roots_and_goes_or_is_emptied_at_the_end() {
+    let (node, path) = ended_as_nobody("roots.pid", |_| ());
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "");
+    assert_eq!(node.said().matches("pid_file stays behind").count(), 1);
+    let (node, path) = ended_as_nobody("theirs/turn.pid", |node| {
+        let give = |path| chown(path, Some(65_534), Some(65_534)).unwrap();
+        std::fs::set_permissions(node.file("."), Permissions::from_mode(0o711)).unwrap();
+        std::fs::create_dir(node.file("theirs")).unwrap();
+        give(node.file("theirs"));
+    });
+    assert!(!path.exists(), "{}", node.said());
+    assert!(!node.said().contains("pid_file"), "{}", node.said());
+}
+
+#[test]
+fn a_pid_file_that_names_another_process_stays() {
+    let lines = format!("{LINES}pidfile=/var/run/turn.pid\n");
+    let mut node = Migrated::start(&lines, &["-c", "turnserver.conf"]);
+    let path = node.file("turn.pid");
+    let pid = Some(node.pid());
+    wait_until("the id in its file", SOON, || pid_in(&path) == pid);
+    let other = std::process::id();
+    std::fs::write(&path, other.to_string()).unwrap();
+    node.signal("TERM");
+    assert_eq!(node.wait_exit(), Some(0), "{}", node.said());
+    assert_eq!(pid_in(&path), Some(other));
+}
+
+#[test]
+fn after_an_upgrade_the_pid_file_names_the_process_that_serves() {
+    let lines = format!("{LINES}pidfile=/var/run/own.pid\n");
+    let mut node = Migrated::start(&lines, &["-c", "turnserver.conf"]);
+    let path = node.file("own.pid");
+    let pid = Some(node.pid());
+    wait_until("the id in its file", SOON, || pid_in(&path) == pid);
+    let mut command = node.command();
+    command.arg("--upgrade");
+    let sinks = Sinks::File(&node.file("terminal.log"));
+    let mut heir = spawn("this workspace", command, &sinks);
+    let is_written = |path: &Path| pid_in(path) == Some(heir.id());
+    wait_until("the id of the next process", SOON, || is_written(&path));
+    assert_eq!(node.wait_exit(), Some(0), "{}", node.said());
+    assert!(is_written(&path), "the end of the first took it along");
+    node.client(&alice()).allocate().unwrap();
+    kit::program::signal(&heir, "TERM");
+    assert!(ended(&mut heir, SOON).is_some_and(|status| status.success()));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_file_is_found_where_coturn_looks() {
+    for (folder, flags) in [
+        ("turnserver", &["-c", "turnserver.conf"][..]),
+        ("coturn", &["-v"]),
+        ("etc", &["-a"]),
+    ] {
+        let mut node = Migrated::prepare(LINES, flags);
+        std::fs::create_dir(node.file(folder)).unwrap();
+        let moved = node.file(folder).join("turnserver.conf");
+        std::fs::rename(node.file("turnserver.conf"), moved).unwrap();
+        node.launch();
+        node.wait_ready();
+        node.client(&alice()).allocate().unwrap();
+    }
+}
+
+/// `/etc` and `/usr/local/etc` of a test's own, empty.
+const OWN_ETC: &str = "mount -t tmpfs none /etc; mount -t tmpfs none /usr/local/etc";
+
+#[test]
+fn a_file_of_the_system_is_found_where_coturn_looks() {
+    let name = "process::a_file_of_the_system_is_found_where_coturn_looks";
+    isolated(name, || {
+        let mut command = std::process::Command::new("sh");
+        let mounted = command.args(["-ec", OWN_ETC]).output().unwrap();
+        assert!(mounted.status.success(), "{mounted:?}");
+        for folder in ["/etc", "/etc/turnserver", "/etc/coturn", "/usr/local/etc"] {
+            let mut node = Migrated::prepare(LINES, &["-a"]);
+            let file = PathBuf::from(folder).join("turnserver.conf");
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::copy(node.file("turnserver.conf"), &file).unwrap();
+            std::fs::remove_file(node.file("turnserver.conf")).unwrap();
+            node.launch();
+            node.wait_ready();
+            node.client(&alice()).allocate().unwrap();
+            std::fs::remove_file(&file).unwrap();
+        }
+    });
 }
 
 #[test]
@@ -115,6 +232,30 @@ fn a_check_tells_every_message_and_starts_nothing() {
         assert!(said.contains(expected), "{expected}:\n{said}");
     }
     assert!(!node.file("state").exists());
+}
+
+#[test]
+fn a_check_and_a_conversion_make_no_file() {
+    let text = format!("{LINES}redis-userdb=\"ip=127.0.0.1 port=1 dbname=0\"\n");
+    let checks: [(&[&str], &str); 2] = [
+        (
+            &["--check-config", "-c", "turnserver.conf"],
+            "makes a key of its own at its first start",
+        ),
+        (
+            &["config", "convert", "turnserver.conf"],
+            "make one before the start",
+        ),
+    ];
+    for (flags, said) in checks {
+        let node = Migrated::prepare(&text, flags);
+        let (code, all) = node.run_to_end();
+        assert_eq!(code, Some(0), "{all}");
+        assert!(all.contains(said), "{all}");
+        let left = std::fs::read_dir(node.file(".")).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["turnserver.conf"]);
+    }
 }
 
 #[test]

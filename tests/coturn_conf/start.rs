@@ -125,7 +125,8 @@ impl Migrated {
         if !text.contains("userdb") {
             command.env("RELAYD_STORE_TURNDB", self.file("turndb"));
         }
-        if text.contains("cli-password") {
+        // Who says where it is means it.
+        if text.contains("cli-password") && !text.contains("cli-port") {
             command.env("RELAYD_ADMIN_LISTEN", self.cli().to_string());
         }
         command
@@ -140,6 +141,17 @@ impl Migrated {
     pub(crate) fn launch(&mut self) {
         let log = self.file("terminal.log");
         self.child = Some(spawn("this workspace", self.command(), &Sinks::File(&log)));
+    }
+
+    /// Starts the process with an output each for what is told and what is wrong.
+    pub(crate) fn launch_apart(&mut self) {
+        let file = |name: &str| std::fs::File::create(self.file(name)).unwrap();
+        let mut command = self.command();
+        command.stdin(std::process::Stdio::null());
+        command
+            .stdout(file("stdout.log"))
+            .stderr(file("stderr.log"));
+        self.child = Some(command.spawn().unwrap());
     }
 
     /// Waits until `/readyz` says so.
@@ -170,7 +182,13 @@ impl Migrated {
 
     /// What it wrote to its terminal and to its log.
     pub(crate) fn said(&self) -> String {
-        let files = ["terminal.log", "turn.log", "state/relayd.log"];
+        let files = [
+            "terminal.log",
+            "stdout.log",
+            "stderr.log",
+            "turn.log",
+            "state/relayd.log",
+        ];
         let texts = files.map(|name| std::fs::read_to_string(self.file(name)).unwrap_or_default());
         texts.concat()
     }

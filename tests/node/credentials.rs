@@ -55,13 +55,14 @@ fn a_realm_that_offers_sha256_serves_old_and_new_clients() {
     assert_eq!(wrong.allocate().unwrap_err().code(), Some(401));
 }
 
-#[test]
-fn users_of_the_file_and_of_the_store_log_in_with_a_hash_for_their_name() {
+/// A node whose realm hides names, with alice in its file and dormouse in its store.
+fn anonymous(top: &str) -> Node {
     let realm = "[[realm]]\nname = \"anon.gov\"\nusername_anonymity = true\n\
                  password_algorithms = [\"sha-256\", \"md5\"]\n\
                  users = [{ name = \"alice\", password = \"wonderland\" }]\n";
     let node = Node::start(NodeOptions {
         environment: vec![("RELAYD_DEFAULT_REALM".to_owned(), "anon.gov".to_owned())],
+        top: top.to_owned(),
         end: realm.to_owned(),
         ..NodeOptions::default()
     });
@@ -73,6 +74,12 @@ fn users_of_the_file_and_of_the_store_log_in_with_a_hash_for_their_name() {
     node.admin()
         .call(|api| async move { api.put_user(anon, "dormouse", put).await })
         .unwrap();
+    node
+}
+
+#[test]
+fn users_of_the_file_and_of_the_store_log_in_with_a_hash_for_their_name() {
+    let node = anonymous("");
     for (name, password) in [("alice", "wonderland"), ("dormouse", "sleepy")] {
         let mut client = node.client(&Login::new(name, password));
         client.speak_rfc8489();
@@ -83,6 +90,32 @@ fn users_of_the_file_and_of_the_store_log_in_with_a_hash_for_their_name() {
     let mut nobody = node.client(&Login::new("nobody", "sleepy"));
     nobody.speak_rfc8489();
     assert_eq!(nobody.allocate().unwrap_err().code(), Some(401));
+}
+
+#[test]
+fn where_secrets_alone_count_no_user_logs_in_by_name_or_hash_and_the_other_way_round() {
+    let node = anonymous("credentials = \"secrets\"\n");
+    for (name, password) in [("alice", "wonderland"), ("dormouse", "sleepy")] {
+        for by_hash in [true, false] {
+            let mut client = node.client(&Login::new(name, password));
+            if by_hash {
+                client.speak_rfc8489();
+            }
+            assert_eq!(client.allocate().unwrap_err().code(), Some(401), "{name}");
+        }
+    }
+    let allocate = |kind: &str, login: &Login| {
+        let node = Node::start(NodeOptions {
+            top: format!("credentials = \"{kind}\"\n"),
+            ..NodeOptions::default()
+        });
+        node.client(login).allocate().map_err(|error| error.code())
+    };
+    assert!(allocate("secrets", &rest_login("anna")).is_ok());
+    assert!(allocate("users", &stored_login()).is_ok());
+    let refused = Some(Some(401));
+    assert_eq!(allocate("secrets", &stored_login()).err(), refused);
+    assert_eq!(allocate("users", &rest_login("anna")).err(), refused);
 }
 
 #[test]

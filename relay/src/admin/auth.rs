@@ -64,7 +64,9 @@ fn unauthenticated(message: &str) -> ApiError {
 
 /// The token of `Authorization: Bearer`; the scheme in any case (RFC 9110 §11.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    // A password may be of any language: its bytes are UTF-8, as `relayctl` sends them.
+    let value = std::str::from_utf8(headers.get(AUTHORIZATION)?.as_bytes()).ok()?;
+    let (scheme, token) = value.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())

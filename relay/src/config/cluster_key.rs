@@ -59,16 +59,25 @@ pub fn generate() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The cluster key of a node: from the configured file; else from `state_dir/cluster-key`, which is
-/// created with a fresh key, mode 0600, the first time.
+/// Where a node keeps the key that it made itself.
+pub(super) fn own_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("cluster-key")
+}
+
+/// The cluster key of a node: from the configured file; else, or where that is the same, from
+/// `state_dir/cluster-key`, which is created with a fresh key, mode 0600, the first time.
 ///
 /// # Errors
 /// See [`ClusterKeyError`].
 pub fn load_or_create(config: &Config) -> Result<Secret<[u8; KEY_BYTES]>, ClusterKeyError> {
-    if let Some(path) = &config.cluster_key_file {
-        return load(path);
+    let path = own_path(&config.state_dir);
+    if let Some(named) = config
+        .cluster_key_file
+        .as_ref()
+        .filter(|named| **named != path)
+    {
+        return load(named);
     }
-    let path = config.state_dir.join("cluster-key");
     match create(&config.state_dir, &path) {
         Ok(()) => {}
         Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
@@ -78,7 +87,7 @@ pub fn load_or_create(config: &Config) -> Result<Secret<[u8; KEY_BYTES]>, Cluste
 }
 
 /// Makes a fresh key at `path` in `directory`, both private, unless there is one.
-pub(super) fn create(directory: &Path, path: &Path) -> io::Result<()> {
+fn create(directory: &Path, path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -26,8 +26,18 @@ pub(super) fn convert(args: &Args) -> Result<Converted, ConfigErrors> {
     }
     ConfigErrors::check(errors)?;
     let mut tree = layers.file.clone();
-    // A key that was made for this node is the one that it goes on with.
+    // A key that was made for this node is the one that it goes on with; a file of ours wants it made.
     if let (StoreConfig::Redis(_), Some(path)) = (&config.store, &config.cluster_key_file) {
+        if !path.exists() {
+            config
+                .warnings
+                .retain(|line| !line.starts_with("cluster_key_file:"));
+            config.warnings.push(format!(
+                "cluster_key_file: there is no key yet: make one before the start, (umask 077; relayd cluster-key > \
+                 {}), and copy it to every node around the same Redis",
+                path.display()
+            ));
+        }
         let value = Value::Text(path.to_string_lossy().into_owned());
         let origin = Origin::Default;
         tree.entry("cluster_key_file".into())

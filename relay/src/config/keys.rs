@@ -50,6 +50,11 @@ const OWN: &[Key] = &[
         "Group to be then; default: that of proc_user",
     ),
     fixed(
+        "credentials",
+        Kind::Text,
+        "Which credentials clients may show: users, secrets or both; default both",
+    ),
+    fixed(
         "weak_credentials",
         Kind::Text,
         "Whether passwords and secrets out of samples refuse the start, or warn; default refuse",

@@ -61,6 +61,11 @@ pub(super) fn parse(text: &str) -> Result<LocalPassword, &'static str> {
     if text.is_empty() || text.len() > MAX_BYTES {
         return Err("is empty or longer than 128 bytes");
     }
+    if text.chars().any(char::is_control) || text.trim() != text {
+        return Err(
+            "begins or ends with a blank, or has control characters, which no client can send",
+        );
+    }
     let Some(hashed) = text.strip_prefix("$5$") else {
         return Ok(LocalPassword {
             salt: Vec::new(),
@@ -143,5 +148,9 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse(&"x".repeat(129)).is_err());
+        assert!(
+            parse(" blank").is_err() && parse("blank\u{a0}").is_err() && parse("a\tb").is_err()
+        );
+        assert!(parse("löwenzahn über 12").unwrap().is("löwenzahn über 12"));
     }
 }

@@ -12,6 +12,7 @@ pub mod cluster_key;
 mod connections;
 mod convert;
 pub mod coturn;
+mod credentials;
 mod error;
 mod file;
 mod key;
@@ -48,6 +49,7 @@ use crate::store::UserKeys;
 
 pub use args::{Args, Task};
 pub use beside::{BesideConfig, BesideWishes};
+pub use credentials::CredentialKinds;
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
 pub use limits::{LimitConfig, LimitReach};
@@ -112,6 +114,8 @@ pub struct Config {
     pub origin_realms: bool,
     /// Whether clients of the default realm are served without credentials; said twice.
     pub open_relay: bool,
+    /// Which credentials clients may show.
+    pub credentials: CredentialKinds,
     /// Peer rules of the node, judged besides those of the realm.
     pub peers: PeerConfig,
     /// The SOFTWARE attribute (RFC 8489 §14.14); `None`: not sent.

@@ -20,8 +20,8 @@ use super::source::Reader;
 use super::{
     AdminConfig, AllocationConfig, Config, ConfigRealm, ExternalIp, ListenerConfig, LogConfig,
     LogFormat, PeerConfig, StoreConfig, TokenLock, WeakCredentials, allocation, beside,
-    certificates, cluster_key, connections, limits, listener, local_password, nat_discovery, oauth,
-    process, realm, redirects, store, tcp_relay,
+    certificates, cluster_key, connections, credentials, limits, listener, local_password,
+    nat_discovery, oauth, process, realm, redirects, store, tcp_relay,
 };
 
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
@@ -106,6 +106,7 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         admin: admin(reader, &state_dir),
         metrics: metrics(reader),
         default_realm,
+        credentials: credentials::resolve(reader, &realms),
         realms,
         max_sessions_per_user,
         origin_realms: reader.boolean("origin_realms").unwrap_or(false),
@@ -399,17 +400,20 @@ fn cluster_key_file(
     }
 }
 
-/// coturn knows no such key, and its file alone starts a node.
+/// coturn knows no such key, and its file alone starts a node, which then makes its own; nothing is made here.
 fn own_cluster_key(reader: &mut Reader<'_>, state_dir: &Path, how: &str) -> Option<PathBuf> {
-    let path = state_dir.join("cluster-key");
-    if let Err(error) = cluster_key::create(state_dir, &path) {
-        let problem = format!("{} cannot be made: {error}", path.display());
-        reader.error(&Origin::Default, "cluster_key_file", problem, how);
-        return None;
+    let path = cluster_key::own_path(state_dir);
+    let is_there = path.exists();
+    if is_there && let Err(error) = cluster_key::load(&path) {
+        let origin = Origin::Default;
+        reader.error(&origin, "cluster_key_file", error.to_string(), how);
     }
+    let own = match is_there {
+        true => "has a key of its own",
+        false => "makes a key of its own at its first start",
+    };
     reader.warnings.push(format!(
-        "cluster_key_file: this node has a key of its own in {}: other nodes around the same Redis need the \
-         same one, {how}",
+        "cluster_key_file: this node {own} in {}: other nodes around the same Redis need the same one, {how}",
         path.display()
     ));
     Some(path)

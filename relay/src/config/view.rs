@@ -11,8 +11,8 @@ use shared::api::{Applies, NodeRole, SettingKind, SettingSource, SettingView};
 use super::keys::{KEYS, Kind};
 use super::{
     Config, ConnectionLimits, LogFormat, LogOutput, Overrides, RedisConfig, SentinelConfig,
-    StoreConfig, TlsFiles, WeakCredentials, beside, limits, listener, nat_discovery, oauth,
-    process, redirects, resolve,
+    StoreConfig, TlsFiles, WeakCredentials, beside, credentials, limits, listener, nat_discovery,
+    oauth, process, redirects, resolve,
 };
 
 /// Every setting of a node: `started` is what it started with, `loaded` what its layers say now.
@@ -161,6 +161,7 @@ fn of_node(config: &Config, key: &str) -> Value {
         "default_realm" => json!(config.default_realm),
         "max_sessions_per_user" => json!(config.max_sessions_per_user),
         "origin_realms" => json!(config.origin_realms),
+        "credentials" => credentials::view(config.credentials),
         "open_relay" | "accept_open_relay" => json!(config.open_relay),
         "software" => json!(config.software),
         "nonce_lifetime" => duration(config.nonce_lifetime),

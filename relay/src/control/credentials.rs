@@ -90,6 +90,9 @@ impl Credentials {
 /// Answers a worker's question: from the config file at once, else from the store. A second worker
 /// that asks for the same name shares the answer.
 pub(super) fn look_up(hub: &Arc<Hub>, worker: WorkerId, realm: Realm, username: Username) {
+    if !hub.config().credentials.has_users() {
+        return answer(hub, worker, (realm, username), CredentialAnswer::Unknown);
+    }
     if let Some(credential) = configured(hub, &realm, username.as_str()) {
         answer(
             hub,

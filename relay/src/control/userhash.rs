@@ -12,6 +12,9 @@ use super::hub::Hub;
 /// Answers a worker's question. A worker asks once per hash.
 pub(super) fn look_up(hub: &Arc<Hub>, worker: WorkerId, realm: Realm, hash: Userhash) {
     let config = hub.config();
+    if !config.credentials.has_users() {
+        return answer(hub, worker, realm, hash, UserhashAnswer::Unknown);
+    }
     let configured = config.realms.iter().find(|one| one.name == realm);
     let name = configured.and_then(|realm| realm.userhashes.get(&hash));
     if let Some(name) = name.and_then(|name| name.parse().ok()) {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::pid_file::PidFile;
-use super::{CONTROL_THREADS, Circumstances, LEFTOVERS, Node, detach};
+use super::{CONTROL_THREADS, Circumstances, LEFTOVERS, Node, detach, prepare_state_dir};
 use crate::config::{Args, Config};
 use crate::succession::{Elder, Heir, Kept, Knock, Supervisor};
 use crate::telemetry::log::Log;
@@ -66,9 +66,10 @@ async fn serve_until_told(
         has_door: true,
     };
     let leaves = config.descriptor_store;
-    let (process, output) = (config.process.clone(), config.log.output.clone());
+    let output = config.log.output.clone();
+    let mut pid_file = open_pid_file(&config)?;
     let mut node = Box::pin(Node::start_in(config, None, circumstances)).await?;
-    let _pid_file = process.pid_file.as_deref().and_then(PidFile::write);
+    pid_file.iter_mut().for_each(PidFile::write);
     if detach::is_detached() && !args.upgrade {
         detach::serving(&output).context("the background cannot be reached")?;
     }
@@ -113,6 +114,13 @@ async fn serve_until_told(
         _ = terminate.recv() => anyhow::bail!("ended by a second signal"),
         _ = interrupt.recv() => anyhow::bail!("ended by a second signal"),
     }
+}
+
+/// As root, if that is who starts: rights are given up on the way to serving.
+fn open_pid_file(config: &Config) -> anyhow::Result<Option<PidFile>> {
+    // It may lie there.
+    prepare_state_dir(config)?;
+    Ok(config.process.pid_file.as_deref().and_then(PidFile::open))
 }
 
 /// Whether the last session of a node that `leaves_empty` is gone; the next start takes sessions again then.

@@ -1,13 +1,15 @@
 //! Whom the process is: root binds, `proc_user` serves.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, lchown};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, fchown, lchown};
 use std::path::Path;
 
 use anyhow::Context;
 use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
+use rustix::fs::{Mode, OFlags};
 
 use crate::config::{Config, LogOutput, StoreConfig};
+use crate::trusted;
 
 /// The most entries of the state directory that are given away.
 const MAX_FILES: usize = 10_000;
@@ -67,21 +69,8 @@ fn hand_over(config: &Config, uid: Uid, gid: Gid) -> anyhow::Result<()> {
     for entry in entries.take(MAX_FILES) {
         give(&entry.context("state_dir")?.path(), uid, gid)?;
     }
-    if let Some(file) = &config.process.pid_file {
-        // It is written once the node serves, when its folder is closed to it.
-        // Not through a link that somebody laid into that folder.
-        let made = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(file);
-        if made.is_ok() {
-            give(file, uid, gid)?;
-        }
-    }
     if let LogOutput::File(file) = &config.log.output {
-        give(file, uid, gid)?;
+        give_log(file, uid, gid)?;
     }
     if let StoreConfig::Sqlite { turndb, .. } = &config.store
         && !turndb.starts_with(&config.state_dir)
@@ -93,6 +82,26 @@ fn hand_over(config: &Config, uid: Uid, gid: Gid) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the log is written to is reopened as that user. What a link leads to stays whose it is.
+fn give_log(path: &Path, uid: Uid, gid: Gid) -> anyhow::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink()) {
+        return Ok(());
+    }
+    let open = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
+    let given = trusted::open(path, open, Mode::empty()).and_then(|file| {
+        let about = file.metadata()?;
+        match about.is_file() && about.nlink() == 1 {
+            true => fchown(&file, Some(uid.as_raw()), Some(gid.as_raw())),
+            false => Ok(()),
+        }
+    });
+    match given {
+        // It was moved away since.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        given => given.with_context(|| format!("{} cannot be given to proc_user", path.display())),
+    }
 }
 
 /// A link of either kind is left alone: what it leads to may be anybody's, and whoever served before may

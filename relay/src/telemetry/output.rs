@@ -1,12 +1,12 @@
 //! Where log lines go: standard error or output, a file, or the system's log.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use crate::config::{LogConfig, LogOutput};
+use crate::trusted;
 
 /// Where the system's log listens.
 const SYSLOG: &str = "/dev/log";
@@ -95,26 +95,8 @@ impl Output {
 
 /// Appends; what is there already stays.
 fn open(path: &Path) -> io::Result<File> {
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        // It may be the state directory of a first start.
-        let mut builder = DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(named)?;
-    }
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o640)
-        .open(path);
-    file.map_err(named)
+    trusted::append(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// A line as the system's log wants it: `<priority>relayd[pid]: text`.

@@ -57,7 +57,7 @@ const EXPLANATIONS: &[Explanation] = &[
     (
         "unknown_user",
         "nobody has that name",
-        "add the user, or check the realm of its secret",
+        "add the user, or check the realm of its secret, and whether credentials of the node takes users",
     ),
     (
         "token_refused",

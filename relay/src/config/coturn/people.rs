@@ -15,12 +15,6 @@ pub(super) fn translate(all: &mut Translation<'_>) {
         let origin = first.origin.clone();
         all.set_of_realm("secrets", &origin, Value::List(secrets));
     }
-    if has_secret_mode {
-        all.tell_all(
-            "use-auth-secret: users of the database are served too, where coturn would refuse them: relayctl user list \
-             tells them",
-        );
-    }
     let users = users(all);
     let has_users = !users.is_empty();
     match users.first() {
@@ -38,6 +32,9 @@ pub(super) fn translate(all: &mut Translation<'_>) {
         }
         None => {}
     }
+    // coturn knows either the one or the other, wherever they are kept.
+    let kinds = if has_secret_mode { "secrets" } else { "users" };
+    all.set("credentials", &origin, Value::Text(kinds.to_owned()));
     all.copy_switch("oauth", "oauth");
     all.copy_text("server-name", "server_name");
     let has_mechanism = has_users || has_secret_mode || all.is_on("lt-cred-mech");

@@ -1,5 +1,6 @@
 //! What configurations mean, and what wrong ones are told.
 
+mod credentials;
 mod nat_discovery;
 mod overrides;
 mod tls;

@@ -115,9 +115,13 @@ impl Inputs {
         services.extend(&sources.store_servers);
         let mut relays = own.relays.clone();
         relays.extend(sources.relays.iter().cloned());
+        let mut realms = sources.realms(config);
+        if !config.credentials.has_secrets() {
+            realms.iter_mut().for_each(|realm| realm.secrets.clear());
+        }
         Self {
             default_realm: config.default_realm.clone(),
-            realms: sources.realms(config),
+            realms,
             // Rounded up: never shorter than promised.
             blocks: blocks
                 .map(|block| ((block.realm, block.user), block.until_ms.div_ceil(1000)))

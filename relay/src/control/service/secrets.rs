@@ -295,6 +295,11 @@ impl Service {
         if !TTL_RANGE.contains(&ttl_secs) {
             return Err(bad("ttl_secs: 60 to 604800"));
         }
+        if !self.hub.config().credentials.has_secrets() {
+            let message = "this node accepts no credentials made with secrets: set credentials = \"both\" \
+                           (--credentials both), or add users";
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        }
         let entry = self.hub.keeper.realm(realm);
         let entry = entry.ok_or_else(|| not_found(format!("realm {realm}")))?;
         let mut active = entry.secrets.iter();
