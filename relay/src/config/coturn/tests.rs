@@ -280,7 +280,7 @@ fn settings_that_are_named_exist() {
 #[test]
 fn what_cannot_be_switched_off_says_so() {
     let told = |line: &str| warns(&with(line).load(), "switching it off has no effect");
-    assert!(told("no-loopback-peers=0") && told("lt-cred-mech=off"));
+    assert!(told("no-loopback-peers=0") && told("simple-log=off"));
     assert!(!told("no-loopback-peers") && !told("no-tcp-relay=0") && !told("dtls=0"));
 }
 
