@@ -8,6 +8,7 @@ use kit::client::{TurnClient, fresh_id};
 use kit::dtls_client::DtlsClient;
 use kit::netns::{ip, isolated};
 use kit::stream::{StreamClient, tls_config};
+use kit::wait::wait_until;
 use turn_proto::stun::{AttributeType as A, Message, MessageBuilder, Method};
 
 use crate::north::{
@@ -175,11 +176,9 @@ fn relay_threads_are_the_workers_that_serve() {
     let cores = std::thread::available_parallelism().unwrap().get();
     for (given, expected) in [("0", 1), ("1", 1), ("2", 2.min(cores)), ("100", cores)] {
         let node = open_node(&format!("relay-threads={given}"));
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
-        let names =
-            tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        let workers = names.filter(|name| name.starts_with("worker-")).count();
-        assert_eq!(workers, expected, "relay-threads={given}");
+        wait_until("as many workers as that", SOON, || {
+            workers(&node) == expected
+        });
         // Spread by their ports, some for each worker.
         let mut clients: Vec<_> = (0..8).map(|_| node.client(&alice())).collect();
         let (peer, address) = peer_on("127.0.0.1");
@@ -189,6 +188,14 @@ fn relay_threads_are_the_workers_that_serve() {
             exchange(client, &peer);
         }
     }
+}
+
+/// The threads of a node that serve.
+fn workers(node: &Migrated) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+    let names = tasks.filter_map(|task| name(task.ok()?));
+    names.filter(|name| name.starts_with("worker-")).count()
 }
 
 /// Devices that this test makes: clients come to one, and are relayed from the other.

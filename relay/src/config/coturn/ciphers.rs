@@ -21,6 +21,13 @@ const RSA: &[&str] = &["aRSA"];
 const ECDSA: &[&str] = &["aECDSA", "ECDSA"];
 const AES: &[&str] = &["AES", "AESGCM", "FIPS"];
 
+/// Suites of TLS 1.3: served whatever the list says.
+const NEWER: &[&str] = &[
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+];
+
 pub(super) fn translate(all: &mut Translation<'_>) {
     let Some((list, origin)) = all.text("cipher-list") else {
         return;
@@ -39,9 +46,7 @@ pub(super) fn translate(all: &mut Translation<'_>) {
                 .to_owned(),
         );
     } else if !suites.iter().any(|suite| suite.is_ecdsa()) {
-        told.push(
-            "DTLS 1.2 needs a suite with ECDSA: clients of DTLS 1.3 alone are served".to_owned(),
-        );
+        told.push("DTLS 1.2 needs a suite with ECDSA, and is not served".to_owned());
     }
     if !told.is_empty() {
         all.tell_all(format!("{origin}: cipher-list: {}", told.join("; ")));
@@ -58,8 +63,8 @@ fn chosen(list: &str) -> Chosen {
             Some((operator @ ("-" | "!" | "+"), rest)) => (operator, rest),
             _ => ("", word),
         };
-        // @STRENGTH sorts, @SECLEVEL is one that all of ours satisfy.
-        if word.is_empty() || word.starts_with('@') {
+        // @STRENGTH sorts, and what usual levels ask for with @SECLEVEL all of ours have.
+        if word.is_empty() || word.starts_with('@') || NEWER.contains(&word) {
             continue;
         }
         let is_meant = |suite: &CipherSuite| word.split('+').all(|tag| has_tag(*suite, tag));
@@ -142,5 +147,6 @@ mod tests {
             ["DHE-RSA-AES256-GCM-SHA384", "kRSA+AES", "RSA"]
         );
         assert_eq!(names("AES256-SHA:RC4-SHA"), "");
+        assert_eq!(chosen("TLS_AES_256_GCM_SHA384"), Chosen::default());
     }
 }

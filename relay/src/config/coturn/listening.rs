@@ -132,7 +132,7 @@ fn listen(all: &mut Translation<'_>, has_certificate: bool) {
     if secure != plain && spoken.transports.iter().any(|t| encrypted.contains(t)) {
         ports.push(secure);
     }
-    second_tls_port(all, ports.get(1).copied());
+    second_tls_port(all, plain, ports.get(1).copied());
     let addresses = addresses(all, "listening-ip", "listening-device");
     let mut listeners: Vec<Item> = Vec::new();
     let addresses = match addresses.is_empty() {
@@ -180,16 +180,20 @@ fn listen(all: &mut Translation<'_>, has_certificate: bool) {
     all.set("listen", &Origin::Default, Value::List(listeners));
 }
 
-/// The port that is paired with that of TLS: the one behind it, as coturn has it, where there is discovery at all.
-fn second_tls_port(all: &mut Translation<'_>, tls_port: Option<i64>) {
+/// The port that is paired with that of TLS, where there is discovery at all: the one behind it, as coturn has
+/// it, unless that is taken.
+fn second_tls_port(all: &mut Translation<'_>, plain: i64, tls_port: Option<i64>) {
     let given = all.number("alt-tls-listening-port", 0..=65_535);
+    let given = given.filter(|(port, _)| *port != 0);
+    let alternate = all.number("alt-listening-port", 0..=65_535);
+    let alternate = alternate.filter(|(port, _)| *port != 0);
+    let taken = [plain, alternate.map_or(plain + 1, |(port, _)| port)];
     let (Some(tls_port), true) = (tls_port, all.is_on("rfc5780")) else {
         return;
     };
-    let (port, origin) = given
-        .filter(|(port, _)| *port != 0)
-        .unwrap_or((tls_port + 1, &Origin::Default));
-    if PORTS.contains(&port) {
+    let next = Some(tls_port + 1).filter(|port| PORTS.contains(port) && !taken.contains(port));
+    let found = given.or(next.map(|port| (port, &Origin::Default)));
+    if let Some((port, origin)) = found {
         all.set("alt_tls_listening_port", origin, Value::Integer(port));
     }
 }
