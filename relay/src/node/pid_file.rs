@@ -23,15 +23,25 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// Opens it. One that cannot be opened is told of, and keeps nobody from serving.
+    /// Opens it. One that cannot be opened is told of, and keeps nobody from serving. That of a coturn that
+    /// runs stays: whoever stops coturn would end this node.
     pub(super) fn open(path: &Path) -> Option<Self> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-        match trusted::open(path, flags, mode) {
-            Ok(file) => Some(Self {
+        let opened = trusted::open(path, flags, mode).and_then(|mut file| {
+            let text = read(&mut file)?;
+            Ok((file, coturn_in(&text)))
+        });
+        match opened {
+            Ok((file, None)) => Some(Self {
                 path: path.to_owned(),
                 file,
             }),
+            Ok((_, Some(coturn))) => {
+                let path = path.display();
+                tracing::warn!(%path, coturn, "pid_file is that of a coturn that runs: name another one.");
+                None
+            }
             Err(error) => {
                 warn(path, &error);
                 None
@@ -63,10 +73,7 @@ impl PidFile {
 
     /// Whether it holds this process's id, or nothing, as a start that failed leaves it.
     fn is_ours(&mut self) -> io::Result<bool> {
-        let mut text = String::new();
-        self.file.seek(SeekFrom::Start(0))?;
-        let file = Read::by_ref(&mut self.file);
-        file.take(MAX_BYTES).read_to_string(&mut text)?;
+        let text = read(&mut self.file)?;
         Ok(text.is_empty() || text.trim() == std::process::id().to_string())
     }
 
@@ -95,6 +102,20 @@ impl Drop for PidFile {
     }
 }
 
+fn read(file: &mut File) -> io::Result<String> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0))?;
+    Read::take(file, MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The process of a coturn that runs, if this is its id.
+fn coturn_in(text: &str) -> Option<u32> {
+    let pid = text.trim().parse().ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (name.trim_end() == "turnserver").then_some(pid)
+}
+
 fn warn(path: &Path, error: &io::Error) {
     let path = path.display();
     tracing::warn!(%error, %path, "pid_file cannot be written: name another one.");
@@ -102,6 +123,8 @@ fn warn(path: &Path, error: &io::Error) {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     fn text(path: &Path) -> Option<String> {
@@ -157,5 +180,35 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         file.write();
         assert_eq!(text(&path).unwrap(), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn the_file_of_a_coturn_that_runs_stays_and_others_are_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, program) = (folder.path().join("pid"), folder.path().join("turnserver"));
+        std::os::unix::fs::symlink("/bin/cat", &program).unwrap();
+        // It waits for its input.
+        let mut command = Command::new(&program);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut coturn = command.spawn().unwrap();
+        // Its name is there when it runs, which it does when it answers.
+        coturn.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        let output = coturn.stdout.as_mut().unwrap();
+        output.read_exact(&mut [0; 1]).unwrap();
+        let theirs = format!("{}\n", coturn.id());
+        std::fs::write(&path, &theirs).unwrap();
+        assert!(PidFile::open(&path).is_none());
+        assert_eq!(text(&path).unwrap(), theirs);
+        coturn.kill().unwrap();
+        coturn.wait().unwrap();
+        let ours = format!("{}\n", std::process::id());
+        for former in [theirs.as_str(), "", "no number", &ours] {
+            std::fs::write(&path, former).unwrap();
+            let mut written = PidFile::open(&path).expect("a file of nobody");
+            written.write();
+            assert_eq!(text(&path).unwrap(), ours);
+            drop(written);
+            assert!(!path.exists());
+        }
     }
 }
