@@ -6,7 +6,7 @@ use kit::program::{self, Sinks, ours, spawn};
 use crate::start::{Migrated, configuration};
 
 const LINES: &str = "listening-ip=192.0.2.30\nrelay-ip=192.0.2.30\nrealm=north.gov\nlt-cred-mech\n\
-                     user=alice:wonderland-wonder\nuser-quota=3\ntotal-quota=50\ncipher-list=ALL\n";
+                     user=alice:wonderland-wonder\nuser-quota=3\ntotal-quota=50\nec-curve-name=P-256\n";
 
 #[test]
 fn what_is_written_starts_a_node_that_answers_the_same_users() {
@@ -20,7 +20,7 @@ fn what_is_written_starts_a_node_that_answers_the_same_users() {
     assert!(output.status.success(), "{}", program::text(&output));
     let notes = String::from_utf8_lossy(&output.stderr);
     for expected in [
-        "cipher-list: TLS is rustls",
+        "ec-curve-name: TLS is rustls",
         "max_sessions = 50: counts on each node, so N nodes admit N times 50",
     ] {
         assert!(notes.contains(expected), "{expected}:\n{notes}");

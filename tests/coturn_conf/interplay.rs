@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
+use ::relay::config::coturn::options;
 use kit::client::Login;
 use kit::program::{self, Sinks, spawn};
 use kit::wait::wait_until;
-use relay::config::coturn::options;
 
 use crate::start::Migrated;
 

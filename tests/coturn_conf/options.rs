@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use kit::certificate::{HOST, TestCertificate};
 use kit::client::{Login, fresh_id};
 use kit::coturn::{Uclient, UserDb, Way, turnadmin};
 use kit::node::unix_now;
 use kit::redis::RedisServer;
-use kit::stream::{StreamClient, tls_config};
 use kit::wait::{wait_for, wait_until};
 use turn_proto::stun::{AttributeType, Class, Message, MessageBuilder, Method};
 
@@ -28,81 +26,6 @@ fn node(lines: &str) -> Migrated {
 
 fn code(result: Result<impl std::fmt::Debug, kit::client::ClientError>) -> Option<u16> {
     result.unwrap_err().code()
-}
-
-#[test]
-fn no_udp_and_no_tcp_leave_the_other() {
-    let streams = node("no-udp");
-    assert!(streams.client(&alice()).allocate().is_err());
-    StreamClient::tcp(streams.turn(), alice())
-        .unwrap()
-        .allocate()
-        .unwrap();
-    let datagrams = node("no-tcp");
-    datagrams.client(&alice()).allocate().unwrap();
-    assert!(StreamClient::tcp(datagrams.turn(), alice()).is_err());
-}
-
-#[test]
-fn the_certificate_is_served_on_its_port_unless_switched_off() {
-    let certificate = TestCertificate::ecdsa();
-    let config = tls_config(rustls::ALL_VERSIONS, &[]);
-    let secure = |lines: &str, port: u16| {
-        let lines = format!(
-            "{BASE}cert=/etc/turn_server_cert.pem\npkey=/etc/turn_server_pkey.pem\n{lines}\n"
-        );
-        let mut node = Migrated::prepare(&lines, FLAGS);
-        node.furnish(&certificate);
-        node.launch();
-        node.wait_ready();
-        let address = std::net::SocketAddr::new(node.ip, port);
-        let client = StreamClient::tls(address, alice(), &config, HOST);
-        let done = client.is_ok_and(|mut client| client.allocate().is_ok());
-        (node, done)
-    };
-    assert!(secure("tls-listening-port=5999", 5999).1);
-    assert!(secure("", 3478).1, "TLS is told from TCP on one port");
-    let (without, done) = secure("no-tls\nno-dtls", 3478);
-    assert!(!done);
-    without.client(&alice()).allocate().unwrap();
-    let mut missing = Migrated::prepare(BASE, FLAGS);
-    missing.launch();
-    missing.wait_ready();
-    assert_eq!(
-        missing
-            .said()
-            .matches("TLS and DTLS are not served")
-            .count(),
-        1
-    );
-}
-
-#[test]
-fn listening_port_relay_ip_and_external_ip_are_where_clients_find_them() {
-    let node = node(
-        "listening-port=3999\nexternal-ip=198.51.100.9/192.0.2.30\nmin-port=50100\nmax-port=50119",
-    );
-    let server = std::net::SocketAddr::new(node.ip, 3999);
-    let mut client = kit::client::TurnClient::new(server, alice()).unwrap();
-    let relay = client.allocate().unwrap().relay;
-    assert_eq!(relay.ip().to_string(), "198.51.100.9");
-    assert!((50_100..50_120).contains(&relay.port()), "{relay}");
-}
-
-#[test]
-fn tcp_is_relayed_unless_switched_off() {
-    for (lines, is_granted) in [("", true), ("no-tcp-relay", false)] {
-        let node = node(lines);
-        let mut client = StreamClient::tcp(node.turn(), alice()).unwrap();
-        let wish = |message: MessageBuilder| {
-            message.attribute(AttributeType::REQUESTED_TRANSPORT, &[6, 0, 0, 0])
-        };
-        let result = client.request(Method::Allocate, wish);
-        match is_granted {
-            true => drop(result.unwrap()),
-            false => assert_eq!(code(result.map(drop)), Some(442)),
-        }
-    }
 }
 
 #[test]
@@ -137,20 +60,6 @@ fn rates_are_bytes_in_the_file_and_bits_in_force() {
 }
 
 #[test]
-fn peers_are_denied_and_allowed_as_the_file_says() {
-    let node =
-        node("denied-peer-ip=203.0.114.0-203.0.114.255\nallowed-peer-ip=10.1.0.0-10.1.255.255");
-    let mut client = node.client(&alice());
-    client.allocate().unwrap();
-    let mut permit = |ip: &str| client.permit(&[ip.parse().unwrap()]);
-    permit("10.1.2.3").unwrap();
-    permit("203.0.115.1").unwrap();
-    for denied in ["203.0.114.7", "10.2.0.1", "127.0.0.1", "224.0.0.1"] {
-        assert_eq!(code(permit(denied)), Some(403), "{denied}");
-    }
-}
-
-#[test]
 fn secrets_make_credentials_and_users_of_the_file_are_refused_then() {
     let node = node(&format!("use-auth-secret\nstatic-auth-secret={SECRET}"));
     let login = Login::rest(&format!("{}:carol", unix_now() + 600), SECRET);
@@ -166,17 +75,6 @@ fn keys_are_as_good_as_passwords() {
     node.client(&Login::new("gorst", "hero"))
         .allocate()
         .unwrap();
-}
-
-#[test]
-fn stun_only_answers_binding_and_grants_nothing() {
-    let node = Migrated::start(
-        "listening-ip=192.0.2.30\n",
-        &["-S", "-c", "turnserver.conf"],
-    );
-    let mut client = node.client(&alice());
-    client.binding().unwrap();
-    assert!(client.allocate().is_err());
 }
 
 #[test]

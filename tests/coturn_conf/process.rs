@@ -219,12 +219,12 @@ fn the_log_file_is_opened_anew_at_sighup() {
 
 #[test]
 fn a_check_tells_every_message_and_starts_nothing() {
-    let text = format!("{LINES}cipher-list=ALL\nalternate-server=192.0.2.9\nuser=bob:short\n");
+    let text = format!("{LINES}ec-curve-name=P-256\nalternate-server=192.0.2.9\nuser=bob:short\n");
     let node = Migrated::prepare(&text, &["--check-config", "-c", "turnserver.conf"]);
     let (code, said) = node.run_to_end();
     assert_eq!(code, Some(0), "{said}");
     for expected in [
-        "turnserver.conf:5: cipher-list: TLS is rustls",
+        "turnserver.conf:5: ec-curve-name: TLS is rustls",
         "turnserver.conf:6: alternate-server: redirects are kept in the store",
         "turnserver.conf:7: the password of user bob has fewer",
         "the configuration is valid",

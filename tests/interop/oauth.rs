@@ -1,18 +1,12 @@
 //! Third-party authorization (RFC 7635) with coturn's tool: tokens of `turnutils_oauth`.
 
-use std::process::Command;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use kit::client::{Login, fresh_id};
 use kit::coturn::{FOR_UCLIENT, Uclient, Way};
-use kit::node::{Node, NodeOptions, REALM, stored_login, unix_now};
+use kit::node::{Node, NodeOptions, REALM, stored_login};
+use kit::oauth::{KEYS, Token};
 use relayctl::client::AdminApi;
-use serde_json::Value;
-use shared::OauthAlgorithm;
 use shared::api::OauthKeyPut;
-use turn_proto::stun::{AttributeType as A, Message, MessageBuilder, Method};
 
 use crate::uclient::{assert_at_least, in_turn};
 
@@ -20,21 +14,6 @@ use crate::uclient::{assert_at_least, in_turn};
 const DEADLINE: Duration = Duration::from_secs(120);
 /// What uclient makes its tokens for.
 pub(crate) const SERVER_NAME: &str = "blackdow.carleon.gov";
-/// The keys that are built into uclient.
-const KEYS: [(&str, &str, OauthAlgorithm); 3] = [
-    (
-        "north",
-        "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEK",
-        OauthAlgorithm::A256gcm,
-    ),
-    ("union", "MTIzNDU2Nzg5MDEyMzQ1Ngo=", OauthAlgorithm::A128gcm),
-    (
-        "oldempire",
-        "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIK",
-        OauthAlgorithm::A256gcm,
-    ),
-];
-
 fn node() -> Node {
     let node = Node::start(NodeOptions {
         top: format!("{FOR_UCLIENT}oauth = true\nserver_name = \"{SERVER_NAME}\"\n"),
@@ -65,100 +44,27 @@ pub(crate) fn add_keys(node: &Node) {
     }
 }
 
-/// Base64 of a token made by coturn's tool, with its session key.
-fn made_by_coturn(
-    kid: &str,
-    key: &str,
-    algorithm: OauthAlgorithm,
-    name: &str,
-) -> (Vec<u8>, Vec<u8>) {
-    let mac_key = STANDARD.encode("ZksjpweoixXmvn67534m");
-    let now = unix_now().to_string();
-    let arguments = [
-        ["--server-name", name],
-        ["--auth-key-id", kid],
-        ["--auth-key", key],
-        ["--auth-key-timestamp", &now],
-        ["--auth-key-lifetime", "21600"],
-        ["--auth-key-as-rs-alg", algorithm.as_str()],
-        ["--token-mac-key", &mac_key],
-        ["--token-lifetime", "3600"],
-        ["--hmac-alg", "SHA1"],
-    ];
-    let output = Command::new("turnutils_oauth")
-        .args(["-e", "-v"])
-        .args(arguments.as_flattened())
-        .output()
-        .expect("turnutils_oauth runs (Debian package: coturn)");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let start = text.find('{').unwrap_or_else(|| panic!("{text}"));
-    let json: Value = serde_json::from_str(&text[start..]).unwrap_or_else(|_| panic!("{text}"));
-    let token = STANDARD
-        .decode(json["access_token"].as_str().unwrap())
-        .unwrap();
-    (token, json["key"].as_str().unwrap().as_bytes().to_vec())
-}
-
-/// The error code of an Allocate with a token, and the lifetime of its success.
-fn allocate(node: &Node, kid: &str, token: &[u8], mac_key: &[u8]) -> Result<u32, u16> {
-    let client = node.client(&Login::new(kid, ""));
-    let mut buffer = [0; 2048];
-    let socket = client.socket();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    let mut ask = |request: Vec<u8>| {
-        socket.send_to(&request, node.turn).unwrap();
-        let (len, _) = socket.recv_from(&mut buffer).unwrap();
-        buffer[..len].to_vec()
-    };
-    let request = || {
-        MessageBuilder::request(Method::Allocate, fresh_id())
-            .attribute(A::REQUESTED_TRANSPORT, &[17, 0, 0, 0])
-    };
-    let challenge = ask(request().finish());
-    let challenge = Message::parse(&challenge).unwrap();
-    let name = challenge.attribute(A::THIRD_PARTY_AUTHORIZATION);
-    assert_eq!(name, Some(SERVER_NAME.as_bytes()));
-    let nonce = challenge.attribute(A::NONCE).unwrap();
-    let signed = request()
-        .number(A::LIFETIME, 600)
-        .attribute(A::USERNAME, kid.as_bytes())
-        .attribute(A::REALM, REALM.as_bytes())
-        .attribute(A::NONCE, nonce)
-        .attribute(A::ACCESS_TOKEN, token)
-        .integrity(mac_key)
-        .finish();
-    let answer = ask(signed);
-    let answer = Message::parse(&answer).unwrap();
-    match answer.error_code() {
-        Some(code) => Err(code.get()),
-        None => {
-            assert!(answer.verify_integrity(mac_key));
-            Ok(answer.number(A::LIFETIME).unwrap().unwrap())
-        }
-    }
-}
-
 #[test]
 fn tokens_of_coturns_tool_are_accepted_for_this_server_alone() {
     let node = node();
-    for (kid, key, algorithm) in KEYS {
-        let (token, mac_key) = made_by_coturn(kid, key, algorithm, SERVER_NAME);
+    let allocate = |token: &Token| token.allocate(node.turn, REALM, SERVER_NAME);
+    for key in KEYS {
+        let token = Token::made_by_coturn(key, SERVER_NAME);
         // A key that was added is good within a second.
         kit::wait::wait_until("the key to be good", Duration::from_secs(5), || {
-            allocate(&node, kid, &token, &mac_key) == Ok(600)
+            allocate(&token) == Ok(600)
         });
-        let (other, mac_key) = made_by_coturn(kid, key, algorithm, "other.gov");
-        assert_eq!(allocate(&node, kid, &other, &mac_key), Err(401), "{kid}");
+        let other = Token::made_by_coturn(key, "other.gov");
+        assert_eq!(allocate(&other), Err(401), "{}", key.0);
     }
     // A key that is gone opens nothing, within a second.
-    let (kid, key, algorithm) = KEYS[0];
-    let (token, mac_key) = made_by_coturn(kid, key, algorithm, SERVER_NAME);
-    let deleted = node.ctl().run(&["--yes", "oauth", "key", "delete", kid]);
+    let token = Token::made_by_coturn(KEYS[0], SERVER_NAME);
+    let deleted = node
+        .ctl()
+        .run(&["--yes", "oauth", "key", "delete", KEYS[0].0]);
     assert_eq!(deleted.code, 0, "{}", deleted.stderr);
     kit::wait::wait_until("the key to be forgotten", Duration::from_secs(5), || {
-        allocate(&node, kid, &token, &mac_key) == Err(401)
+        allocate(&token) == Err(401)
     });
     let listed = node.ctl().run(&["oauth", "key", "list"]).stdout;
     assert!(

@@ -26,6 +26,7 @@ pub mod http;
 pub mod login;
 pub mod netns;
 pub mod node;
+pub mod oauth;
 pub mod operator;
 pub mod program;
 pub mod pty;

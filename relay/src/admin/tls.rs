@@ -14,6 +14,6 @@ pub fn server_config(
     files: &TlsFiles,
 ) -> Result<(Arc<rustls::ServerConfig>, Arc<Certificates>), CertificateError> {
     let certificates = Arc::new(Certificates::load(vec![files.clone()])?);
-    let config = certificate::server_config(&certificates, &[b"http/1.1"])?;
+    let config = certificate::server_config(&certificates, &[b"http/1.1"], None)?;
     Ok((config, certificates))
 }

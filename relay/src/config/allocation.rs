@@ -45,6 +45,8 @@ pub(super) fn resolve(reader: &mut Reader<'_>) -> AllocationConfig {
         max_lifetime,
         mobility: reader.boolean("mobility").unwrap_or(false),
         rfc5766_channel_numbers: reader.boolean("rfc5766_channel_numbers").unwrap_or(false),
+        fingerprint: reader.boolean("fingerprint").unwrap_or(false),
+        udp_relay: reader.boolean("udp_relay").unwrap_or(true),
         stun: reader.boolean("stun").unwrap_or(true),
         turn: reader.boolean("turn").unwrap_or(true),
     }
@@ -93,6 +95,8 @@ impl Default for AllocationConfig {
             max_lifetime: Duration::from_secs(MAX_LIFETIME),
             mobility: false,
             rfc5766_channel_numbers: false,
+            fingerprint: false,
+            udp_relay: true,
             stun: true,
             turn: true,
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::TlsFiles;
 use super::error::Origin;
 use super::source::Reader;
-use crate::certificate::{KeyKind, Pair};
+use crate::certificate::{CipherSuite, KeyKind, Pair};
 
 const REMEDY: &str = "give a PEM chain and its unencrypted PEM key";
 
@@ -48,6 +48,17 @@ pub(super) fn resolve(reader: &mut Reader<'_>) -> (Option<TlsFiles>, Option<TlsF
         first.map(|(files, _)| files),
         second.map(|(files, _)| files),
     )
+}
+
+/// The cipher suites of `tls.ciphers`; `None`: nothing is said.
+pub(super) fn ciphers(reader: &mut Reader<'_>) -> Option<Vec<CipherSuite>> {
+    reader.find("tls.ciphers")?;
+    let names = CipherSuite::ALL.map(CipherSuite::name).join(", ");
+    let wanted = format!("{names}; TLS 1.3 has its own");
+    let mut suites: Vec<CipherSuite> = reader.parsed_list("tls.ciphers", &wanted);
+    suites.sort_unstable();
+    suites.dedup();
+    Some(suites)
 }
 
 /// Two files that come together or not at all, and must fit each other.

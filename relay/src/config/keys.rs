@@ -80,6 +80,7 @@ const OWN: &[Key] = &[
         "PEM certificate chain for TLS and DTLS clients; default: none, so neither is served",
     ),
     key("tls.key", Kind::Text, "PEM private key of tls.certificate"),
+    key("tls.ciphers", Kind::List, "Suites of TLS 1.2; default: all"),
     key(
         "tls.ecdsa_certificate",
         Kind::Text,
@@ -180,6 +181,7 @@ const OWN: &[Key] = &[
         Kind::Text,
         "SOFTWARE attribute in answers; default: not sent",
     ),
+    live("fingerprint", Kind::Boolean, "FINGERPRINT in every answer"),
     live(
         "nonce_lifetime",
         Kind::Text,
@@ -285,6 +287,7 @@ const OWN: &[Key] = &[
         Kind::Integer,
         "Second port of NAT behaviour discovery; default: that of the first listener plus one",
     ),
+    key("alt_tls_listening_port", Kind::Integer, "The same for TLS"),
     live(
         "rfc5780_response_port",
         Kind::Boolean,
@@ -380,6 +383,7 @@ const OWN: &[Key] = &[
         Kind::Text,
         "Sessions and rates of users and realms are limited over the cluster (the default), or by each node",
     ),
+    live("udp_relay", Kind::Boolean, "Relay UDP; default true"),
     live(
         "tcp_relay",
         Kind::Boolean,

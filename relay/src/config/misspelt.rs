@@ -85,7 +85,7 @@ mod tests {
         assert!(remedy("listening-port").contains("use listen"));
         assert!(remedy("max-bps").contains("bits: times 8"));
         assert!(remedy("static-auth-secret").contains("realm.secrets"));
-        assert!(remedy("no-multicast-peers").contains("remove the line"));
+        assert!(remedy("no-loopback-peers").contains("remove the line"));
         assert!(remedy("psql_userdb").contains("relayctl import"));
     }
 

@@ -44,6 +44,7 @@ use shared::api::{NodeRole, RealmDocument};
 use shared::{IpRange, NodeId, Realm, Secret, Transport};
 use turn_proto::policy::TcpRelaySettings;
 
+use crate::certificate::CipherSuite;
 use crate::store::UserKeys;
 
 pub use args::{Args, Task};
@@ -80,6 +81,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// A second pair with an ECDSA key, besides one of another kind.
     pub tls_ecdsa: Option<TlsFiles>,
+    /// The cipher suites of TLS 1.2 and DTLS 1.2; `None`: all, empty: 1.3 alone is spoken.
+    pub tls_ciphers: Option<Vec<CipherSuite>>,
     /// What TCP and TLS clients may take up.
     pub connections: ConnectionLimits,
     /// Local addresses to relay from; empty: the address of the listener.
@@ -184,6 +187,13 @@ impl ListenerConfig {
     pub fn serves_udp(&self) -> bool {
         self.transports.contains(&Transport::Udp)
     }
+
+    /// Whether TLS or DTLS is spoken there.
+    #[must_use]
+    pub fn serves_tls(&self) -> bool {
+        let encrypted = [Transport::Tls, Transport::Dtls];
+        self.transports.iter().any(|one| encrypted.contains(one))
+    }
 }
 
 /// Lifetimes of allocations (RFC 8656 §7.2), and extensions that are off unless asked for.
@@ -200,6 +210,10 @@ pub struct AllocationConfig {
     pub mobility: bool,
     /// Whether channel numbers from 0x5000 to 0x7FFF are accepted, too.
     pub rfc5766_channel_numbers: bool,
+    /// Whether every answer has FINGERPRINT, not only those to requests that have one.
+    pub fingerprint: bool,
+    /// Whether UDP is relayed; 442 otherwise.
+    pub udp_relay: bool,
     /// Whether Binding requests are answered.
     pub stun: bool,
     /// Whether sessions are granted.
@@ -255,10 +269,19 @@ pub struct NatDiscoveryConfig {
     pub first_port: u16,
     /// The second port of each address that has a partner of its family.
     pub alt_port: u16,
+    /// The first other port that serves TLS or DTLS, and the second port that is paired with it; `None`: it has none.
+    pub tls_ports: Option<[u16; 2]>,
     /// Answer to the port that RESPONSE-PORT names.
     pub response_port: bool,
     /// Answer PADDING, never with more bytes than the request had.
     pub padding: bool,
+}
+
+impl NatDiscoveryConfig {
+    /// Each port with the second one that is paired with it.
+    pub fn ports(&self) -> impl Iterator<Item = [u16; 2]> + use<> {
+        std::iter::once([self.first_port, self.alt_port]).chain(self.tls_ports)
+    }
 }
 
 /// A public address of the relay.

@@ -82,7 +82,6 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
     let (tls, tls_ecdsa) = certificates::resolve(reader);
     let listeners = listener::resolve(reader, &roles, tls.is_some());
     let relay_ports = relay_ports(reader, &listeners);
-    let nat_discovery = nat_discovery::resolve(reader, &listeners);
     let store = store::resolve(reader, &state_dir);
     warn_of_readable_secrets(reader, &realms);
     Config {
@@ -92,9 +91,11 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
         roles,
         labels: labels(reader),
         workers: workers(reader),
+        nat_discovery: nat_discovery::resolve(reader, &listeners),
         listeners,
         tls,
         tls_ecdsa,
+        tls_ciphers: certificates::ciphers(reader),
         connections: connections::resolve(reader),
         relay_addresses: relay_addresses(reader),
         external_ips: external_ips(reader),
@@ -131,7 +132,6 @@ fn resolve(reader: &mut Reader<'_>) -> Config {
             .unwrap_or_else(|| reader.variable("FDSTORE").is_some()),
         allocation,
         copy_dscp: reader.boolean("copy_dscp").unwrap_or(false),
-        nat_discovery,
         limits: limits::resolve(reader),
         tcp_relay: tcp_relay::resolve(reader),
         oauth: oauth::resolve(reader),

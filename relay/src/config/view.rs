@@ -181,6 +181,8 @@ fn of_node(config: &Config, key: &str) -> Value {
         "upgrade_deadline" => duration(config.upgrade_deadline),
         "mobility" => json!(config.allocation.mobility),
         "rfc5766_channel_numbers" => json!(config.allocation.rfc5766_channel_numbers),
+        "fingerprint" => json!(config.allocation.fingerprint),
+        "udp_relay" => json!(config.allocation.udp_relay),
         "stun" => json!(config.allocation.stun),
         "turn" => json!(config.allocation.turn),
         "weak_credentials" => match config.weak_credentials {
@@ -264,6 +266,10 @@ fn of_tls(config: &Config, key: &str) -> Value {
     match key {
         "certificate" => of(&config.tls, |files| &files.certificate),
         "key" => of(&config.tls, |files| &files.key),
+        "ciphers" => json!(config.tls_ciphers.as_ref().map(|all| {
+            let names = all.iter().map(|suite| suite.name());
+            names.collect::<Vec<_>>()
+        })),
         "ecdsa_certificate" => of(&config.tls_ecdsa, |files| &files.certificate),
         "ecdsa_key" => of(&config.tls_ecdsa, |files| &files.key),
         _ => Value::Null,

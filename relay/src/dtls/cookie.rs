@@ -101,7 +101,7 @@ impl CookieMint {
         if hello.offers_1_3 && config.dtls13_cipher_suites().next().is_some() {
             self.judge_1_3(now, tuple, hello, config, out)
         } else {
-            self.judge_1_2(now, tuple, hello, out)
+            self.judge_1_2(now, tuple, hello, config, out)
         }
     }
 
@@ -110,8 +110,16 @@ impl CookieMint {
         now: Instant,
         tuple: &FiveTuple,
         hello: &ClientHello<'_>,
+        config: &Config,
         out: &mut Vec<u8>,
     ) -> Verdict {
+        // The engine would say nothing, and the client ask for as long as it likes.
+        let mut ours = config
+            .dtls12_cipher_suites()
+            .map(|ours| ours.suite().as_u16());
+        if !ours.any(|suite| numbers(hello.suites).any(|theirs| theirs == suite)) {
+            return alert(Alert::HandshakeFailure, out);
+        }
         let parts = hello.fixed_parameters();
         if let Some(cookie) = self.accept(now, tuple, &parts, hello.cookie()) {
             return Verdict::Genuine {
@@ -204,20 +212,20 @@ impl CookieMint {
     }
 }
 
+/// The 16-bit numbers of a list.
+fn numbers(list: &[u8]) -> impl Iterator<Item = u16> {
+    let pairs = list.chunks_exact(2);
+    pairs.map(|p| u16::from_be_bytes([p[0], p[1]]))
+}
+
 /// The cipher suite for DTLS 1.3, and the group to ask for when the client brought no share, both
 /// as the engine chooses them.
 fn choose(hello: &ClientHello<'_>, config: &Config) -> Option<(u16, Option<u16>)> {
-    let numbers = |list: &[u8]| -> Vec<u16> {
-        let pairs = list.chunks_exact(2);
-        pairs.map(|p| u16::from_be_bytes([p[0], p[1]])).collect()
-    };
     let ours: Vec<u16> = config
         .dtls13_cipher_suites()
         .map(|suite| suite.suite().as_u16())
         .collect();
-    let suite = numbers(hello.suites)
-        .into_iter()
-        .find(|s| ours.contains(s))?;
+    let suite = numbers(hello.suites).find(|s| ours.contains(s))?;
     let groups: Vec<u16> = config.kx_groups().map(|g| g.name().as_u16()).collect();
     if share_groups(hello.key_shares).any(|group| groups.contains(&group)) {
         return Some((suite, None));
@@ -227,8 +235,8 @@ fn choose(hello: &ClientHello<'_>, config: &Config) -> Option<(u16, Option<u16>)
     if !hello.key_shares.is_empty() {
         return None;
     }
-    let theirs = numbers(hello.groups);
-    let group = groups.into_iter().find(|group| theirs.contains(group))?;
+    let is_theirs = |group: &u16| numbers(hello.groups).any(|theirs| theirs == *group);
+    let group = groups.into_iter().find(is_theirs)?;
     Some((suite, Some(group)))
 }
 

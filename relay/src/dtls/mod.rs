@@ -33,6 +33,7 @@ pub use outbox::{Event, EventKind, Outbox};
 use tally::Dropped;
 pub use tally::{Tally, Totals};
 
+use crate::certificate::CipherSuite;
 use crate::room::ClientSource;
 
 /// The longest handshake datagram made, in bytes: fits IPv6's smallest link with room for tunnels.
@@ -72,20 +73,23 @@ pub struct Settings {
 pub type Shown = Arc<ArcSwapOption<DtlsCertificate>>;
 
 impl Settings {
-    /// Settings with this certificate.
+    /// Settings with this certificate and these cipher suites of DTLS 1.2; `None`: all.
     ///
     /// # Panics
     /// When the crypto provider fails its own test: nothing can be encrypted then.
     #[must_use]
-    pub fn new(certificate: Shown, limits: Limits) -> Self {
-        let engine = Config::builder()
+    pub fn new(certificate: Shown, ciphers: Option<&[CipherSuite]>, limits: Limits) -> Self {
+        let mut engine = Config::builder()
             .mtu(MTU)
             .require_client_certificate(false)
             .use_server_cookie(true)
             .handshake_timeout(limits.handshake)
-            .with_crypto_provider(cookie::provider())
-            .build()
-            .expect("settings that a test has built");
+            .with_crypto_provider(cookie::provider());
+        if let Some(ciphers) = ciphers {
+            let ciphers: Vec<_> = ciphers.iter().filter_map(|suite| suite.of_dtls()).collect();
+            engine = engine.dtls12_cipher_suites(&ciphers);
+        }
+        let engine = engine.build().expect("settings that a test has built");
         Self {
             engine: Arc::new(engine),
             certificate,

@@ -64,7 +64,11 @@ impl World {
 
     fn with(limits: Limits, tally: Arc<Tally>) -> Self {
         let now = Instant::now();
-        let settings = Settings::new(Arc::new(ArcSwapOption::new(Some(certificate()))), limits);
+        let settings = Settings::new(
+            Arc::new(ArcSwapOption::new(Some(certificate()))),
+            None,
+            limits,
+        );
         Self {
             associations: Associations::new(
                 Arc::new(ArcSwap::from_pointee(settings)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::certificate::{self, CertificateError, Certificates};
+use crate::certificate::{self, CertificateError, Certificates, CipherSuite};
 use crate::config::TlsFiles;
 
 /// Application protocols of a TURN server over TLS (RFC 7443 §2). Clients that name none are served;
@@ -18,17 +18,21 @@ pub struct TlsContext {
 }
 
 impl TlsContext {
-    /// The context of a node that starts: without files it refuses TLS.
+    /// The context of a node that starts: without files it refuses TLS. Of TLS 1.2 these cipher suites are
+    /// spoken; `None`: all.
     ///
     /// # Errors
     /// See [`CertificateError`].
-    pub fn load(files: &[TlsFiles]) -> Result<Self, CertificateError> {
+    pub fn load(
+        files: &[TlsFiles],
+        ciphers: Option<&[CipherSuite]>,
+    ) -> Result<Self, CertificateError> {
         if files.is_empty() {
             return Ok(Self::default());
         }
         let certificates = Arc::new(Certificates::load(files.to_vec())?);
         Ok(Self {
-            tls: Some(certificate::server_config(&certificates, &ALPN)?),
+            tls: Some(certificate::server_config(&certificates, &ALPN, ciphers)?),
             certificates: Some(certificates),
         })
     }

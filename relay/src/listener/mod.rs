@@ -22,7 +22,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use turn_proto::framing::MAX_FRAME;
 
-use crate::certificate::CertificateError;
+use crate::certificate::{CertificateError, CipherSuite};
 use crate::config::{Config, ConnectionLimits};
 use crate::dtls::{self, SharedSettings};
 use crate::room::Room;
@@ -55,6 +55,8 @@ pub struct Listening {
     /// Whether datagrams keep their traffic class from client to peer and back (RFC 8656 §14).
     pub copy_dscp: bool,
     gate: Gate,
+    /// The cipher suites of TLS 1.2 and DTLS 1.2; `None`: all.
+    ciphers: Option<Vec<CipherSuite>>,
     /// Clients with a connection, those over DTLS too.
     room: Arc<Room>,
     limits: ArcSwap<ConnectionLimits>,
@@ -69,11 +71,13 @@ impl Listening {
     /// # Errors
     /// When a certificate cannot be used.
     pub fn new(config: &Config) -> Result<Self, CertificateError> {
-        let tls = TlsContext::load(&config.certificate_files())?;
-        let dtls = dtls_settings(&tls, &config.connections);
+        let ciphers = config.tls_ciphers.clone();
+        let tls = TlsContext::load(&config.certificate_files(), ciphers.as_deref())?;
+        let dtls = dtls_settings(&tls, ciphers.as_deref(), &config.connections);
         let room = Arc::new(Room::default());
         Ok(Self {
             tls,
+            ciphers,
             tally: Tally::new(Arc::clone(&room)),
             dtls_tally: Arc::new(dtls::Tally::new(Arc::clone(&room))),
             room,
@@ -94,7 +98,8 @@ impl Listening {
     /// Holds connections, those that exist too, to other limits from now on.
     pub fn set_limits(&self, limits: &ConnectionLimits) {
         self.limits.store(Arc::new(limits.clone()));
-        self.dtls.store(Arc::new(dtls_settings(&self.tls, limits)));
+        let settings = dtls_settings(&self.tls, self.ciphers.as_deref(), limits);
+        self.dtls.store(Arc::new(settings));
     }
 
     /// What DTLS associations are made with and held to.
@@ -118,7 +123,11 @@ impl Listening {
     }
 }
 
-fn dtls_settings(tls: &TlsContext, limits: &ConnectionLimits) -> dtls::Settings {
+fn dtls_settings(
+    tls: &TlsContext,
+    ciphers: Option<&[CipherSuite]>,
+    limits: &ConnectionLimits,
+) -> dtls::Settings {
     let certificate = tls.certificates().map(|found| found.dtls());
     let limits = dtls::Limits {
         handshake: limits.handshake_timeout,
@@ -128,7 +137,7 @@ fn dtls_settings(tls: &TlsContext, limits: &ConnectionLimits) -> dtls::Settings 
         max_half_open: limits.dtls_handshakes,
         max_half_open_per_source: limits.dtls_handshakes_per_source.min(limits.max_per_source),
     };
-    dtls::Settings::new(certificate.unwrap_or_default(), limits)
+    dtls::Settings::new(certificate.unwrap_or_default(), ciphers, limits)
 }
 
 /// Each session over TCP takes two descriptors, and those over UDP, the store and the API must not

@@ -12,12 +12,14 @@ pub fn alternates(
     listeners: &[SocketAddr],
     usage: &NatDiscoveryConfig,
 ) -> Vec<(SocketAddr, SocketAddr)> {
-    let addresses = pairs(listeners, usage.first_port).into_iter().flatten();
-    addresses
-        .map(|ip| {
-            let at = |port| SocketAddr::new(ip, port);
-            (at(usage.first_port), at(usage.alt_port))
-        })
+    let of_ports = |[first, alt]: [u16; 2]| {
+        let addresses = pairs(listeners, first).into_iter().flatten();
+        addresses.map(move |ip| [first, alt].map(|port| SocketAddr::new(ip, port)))
+    };
+    usage
+        .ports()
+        .flat_map(of_ports)
+        .map(|[first, alternate]| (first, alternate))
         .filter(|(_, alternate)| !listeners.contains(alternate))
         .collect()
 }
@@ -29,8 +31,12 @@ pub fn others(
     usage: &NatDiscoveryConfig,
 ) -> HashMap<SocketAddr, SocketAddr> {
     let mut others = HashMap::new();
-    let ports = [usage.first_port, usage.alt_port];
-    for ips in pairs(listeners, usage.first_port) {
+    let of_ports = |ports: [u16; 2]| {
+        pairs(listeners, ports[0])
+            .into_iter()
+            .map(move |ips| (ports, ips))
+    };
+    for (ports, ips) in usage.ports().flat_map(of_ports) {
         let four = ips.map(|ip| ports.map(|port| SocketAddr::new(ip, port)));
         if four.iter().flatten().all(|one| listeners.contains(one)) {
             let [[a1p1, a1p2], [a2p1, a2p2]] = four;

@@ -168,8 +168,11 @@ fn wanted_listeners(config: &Config) -> anyhow::Result<Vec<(&ListenerConfig, Soc
     }
     let usage = &config.nat_discovery;
     if usage.enabled && config.is_relay() {
-        let udp = |(listener, _): &&(&ListenerConfig, _)| listener.serves_udp();
-        let addresses: Vec<_> = wanted.iter().filter(udp).map(|one| one.1).collect();
+        let tls_port = usage.tls_ports.map(|[port, _]| port);
+        let can = |(listener, address): &&(&ListenerConfig, SocketAddr)| {
+            listener.serves_udp() || listener.serves_tls() && tls_port == Some(address.port())
+        };
+        let addresses: Vec<_> = wanted.iter().filter(can).map(|one| one.1).collect();
         let alternates = nat_discovery::alternates(&addresses, usage);
         if alternates.is_empty() && nat_discovery::others(&addresses, usage).is_empty() {
             tracing::warn!(

@@ -123,6 +123,8 @@ impl Policy {
 pub struct NodeSettings {
     /// SOFTWARE in Allocate and Refresh answers.
     pub software: Option<String>,
+    /// FINGERPRINT in every answer; otherwise in those to requests that have one.
+    pub fingerprint: bool,
     /// How long a nonce is good for; an hour at most.
     pub nonce_lifetime: Duration,
     /// How long a permission lasts (RFC 8656 §9: 300 s). One that exists keeps its end.
@@ -143,6 +145,8 @@ pub struct NodeSettings {
     pub stun: bool,
     /// Whether requests of TURN are; those of sessions that exist are in any case.
     pub turn: bool,
+    /// Whether UDP is relayed; 442 otherwise.
+    pub udp_relay: bool,
     /// TCP relaying.
     pub tcp_relay: TcpRelaySettings,
     /// Sessions of the node: 508 beyond.
@@ -194,6 +198,7 @@ impl Default for NodeSettings {
     fn default() -> Self {
         Self {
             software: None,
+            fingerprint: false,
             nonce_lifetime: Duration::from_secs(600),
             permission_lifetime: Duration::from_secs(300),
             channel_lifetime: Duration::from_secs(600),
@@ -203,6 +208,7 @@ impl Default for NodeSettings {
             rfc5766_channel_numbers: false,
             stun: true,
             turn: true,
+            udp_relay: true,
             tcp_relay: TcpRelaySettings::default(),
             max_sessions: None,
             max_sessions_per_source: None,

@@ -201,7 +201,7 @@ impl Wish {
         realm: &RealmPolicy,
     ) -> Result<Self, Rejection> {
         let tcp = realm.tcp_relay.unwrap_or(policy.settings.tcp_relay.enabled);
-        let transport = requested_transport(exchange, message, tcp)?;
+        let transport = requested_transport(exchange, message, policy.settings.udp_relay, tcp)?;
         let even = message.attribute(AttributeType::EVEN_PORT);
         let token = message.attribute(AttributeType::RESERVATION_TOKEN);
         let family = message.attribute(AttributeType::REQUESTED_ADDRESS_FAMILY);
@@ -262,11 +262,12 @@ impl Wish {
 fn requested_transport(
     exchange: &Exchange,
     message: &Message<'_>,
+    udp: bool,
     tcp: bool,
 ) -> Result<RelayTransport, RefusalReason> {
     let transport = message.attribute(AttributeType::REQUESTED_TRANSPORT);
     match transport.ok_or(RefusalReason::MissingAttribute)? {
-        [UDP, _, _, _] => return Ok(RelayTransport::Udp),
+        [UDP, _, _, _] if udp => return Ok(RelayTransport::Udp),
         [TCP, _, _, _] if tcp => {}
         [_, _, _, _] => return Err(RefusalReason::UnsupportedTransport),
         _ => return Err(RefusalReason::MalformedAttribute),

@@ -25,7 +25,7 @@ pub(crate) struct Exchange {
     pub(crate) tuple: FiveTuple,
     pub(crate) method: Method,
     pub(crate) transaction: TransactionId,
-    /// The request had a FINGERPRINT, so the answer gets one.
+    /// The answer gets a FINGERPRINT: the request had one, or all answers do.
     pub(crate) fingerprint: bool,
     /// Which attribute signs the answer (RFC 8489 §9.2.4).
     pub(crate) kind: IntegrityKind,

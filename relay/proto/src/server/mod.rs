@@ -343,7 +343,10 @@ impl Server {
     }
 
     fn exchange(&self, tuple: FiveTuple, message: &Message<'_>) -> Exchange {
-        Exchange::new(tuple, message, self.arrival_realm(&tuple, message).clone())
+        let realm = self.arrival_realm(&tuple, message).clone();
+        let mut exchange = Exchange::new(tuple, message, realm);
+        exchange.fingerprint |= self.policy.settings.fingerprint;
+        exchange
     }
 
     /// The allocation of the 5-tuple, if it belongs to whoever asks: 437 and 441 (RFC 8656 §5).

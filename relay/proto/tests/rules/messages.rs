@@ -40,6 +40,18 @@ fn a_fingerprint_is_answered_with_one() {
 }
 
 #[test]
+fn where_it_is_switched_on_every_answer_has_a_fingerprint() {
+    let mut policy = policy(vec![realm_policy(REALM)]);
+    policy.settings.fingerprint = true;
+    let mut net = Net::with_policy(policy);
+    // A success, and a refusal.
+    for request in [ask_for(Method::Binding), allocate()] {
+        let answer = net.ask(tuple(CLIENT), &request.finish()).unwrap();
+        assert!(answer.message().has_fingerprint());
+    }
+}
+
+#[test]
 fn broken_messages_are_dropped_and_counted() {
     let mut net = Net::new();
     let good = ask_for(Method::Binding)

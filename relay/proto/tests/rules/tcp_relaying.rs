@@ -92,6 +92,16 @@ fn tcp_is_an_unsupported_transport_unless_it_is_switched_on() {
 }
 
 #[test]
+fn udp_is_an_unsupported_transport_where_it_is_switched_off() {
+    let mut policy = switched_on();
+    policy.settings.udp_relay = false;
+    let mut net = Net::with_policy(policy);
+    let alice = stream(&mut net, CLIENT, "alice", "secret");
+    assert_eq!(alice.code(&mut net, allocate()), 442);
+    assert_eq!(alice.code(&mut net, allocate_tcp()), 0);
+}
+
+#[test]
 fn a_realm_has_the_last_word_on_tcp() {
     for (node, realm, code) in [
         (false, Some(true), 0),

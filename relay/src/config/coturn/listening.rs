@@ -38,8 +38,8 @@ pub(super) fn translate(all: &mut Translation<'_>, has_certificate: bool) {
         &origin,
         Value::Boolean(old_numbers),
     );
-    let no_tcp_relay = all.is_on("no-tcp-relay");
-    all.set("tcp_relay", &origin, Value::Boolean(!no_tcp_relay));
+    relayed_transports(all);
+    all.copy_switch("fingerprint", "fingerprint");
     all.copy_number(
         "max-allocate-lifetime",
         "max_allocate_lifetime",
@@ -50,6 +50,24 @@ pub(super) fn translate(all: &mut Translation<'_>, has_certificate: bool) {
     let timeout = "connections.max_allocate_timeout";
     all.copy_number("max-allocate-timeout", timeout, 1..=3600);
     stun_and_turn(all);
+}
+
+/// What sessions may be for: UDP and TCP, unless one is switched off.
+fn relayed_transports(all: &mut Translation<'_>) {
+    let (no_udp, no_tcp) = (all.is_on("no-udp-relay"), all.is_on("no-tcp-relay"));
+    let given = all.last("no-udp-relay").filter(|_| no_udp);
+    if let Some(given) = given {
+        if no_tcp {
+            let problem = "leaves nothing to be relayed beside no-tcp-relay";
+            all.refuse(
+                given,
+                problem,
+                "remove one of them, or write stun-only instead",
+            );
+        }
+        all.set("udp_relay", &given.origin, Value::Boolean(false));
+    }
+    all.set("tcp_relay", &Origin::Default, Value::Boolean(!no_tcp));
 }
 
 /// Which of the two protocols are spoken.
@@ -114,6 +132,7 @@ fn listen(all: &mut Translation<'_>, has_certificate: bool) {
     if secure != plain && spoken.transports.iter().any(|t| encrypted.contains(t)) {
         ports.push(secure);
     }
+    second_tls_port(all, plain, ports.get(1).copied());
     let addresses = addresses(all, "listening-ip", "listening-device");
     let mut listeners: Vec<Item> = Vec::new();
     let addresses = match addresses.is_empty() {
@@ -159,6 +178,24 @@ fn listen(all: &mut Translation<'_>, has_certificate: bool) {
         ));
     }
     all.set("listen", &Origin::Default, Value::List(listeners));
+}
+
+/// The port that is paired with that of TLS, where there is discovery at all: the one behind it, as coturn has
+/// it, unless that is taken.
+fn second_tls_port(all: &mut Translation<'_>, plain: i64, tls_port: Option<i64>) {
+    let given = all.number("alt-tls-listening-port", 0..=65_535);
+    let given = given.filter(|(port, _)| *port != 0);
+    let alternate = all.number("alt-listening-port", 0..=65_535);
+    let alternate = alternate.filter(|(port, _)| *port != 0);
+    let taken = [plain, alternate.map_or(plain + 1, |(port, _)| port)];
+    let (Some(tls_port), true) = (tls_port, all.is_on("rfc5780")) else {
+        return;
+    };
+    let next = Some(tls_port + 1).filter(|port| PORTS.contains(port) && !taken.contains(port));
+    let found = given.or(next.map(|port| (port, &Origin::Default)));
+    if let Some((port, origin)) = found {
+        all.set("alt_tls_listening_port", origin, Value::Integer(port));
+    }
 }
 
 fn listener(origin: &Origin, ip: IpAddr, port: i64, spoken: &Spoken) -> Item {

@@ -3,6 +3,7 @@
 //! Everything is translated into the tree that a `relayd.toml` of the same meaning has ([`toml`] writes
 //! it), so one reader and one set of checks decide about both.
 
+mod ciphers;
 mod connection;
 mod flags;
 mod given;

@@ -1,5 +1,7 @@
 //! Whom clients may talk to.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use shared::IpRange;
 
 use super::translation::{Translation, text};
@@ -26,6 +28,9 @@ pub(super) fn translate(all: &mut Translation<'_>) {
         all.set("peers.denied", &origin, Value::List(denied.clone()));
     }
     let mut allowed = ranges(all, "allowed-peer-ip");
+    if all.is_on("no-multicast-peers") {
+        allowed = allowed.iter().flat_map(without_multicast).collect();
+    }
     let reaches_all = allowed.iter().find(|item| reaches_this_machine(item));
     if let Some(origin) = reaches_all.map(|item| item.origin.clone())
         && !all.consent.open_peers
@@ -63,6 +68,50 @@ fn ranges(all: &mut Translation<'_>, name: &'static str) -> Vec<Item> {
     ranges
 }
 
+/// What is left of an allowed range where no multicast peers are: coturn then denies them before all else.
+fn without_multicast(item: &Item) -> Vec<Item> {
+    let Value::Text(written) = &item.value else {
+        return Vec::new();
+    };
+    let Ok(range) = written.parse::<IpRange>() else {
+        return Vec::new();
+    };
+    let multicast: IpRange = match range.first() {
+        IpAddr::V4(_) => "224.0.0.0/4",
+        IpAddr::V6(_) => "ff00::/8",
+    }
+    .parse()
+    .expect("a literal range");
+    if multicast.first() > range.last() || multicast.last() < range.first() {
+        return vec![item.clone()];
+    }
+    let parts = [
+        before(multicast.first()).map(|last| (range.first(), last)),
+        behind(multicast.last()).map(|first| (first, range.last())),
+    ];
+    let parts = parts.into_iter().flatten();
+    let parts = parts.filter_map(|(first, last)| IpRange::new(first, last));
+    parts
+        .map(|part| text(&item.origin, part.to_string()))
+        .collect()
+}
+
+/// The address in front of this one.
+fn before(ip: IpAddr) -> Option<IpAddr> {
+    Some(match ip {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits().checked_sub(1)?).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits().checked_sub(1)?).into(),
+    })
+}
+
+/// The address behind this one.
+fn behind(ip: IpAddr) -> Option<IpAddr> {
+    Some(match ip {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits().checked_add(1)?).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits().checked_add(1)?).into(),
+    })
+}
+
 /// Whether a range has an address of the machine itself, or one that only its link knows.
 fn reaches_this_machine(item: &Item) -> bool {
     let Value::Text(range) = &item.value else {
@@ -82,6 +131,27 @@ fn reaches_this_machine(item: &Item) -> bool {
 mod tests {
     use super::*;
     use crate::config::error::Origin;
+
+    #[test]
+    fn multicast_is_taken_out_of_what_is_allowed() {
+        let left = |range: &str| {
+            let left = without_multicast(&text(&Origin::Default, range));
+            let texts = left.into_iter().map(|item| match item.value {
+                Value::Text(text) => text,
+                other => panic!("{other:?}"),
+            });
+            texts.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(left("10.0.0.0-10.255.255.255"), "10.0.0.0-10.255.255.255");
+        assert_eq!(left("224.0.0.1-239.255.255.255"), "");
+        assert_eq!(left("223.0.0.0-240.0.0.0"), "223.0.0.0/8 240.0.0.0");
+        assert_eq!(left("239.0.0.1-255.255.255.255"), "240.0.0.0/4");
+        assert_eq!(
+            left("fe00::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            "fe00::/8"
+        );
+        assert_eq!(left("2a00::1"), "2a00::1");
+    }
 
     #[test]
     fn ranges_with_the_loopback_in_them_are_known() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::ciphers;
 use super::given::locate;
 use super::translation::Translation;
 use crate::certificate::Pair;
@@ -15,6 +16,7 @@ const KEY: &str = "turn_server_pkey.pem";
 
 /// Whether there is a certificate that can be served.
 pub(super) fn translate(all: &mut Translation<'_>) -> bool {
+    ciphers::translate(all);
     let certificate = all.text("cert");
     let key = all.text("pkey");
     let name_of = |given: Option<(&str, &Origin)>, default: &str| {

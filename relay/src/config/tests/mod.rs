@@ -3,6 +3,7 @@
 mod credentials;
 mod nat_discovery;
 mod overrides;
+mod tls;
 mod wrong;
 
 use std::collections::BTreeMap;

@@ -130,6 +130,7 @@ impl Inputs {
             peers: config.peers.clone(),
             settings: config.limits.apply(NodeSettings {
                 software: config.software.clone(),
+                fingerprint: config.allocation.fingerprint,
                 nonce_lifetime: config.nonce_lifetime,
                 permission_lifetime: config.permission_lifetime,
                 channel_lifetime: config.channel_lifetime,
@@ -139,6 +140,7 @@ impl Inputs {
                 rfc5766_channel_numbers: config.allocation.rfc5766_channel_numbers,
                 stun: config.allocation.stun,
                 turn: config.allocation.turn,
+                udp_relay: config.allocation.udp_relay,
                 tcp_relay: config.tcp_relay,
                 ..NodeSettings::default()
             }),
