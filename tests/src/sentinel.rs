@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::gate::Gate;
 use crate::redis::{ADMIN, PASSWORD, RedisServer, Setup};
 use crate::wait::{wait_for, wait_until};
 
@@ -91,6 +92,12 @@ impl Sentinels {
     pub fn list(&self) -> Vec<String> {
         let ports = self.ports.iter();
         ports.map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// Each of them behind a gate.
+    #[must_use]
+    pub fn behind_gates(&self) -> Vec<Gate> {
+        self.ports.iter().copied().map(Gate::before).collect()
     }
 
     /// One that was forgotten when the servers moved: it calls another one the master. Where it is.
