@@ -1,13 +1,12 @@
 //! A Redis with a replica and three sentinels that watch over them.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::gate::Gate;
-use crate::redis::{ADMIN, PASSWORD, RedisServer, Setup};
+use crate::redis::{ADMIN, PASSWORD, RedisServer, Setup, free_port};
 use crate::wait::{wait_for, wait_until};
 
 /// What the sentinels call the master.
@@ -153,9 +152,7 @@ impl Drop for Sentinels {
 }
 
 fn sentinel(folder: &TempDir, number: u32, master: &str, login: &str) -> (u16, Child) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = listener.local_addr().expect("a bound listener").port();
-    drop(listener);
+    let port = free_port();
     let file = folder.path().join(format!("sentinel-{number}.conf"));
     let text = format!(
         "port {port}\nbind 127.0.0.1\ndir {}\n\
@@ -165,7 +162,7 @@ fn sentinel(folder: &TempDir, number: u32, master: &str, login: &str) -> (u16, C
         folder.path().display()
     );
     std::fs::write(&file, text).expect("a file in a fresh folder");
-    let child = Command::new("redis-server")
+    let mut child = Command::new("redis-server")
         .arg(&file)
         .arg("--sentinel")
         .stdin(Stdio::null())
@@ -173,6 +170,11 @@ fn sentinel(folder: &TempDir, number: u32, master: &str, login: &str) -> (u16, C
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server runs (Debian package: redis-server)");
+    wait_until("a sentinel to answer", MET, || {
+        let ended = child.try_wait().expect("a child of this process");
+        assert!(ended.is_none(), "sentinel {number} ended: {ended:?}");
+        ask(port, &["PING"]).trim() == "PONG"
+    });
     (port, child)
 }
 
