@@ -330,6 +330,11 @@ fn a_users_limit_is_set_and_a_realms_limit_undone_for_all_nodes() {
     let felix = Login::new("felix", "rabbit hole");
     answered(&cluster, &felix, None, None);
     desk.expect(":users user=felix\r", "1-1 of 1 match");
+    // A row of before, or of a node that has not found him in the store yet, is not edited.
+    desk.console.wait("felix as a stored user", |s| {
+        let is_his = |line: &str| line.contains(" felix ") && line.contains(" stored ");
+        s.contains("1-1 of 1 match") && s.lines().any(is_his)
+    });
     desk.expect("E", "own session limit");
     desk.console.keys("\x152");
     desk.confirm("a trial");
