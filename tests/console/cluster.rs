@@ -203,7 +203,7 @@ fn a_deleted_user_is_cut_off_where_the_realm_says_so() {
             assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
         }
         desk.expect(":users\r", "Pulse > Users");
-        desk.expect("N", "password");
+        desk.expect("N", "password again");
         let typed = format!("\x15{REALM}\t{name}\trabbit hole\trabbit hole\tnew\ty");
         desk.console.keys(&typed);
         desk.closed();
@@ -323,7 +323,7 @@ fn a_users_limit_is_set_and_a_realms_limit_undone_for_all_nodes() {
     let cluster = Cluster::start();
     let mut desk = Desk::on(&cluster.nodes[0]);
     desk.expect(":users\r", "Pulse > Users");
-    desk.expect("N", "password");
+    desk.expect("N", "password again");
     let typed = format!("\x15{REALM}\tfelix\trabbit hole\trabbit hole\tnew\ty");
     desk.console.keys(&typed);
     desk.closed();
