@@ -11,13 +11,13 @@ use kit::cluster::Cluster;
 use kit::coturn::Peer;
 use kit::node::{Node, NodeOptions, rest_login, stored_login};
 use kit::program::{Sinks, ours, spawn};
-use kit::wait::wait_until;
+use kit::wait::{wait_for, wait_until};
 use relayctl::client::{AdminApi as _, FleetApi as _};
 use serde_json::Value;
 use shared::api::{BanCreate, BanKind, JobState, ListQuery, SessionsKill};
 
-/// What is promised is a second; a debug build on a busy machine gets two.
-const SOON: Duration = Duration::from_secs(2);
+/// What is promised is a second; a debug build on a busy machine gets five.
+const SOON: Duration = Duration::from_secs(5);
 /// How long nodes may take to notice that Redis is back.
 const BACK: Duration = Duration::from_secs(20);
 
@@ -280,17 +280,28 @@ fn kill_all(node: &Node) {
     };
     let fewer = SessionsKill {
         expected: 3 * EACH - 1,
+        dry_run: true,
         ..kill.clone()
     };
     let admin = node.admin();
-    let refused = admin.call(|api| api.start_kill_job(&fewer)).unwrap_err();
-    assert!(refused.to_string().contains("look again"), "{refused}");
-    let job = admin.call(|api| api.start_kill_job(&kill)).unwrap();
-    wait_until("the job to end", PROMISED * 5, || {
-        let job = admin.call(|api| api.job(&job.id)).unwrap();
-        assert_eq!(job.total, 3 * EACH);
-        job.state == JobState::Done && job.failed == 0
+    // Whoever is too busy to say in time whom it has is named as missing, and the others' are fewer.
+    wait_until("a refusal of more than expected", PROMISED * 5, || {
+        let refused = admin.call(|api| api.start_kill_job(&fewer)).err();
+        refused.is_some_and(|error| error.to_string().contains("look again"))
     });
+    let mut killed = 0;
+    while killed < 3 * EACH {
+        let job = wait_for("somebody to be found", PROMISED * 5, || {
+            admin.call(|api| api.start_kill_job(&kill)).ok()
+        });
+        let whole = 3 * EACH - killed;
+        assert!(job.total == whole || !job.missing.is_empty(), "{job:?}");
+        wait_until("the job to end", PROMISED * 5, || {
+            let job = admin.call(|api| api.job(&job.id)).unwrap();
+            job.state == JobState::Done && job.failed == 0
+        });
+        killed += job.total;
+    }
 }
 
 #[test]

@@ -403,6 +403,32 @@ fn a_place_that_redis_gave_too_late_is_returned() {
 }
 
 #[test]
+fn what_a_full_redis_did_not_hear_counts_when_it_has_room() {
+    let cluster = Cluster::start_with(&limited());
+    let mut clients = vec![allocate(&cluster, 0, "alice").expect("a place")];
+    wait_until("the store to know", EVENTUALLY, || {
+        counted(&cluster, "alice") == 1
+    });
+    cluster.redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    // One more than the store knows begins on each node; others come and go.
+    clients.push(allocate(&cluster, 0, "alice").expect("one more"));
+    assert!(allocate(&cluster, 0, "alice").is_none(), "nobody counts it");
+    for number in 0..20 {
+        let mut client = allocate(&cluster, 1, &format!("guest {number}")).expect("the first");
+        client.refresh(0).unwrap();
+    }
+    assert_eq!(counted(&cluster, "alice"), 1);
+    cluster.redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    wait_until("the store to know", EVENTUALLY, || {
+        counted(&cluster, "alice") == 2
+            && (0..20).all(|n| counted(&cluster, &format!("guest {n}")) == 0)
+    });
+    clients.extend(fill(&cluster, &[1, 2, 0], "alice"));
+    assert_eq!(clients.len() as u32, LIMIT);
+    usable_again(&cluster, clients, &[0, 1, 2], "alice");
+}
+
+#[test]
 fn limits_that_reach_as_far_as_the_node_count_on_each() {
     let cluster = Cluster::start_with(&NodeOptions {
         end: "[limits]\nreach = \"node\"\n".to_owned(),

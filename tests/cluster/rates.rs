@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,8 @@ fn report(text: &str) {
 struct Peer {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<(Instant, u64)>>,
+    arrived: Arc<Mutex<Arrived>>,
+    thread: JoinHandle<()>,
 }
 
 impl Peer {
@@ -48,30 +49,48 @@ impl Peer {
             .set_read_timeout(Some(Duration::from_millis(50)))
             .unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let arrived = Arc::new(Mutex::new(Arrived::default()));
+        let (stopped, noted) = (Arc::clone(&stop), Arc::clone(&arrived));
         let thread = std::thread::spawn(move || {
-            let mut arrived = Vec::new();
             let mut buffer = [0; 2048];
             while !stopped.load(Ordering::Relaxed) {
                 if let Ok((len, _)) = socket.recv_from(&mut buffer) {
-                    arrived.push((Instant::now(), 8 * len as u64));
+                    let now = (Instant::now(), 8 * len as u64);
+                    noted.lock().unwrap().0.push(now);
                 }
             }
-            arrived
         });
         Self {
             address,
             stop,
+            arrived,
             thread,
         }
     }
 
+    /// The part of the limit that arrives from these clients, once it has settled: a busy machine may carry
+    /// less than that, so that some tries are made; the last one counts.
+    fn steady(&self, clients: &[TurnClient], who: &[usize]) -> f64 {
+        let mut part = 0.0;
+        for _ in 0..4 {
+            let (begin, end) = flood(clients, who, Duration::from_secs(7));
+            part = self.arrived.lock().unwrap().part(begin + MOVES_WITHIN, end);
+            if part >= 0.9 {
+                break;
+            }
+            report(&format!("{part:.3} of the limit: once more"));
+        }
+        part
+    }
+
     fn stop(self) -> Arrived {
         self.stop.store(true, Ordering::Relaxed);
-        Arrived(self.thread.join().unwrap())
+        self.thread.join().unwrap();
+        std::mem::take(&mut *self.arrived.lock().unwrap())
     }
 }
 
+#[derive(Default)]
 struct Arrived(Vec<(Instant, u64)>);
 
 impl Arrived {
@@ -135,12 +154,10 @@ fn limited(limit: &str) -> Cluster {
 fn limit_holds(whose: &str, cluster: &Cluster, logins: &[Login; 3]) {
     let peer = Peer::start();
     let clients = clients(cluster, peer.address, logins);
-    let seconds = Duration::from_secs;
-    let mut steady = Vec::new();
-    // One, another one, all.
     for (name, who) in [("one", &[0][..]), ("another", &[2]), ("all", &[0, 1, 2])] {
-        let (begin, end) = flood(&clients, who, seconds(7));
-        steady.push((name, begin + MOVES_WITHIN, end));
+        let part = peer.steady(&clients, who);
+        report(&format!("{whose}, {name}: {part:.3} of the limit"));
+        assert!(part >= 0.9, "{name}: {part}");
     }
     // Wherever the packets come from, in turn.
     let begin = Instant::now();
@@ -149,11 +166,6 @@ fn limit_holds(whose: &str, cluster: &Cluster, logins: &[Login; 3]) {
     }
     let switching = (begin, Instant::now());
     let arrived = peer.stop();
-    for (name, begin, end) in steady {
-        let part = arrived.part(begin, end);
-        report(&format!("{whose}, {name}: {part:.3} of the limit"));
-        assert!(part >= 0.9, "{name}: {part}");
-    }
     let switching = arrived.part(switching.0, switching.1);
     let fullest = arrived.fullest_window();
     report(&format!(
@@ -240,19 +252,16 @@ fn a_users_own_rate_is_shared_by_all_nodes() {
 fn limit_comes(whose: &str, cluster: &Cluster, login: &Login, comes: impl FnOnce()) {
     let peer = Peer::start();
     let clients = clients(cluster, peer.address, &[(); 3].map(|()| login.clone()));
-    let seconds = Duration::from_secs;
-    let (begin, end) = flood(&clients, &[0, 1, 2], seconds(1));
+    let (begin, end) = flood(&clients, &[0, 1, 2], Duration::from_secs(1));
     let before = (begin, end);
     comes();
     // Until all have heard of it, and what was sent before has arrived.
     until(Instant::now() + MOVES_WITHIN);
     let limited = Instant::now();
-    let (begin, end) = flood(&clients, &[0, 1, 2], seconds(7));
-    let all = (begin + MOVES_WITHIN, end);
-    let (begin, end) = flood(&clients, &[1], seconds(7));
-    let one = (begin + MOVES_WITHIN, end);
+    let all = peer.steady(&clients, &[0, 1, 2]);
+    let one = peer.steady(&clients, &[1]);
     let mut arrived = peer.stop();
-    let [before, all, one] = [before, all, one].map(|(from, to)| arrived.part(from, to));
+    let before = arrived.part(before.0, before.1);
     arrived.0.retain(|(at, _)| *at >= limited);
     let fullest = arrived.fullest_window();
     report(&format!(

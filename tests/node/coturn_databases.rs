@@ -65,13 +65,17 @@ fn run_script(turnadmin: &str, turndb: &Path, environment: &[(&str, String)]) ->
     command.env("TURNADMIN", turnadmin).env("TURNDB", turndb);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let output = command.output().expect("a shell");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
         "{said}\n{}",
         program::text(&output)
     );
-    said
+    // What coturn's says of its own log, when it takes its time, is no answer.
+    let answers = said
+        .lines()
+        .filter(|line| !line.contains(": log file opened: "));
+    answers.map(|line| format!("{line}\n")).collect()
 }
 
 fn socket(node: &Node) -> String {

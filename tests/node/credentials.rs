@@ -14,6 +14,7 @@ use shared::api::UserPut;
 fn data_flows_both_ways_by_indication_and_by_channel() {
     let (node, peer) = (Node::start(NodeOptions::default()), Peer::start());
     let mut client = node.client(&rest_login("anna"));
+    client.be_patient();
     assert_eq!(client.binding().unwrap(), client.local());
     let allocated = client.allocate().unwrap();
     assert_eq!(allocated.mapped, client.local());

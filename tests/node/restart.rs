@@ -346,6 +346,7 @@ fn sessions_of_both_families_and_new_algorithms_go_on() {
         ..NodeOptions::default()
     });
     let mut client = node.client(&Login::rest("4000000000:sha", SECRET));
+    client.be_patient();
     client.speak_rfc8489();
     client.allocate_with(AllocateOptions::default()).unwrap();
     client.bind_channel(CHANNEL, peer.address).unwrap();

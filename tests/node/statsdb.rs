@@ -261,21 +261,24 @@ fn uclient(server: SocketAddr, messages: u32, flags: &'static [&'static str]) ->
 }
 
 /// The same run against both servers: what listeners hear of each. `over`: sessions that end with it; a UDP
-/// session with which uclient tries the server first stays until it expires.
+/// session with which uclient tries the server first stays until it expires. Also whether uclient lost any
+/// message of either.
 fn both(
     messages: u32,
     flags: &'static [&'static str],
     over: usize,
-) -> [BTreeMap<String, Vec<Heard>>; 2] {
+) -> ([BTreeMap<String, Vec<Heard>>; 2], bool) {
     let redis = [RedisServer::start(), RedisServer::start()];
     let [theirs, ours] = redis.each_ref().map(Subscriber::start);
     let pair = TestCertificate::ecdsa();
     let turnserver = coturn(&redis[0], &pair);
     let node = Node::start(secured(options(&redis[1]), &pair));
     let runs = [(turnserver.address, &theirs), (node.turn, &ours)];
+    let mut lost = false;
     let heard = runs.map(|(server, subscriber)| {
         let totals = uclient(server, messages, flags).run(RUN);
         assert!(totals.sent >= messages.into(), "{}", totals.text);
+        lost |= totals.received < totals.sent;
         ended(subscriber, over)
     });
     // A status key of a session that is over is gone.
@@ -283,7 +286,7 @@ fn both(
     for redis in &redis {
         assert_eq!(redis.cli(&["-n", "3", "dbsize"]), left);
     }
-    heard
+    (heard, lost)
 }
 
 /// Without what coturn says of clients that never had a session: traffic that has no beginning and no end.
@@ -324,7 +327,22 @@ fn assert_same(theirs: &BTreeMap<String, Vec<Heard>>, ours: &BTreeMap<String, Ve
     assert!(windows(theirs) > 1 && windows(ours) > 1, "{ours:#?}");
 }
 
-/// Peers hear the same on both, unless something was lost.
+/// The same of both, peers' traffic too. On a busy machine datagrams may be lost between any two programs:
+/// of such a run it says nothing, and another one is made.
+#[track_caller]
+fn all_the_same(messages: u32, flags: &'static [&'static str], over: usize) {
+    for _ in 0..5 {
+        let ([theirs, ours], lost) = both(messages, flags, over);
+        assert_same(&theirs, &ours);
+        if !lost {
+            assert_same_traffic(&theirs, &ours);
+            return;
+        }
+    }
+    panic!("messages were lost in each run");
+}
+
+/// Peers hear the same on both.
 #[track_caller]
 fn assert_same_traffic(theirs: &BTreeMap<String, Vec<Heard>>, ours: &BTreeMap<String, Vec<Heard>>) {
     let theirs = &allocations(theirs);
@@ -339,22 +357,18 @@ fn assert_same_traffic(theirs: &BTreeMap<String, Vec<Heard>>, ours: &BTreeMap<St
 
 #[test]
 fn a_listener_hears_the_same_of_coturn_and_of_relayd() {
-    let [theirs, ours] = both(3000, &["-z", "2"], 2);
-    assert_same(&theirs, &ours);
-    assert_same_traffic(&theirs, &ours);
+    all_the_same(3000, &["-z", "2"], 2);
 }
 
 #[test]
 fn a_listener_hears_the_same_of_clients_over_tcp() {
-    let [theirs, ours] = both(3000, &["-z", "2", "-t"], 3);
-    assert_same(&theirs, &ours);
-    assert_same_traffic(&theirs, &ours);
+    all_the_same(3000, &["-z", "2", "-t"], 3);
 }
 
 #[test]
 fn a_listener_hears_the_same_of_clients_over_tls() {
     // coturn and uclient lose messages over TLS at any pace that gets anywhere: what peers heard differs.
-    let [theirs, ours] = both(1200, &["-z", "10", "-t", "-S"], 3);
+    let ([theirs, ours], _) = both(1200, &["-z", "10", "-t", "-S"], 3);
     assert_same(&theirs, &ours);
 }
 

@@ -239,8 +239,13 @@ fn a_realm_allows_and_denies_tcp_while_the_node_runs() {
     assert_eq!(code(&mut client), 442);
     for (value, expected) in [("true", 0), ("false", 442)] {
         let setting = format!("tcp_relay={value}");
-        let set = ctl.run(&["realm", "set", "north.gov", &setting, "--yes"]);
-        assert_eq!(set.code, 0, "{}{}", set.stdout, set.stderr);
+        // A disk that is too slow for the moment refuses an edit, and says so.
+        kit::wait::wait_until(&setting, SOON, || {
+            let set = ctl.run(&["realm", "set", "north.gov", &setting, "--yes"]);
+            let is_late = set.stderr.contains("too slow");
+            assert!(set.code == 0 || is_late, "{}{}", set.stdout, set.stderr);
+            set.code == 0
+        });
         if expected == 442 {
             client = Client::new(&node, stored_login());
         }

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// Below those that Linux gives to sockets which name none, clients' among them (32768 and above), and the
+/// relay range of the kit's nodes.
+const OURS: Range<u16> = 10_000..32_000;
 /// Ports handed out by this process: one that nobody listens at yet is free, and still somebody's.
 static PORTS: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
 /// Addresses handed out by this process.
@@ -22,17 +26,17 @@ pub fn fresh_ip() -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, second, octet(process), octet(count)))
 }
 
-/// A port of `ip` that is free for UDP and TCP.
+/// A port of `ip` that is free for UDP and TCP, and that no system call draws by itself: whoever gets it may
+/// begin to listen later, or end and come back.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port(ip: IpAddr) -> SocketAddr {
     for _ in 0..100 {
-        let tcp = TcpListener::bind((ip, 0)).expect("a loopback address can be bound");
-        let address = tcp.local_addr().expect("a bound socket has an address");
-        // Below the relay range of the kit's nodes, which begins at 49152.
-        if address.port() < 49_152 && UdpSocket::bind(address).is_ok() && is_new(address) {
+        let address = SocketAddr::new(ip, rand::random_range(OURS));
+        let is_free = || TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok();
+        if is_free() && is_new(address) {
             return address;
         }
     }

@@ -15,6 +15,8 @@ use crate::credentials::{Asking, Credentials, address, parse};
 
 /// The first wait for an answer; doubled with each retransmission (RFC 8489 §6.2.1).
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The same of a patient client: longer than a busy machine holds anything up.
+const PATIENT_WAIT: Duration = Duration::from_secs(5);
 /// Sendings of one request.
 const ATTEMPTS: u32 = 5;
 /// Data kept while the client waits for an answer; the oldest goes first.
@@ -112,6 +114,7 @@ pub struct TurnClient {
     server: SocketAddr,
     credentials: Credentials,
     kept: VecDeque<(From, Vec<u8>)>,
+    first_wait: Duration,
     retransmissions: u32,
     buffer: Vec<u8>,
 }
@@ -141,6 +144,7 @@ impl TurnClient {
             server,
             credentials: Credentials::new(login),
             kept: VecDeque::new(),
+            first_wait: FIRST_WAIT,
             retransmissions: 0,
             buffer: vec![0; DATAGRAM],
         })
@@ -161,6 +165,11 @@ impl TurnClient {
     #[must_use]
     pub fn socket(&self) -> &UdpSocket {
         &self.socket
+    }
+
+    /// Has it wait so long before it sends a request again that only a request which was lost is sent again.
+    pub fn be_patient(&mut self) {
+        self.first_wait = PATIENT_WAIT;
     }
 
     /// How often a request had to be sent again.
@@ -402,7 +411,7 @@ impl Asking for TurnClient {
 
     /// Sends `request` until it is answered; data that comes meanwhile is kept.
     fn exchange(&mut self, request: &[u8]) -> Result<Vec<u8>, ClientError> {
-        let mut wait = FIRST_WAIT;
+        let mut wait = self.first_wait;
         for attempt in 0..ATTEMPTS {
             self.retransmissions += u32::from(attempt > 0);
             self.socket.send_to(request, self.server)?;

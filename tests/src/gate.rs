@@ -1,5 +1,6 @@
 //! A gate before a server: passes everything on, until a word comes that it is to hold. Then that
-//! connection stands still in the middle of what it was doing, until the gate is opened.
+//! connection stands still in the middle of what it was doing, until the gate is opened. Or what has a word
+//! in it passes later, or is counted.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -29,6 +30,10 @@ struct Shared {
 struct State {
     /// What is held, and how often it passes before.
     word: Option<(&'static [u8], u32)>,
+    /// What passes after such a time.
+    slow: Option<(&'static [u8], Duration)>,
+    /// What is counted, and how often it came.
+    counted: Option<(&'static [u8], usize)>,
     /// Somebody stands still.
     is_held: bool,
     has_ended: bool,
@@ -70,6 +75,22 @@ impl Gate {
         self.shared.state().word = Some((word, passes));
     }
 
+    /// Lets what contains this word pass later by so much, as from far away.
+    pub fn slow_down(&self, word: &'static [u8], by: Duration) {
+        self.shared.state().slow = Some((word, by));
+    }
+
+    /// Counts how often this word comes from now on.
+    pub fn count(&self, word: &'static [u8]) {
+        self.shared.state().counted = Some((word, 0));
+    }
+
+    /// How often it came.
+    #[must_use]
+    pub fn counted(&self) -> usize {
+        self.shared.state().counted.map_or(0, |(_, times)| times)
+    }
+
     /// Whether somebody stands still.
     #[must_use]
     pub fn holds(&self) -> bool {
@@ -109,16 +130,30 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stands still where it is to be held.
+    /// Stands still where it is to be held, or for a while.
     fn look_at(&self, bytes: &[u8]) {
+        let times = |word: &[u8]| {
+            bytes
+                .windows(word.len())
+                .filter(|part| *part == word)
+                .count()
+        };
         let mut state = self.state();
+        if let Some((word, count)) = &mut state.counted {
+            *count += times(word);
+        }
+        if let Some((word, by)) = state.slow
+            && times(word) > 0
+        {
+            let ended = self
+                .opened
+                .wait_timeout_while(state, by, |state| !state.has_ended);
+            (state, _) = ended.unwrap_or_else(PoisonError::into_inner);
+        }
         let Some((word, passes)) = &mut state.word else {
             return;
         };
-        let found = bytes
-            .windows(word.len())
-            .filter(|part| part == word)
-            .count() as u32;
+        let found = times(word) as u32;
         if found <= *passes {
             *passes -= found;
             return;

@@ -1,6 +1,6 @@
 //! A real `redis-server` of its own, on a free port, gone with the value.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::address;
 use crate::wait::wait_until;
 
 /// How long a server may take to start.
@@ -336,11 +337,7 @@ impl Drop for RedisServer {
 }
 
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener
-        .local_addr()
-        .expect("a bound listener has an address")
-        .port()
+    address::free_port(Ipv4Addr::LOCALHOST.into()).port()
 }
 
 /// Writes `ca.pem`, and `server.pem` with `server.key` for `localhost`, into `dir`.

@@ -1,12 +1,12 @@
 //! A Redis with a replica and three sentinels that watch over them.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::redis::{ADMIN, PASSWORD, RedisServer, Setup};
+use crate::gate::Gate;
+use crate::redis::{ADMIN, PASSWORD, RedisServer, Setup, free_port};
 use crate::wait::{wait_for, wait_until};
 
 /// What the sentinels call the master.
@@ -93,6 +93,12 @@ impl Sentinels {
         ports.map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
+    /// Each of them behind a gate.
+    #[must_use]
+    pub fn behind_gates(&self) -> Vec<Gate> {
+        self.ports.iter().copied().map(Gate::before).collect()
+    }
+
     /// One that was forgotten when the servers moved: it calls another one the master. Where it is.
     pub fn forget_one(&mut self, other: &RedisServer) -> String {
         let number = self.children.len() as u32;
@@ -146,9 +152,7 @@ impl Drop for Sentinels {
 }
 
 fn sentinel(folder: &TempDir, number: u32, master: &str, login: &str) -> (u16, Child) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = listener.local_addr().expect("a bound listener").port();
-    drop(listener);
+    let port = free_port();
     let file = folder.path().join(format!("sentinel-{number}.conf"));
     let text = format!(
         "port {port}\nbind 127.0.0.1\ndir {}\n\
@@ -158,7 +162,7 @@ fn sentinel(folder: &TempDir, number: u32, master: &str, login: &str) -> (u16, C
         folder.path().display()
     );
     std::fs::write(&file, text).expect("a file in a fresh folder");
-    let child = Command::new("redis-server")
+    let mut child = Command::new("redis-server")
         .arg(&file)
         .arg("--sentinel")
         .stdin(Stdio::null())
@@ -166,6 +170,11 @@ fn sentinel(folder: &TempDir, number: u32, master: &str, login: &str) -> (u16, C
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server runs (Debian package: redis-server)");
+    wait_until("a sentinel to answer", MET, || {
+        let ended = child.try_wait().expect("a child of this process");
+        assert!(ended.is_none(), "sentinel {number} ended: {ended:?}");
+        ask(port, &["PING"]).trim() == "PONG"
+    });
     (port, child)
 }
 

@@ -70,9 +70,10 @@ pub fn walk() -> Vec<String> {
         .env("XDG_STATE_HOME", home.path().join("state"))
         .folder(home.path())
         .start();
-    // Three nodes and their calls take a moment to come up.
+    // Three nodes and their calls take a moment to come up, and to be measured.
     console.wait("a cluster at work", |screen| {
-        screen.contains("nodes 3/3") && screen.contains("sess 36")
+        let counts = screen.contains("nodes 3/3") && screen.contains("sess 36");
+        counts && screen.contains('█') && !screen.contains(" 0 packets/s")
     });
     let screens = STOPS.iter().map(|stop| {
         console.keys(stop.keys);

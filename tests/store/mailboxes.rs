@@ -83,7 +83,7 @@ async fn a_receiver_waits_for_the_first_and_no_longer_than_asked(world: &World) 
         .unwrap();
     assert!(nothing.is_empty());
     let waited = started.elapsed();
-    assert!((250..1500).contains(&waited.as_millis()), "{waited:?}");
+    assert!((250..5000).contains(&waited.as_millis()), "{waited:?}");
     let store = Arc::clone(&world.store);
     let waiting =
         tokio::spawn(async move { store.receive(&mailbox(), Duration::from_secs(10)).await });
@@ -94,7 +94,7 @@ async fn a_receiver_waits_for_the_first_and_no_longer_than_asked(world: &World) 
         .unwrap();
     let started = Instant::now();
     assert_eq!(waiting.await.unwrap().unwrap(), [b"hello"]);
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 async fn a_full_mailbox_keeps_the_newest(world: &World) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kit::redis::{RedisServer, Setup};
 use kit::wait::{wait_for_async, window};
 use relay::store::redis::{RedisOptions, RedisStore};
-use relay::store::{Change, Mailbox, Removal, Store, StoreError, StoredSecret};
+use relay::store::{Change, DEADLINE, Mailbox, Removal, Store, StoreError, StoredSecret};
 use shared::Secret;
 use shared::api::{RealmDocument, SecretState};
 
@@ -47,11 +47,7 @@ async fn a_killed_redis_is_refused_quickly_and_found_again() {
             "{answer:?}"
         );
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < 10 * DEADLINE, "{:?}", started.elapsed());
     server.restart();
     back(&store).await;
     told(&mut changes, |change| *change == Change::Everything).await;
@@ -102,11 +98,7 @@ async fn a_stopped_redis_costs_one_deadline_at_most() {
         store.ping().await,
         Err(StoreError::Unavailable(_))
     ));
-    assert!(
-        started.elapsed() < Duration::from_millis(900),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < 5 * DEADLINE, "{:?}", started.elapsed());
     wait_for_async("calls to be refused at once", BACK_WITHIN, || async {
         let started = Instant::now();
         store.ping().await.is_err().then_some(())?;
@@ -120,11 +112,7 @@ async fn a_stopped_redis_costs_one_deadline_at_most() {
             .await
             .is_err()
     );
-    assert!(
-        started.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < 5 * DEADLINE, "{:?}", started.elapsed());
     server.resume();
     back(&store).await;
 }

@@ -1,6 +1,6 @@
 //! Redis Sentinel: the store follows the master, whatever becomes of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kit::redis::{PASSWORD, RedisServer};
 use kit::sentinel::{MASTER, Sentinels};
@@ -14,6 +14,13 @@ use crate::world::{acl, key, realm};
 
 /// A second until the sentinels find out, a few until they agree, and ours to follow.
 const FAILOVER: Duration = Duration::from_secs(120);
+/// How much later those far away answer: long after the nearest, and within the second that each of them has.
+const FAR: Duration = Duration::from_millis(400);
+
+#[expect(clippy::print_stdout, reason = "a run tells what it saw")]
+fn report(text: &str) {
+    println!("{text}");
+}
 
 fn store(sentinels: &Sentinels, name: &str) -> RedisStore {
     let options = RedisOptions {
@@ -160,6 +167,79 @@ async fn a_sentinel_that_was_forgotten_is_outvoted() {
         .await;
     }
     assert_eq!(former.cli(&["DBSIZE"]), "0");
+}
+
+/// The one that was forgotten is near, and all others are far away: they are waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nearest_sentinel_is_outvoted_by_those_far_away() {
+    let mut sentinels = Sentinels::start();
+    let gates = sentinels.behind_gates();
+    for gate in &gates {
+        gate.slow_down(b"GET-MASTER-ADDR-BY-NAME", FAR);
+    }
+    let far = gates.iter().map(|gate| format!("127.0.0.1:{}", gate.port));
+    let far: Vec<String> = far.collect();
+    // The machine may be busy, so that they are too late: one of the rounds is enough.
+    for round in 0..5 {
+        let former = RedisServer::start();
+        let mut list = vec![sentinels.forget_one(&former)];
+        list.extend(far.iter().cloned());
+        let options = RedisOptions {
+            sentinels: list,
+            ..RedisOptions::new(format!("redis://{MASTER}/"))
+        };
+        let store = RedisStore::connect(&options).unwrap();
+        writes(&store, &sentinels, &format!("user-{round}")).await;
+        if former.cli(&["DBSIZE"]) == "0" {
+            return;
+        }
+    }
+    panic!("each time the forgotten one's server was written to");
+}
+
+/// Who waits for a master that does not come back does not ask all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_are_asked_more_rarely_the_longer_the_master_is_away() {
+    let mut sentinels = Sentinels::start();
+    let gate = sentinels.behind_gates().swap_remove(0);
+    let options = RedisOptions {
+        sentinels: vec![format!("127.0.0.1:{}", gate.port)],
+        ..RedisOptions::new(format!("redis://{MASTER}/"))
+    };
+    let store = RedisStore::connect(&options).unwrap();
+    writes(&store, &sentinels, "before").await;
+    for server in &mut sentinels.servers {
+        server.kill();
+    }
+    wait_for_async("the store to be away", FAILOVER, || async {
+        store.ping().await.is_err().then_some(())
+    })
+    .await;
+    // Who all are is asked by these looks alone.
+    gate.count(b"SENTINELS");
+    let began = Instant::now();
+    wait_for_async("some looks", FAILOVER, || async {
+        (gate.counted() >= 6).then_some(())
+    })
+    .await;
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(5), "six looks in {took:?}");
+    for server in &mut sentinels.servers {
+        server.restart();
+    }
+    let (looks, back) = (gate.counted(), Instant::now());
+    wait_for_async("the store to be back", FAILOVER, || async {
+        store.ping().await.ok()
+    })
+    .await;
+    wait_for_async("a look at once", FAILOVER, || async {
+        (gate.counted() > looks).then_some(())
+    })
+    .await;
+    report(&format!(
+        "six looks took {took:?}; back and looked around after {:?}",
+        back.elapsed()
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -173,6 +173,7 @@ fn data_goes_both_ways_over_channels_and_indications() {
     // Kept open, so that no two of them get the same address.
     let mut clients: Vec<_> = (0..8).map(|_| rig.client()).collect();
     for client in &mut clients {
+        client.be_patient();
         let peer = peer();
         let address = peer.local_addr().unwrap();
         let relay = client.allocate().unwrap().relay;

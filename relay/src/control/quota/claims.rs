@@ -131,8 +131,9 @@ async fn turn(hub: &Hub, memory: &mut Memory, is_renewal: bool) {
         let claims = hub.places.take();
         claims.into_iter().for_each(|claim| decide(hub, claim));
         let mut stale = hub.quota.stale();
-        // Asked under the lock: when the store is back, everything is put in again.
-        if !together || hub.health.is_lost() {
+        // Asked under the lock: when the store is back, everything is put in again. Whoever is fenced
+        // says nothing any more.
+        if !together || hub.fenced() || hub.health.is_lost() {
             stale.clear();
         }
         return;
@@ -151,7 +152,7 @@ async fn turn(hub: &Hub, memory: &mut Memory, is_renewal: bool) {
     let mut failure = None;
     for (realm, replaced, error) in settled {
         match error {
-            None => memory.knows(realm, replaced),
+            None => memory.knows(hub, realm, replaced),
             error => failure = failure.or(error),
         }
     }
@@ -245,8 +246,14 @@ impl Memory {
         }
     }
 
-    /// Notes how many of the replaced nodes a realm was told.
-    fn knows(&mut self, realm: Realm, replaced: usize) {
+    /// Notes that a realm was taken, and how many of the replaced nodes it was told.
+    fn knows(&mut self, hub: &Hub, realm: Realm, replaced: usize) {
+        let is_back = hub.quota.stale().is_taken(&realm);
+        if is_back {
+            hub.quota.note_some(&realm, |_| true);
+            // It was not told of replaced nodes while there was more to say.
+            self.due.insert(realm.clone());
+        }
         if replaced > 0 {
             self.told.insert(realm, replaced);
         }
@@ -303,11 +310,15 @@ async fn settle(hub: &Hub, realm: Realm, limits: Limits, matter: Matter) -> Sett
                     }
                     continue;
                 }
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    // What makes no sense without a user is not asked again without one.
+                    let probe = turn.users.first().map_or("", |said| &said.user);
+                    hub.quota.stale().refuse(&realm, probe);
+                    failure = Some(error);
+                }
             }
         }
         for (user, ..) in chunk {
-            hub.quota.note_later(&realm, user);
             let claims = claims_of.remove(user).unwrap_or_default();
             claims.into_iter().for_each(|claim| decide(hub, claim));
         }

@@ -141,6 +141,16 @@ impl NodeQuota {
         self.stale.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many users there are counts of here, and how many the store is still to be told of by name.
+    #[cfg(test)]
+    pub(in crate::control) fn remembered(&self) -> (usize, usize) {
+        let shards = self.realms.iter().map(|shard| {
+            let shard = shard.lock().expect("no test panics with it");
+            shard.values().map(|count| count.users.len()).sum::<usize>()
+        });
+        (shards.sum(), self.stale().len())
+    }
+
     /// What there is to say of a realm and some of its users; `asks`: who asks for how many more, and
     /// the user's limit. Users whom no limit concerns are left out.
     pub(super) fn turn(
@@ -253,11 +263,14 @@ impl NodeQuota {
                 PlaceAnswer::Exceeded(which)
             } else {
                 count.granted += 1;
+                // Told also where the store is back before the session begins.
+                count.is_limited |= claim.per_user.is_some();
                 PlaceAnswer::Granted
             }
         };
         if answer == PlaceAnswer::Granted {
             of_realm.count.granted += 1;
+            of_realm.count.is_limited = true;
         }
         drop(shard);
         // Entries that were made to look and count nothing go.

@@ -10,6 +10,9 @@ use shared::Realm;
 #[derive(Debug, Default)]
 pub(super) struct Stale {
     realms: BTreeMap<Realm, BTreeSet<Box<str>>>,
+    /// Realms of which the store took nothing when it was last told: one user of each waits here, to try
+    /// it again, and the others are told when it takes that.
+    refused: BTreeSet<Realm>,
     /// The realm that had its turn last.
     last: Option<Realm>,
 }
@@ -17,6 +20,7 @@ pub(super) struct Stale {
 impl Stale {
     pub(super) fn insert(&mut self, realm: &Realm, user: &str) {
         match self.realms.get_mut(realm) {
+            Some(_) if self.refused.contains(realm) => {}
             Some(users) if users.contains(user) => {}
             Some(users) => drop(users.insert(user.into())),
             None => drop(self.realms.insert(realm.clone(), [user.into()].into())),
@@ -29,11 +33,31 @@ impl Stale {
 
     /// Whether there is more to tell of a realm.
     pub(super) fn has(&self, realm: &Realm) -> bool {
-        self.realms.contains_key(realm)
+        self.realms.contains_key(realm) || self.refused.contains(realm)
     }
 
     pub(super) fn clear(&mut self) {
         self.realms.clear();
+        self.refused.clear();
+    }
+
+    /// Forgets who was to be told of a realm, but for `user`: the store took nothing of it. However long
+    /// that lasts, and whoever comes and goes meanwhile, no more than this is kept.
+    pub(super) fn refuse(&mut self, realm: &Realm, user: &str) {
+        self.realms.insert(realm.clone(), [user.into()].into());
+        self.refused.insert(realm.clone());
+    }
+
+    /// The store took something of a realm; `true`: for the first time since it did not, so that all that
+    /// is held of it is to be told.
+    pub(super) fn is_taken(&mut self, realm: &Realm) -> bool {
+        self.refused.remove(realm)
+    }
+
+    /// How many users it knows by name.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.realms.values().map(BTreeSet::len).sum()
     }
 
     /// Takes at most so many users of at most so many realms; realms have their turn one after the
@@ -89,5 +113,29 @@ mod tests {
             stale.insert(realm, "");
         }
         assert_eq!((stale.take(256, 1).len(), stale.take(256, 9).len()), (1, 1));
+    }
+
+    #[test]
+    fn of_a_realm_that_the_store_refuses_one_user_is_kept() {
+        let mut stale = Stale::default();
+        let [a, b]: [Realm; 2] = ["a", "b"].map(|name| name.parse().unwrap());
+        stale.insert(&a, "ann");
+        stale.insert(&a, "bob");
+        stale.refuse(&a, "bob");
+        for number in 0..600 {
+            stale.insert(&a, &format!("user {number}"));
+        }
+        stale.insert(&b, "cem");
+        assert_eq!(stale.len(), 2);
+        let taken = stale.take(256, 16);
+        assert_eq!(taken[0], (a.clone(), vec![Box::from("bob")]));
+        assert!(stale.has(&a) && !stale.has(&b), "all of it is to be told");
+        // While that is under way.
+        stale.insert(&a, "dan");
+        stale.insert(&a, "eve");
+        assert_eq!(stale.len(), 1);
+        assert!(stale.is_taken(&a) && !stale.is_taken(&a) && !stale.is_taken(&b));
+        stale.insert(&a, "eve");
+        assert_eq!(stale.len(), 2);
     }
 }

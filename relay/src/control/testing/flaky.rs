@@ -22,6 +22,8 @@ pub(in crate::control) struct FlakyStore {
     away: AtomicBool,
     /// What holders ask for is taken, and the answer gets lost.
     loses_answers: AtomicBool,
+    /// What holders say is refused for now, as by a full Redis.
+    refuses: AtomicBool,
     /// Whether it says that other processes count, too.
     counts_together: AtomicBool,
     /// A user that cannot be written.
@@ -38,6 +40,7 @@ impl FlakyStore {
             inner,
             away: AtomicBool::new(false),
             loses_answers: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
             counts_together: AtomicBool::new(false),
             unwritable: OnceLock::new(),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -54,6 +57,10 @@ impl FlakyStore {
 
     pub(in crate::control) fn set_loses_answers(&self, loses: bool) {
         self.loses_answers.store(loses, Ordering::SeqCst);
+    }
+
+    pub(in crate::control) fn set_refuses(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
     }
 
     /// Has what holders say wait until it is [let through](Self::let_through).
@@ -104,6 +111,9 @@ macro_rules! pass_on {
                 self.begun.fetch_add(1, Ordering::SeqCst);
                 let permit = self.permits.acquire().await;
                 permit.expect("nobody closes it").forget();
+                if self.refuses.load(Ordering::SeqCst) {
+                    return Err(StoreError::NotNow("OOM in a test".to_owned()));
+                }
                 let answer = self.there()?.settle_quota(turn).await;
                 let asks = turn.users.iter().any(|user| user.asked > 0);
                 match asks && self.loses_answers.load(Ordering::SeqCst) {

@@ -28,8 +28,11 @@ const INTERVAL_AWAY: Duration = Duration::from_millis(250);
 const GAP: Duration = Duration::from_millis(250);
 /// How long those who know less than was known before are not believed.
 const OLDER_AFTER: Duration = Duration::from_secs(10);
-/// How often it is looked where all servers are, and how they are set.
+/// How often it is looked where all servers are, and how they are set. While one is away, twice as long
+/// passes each time until it is as long as this.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// The longest time from one such look to the next until anybody has told where servers are.
+const LOOK_UNTOLD: Duration = Duration::from_secs(1);
 /// How long the name of a server may take to be resolved.
 const LOOKUP: Duration = Duration::from_secs(2);
 /// Names that are resolved at the same time.
@@ -243,6 +246,7 @@ pub(super) fn begin(
 /// Finds out where all servers are and how they are set, until the store is dropped.
 pub(super) async fn look_around(inner: Arc<Inner>) {
     let mut refused: Option<Instant> = None;
+    let mut looks = 0;
     loop {
         // Rules of an earlier version do not allow it: asked now and then, not every five seconds.
         let warnings = match refused.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
@@ -254,7 +258,8 @@ pub(super) async fn look_around(inner: Arc<Inner>) {
             Some(_) => refused = None,
             None => {}
         }
-        let addresses = resolve(&names(&inner).await).await;
+        let (names, is_told) = names(&inner).await;
+        let addresses = resolve(&names).await;
         {
             let mut findings = inner.found.findings();
             findings.meet(addresses);
@@ -267,18 +272,37 @@ pub(super) async fn look_around(inner: Arc<Inner>) {
                 findings.warnings = warnings;
             }
         }
-        let wait = match inner.link.is_up() {
-            true => LOOK_AROUND,
-            false => INTERVAL_AWAY,
-        };
-        tokio::time::sleep(wait).await;
+        if inner.link.is_up() {
+            looks = 0;
+            tokio::time::sleep(LOOK_AROUND).await;
+            continue;
+        }
+        // Sentinels and name servers are not to be asked all the time by everybody who lost the master. That
+        // it is back is seen here.
+        let until = Instant::now() + away(looks, is_told);
+        looks += 1;
+        while Instant::now() < until && !inner.link.is_up() {
+            let left = until.saturating_duration_since(Instant::now());
+            tokio::time::sleep(INTERVAL_AWAY.min(left)).await;
+        }
     }
 }
 
+/// How long to wait after so many looks in vain. `is_told`: somebody told where servers are.
+fn away(looks: u32, is_told: bool) -> Duration {
+    let longest = match is_told {
+        true => LOOK_AROUND,
+        false => LOOK_UNTOLD,
+    };
+    let wait = INTERVAL_AWAY.saturating_mul(1 << looks.min(10));
+    wait.min(longest).mul_f64(rand::random_range(0.75..1.0))
+}
+
 /// All servers that are known: those that options name, those of the cluster, those that others named,
-/// those of sentinels.
-async fn names(inner: &Inner) -> Vec<Address> {
+/// those of sentinels; and whether any of those told.
+async fn names(inner: &Inner) -> (Vec<Address>, bool) {
     let mut names: Vec<Address> = Vec::new();
+    let mut is_told = true;
     let servers = inner.link.now();
     names.extend(servers.topology.servers().cloned());
     names.extend(inner.link.seeds.iter().cloned());
@@ -287,7 +311,9 @@ async fn names(inner: &Inner) -> Vec<Address> {
         let Some(sentinels) = link.sentinels() else {
             continue;
         };
-        names.extend(sentinels.everybody().await);
+        let everybody = sentinels.everybody().await;
+        is_told = !everybody.is_empty();
+        names.extend(everybody);
         let options = &inner.link.options;
         names.extend(
             options
@@ -298,7 +324,7 @@ async fn names(inner: &Inner) -> Vec<Address> {
     }
     names.sort_unstable();
     names.dedup();
-    names
+    (names, is_told)
 }
 
 async fn resolve(names: &[Address]) -> BTreeSet<SocketAddr> {
@@ -337,6 +363,17 @@ async fn warnings(inner: &Inner) -> Result<Vec<String>, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_in_vain_are_ever_rarer_and_no_two_nodes_keep_step() {
+        for (looks, most) in [(0, 250), (1, 500), (3, 2000), (5, 5000), (u32::MAX, 5000)] {
+            let wait = away(looks, true).as_millis();
+            assert!((most * 3 / 4..=most).contains(&wait), "{looks}: {wait} ms");
+        }
+        assert!(away(9, false) <= LOOK_UNTOLD);
+        let waits: BTreeSet<_> = (0..32).map(|_| away(9, true)).collect();
+        assert!(waits.len() > 16, "{waits:?}");
+    }
 
     #[test]
     fn servers_of_now_are_kept_whatever_was_before() {

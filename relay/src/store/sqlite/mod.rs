@@ -33,14 +33,19 @@ use shared::{NodeId, Realm, SessionId};
 use tokio::sync::broadcast;
 
 use super::{
-    Author, CHANGES_KEPT, Change, DEADLINE, Mailbox, QuotaAnswer, QuotaTurn, Removal,
-    SessionRecord, Store, StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision,
-    StoredSecret, StoredToken, StoredUser, UserKeys, UserRecord,
+    Author, CHANGES_KEPT, Change, Mailbox, QuotaAnswer, QuotaTurn, Removal, SessionRecord, Store,
+    StoreError, StoredDocument, StoredOauthKey, StoredRealm, StoredRevision, StoredSecret,
+    StoredToken, StoredUser, UserKeys, UserRecord,
 };
 use mailbox::Mailboxes;
 use neighbours::Neighbours;
 use turndb::TurnDb;
 
+/// How long a call may take. Unit tests run on busy machines, and none of them is about this.
+const DEADLINE: Duration = match cfg!(test) {
+    true => RESTORE_DEADLINE,
+    false => crate::store::DEADLINE,
+};
 /// The longest write of session records.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest read of session records.

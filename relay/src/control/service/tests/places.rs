@@ -107,3 +107,52 @@ async fn a_claim_waits_for_a_slice_of_the_rest_at_most() {
     }
     flaky.let_through(1000);
 }
+
+/// However long the store takes nothing, and however many come and go, what a node remembers to tell
+/// it is bounded by who is there; then it is told who that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_that_refuses_is_told_later_does_not_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = store(dir.path());
+    let flaky = FlakyStore::shared(Arc::clone(&inner));
+    let shared: Arc<dyn Store> = flaky.clone();
+    let node = TestNode::start("a", 1, &shared, dir.path()).await;
+    let (quota, acme, workers) = (&node.service.hub.quota, realm("acme"), &node.workers);
+    let placed = async |user: &str| {
+        workers.claim("acme", user, 5);
+        eventually("an answer", async || workers.place(user).is_some()).await;
+        assert_eq!(workers.place(user), Some(PlaceAnswer::Granted));
+    };
+    for user in ["alice", "bob"] {
+        placed(user).await;
+        assert_eq!(others(&*inner, user).await, 1);
+    }
+    flaky.set_refuses(true);
+    let batches = 20;
+    for batch in 0..batches {
+        let users: Vec<_> = (0..50).map(|n| format!("user {batch} {n}")).collect();
+        users.iter().for_each(|user| workers.claim("acme", user, 5));
+        for user in &users {
+            eventually("an answer", async || workers.place(user).is_some()).await;
+            assert_eq!(workers.place(user), Some(PlaceAnswer::Granted));
+            quota.give_back(&acme, user);
+        }
+        let (counted, to_tell) = quota.remembered();
+        assert!(counted <= 2, "{counted} counted of {batch} batches");
+        assert!(to_tell <= 2, "{to_tell} to tell of {batch} batches");
+    }
+    // Meanwhile one left, and another came.
+    quota.give_back(&acme, "bob");
+    placed("carol").await;
+    flaky.set_refuses(false);
+    for (user, held) in [("alice", 1), ("bob", 0), ("carol", 1), ("user 7 7", 0)] {
+        eventually("the store to know", async || {
+            others(&*inner, user).await == held
+        })
+        .await;
+    }
+    eventually("nothing to be left to say", async || {
+        quota.remembered() == (2, 0)
+    })
+    .await;
+}
