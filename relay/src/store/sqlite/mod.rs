@@ -41,11 +41,10 @@ use mailbox::Mailboxes;
 use neighbours::Neighbours;
 use turndb::TurnDb;
 
-/// How long a call may take. Unit tests run on busy machines, and none of them is about this.
-const DEADLINE: Duration = match cfg!(test) {
-    true => RESTORE_DEADLINE,
-    false => crate::store::DEADLINE,
-};
+/// How long a call may take that a client, or the node itself, waits for.
+const DEADLINE: Duration = crate::store::DEADLINE;
+/// The longest edit. Its operator would rather wait for a slow disk than not know whether it was written.
+const EDIT_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest write of session records.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest read of session records.
@@ -213,8 +212,10 @@ impl Store for SqliteStore {
         users: &[(String, UserKeys)],
     ) -> Result<(), StoreError> {
         let (realm, users) = (realm.clone(), users.to_vec());
-        self.run(DEADLINE, move |inner| users::put(inner, &realm, &users))
-            .await
+        self.run(EDIT_DEADLINE, move |inner| {
+            users::put(inner, &realm, &users)
+        })
+        .await
     }
 
     async fn oauth_keys(&self) -> Result<Vec<StoredOauthKey>, StoreError> {
@@ -223,13 +224,13 @@ impl Store for SqliteStore {
 
     async fn put_oauth_key(&self, key: &StoredOauthKey) -> Result<(), StoreError> {
         let key = key.clone();
-        self.run(DEADLINE, move |inner| oauth::put(inner, &key))
+        self.run(EDIT_DEADLINE, move |inner| oauth::put(inner, &key))
             .await
     }
 
     async fn delete_oauth_key(&self, kid: &str) -> Result<bool, StoreError> {
         let kid = kid.to_owned();
-        self.run(DEADLINE, move |inner| oauth::delete(inner, &kid))
+        self.run(EDIT_DEADLINE, move |inner| oauth::delete(inner, &kid))
             .await
     }
 
@@ -240,7 +241,7 @@ impl Store for SqliteStore {
         record: &UserRecord,
     ) -> Result<bool, StoreError> {
         let (realm, name, record) = (realm.clone(), name.to_owned(), record.clone());
-        self.run(DEADLINE, move |inner| {
+        self.run(EDIT_DEADLINE, move |inner| {
             users::put_record(inner, &realm, &name, &record)
         })
         .await
@@ -248,8 +249,10 @@ impl Store for SqliteStore {
 
     async fn delete_user(&self, realm: &Realm, name: &str) -> Result<bool, StoreError> {
         let (realm, name) = (realm.clone(), name.to_owned());
-        self.run(DEADLINE, move |inner| users::delete(inner, &realm, &name))
-            .await
+        self.run(EDIT_DEADLINE, move |inner| {
+            users::delete(inner, &realm, &name)
+        })
+        .await
     }
 
     async fn users(
@@ -280,13 +283,15 @@ impl Store for SqliteStore {
 
     async fn put_secret(&self, realm: &Realm, secret: &StoredSecret) -> Result<(), StoreError> {
         let (realm, secret) = (realm.clone(), secret.clone());
-        self.run(DEADLINE, move |inner| secrets::put(inner, &realm, &secret))
-            .await
+        self.run(EDIT_DEADLINE, move |inner| {
+            secrets::put(inner, &realm, &secret)
+        })
+        .await
     }
 
     async fn delete_secret(&self, realm: &Realm, value: &str) -> Result<bool, StoreError> {
         let (realm, value) = (realm.clone(), shared::Secret::new(value.to_owned()));
-        self.run(DEADLINE, move |inner| {
+        self.run(EDIT_DEADLINE, move |inner| {
             secrets::delete(inner, &realm, value.expose())
         })
         .await
@@ -304,7 +309,7 @@ impl Store for SqliteStore {
         author: &Author,
     ) -> Result<u64, StoreError> {
         let (name, document, author) = (name.clone(), document.clone(), author.clone());
-        self.run(DEADLINE, move |inner| {
+        self.run(EDIT_DEADLINE, move |inner| {
             realms::put(inner, &name, &document, expected, &author)
         })
         .await
@@ -317,7 +322,7 @@ impl Store for SqliteStore {
         author: &Author,
     ) -> Result<(), StoreError> {
         let (name, author) = (name.clone(), author.clone());
-        self.run(DEADLINE, move |inner| {
+        self.run(EDIT_DEADLINE, move |inner| {
             realms::delete(inner, &name, expected, &author)
         })
         .await
@@ -343,7 +348,7 @@ impl Store for SqliteStore {
         actor: &str,
     ) -> Result<u64, StoreError> {
         let (name, body, actor) = (name.to_owned(), body.clone(), actor.to_owned());
-        self.run(DEADLINE, move |inner| {
+        self.run(EDIT_DEADLINE, move |inner| {
             documents::put(inner, &name, &body, expected, &actor)
         })
         .await
@@ -355,13 +360,15 @@ impl Store for SqliteStore {
 
     async fn put_block(&self, block: &BlockView) -> Result<(), StoreError> {
         let block = block.clone();
-        self.run(DEADLINE, move |inner| cluster::put_block(inner, &block))
-            .await
+        self.run(EDIT_DEADLINE, move |inner| {
+            cluster::put_block(inner, &block)
+        })
+        .await
     }
 
     async fn delete_block(&self, realm: &Realm, user: &str) -> Result<bool, StoreError> {
         let (realm, user) = (realm.clone(), user.to_owned());
-        self.run(DEADLINE, move |inner| {
+        self.run(EDIT_DEADLINE, move |inner| {
             cluster::delete_block(inner, &realm, &user)
         })
         .await
@@ -373,14 +380,18 @@ impl Store for SqliteStore {
 
     async fn put_token(&self, token: &StoredToken) -> Result<(), StoreError> {
         let token = token.clone();
-        self.run(DEADLINE, move |inner| cluster::put_token(inner, &token))
-            .await
+        self.run(EDIT_DEADLINE, move |inner| {
+            cluster::put_token(inner, &token)
+        })
+        .await
     }
 
     async fn delete_token(&self, id: &str) -> Result<bool, StoreError> {
         let id = id.to_owned();
-        self.run(DEADLINE, move |inner| cluster::delete_token(inner, &id))
-            .await
+        self.run(EDIT_DEADLINE, move |inner| {
+            cluster::delete_token(inner, &id)
+        })
+        .await
     }
 
     async fn next_epoch(&self, node: &NodeId) -> Result<u64, StoreError> {
@@ -401,8 +412,10 @@ impl Store for SqliteStore {
 
     async fn remove_node(&self, node: &NodeId) -> Result<Removal, StoreError> {
         let node = node.clone();
-        self.run(DEADLINE, move |inner| cluster::remove_node(inner, &node))
-            .await
+        self.run(EDIT_DEADLINE, move |inner| {
+            cluster::remove_node(inner, &node)
+        })
+        .await
     }
 
     async fn flush_sessions(
@@ -469,8 +482,10 @@ impl Store for SqliteStore {
 
     async fn append_audit(&self, record: &AuditView) -> Result<(), StoreError> {
         let record = record.clone();
-        self.run(DEADLINE, move |inner| trail::append_audit(inner, &record))
-            .await
+        self.run(EDIT_DEADLINE, move |inner| {
+            trail::append_audit(inner, &record)
+        })
+        .await
     }
 
     async fn audit(
