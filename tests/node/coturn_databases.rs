@@ -208,7 +208,7 @@ fn one_turndb_serves_both_servers_at_once() {
     let before = node.client(&stored_login()).allocate();
     assert!(before.is_ok());
     let userdb = format!("--userdb={}", turndb.display());
-    let turnserver = Turnserver::start_with(&["--no-tls", "--no-dtls", &userdb]);
+    let turnserver = Turnserver::start_with(&["--no-tls", &userdb]);
     let db = UserDb::Sqlite(turndb);
     turnadmin(&db, &["-a", "-u", "theirs", "-r", REALM, "-p", "tea"]);
     add(&node, "ours", "cake");
@@ -271,7 +271,7 @@ fn one_redis_serves_both_servers_and_coturns_start_costs_relayd_nothing() {
         format!("--redis-userdb={connection}"),
         format!("--redis-statsdb={connection}"),
     );
-    let turnserver = Turnserver::start_with(&["--no-tls", "--no-dtls", &userdb, &statsdb]);
+    let turnserver = Turnserver::start_with(&["--no-tls", &userdb, &statsdb]);
     // A starting coturn removes status keys, whosoever; ours come back.
     assert!(call.refresh(600).unwrap() > 0);
     wait_until("the status key again", SOON, || status(&redis) == 1);
