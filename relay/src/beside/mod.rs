@@ -243,16 +243,16 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::telnet::{Cli, CliError};
+    use super::telnet::{Cli, CliError, Goodbye};
     use super::*;
 
     /// Tells a coturn to drain that says this and closes the connection.
-    async fn drained(goodbye: &str) -> Result<(), CliError> {
+    async fn drained(goodbye: &str) -> Result<Goodbye, CliError> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let coturn = async {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let greeting = b"TURN Server\nCoturn-4.17.1 'x'\n\n> ";
+            let greeting = b"TURN Server\nCoturn-4.18.0 'x'\n\n> ";
             stream.write_all(greeting).await.unwrap();
             let mut asked = [0; 7];
             stream.read_exact(&mut asked).await.unwrap();
@@ -269,11 +269,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_breaks_is_no_drain() {
-        assert_eq!(drained("TURN server is draining\n").await, Ok(()));
+        let said = drained("TURN server is draining\n").await;
+        assert_eq!(said, Ok(Goodbye::Said));
         for goodbye in ["", "> "] {
-            let broken = drained(goodbye).await;
-            assert!(matches!(broken, Err(CliError::Io(..))), "{broken:?}");
+            assert_eq!(drained(goodbye).await, Ok(Goodbye::Silent), "{goodbye:?}");
         }
+        let refused = drained("Unknown command\n> ").await;
+        assert!(matches!(refused, Err(CliError::Io(..))), "{refused:?}");
     }
 
     #[tokio::test]
