@@ -33,7 +33,7 @@ fn a_coturn_is_marked_its_session_killed_and_what_it_cannot_do_says_why() {
     console.wait_text(&format!("{software} answers"));
     console.keys("D");
     let said = match turnserver::release() >= [4, 6, 3] {
-        true => "its process ends with its last session",
+        true => "coturn refuses new sessions with 403",
         false => "node.drain is not possible",
     };
     console.wait_text(said);

@@ -103,7 +103,8 @@ impl Turnserver {
         let file = |name: &str| folder.path().join(name).display().to_string();
         let mut command = Command::new("turnserver");
         command.args(["-n", "--allow-loopback-peers", "-a"]);
-        command.args(known(&["--no-cli"]));
+        // Newer releases name themselves on request only.
+        command.args(known(&["--no-cli", "--software-attribute"]));
         // With TLS comes DTLS: older releases have it on, newer ones off.
         let dtls = match options.contains(&"--no-tls") {
             true => "--no-dtls",
