@@ -392,7 +392,9 @@ impl Agent {
     /// it died nobody is there.
     async fn drain(&mut self, cli: &mut Cli) -> Result<(), CliError> {
         if cli.run_last("drain").await? == Goodbye::Silent {
-            match self.connect().await {
+            // Not by `connect`: one that ends meanwhile does not die of the password.
+            let password = self.config.current_password();
+            match Cli::open(self.config.cli, password.as_ref()).await {
                 // An empty one ends at once.
                 Err(CliError::Refused(_)) if self.sessions.len() == 0 => {}
                 again => drop(again?.run_last("drain").await?),
