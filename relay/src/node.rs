@@ -417,8 +417,9 @@ fn start_workers(
 fn without_workers(config: &Config, session_base: u32) -> WorkerSide {
     if config.beside.enabled {
         let (coturn, news) = Coturn::start(&config.beside, &config.default_realm, session_base);
+        let coturn = Some(coturn);
         return WorkerSide {
-            workers: coturn,
+            workers: Arc::new(NoWorkers { coturn }),
             news,
             restoring: Restoring::default(),
         };
@@ -426,7 +427,7 @@ fn without_workers(config: &Config, session_base: u32) -> WorkerSide {
     // Nothing ever sends: the channel is closed from the start.
     let (_, news) = mpsc::channel(1);
     WorkerSide {
-        workers: Arc::new(NoWorkers),
+        workers: Arc::new(NoWorkers::default()),
         news,
         restoring: Restoring::default(),
     }

@@ -8,9 +8,11 @@ use kit::client::TurnClient;
 use kit::cluster::cluster_key;
 use kit::coturn::{Uclient, Way};
 use kit::coturn_host::{self, CLI_PASSWORD, CoturnHost};
-use kit::fake_cli::FakeCli;
+use kit::ctl::Answer;
+use kit::fake_cli::{Drain, FakeCli};
 use kit::node::{Node, NodeOptions, stored_login};
 use kit::redis::RedisServer;
+use kit::turnserver;
 use kit::wait::{wait_for, wait_until};
 use relayctl::client::AdminApi as _;
 use serde_json::Value;
@@ -123,7 +125,7 @@ fn sessions_of_a_coturn_stand_beside_ours_and_are_killed_from_anywhere() {
     assert_eq!(nodes, ["ams1", "cot1"], "sorted together");
     assert!(both[0].get("software").is_none(), "{}", both[0]);
     let row = &both[1];
-    assert_eq!(row["software"], "coturn 4.6.1");
+    assert_eq!(row["software"], turnserver::software());
     assert_eq!(
         (&row["user"], &row["realm"]),
         (&"alice".into(), &"north.gov".into())
@@ -293,15 +295,22 @@ fn limits_and_switches_are_set_and_set_again_after_a_restart() {
 
 #[test]
 fn what_coturn_cannot_do_is_refused_with_the_remedy() {
-    let mixed = Mixed::start(false);
+    let mut mixed = Mixed::start(false);
     let beside = seen(&mixed.ours, "cot1")
         .and_then(|view| view.beside)
         .unwrap();
-    assert!(
-        beside.refusal("node.drain").unwrap().contains("4.6.3"),
-        "{beside:?}"
-    );
     assert_eq!(beside.refusal("session.kill"), None);
+    let upgraded = mixed.ours.ctl().run(&["node", "upgrade", "cot1", "--yes"]);
+    assert_ne!(upgraded.code, 0);
+    assert!(upgraded.stderr.contains("restart relayd"), "{upgraded:?}");
+    match turnserver::release() >= [4, 6, 3] {
+        true => a_drain_is_carried_out(&mut mixed),
+        false => a_drain_is_refused(&mixed),
+    }
+}
+
+/// By a coturn that is too old for it, as 4.6.1.
+fn a_drain_is_refused(mixed: &Mixed) {
     let id: NodeId = "cot1".parse().unwrap();
     let drained = mixed.ours.admin();
     let request = DrainRequest::default();
@@ -312,9 +321,35 @@ fn what_coturn_cannot_do_is_refused_with_the_remedy() {
         refused.to_string().contains("coturn drains since 4.6.3"),
         "{refused}"
     );
-    let upgraded = mixed.ours.ctl().run(&["node", "upgrade", "cot1", "--yes"]);
-    assert_ne!(upgraded.code, 0);
-    assert!(upgraded.stderr.contains("restart relayd"), "{upgraded:?}");
+}
+
+/// By a newer one: calls go on, nobody else is let in, and its process ends with the last call.
+fn a_drain_is_carried_out(mixed: &mut Mixed) {
+    let mut call = allocated(mixed.coturn.client());
+    wait_until("the session", SOON, || mixed.coturns().len() == 1);
+    let drain = ["node", "drain", "cot1", "--yes", "--reason", "test"];
+    let drained = mixed.ours.ctl().run(&drain);
+    assert_eq!(drained.code, 0, "{drained:?}");
+    let refused = mixed.coturn.client().allocate().unwrap_err();
+    assert_eq!(refused.code(), Some(403), "{refused}");
+    assert!(call.refresh(600).unwrap() > 0, "the call goes on");
+    let is_draining =
+        |mixed: &Mixed| seen(&mixed.ours, "cot1").is_some_and(|view| view.drain.is_some());
+    wait_until("the state", SOON, || is_draining(mixed));
+    assert!(away(&mixed.beside).is_empty(), "its command line is there");
+    let undrained = mixed.ours.ctl().run(&["node", "undrain", "cot1"]);
+    assert!(
+        undrained.stderr.contains("takes no drain back"),
+        "{undrained:?}"
+    );
+    call.refresh(0).unwrap();
+    wait_until("its process to end", SOON, || !mixed.coturn.is_alive());
+    mixed.coturn.kill();
+    mixed.coturn.launch();
+    wait_until("the new process to be no drained one", SOON, || {
+        away(&mixed.beside).is_empty() && !is_draining(mixed)
+    });
+    allocated(mixed.coturn.client());
 }
 
 #[test]
@@ -389,16 +424,28 @@ fn a_coturn_that_dies_of_the_password_is_told_of() {
     assert!(status == 503 && text.contains("not sent again"), "{text}");
 }
 
+/// Drains the coturn of a node of its own.
+fn drain(node: &Node) -> Answer {
+    node.ctl()
+        .run(&["node", "drain", node.id(), "--yes", "--reason", "old"])
+}
+
+fn is_draining(node: &Node) -> bool {
+    seen(node, node.id()).is_some_and(|view| view.drain.is_some())
+}
+
 #[test]
 fn a_coturn_of_4_17_is_read_and_drained() {
     let fake = FakeCli::start();
+    fake.answers().software = "Coturn-4.17.1 'Gorst'".to_owned();
+    fake.answers().drain = Drain::Said;
     let node = alone(fake.address, CLI_PASSWORD);
     let rows = wait_for("its sessions", SOON, || {
         let rows = node.ctl().items(&["session", "list", "-s", "user"]);
         (rows.len() == 3).then_some(rows)
     });
     let bob = rows.iter().find(|row| row["user"] == "bob").unwrap();
-    assert_eq!(bob["username"], "1790000000:bob");
+    assert!(bob["username"].as_str().unwrap().ends_with(":bob"), "{bob}");
     assert_eq!(
         (&bob["transport"], &bob["max_rate_bps"]),
         (&"tls".into(), &1_000_000.into())
@@ -407,10 +454,10 @@ fn a_coturn_of_4_17_is_read_and_drained() {
     let view = seen(&node, node.id()).unwrap().beside.unwrap();
     assert_eq!(
         view.truncated_of,
-        Some(700),
+        Some(4),
         "it is told that the list is cut"
     );
-    assert_eq!(view.switches.get("no-tcp-relay"), Some(&true));
+    assert_eq!(view.switches.get("no-multicast-peers"), Some(&true));
     let asked = |command: &str| fake.answers().commands.iter().any(|said| said == command);
     assert!(
         asked("cc cli-max-output-sessions 10000"),
@@ -430,19 +477,78 @@ fn a_coturn_of_4_17_is_read_and_drained() {
         refused.to_string().contains("refuses no refresh"),
         "{refused}"
     );
-    let drained = node
-        .ctl()
-        .run(&["node", "drain", node.id(), "--yes", "--reason", "old"]);
+    let drained = drain(&node);
     assert_eq!(drained.code, 0, "{drained:?}");
     assert!(asked("drain"));
-    wait_until("the state", SOON, || {
-        seen(&node, node.id()).is_some_and(|view| view.drain.is_some())
-    });
-    let undrained = node.ctl().run(&["node", "undrain", node.id()]);
+    wait_until("the state", SOON, || is_draining(&node));
+}
+
+#[test]
+fn a_connection_that_is_reset_is_a_drain_only_where_another_one_is_too() {
+    let fake = FakeCli::start();
+    fake.answers().drain = Drain::Breaks;
+    let node = alone(fake.address, CLI_PASSWORD);
+    wait_until("coturn to be spoken with", SOON, || away(&node).is_empty());
+    let failed = drain(&node);
+    assert_ne!(failed.code, 0, "{failed:?}");
     assert!(
-        undrained.stderr.contains("takes no drain back"),
-        "{undrained:?}"
+        failed.stderr.contains("may not have been told"),
+        "{failed:?}"
     );
+    assert!(!is_draining(&node));
+    fake.answers().drain = Drain::Silent;
+    wait_until("coturn to be spoken with again", SOON, || {
+        away(&node).is_empty()
+    });
+    let drained = drain(&node);
+    assert_eq!(drained.code, 0, "{drained:?}");
+    wait_until("the state", SOON, || is_draining(&node));
+}
+
+#[test]
+fn a_coturn_that_restarts_at_once_is_not_draining_any_more() {
+    let fake = FakeCli::start();
+    let node = alone(fake.address, CLI_PASSWORD);
+    let count = || node.ctl().items(&["session", "list"]).len();
+    wait_until("its sessions", SOON, || count() == 3);
+    assert_eq!(drain(&node).code, 0);
+    wait_until("the state", SOON, || is_draining(&node));
+    // A connection can break; the same sessions are those of the same process.
+    fake.hang_up();
+    let lists = fake.answers().lists;
+    wait_until("more lists", SOON, || fake.answers().lists > lists + 3);
+    assert!(is_draining(&node), "its sessions go on");
+    let known = fake.answers().sessions.clone();
+    fake.answers().sessions = known.replace("north.gov", "south.gov");
+    fake.hang_up();
+    wait_until("the drain to be over", SOON, || !is_draining(&node));
+    wait_until("its sessions to be others", SOON, || {
+        let rows = node.ctl().items(&["session", "list"]);
+        rows.len() == 3 && rows.iter().all(|row| row["realm"] == "south.gov")
+    });
+}
+
+#[test]
+fn sessions_that_cannot_be_read_are_told_of() {
+    let fake = FakeCli::start();
+    let good = fake.answers().sessions.clone();
+    let whole = good.replace("Total sessions: 4", "Total sessions: 3");
+    fake.answers().sessions = whole.replace("client protocol TLS/TCP", "client protocol QUIC");
+    let node = alone(fake.address, CLI_PASSWORD);
+    let beside = || seen(&node, node.id()).and_then(|view| view.beside);
+    let view = wait_for("a session that cannot be read", SOON, || {
+        beside().filter(|view| view.unreadable == 1)
+    });
+    assert_eq!(view.truncated_of, None);
+    assert_eq!(node.ctl().items(&["session", "list"]).len(), 2);
+    let listed = node.ctl().run(&["node", "list"]);
+    assert!(listed.stdout.contains("coturn 4.18.0"), "{listed:?}");
+    let shown = node.ctl().run(&["node", "show", node.id()]);
+    assert!(shown.stdout.contains("UNREADABLE: 1"), "{shown:?}");
+    fake.answers().sessions = whole;
+    wait_until("all to be read", SOON, || {
+        beside().is_some_and(|view| view.unreadable == 0)
+    });
 }
 
 #[test]

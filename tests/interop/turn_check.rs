@@ -7,7 +7,7 @@ use std::time::Duration;
 use kit::certificate::{HOST, TestCertificate};
 use kit::ctl::{Answer, Ctl};
 use kit::node::{Node, NodeOptions, REALM, SECRET, USER};
-use kit::turnserver::Turnserver;
+use kit::turnserver::{self, Turnserver};
 use serde_json::Value;
 
 /// A command line without any node.
@@ -216,8 +216,12 @@ fn every_transport_passes_on_coturn() {
     let file = |option: &str, path: std::path::PathBuf| format!("{option}={}", path.display());
     let cert = file("--cert", certificate.certificate());
     let server = Turnserver::start_with(&[&cert, &file("--pkey", certificate.key())]);
-    // Debian 12's cannot do better.
-    every_transport_passes(&server.address.to_string(), &certificate, "TLSv1.2 from");
+    let tls = match turnserver::release() >= [4, 18, 0] {
+        true => "TLSv1.3 from",
+        // Debian 12's cannot do better.
+        false => "TLSv1.2 from",
+    };
+    every_transport_passes(&server.address.to_string(), &certificate, tls);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::address::{free_port, fresh_ip};
 use crate::client::{Login, TurnClient};
 use crate::node::{Node, NodeOptions};
 use crate::program::{Sinks, spawn};
-use crate::turnserver::{BINDING, REALM, USER};
+use crate::turnserver::{BINDING, REALM, USER, known};
 use crate::wait::wait_until;
 
 /// The password of the command line.
@@ -67,15 +67,8 @@ impl CoturnHost {
     pub fn launch(&mut self) {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let mut command = Command::new("turnserver");
-        command.args([
-            "-n",
-            "--allow-loopback-peers",
-            "-a",
-            "--no-tls",
-            "--no-dtls",
-            "-m",
-            "2",
-        ]);
+        command.args(["-n", "--allow-loopback-peers", "-a", "--no-tls", "-m", "2"]);
+        command.args(known(&["--cli", "--no-dtls"]));
         command.args(["--log-file=stdout", "-r", REALM]);
         command.args(["-u", &format!("{}:{}", USER.0, USER.1)]);
         command.args(["--min-port=49152", "--max-port=65535"]);

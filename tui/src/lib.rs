@@ -6,6 +6,7 @@ pub mod client;
 pub mod configuration;
 pub mod console;
 pub mod contexts;
+mod coturn;
 mod drain;
 mod editor;
 pub mod guardrails;

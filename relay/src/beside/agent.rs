@@ -21,7 +21,7 @@ use turn_proto::server::{Command, EndCause, Event};
 use super::records::{Listed, Listing};
 use super::sessions::{Naming, Now, Scope, Sessions, WORKER};
 use super::stats::{self, Said, StatsNews, What};
-use super::telnet::{Cli, CliError, End, is_sendable};
+use super::telnet::{Cli, CliError, End, Goodbye, is_sendable};
 use super::{Order, Shared, differs, unsupported};
 use crate::config::BesideConfig;
 use crate::worker::WorkerNews;
@@ -103,6 +103,8 @@ pub(super) struct Agent {
     deadly: Option<Secret<String>>,
     /// It ended in the middle of something, and starts again.
     has_failed: bool,
+    /// coturn closed the connection: its process may be another one by now.
+    may_be_new: bool,
     can_drain: bool,
     next_list: Instant,
     next_parameters: Instant,
@@ -146,6 +148,7 @@ impl Agent {
             refused: HashSet::new(),
             deadly: None,
             has_failed: false,
+            may_be_new: false,
             can_drain: false,
             next_list: Instant::now(),
             next_parameters: Instant::now(),
@@ -161,7 +164,7 @@ impl Agent {
     ) {
         let (said, messages) = mpsc::channel(MESSAGES);
         if let Some(url) = self.config.statsdb.clone() {
-            tokio::spawn(stats::listen(url, said));
+            tokio::spawn(stats::keep_listening(url, said));
         }
         let mut lines = Lines {
             orders,
@@ -208,6 +211,10 @@ impl Agent {
                 // It was more than a greeting.
                 backoff = BACKOFF.0;
             }
+            if let CliError::Drained(_) = error {
+                continue;
+            }
+            self.may_be_new |= matches!(error, CliError::Closed(_));
             self.absent(&error, lines).await;
             let wait = match error {
                 CliError::WrongPassword(_)
@@ -363,14 +370,12 @@ impl Agent {
             Order::Fail => panic!("as the test wants it"),
             Order::Drain(answer) => {
                 let refusal = unsupported(self.can_drain).remove("node.drain");
-                let done = match refusal {
-                    Some(why) => {
-                        // Whoever asked may have given up, here and below.
-                        let _ = answer.send(Err(why));
-                        return Ok(());
-                    }
-                    None => cli.run_last("drain").await,
-                };
+                if let Some(why) = refusal {
+                    // Whoever asked may have given up, here and below.
+                    let _ = answer.send(Err(why));
+                    return Ok(());
+                }
+                let done = self.drain(cli).await;
                 let told = done.as_ref().map_err(|error| {
                     format!(
                         "coturn may not have been told to drain, look at it and try again: {error}"
@@ -378,10 +383,26 @@ impl Agent {
                 });
                 let _ = answer.send(told.copied());
                 done?;
-                let reason = "coturn closed it to drain".to_owned();
-                Err(CliError::Io(self.config.cli, reason))
+                Err(CliError::Drained(self.config.cli))
             }
         }
+    }
+
+    /// Has coturn drain. One that closes without a word is told again: if it drains it closes again, and if
+    /// it died nobody is there.
+    async fn drain(&mut self, cli: &mut Cli) -> Result<(), CliError> {
+        if cli.run_last("drain").await? == Goodbye::Silent {
+            // Not by `connect`: one that ends meanwhile does not die of the password.
+            let password = self.config.current_password();
+            match Cli::open(self.config.cli, password.as_ref()).await {
+                // An empty one ends at once.
+                Err(CliError::Refused(_)) if self.sessions.len() == 0 => {}
+                again => drop(again?.run_last("drain").await?),
+            }
+        }
+        // What it was told before this does not matter any more.
+        self.shared.was_gone.store(false, Ordering::Release);
+        Ok(())
     }
 
     async fn kill(
@@ -437,7 +458,7 @@ impl Agent {
                 let event = self.sessions.refreshed(id, secs, now().mono);
                 lines.tell(event.into_iter().collect()).await;
             }
-            What::Total(usage) if is_known => self.sessions.total(id, usage, now().mono),
+            What::Total(usage) if is_known => self.sessions.farewell(id, usage),
             // Anybody who may write to that Redis can say so: the list is asked.
             What::Deleted if is_known => {
                 self.leaving.insert(username, Instant::now() + FAREWELL);
@@ -496,16 +517,13 @@ impl Agent {
             cc(cli, "cli-max-output-sessions", wanted).await?;
             listed = ps(cli, "ps").await?;
         }
-        let is_whole = listed.is_whole();
-        let cut = (listed.printed < listed.total).then_some(listed.total);
-        if !is_whole && cut.is_none() && self.refused.insert("ps") {
-            let unread = listed.printed.saturating_sub(listed.records.len() as u64);
-            tracing::warn!(
-                unread,
-                "coturn prints sessions that cannot be read; they are not shown"
-            );
+        self.tell_hidden(&listed);
+        if std::mem::take(&mut self.may_be_new)
+            && !self.sessions.knows_any(&listed.records, now().mono)
+        {
+            self.forget(lines).await;
         }
-        self.shared.view().truncated_of = cut;
+        let is_whole = listed.is_whole();
         let scope = if is_whole { Scope::All } else { Scope::Part };
         let events = self
             .sessions
@@ -519,6 +537,22 @@ impl Agent {
         };
         self.next_list = Instant::now() + pace.max(began.elapsed() * REST);
         Ok(())
+    }
+
+    /// Says how many sessions coturn has that are not shown.
+    fn tell_hidden(&mut self, listed: &Listed) {
+        let unreadable = listed.printed.saturating_sub(listed.records.len() as u64);
+        if unreadable == 0 {
+            self.refused.remove("ps");
+        } else if self.refused.insert("ps") {
+            tracing::warn!(
+                unreadable,
+                "coturn prints sessions that cannot be read; they are not shown"
+            );
+        }
+        let mut view = self.shared.view();
+        view.truncated_of = (listed.printed < listed.total).then_some(listed.total);
+        view.unreadable = unreadable;
     }
 
     async fn report(&self, lines: &Lines) {

@@ -16,15 +16,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use shared::Realm;
 use shared::api::BesideView;
-use shared::{Realm, WorkerId};
 use tokio::sync::{Notify, mpsc, oneshot};
 use turn_proto::server::Command;
 
-use crate::config::{BesideConfig, BesideWishes, ConnectionLimits};
-use crate::control::Workers;
-use crate::listener::ConnectionTotals;
-use crate::worker::{News, Restore};
+use crate::config::{BesideConfig, BesideWishes};
+use crate::worker::News;
 use agent::Agent;
 
 /// Orders that wait for coturn: as many as a bulk kill sends at once, and some.
@@ -127,6 +125,13 @@ impl Coturn {
         }
     }
 
+    /// Queues what workers would be told; `false` when the queue is full. coturn has its own policy, keys
+    /// and quotas: only what is about sessions reaches it.
+    #[must_use]
+    pub fn send(&self, command: Command) -> bool {
+        self.orders.try_send(Order::Command(command)).is_ok()
+    }
+
     /// Has coturn take no new sessions.
     ///
     /// # Errors
@@ -143,44 +148,6 @@ impl Coturn {
     #[must_use]
     pub fn take_was_gone(&self) -> bool {
         self.shared.was_gone.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl Workers for Coturn {
-    /// None that anything could be asked of besides sessions.
-    fn count(&self) -> u16 {
-        0
-    }
-
-    fn send(&self, _: WorkerId, command: Command) -> bool {
-        self.orders.try_send(Order::Command(command)).is_ok()
-    }
-
-    /// coturn has its own policy, keys and quotas: nothing of ours reaches it.
-    fn broadcast(&self, _: &dyn Fn() -> Command) -> bool {
-        true
-    }
-
-    fn restore(&self, _: WorkerId, _: Restore) -> bool {
-        false
-    }
-
-    fn ports(&self) -> (u64, u64) {
-        (0, 0)
-    }
-
-    fn overflows(&self) -> u64 {
-        0
-    }
-
-    fn connections(&self) -> ConnectionTotals {
-        ConnectionTotals::default()
-    }
-
-    fn set_connection_limits(&self, _: &ConnectionLimits) {}
-
-    fn coturn(&self) -> Option<&Coturn> {
-        Some(self)
     }
 }
 
@@ -243,16 +210,16 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::telnet::{Cli, CliError};
+    use super::telnet::{Cli, CliError, Goodbye};
     use super::*;
 
     /// Tells a coturn to drain that says this and closes the connection.
-    async fn drained(goodbye: &str) -> Result<(), CliError> {
+    async fn drained(goodbye: &str) -> Result<Goodbye, CliError> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let coturn = async {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let greeting = b"TURN Server\nCoturn-4.17.1 'x'\n\n> ";
+            let greeting = b"TURN Server\nCoturn-4.18.0 'x'\n\n> ";
             stream.write_all(greeting).await.unwrap();
             let mut asked = [0; 7];
             stream.read_exact(&mut asked).await.unwrap();
@@ -269,11 +236,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_breaks_is_no_drain() {
-        assert_eq!(drained("TURN server is draining\n").await, Ok(()));
+        let said = drained("TURN server is draining\n").await;
+        assert_eq!(said, Ok(Goodbye::Said));
         for goodbye in ["", "> "] {
-            let broken = drained(goodbye).await;
-            assert!(matches!(broken, Err(CliError::Io(..))), "{broken:?}");
+            assert_eq!(drained(goodbye).await, Ok(Goodbye::Silent), "{goodbye:?}");
         }
+        let refused = drained("Unknown command\n> ").await;
+        assert!(matches!(refused, Err(CliError::Io(..))), "{refused:?}");
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ pub(super) struct Switch {
     pub(super) opposite: Option<&'static str>,
 }
 
-/// All switches, as 4.17 names them.
+/// All switches, as 4.18 names them.
 pub(super) const SWITCHES: [Switch; 8] = [
     switch("stun-only"),
     switch("no-stun"),
@@ -137,7 +137,7 @@ mod tests {
     fn parameters_of_both_releases_are_read() {
         for text in [
             include_str!("transcripts/pc-4.6.1.txt"),
-            include_str!("transcripts/pc-4.17.1.txt"),
+            include_str!("transcripts/pc-4.18.0.txt"),
         ] {
             assert!(text.lines().any(|line| line.starts_with(LAST)));
             let read = read(text);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn time_limited_usernames_have_their_separator() {
-        let read = read(include_str!("transcripts/pc-4.17.1.txt"));
+        let read = read(include_str!("transcripts/pc-4.18.0.txt"));
         assert_eq!(read.rest_separator(), Some(':'));
         assert_eq!(read.limit("Default max-bps"), Some(125_000));
     }

@@ -82,6 +82,11 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// Whether this may be what the other one became.
+    pub(super) fn has(self, earlier: Self) -> bool {
+        self == self.max(earlier)
+    }
+
     /// The greater of each: totals never shrink.
     pub(super) fn max(self, other: Self) -> Self {
         Self {
@@ -354,6 +359,9 @@ mod tests {
 
     use super::*;
 
+    /// Recorded from the newest release that was at hand.
+    const NEWER: &str = include_str!("transcripts/ps-4.18.0.txt");
+
     fn read(text: &str) -> Listed {
         let mut listing = Listing::default();
         text.lines().for_each(|line| {
@@ -381,54 +389,94 @@ mod tests {
         assert!(!first.peers.is_empty(), "{first:?}");
     }
 
+    /// The session of this user.
+    fn of<'a>(listed: &'a Listed, user: &str) -> &'a Record {
+        let mut found = listed.records.iter();
+        let found = found.find(|record| record.username.ends_with(&format!(":{user}")));
+        found.unwrap_or_else(|| panic!("{user}: {listed:?}"))
+    }
+
     #[test]
-    fn a_list_of_4_17_is_read() {
-        let listed = read(include_str!("transcripts/ps-4.17.1.txt"));
+    fn a_list_of_4_18_is_read() {
+        let listed = read(NEWER);
         assert_eq!(
             (listed.total, listed.printed, listed.records.len()),
-            (700, 3, 3)
+            (4, 3, 3)
         );
-        let tls = &listed.records[1];
-        assert_eq!(tls.id, 1_000_000_000_000_042);
-        assert_eq!(tls.username, "1790000000:bob");
-        assert_eq!((tls.transport, tls.is_mobile), (Transport::Tls, true));
-        assert_eq!(tls.max_bytes_per_sec, 125_000);
-        assert_eq!(tls.usage.out_bytes, 9_000_000_000);
-        assert_eq!(tls.relays.len(), 2, "one of each family");
-        let peers = [
-            ("198.51.100.7", 0),
-            ("198.51.100.7", 40_000),
-            ("2001:db8::9", 9),
-        ];
+        let alice = of(&listed, "alice");
+        assert_eq!((alice.transport, alice.is_mobile), (Transport::Udp, true));
+        assert!(alice.usage.in_packets > 10_000 && alice.usage.out_bytes > 1_000_000);
+        let tls = of(&listed, "bob");
+        assert_eq!((tls.transport, tls.is_mobile), (Transport::Tls, false));
+        assert_eq!(
+            (tls.realm.as_str(), tls.max_bytes_per_sec),
+            ("north.gov", 125_000)
+        );
+        assert!(tls.client.is_ipv6() && tls.server == "[::1]:15349".parse().unwrap());
+        let families = [true, false].map(|is_v4| {
+            let mut relays = tls.relays.iter();
+            relays.any(|relay| relay.is_ipv4() == is_v4)
+        });
+        assert_eq!((tls.relays.len(), families), (2, [true, true]));
+        let peers = [("127.0.0.9", 3481), ("127.0.0.9", 3480)];
         let peers = peers.map(|(ip, port)| (ip.parse().unwrap(), port));
         assert_eq!(tls.peers, peers);
-        let tcp = &listed.records[2];
-        assert_eq!(
-            (tcp.transport, tcp.relays_tcp, tcp.ttl_secs),
-            (Transport::Tcp, true, 0)
+        let tcp = of(&listed, "dave");
+        assert_eq!((tcp.transport, tcp.relays_tcp), (Transport::Tcp, true));
+        let ports: Vec<u16> = tcp.peers.iter().map(|(_, port)| *port).collect();
+        assert!(
+            ports.len() == 2 && ports[0] == 0 && ports[1] > 49_151,
+            "{ports:?}"
         );
     }
 
     #[test]
+    fn what_few_sessions_have_is_read() {
+        let number = "usage: rp=5000000, rb=4000000000, sp=9000000, sb=9000000000";
+        let text = with_line("started ", "      started: undefined time");
+        let text = with_line_of(&text, "expiring in ", "      expired");
+        let text = with_line_of(&text, "usage: ", &format!("      {number}"));
+        let text = with_line_of(
+            &text,
+            "          127.0.0.9:3480",
+            "          [2001:db8::9]:9",
+        );
+        let bob = of(&read(&text), "bob").clone();
+        assert_eq!((bob.age_secs, bob.ttl_secs), (0, 0));
+        assert_eq!(bob.usage.out_bytes, 9_000_000_000);
+        assert_eq!(bob.peers[1], ("2001:db8::9".parse().unwrap(), 9));
+    }
+
+    #[test]
     fn what_is_cut_off_or_unknown_costs_that_record_only() {
-        let text = include_str!("transcripts/ps-4.17.1.txt");
-        let broken = text.replace("client protocol UDP", "client protocol QUIC");
+        let broken = NEWER.replace("client protocol UDP", "client protocol QUIC");
         let listed = read(&broken);
         assert_eq!((listed.printed, listed.records.len()), (3, 2));
         assert_eq!(read("> ").records.len(), 0);
     }
 
-    /// A list of 4.17 whose second session has this origin.
+    /// A list of 4.18 in which this line of bob's session is another one.
+    fn with_line(start: &str, line: &str) -> String {
+        with_line_of(NEWER, start, line)
+    }
+
+    fn with_line_of(text: &str, start: &str, line: &str) -> String {
+        let from = text.find(":bob>").expect("bob has a session");
+        let at = from + text[from..].find(start).expect("a line that begins so");
+        let begin = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let end = at + text[at..].find('\n').expect("a whole line");
+        format!("{}{line}{}", &text[..begin], &text[end..])
+    }
+
+    /// A list of 4.18 in which bob's session has this origin.
     fn with_origin(origin: &str) -> String {
-        let text = include_str!("transcripts/ps-4.17.1.txt");
-        let honest = "origin: https://app.example.org:443";
-        assert!(text.contains(honest) && origin.len() < MAX_ORIGIN);
-        text.replace(honest, &format!("origin: {origin}"))
+        assert!(origin.len() < MAX_ORIGIN);
+        with_line("origin: ", &format!("      origin: {origin}"))
     }
 
     #[test]
     fn a_forged_origin_changes_nothing() {
-        let honest = read(include_str!("transcripts/ps-4.17.1.txt"));
+        let honest = read(NEWER);
         let usage = "      usage: rp=1, rb=1, sp=1, sb=1";
         let started = "      started 1 secs ago\n";
         let longest = format!("x\n{started}      expired\n{usage}\n    9) id=7, user <alice>:");
@@ -498,7 +546,7 @@ mod tests {
             let mut origin = parts.concat();
             origin.truncate(MAX_ORIGIN - 1);
             let listed = read(&with_origin(&origin));
-            let honest = read(include_str!("transcripts/ps-4.17.1.txt"));
+            let honest = read(NEWER);
             prop_assert_eq!(listed.records, honest.records);
             prop_assert_eq!((listed.total, listed.printed), (honest.total, honest.printed));
         }
@@ -514,7 +562,7 @@ mod tests {
 
         #[test]
         fn a_list_with_changed_bytes_breaks_nothing(changes: Vec<(prop::sample::Index, char)>) {
-            let mut text: Vec<char> = include_str!("transcripts/ps-4.17.1.txt").chars().collect();
+            let mut text: Vec<char> = NEWER.chars().collect();
             for (at, to) in changes {
                 let at = at.index(text.len());
                 text[at] = to;

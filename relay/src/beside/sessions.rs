@@ -82,6 +82,9 @@ struct Known {
     meter: Meter,
     /// Why it is going to end, where that is known.
     cause: Option<EndCause>,
+    /// What is said to have been all its traffic. Numbers are not unique: another process, or another
+    /// coturn, may have said so of its own, and it counts when the session is over.
+    farewell: Option<Usage>,
 }
 
 /// Rates between the last two figures: coturn tells new ones every 4096 packets of a session.
@@ -143,6 +146,15 @@ impl Sessions {
     pub(super) fn is_known(&self, number: u64, realm: &str, username: &str) -> bool {
         let known = self.known.get(&number);
         known.is_some_and(|known| known.record.realm == realm && known.record.username == username)
+    }
+
+    /// Whether any of these is a session that is known: two processes of coturn have none in common.
+    pub(super) fn knows_any(&self, records: &[Record], now: Instant) -> bool {
+        let is_known = |record: &Record| {
+            let known = self.known.get(&record.id);
+            known.is_some_and(|known| known.is_same(record, now))
+        };
+        records.iter().any(is_known)
     }
 
     /// As the books want it.
@@ -210,6 +222,8 @@ impl Sessions {
     fn take_one(&mut self, record: Record, naming: &Naming, now: Now) -> Option<Event> {
         if let Some(known) = self.known.get_mut(&record.id) {
             let before = known.usage;
+            // It goes on: that was another's.
+            known.farewell = None;
             known.count(record.usage, &mut self.server, now.mono);
             let changed = known.update(record, naming, now);
             let is_news = changed || (before == Usage::default() && known.usage != before);
@@ -230,6 +244,7 @@ impl Sessions {
             usage: record.usage,
             meter: Meter::new(now.mono),
             cause: None,
+            farewell: None,
             snapshot: snapshot.clone(),
             record,
         };
@@ -239,7 +254,10 @@ impl Sessions {
 
     /// A session is over.
     pub(super) fn end(&mut self, number: u64, now: Instant) -> Option<Event> {
-        let known = self.known.remove(&number)?;
+        let mut known = self.known.remove(&number)?;
+        if let Some(total) = known.farewell.take().filter(|total| total.has(known.usage)) {
+            known.count(total, &mut self.server, now);
+        }
         let session = known.snapshot.id;
         self.numbers.remove(&session);
         let is_late = known.snapshot.expires <= now + CLOCK_SLACK;
@@ -270,10 +288,10 @@ impl Sessions {
         Some(Event::SessionChanged(Box::new(known.snapshot.clone())))
     }
 
-    /// A session had this traffic in all.
-    pub(super) fn total(&mut self, number: u64, total: Usage, now: Instant) {
+    /// A session is said to be over, with this traffic in all.
+    pub(super) fn farewell(&mut self, number: u64, total: Usage) {
         if let Some(known) = self.known.get_mut(&number) {
-            known.count(total, &mut self.server, now);
+            known.farewell = Some(total);
         }
     }
 

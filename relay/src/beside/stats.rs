@@ -1,8 +1,9 @@
 //! Listens to the Redis that coturn tells of its sessions. What is missed meanwhile the next list heals.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use redis::Client;
 use shared::Secret;
 use tokio::sync::mpsc;
@@ -57,8 +58,32 @@ pub(super) enum StatsNews {
     Said(Said),
 }
 
-/// Listens until nobody takes the news any more.
-pub(super) async fn listen(url: Secret<String>, news: mpsc::Sender<StatsNews>) {
+/// Listens until nobody takes the news any more. A fault of ours is told as an absence, and it begins again.
+pub(super) async fn keep_listening(url: Secret<String>, news: mpsc::Sender<StatsNews>) {
+    keep(&news, RETRY, || listen(url.clone(), news.clone())).await;
+}
+
+/// Has something run that is to end when nobody takes the news any more, and not before.
+async fn keep<F: Future<Output = ()>>(
+    news: &mpsc::Sender<StatsNews>,
+    pause: Duration,
+    mut make: impl FnMut() -> F,
+) {
+    loop {
+        let ended = AssertUnwindSafe(make()).catch_unwind().await;
+        if ended.is_ok() && news.is_closed() {
+            return;
+        }
+        let reason = "the part of relayd that listens to it failed, and starts again: the log of relayd says \
+                      where; please report it";
+        if news.send(StatsNews::Down(reason.to_owned())).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn listen(url: Secret<String>, news: mpsc::Sender<StatsNews>) {
     loop {
         let Some(reason) = subscribe(&url, &news).await else {
             if news.is_closed() {
@@ -175,6 +200,38 @@ mod tests {
         let total = STATUS.replace("status", "total_traffic");
         assert_eq!(what(&total, payload), Some(What::Total(counted)));
         assert_eq!(what(&traffic, "rcvp=1"), None);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_fails_is_told_of_and_begins_again() {
+        let (news, mut heard) = mpsc::channel(4);
+        let mut attempts = 0;
+        let keeping = keep(&news, Duration::ZERO, || {
+            attempts += 1;
+            let (attempt, news) = (attempts, news.clone());
+            async move {
+                match attempt {
+                    1 => panic!("as the test wants it"),
+                    // It ends, although it is listened to.
+                    2 => {}
+                    _ => {
+                        news.send(StatsNews::Up).await.unwrap();
+                        news.closed().await;
+                    }
+                }
+            }
+        });
+        let hearing = async move {
+            for attempt in 1..=2 {
+                let down = heard.recv().await;
+                let is_told =
+                    matches!(&down, Some(StatsNews::Down(why)) if why.contains("please report it"));
+                assert!(is_told, "{attempt}: {down:?}");
+            }
+            assert_eq!(heard.recv().await, Some(StatsNews::Up));
+        };
+        tokio::join!(keeping, hearing);
+        assert_eq!(attempts, 3);
     }
 
     proptest! {

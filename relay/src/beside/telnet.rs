@@ -46,6 +46,12 @@ pub(super) enum CliError {
     /// The connection broke.
     #[error("the connection to {0} failed: {1}")]
     Io(SocketAddr, String),
+    /// The other end closed it, as a process does that ends.
+    #[error("the connection to {0} failed: coturn closed it")]
+    Closed(SocketAddr),
+    /// It was told to drain, which ends the connection.
+    #[error("{0} was told to drain, and is connected to again")]
+    Drained(SocketAddr),
     /// No answer in time.
     #[error("{0} does not answer: coturn hangs, or something else listens there")]
     Silent(SocketAddr),
@@ -88,14 +94,22 @@ impl Greeting {
     }
 }
 
+/// How a command that ends the connection went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// coturn said so.
+    Said,
+    /// The connection was closed without a word: 4.18 throws away what it wrote last, and a process that
+    /// dies looks the same.
+    Silent,
+}
+
 /// A connection that is ready for commands.
 #[derive(Debug)]
 pub(super) struct Cli {
     address: SocketAddr,
     stream: TcpStream,
     input: Input,
-    /// coturn closed it, in order.
-    is_closed: bool,
     /// What one read brings.
     chunk: Vec<u8>,
     /// What the server said of itself.
@@ -139,7 +153,6 @@ impl Cli {
             address,
             stream,
             input: Input::default(),
-            is_closed: false,
             chunk: vec![0; CHUNK],
             greeting: Greeting::default(),
         };
@@ -208,7 +221,7 @@ impl Cli {
                     return Err(CliError::WrongPassword(self.address));
                 }
                 Ok(Token::Line(_)) => {}
-                Err(CliError::Io(..)) => return Err(CliError::DiedOfPassword(self.address)),
+                Err(CliError::Closed(_)) => return Err(CliError::DiedOfPassword(self.address)),
                 Err(error) => return Err(error),
             }
         }
@@ -284,11 +297,11 @@ impl Cli {
         read.unwrap_or(Err(CliError::Silent(address)))
     }
 
-    /// Sends a command that ends the connection: coturn says goodbye.
+    /// Sends a command that ends the connection.
     ///
     /// # Errors
-    /// It could not be sent, or nothing was said to it.
-    pub(super) async fn run_last(&mut self, command: &str) -> Result<(), CliError> {
+    /// It could not be sent, or the connection stays.
+    pub(super) async fn run_last(&mut self, command: &str) -> Result<Goodbye, CliError> {
         let mut is_heard = false;
         let done = self
             .answer(command, |token| match token {
@@ -300,8 +313,13 @@ impl Cli {
             })
             .await;
         match done {
-            Err(CliError::Io(..)) if is_heard && self.is_closed => Ok(()),
-            done => done,
+            Err(CliError::Closed(_)) if is_heard => Ok(Goodbye::Said),
+            Err(CliError::Closed(_)) => Ok(Goodbye::Silent),
+            Err(error) => Err(error),
+            Ok(()) => {
+                let reason = format!("{command:?} did not end it");
+                Err(CliError::Io(self.address, reason))
+            }
         }
     }
 
@@ -326,12 +344,11 @@ impl Cli {
             let read = timeout(SILENCE, self.stream.read(&mut self.chunk)).await;
             let count = match read {
                 Err(_) => return Err(CliError::Silent(self.address)),
-                Ok(Err(error)) => return Err(CliError::Io(self.address, error.to_string())),
-                Ok(Ok(0)) => {
-                    self.is_closed = true;
-                    let reason = "coturn closed it".to_owned();
-                    return Err(CliError::Io(self.address, reason));
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(CliError::Closed(self.address));
                 }
+                Ok(Err(error)) => return Err(CliError::Io(self.address, error.to_string())),
+                Ok(Ok(0)) => return Err(CliError::Closed(self.address)),
                 Ok(Ok(count)) => count,
             };
             let answer = self.input.feed(&self.chunk[..count]);
@@ -540,7 +557,7 @@ mod tests {
         let of = |version: &str| Greeting {
             version: version.to_owned(),
         };
-        assert!(of("4.17.1").is_at_least([4, 6, 3]));
+        assert!(of("4.18.0").is_at_least([4, 6, 3]));
         assert!(!of("4.6.1").is_at_least([4, 6, 3]));
         assert!(!of("4.4").is_at_least([4, 5, 0]));
         assert!(!is_sendable("ps a\r\nstop") && !is_sendable("ps \u{e9}") && is_sendable("ps a b"));

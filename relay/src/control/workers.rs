@@ -84,19 +84,25 @@ impl Workers for RunningWorkers {
     }
 }
 
-/// A gateway's: none.
-#[derive(Debug)]
-pub struct NoWorkers;
+/// A gateway's: none, or the coturn that stands in their place.
+#[derive(Debug, Default)]
+pub struct NoWorkers {
+    /// The coturn that the gateway speaks for.
+    pub coturn: Option<Arc<Coturn>>,
+}
 
 impl Workers for NoWorkers {
+    /// None that anything could be asked of besides sessions.
     fn count(&self) -> u16 {
         0
     }
 
-    fn send(&self, _: WorkerId, _: Command) -> bool {
-        false
+    fn send(&self, _: WorkerId, command: Command) -> bool {
+        let coturn = self.coturn.as_ref();
+        coturn.is_some_and(|coturn| coturn.send(command))
     }
 
+    /// Nothing of ours reaches a coturn that way.
     fn broadcast(&self, _: &dyn Fn() -> Command) -> bool {
         true
     }
@@ -118,4 +124,8 @@ impl Workers for NoWorkers {
     }
 
     fn set_connection_limits(&self, _: &ConnectionLimits) {}
+
+    fn coturn(&self) -> Option<&Coturn> {
+        self.coturn.as_deref()
+    }
 }

@@ -18,6 +18,9 @@ pub struct BesideView {
     /// How many sessions it has, where it tells of fewer than that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated_of: Option<u64>,
+    /// Sessions that it lists in a form that cannot be read: they are not shown.
+    #[serde(default)]
+    pub unreadable: u64,
     /// Whether its Redis tells of sessions and traffic as they happen.
     #[serde(default)]
     pub has_live_traffic: bool,
@@ -40,6 +43,12 @@ pub struct BesideView {
 }
 
 impl BesideView {
+    /// Whether it has sessions that are not shown.
+    #[must_use]
+    pub fn hides_sessions(&self) -> bool {
+        self.truncated_of.is_some() || self.unreadable > 0
+    }
+
     /// Why it cannot do this; `None`: it can.
     #[must_use]
     pub fn refusal(&self, action: &str) -> Option<&str> {

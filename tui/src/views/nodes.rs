@@ -12,6 +12,7 @@ use crate::client::HistoryOf;
 use crate::console::layout;
 use crate::console::model::Model;
 use crate::console::theme::Tone;
+use crate::coturn;
 use crate::drain;
 use crate::widgets::canvas::{Canvas, spark};
 use crate::widgets::chart::bars;
@@ -30,13 +31,13 @@ const CHART_SECS: u64 = 3600;
 pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     Column {
         title: "NODE",
-        help: "node id",
+        help: "node id; *: it speaks for a coturn",
         sort: Some("node"),
         width: 8,
         most: 20,
         align: Left,
         rank: 0,
-        cell: |n, _| Cell::new(n.id.as_str()),
+        cell: |n, _| name(n),
     },
     Column {
         title: "STATE",
@@ -50,13 +51,13 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
     },
     Column {
         title: "SESS",
-        help: "live sessions",
+        help: "live sessions; +: its coturn has more, that are not shown",
         sort: Some("sessions"),
         width: 7,
         most: 9,
         align: Right,
         rank: 0,
-        cell: |n, _| Cell::new(grouped(n.sessions)),
+        cell: |n, _| sessions(n),
     },
     Column {
         title: "SESS 5 MIN",
@@ -199,6 +200,22 @@ pub(super) const COLUMNS: &[Column<NodeView, Model>] = &[
         cell: |n, _| Cell::new(labels(n)),
     },
 ];
+
+/// Nodes whose sessions are another server's are marked, as these sessions are.
+fn name(node: &NodeView) -> Cell {
+    match &node.beside {
+        None => Cell::new(node.id.as_str()),
+        Some(_) => Cell::new(format!("{}{}", coturn::MARK, node.id)).tone(Tone::Accent),
+    }
+}
+
+fn sessions(node: &NodeView) -> Cell {
+    let cell = Cell::new(coturn::sessions(node));
+    match node.beside.as_ref().is_some_and(BesideView::hides_sessions) {
+        true => cell.tone(Tone::Warn),
+        false => cell,
+    }
+}
 
 fn state(node: &NodeView) -> Cell {
     let word = node.state.as_str();
@@ -378,7 +395,7 @@ fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
 /// What is special about it or wrong with its store; its certificates where nothing is.
 fn condition(node: &NodeView, now_ms: u64) -> String {
     if let (Some(beside), None) = (&node.beside, &node.drain) {
-        return format!("beside   {}", coturn(beside, now_ms));
+        return format!("beside   {}", answers(beside, now_ms));
     }
     if let Some(heir) = &node.elder_of {
         return format!("former   process of {heir}: keeps TLS and DTLS clients until they end");
@@ -405,7 +422,7 @@ fn condition(node: &NodeView, now_ms: u64) -> String {
 }
 
 /// How it is with the coturn that a node speaks for.
-fn coturn(beside: &BesideView, now_ms: u64) -> String {
+fn answers(beside: &BesideView, now_ms: u64) -> String {
     let since = age(Duration::from_millis(
         now_ms.saturating_sub(beside.since_ms),
     ));
@@ -413,8 +430,8 @@ fn coturn(beside: &BesideView, now_ms: u64) -> String {
         return format!("AWAY for {since}: {away}");
     }
     let mut text = format!("{} answers for {since}", beside.software);
-    if let Some(total) = beside.truncated_of {
-        text = format!("{text}   TRUNCATED: it has {} sessions", grouped(total));
+    if let Some(hidden) = coturn::hidden(beside) {
+        text = format!("{text}   {hidden}");
     }
     if let Some(why) = &beside.statsdb_away {
         text = format!("{text}   statsdb away: {why}");

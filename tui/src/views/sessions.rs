@@ -13,6 +13,7 @@ use crate::client::HistoryOf;
 use crate::console::layout;
 use crate::console::model::Model;
 use crate::console::theme::Tone;
+use crate::coturn;
 use crate::widgets::canvas::Canvas;
 use crate::widgets::grid::{Cell, Column};
 use crate::widgets::text::Align::{Left, Right};
@@ -325,7 +326,7 @@ fn id(session: &SessionView, model: &Model) -> Cell {
 fn node(session: &SessionView, _: &Model) -> Cell {
     match session.software {
         None => Cell::new(session.node.as_str()),
-        Some(_) => Cell::new(format!("*{}", session.node)).tone(Tone::Accent),
+        Some(_) => Cell::new(format!("{}{}", coturn::MARK, session.node)).tone(Tone::Accent),
     }
 }
 

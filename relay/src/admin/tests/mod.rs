@@ -74,7 +74,7 @@ impl Gateway {
         let (sender, news) = mpsc::channel(8);
         let control = prepared.run(
             WorkerSide {
-                workers: Arc::new(NoWorkers),
+                workers: Arc::new(NoWorkers::default()),
                 news,
                 restoring: Restoring::default(),
             },

@@ -163,18 +163,18 @@ fn a_number_that_begins_anew_is_another_session() {
 fn rates_are_of_the_time_between_two_figures_and_do_not_stay() {
     let (mut sessions, t) = (Sessions::new(7), start());
     sessions.take(vec![record(1, "alice", 0)], Scope::All, &naming(), at(t, 0));
-    sessions.total(1, bytes(10_000), at(t, 10).mono);
+    let listed = |secs: u64| Record {
+        age_secs: secs,
+        ttl_secs: 600 - secs,
+        usage: bytes(10_000),
+        ..record(1, "alice", 0)
+    };
+    sessions.take(vec![listed(10)], Scope::All, &naming(), at(t, 10));
     let (measured, server) = sessions.measure(at(t, 11).mono);
     assert_eq!(measured[0].2, (8_000, 16_000));
     assert_eq!(server.relayed_bytes, 30_000);
     // The list says the same again: nothing is counted twice.
-    let listed = Record {
-        age_secs: 12,
-        ttl_secs: 588,
-        usage: bytes(10_000),
-        ..record(1, "alice", 0)
-    };
-    sessions.take(vec![listed], Scope::All, &naming(), at(t, 12));
+    sessions.take(vec![listed(12)], Scope::All, &naming(), at(t, 12));
     let (measured, server) = sessions.measure(at(t, 12).mono);
     assert_eq!(
         (measured[0].2, server.relayed_bytes),
@@ -182,6 +182,58 @@ fn rates_are_of_the_time_between_two_figures_and_do_not_stay() {
     );
     let (measured, _) = sessions.measure(at(t, 31).mono);
     assert_eq!(measured[0].2, (0, 0));
+}
+
+#[test]
+fn totals_count_when_the_list_has_confirmed_the_end() {
+    let (mut sessions, t) = (Sessions::new(7), start());
+    let listed = |secs: u64| Record {
+        age_secs: secs,
+        usage: bytes(10_000),
+        ..record(1, "alice", 0)
+    };
+    let ended = |events: Vec<Event>| match &events[..] {
+        [Event::SessionEnded { counters, .. }] => counters.in_bytes,
+        other => panic!("{other:?}"),
+    };
+    sessions.take(vec![listed(0)], Scope::All, &naming(), at(t, 0));
+    // Another process of coturn had a session of that number and name.
+    sessions.farewell(1, bytes(99_000_000));
+    sessions.take(vec![listed(2)], Scope::All, &naming(), at(t, 2));
+    let server = sessions.measure(at(t, 2).mono).1;
+    assert_eq!(
+        server.relayed_bytes, 0,
+        "it goes on, and that was not its own"
+    );
+    assert_eq!(
+        ended(sessions.take(Vec::new(), Scope::All, &naming(), at(t, 4))),
+        10_000
+    );
+    sessions.take(vec![listed(0)], Scope::All, &naming(), at(t, 4));
+    sessions.farewell(1, bytes(9_000));
+    assert_eq!(
+        ended(sessions.take(Vec::new(), Scope::All, &naming(), at(t, 6))),
+        10_000,
+        "less than the list had is another's"
+    );
+    sessions.take(vec![listed(0)], Scope::All, &naming(), at(t, 6));
+    sessions.farewell(1, bytes(12_000));
+    let events = sessions.take(Vec::new(), Scope::User("alice"), &naming(), at(t, 8));
+    assert_eq!(ended(events), 12_000, "its own, confirmed");
+    let server = sessions.measure(at(t, 8).mono).1;
+    assert_eq!(server.relayed_bytes, 6_000);
+}
+
+#[test]
+fn two_processes_of_coturn_have_no_session_in_common() {
+    let (mut sessions, t) = (Sessions::new(7), start());
+    let before = vec![record(1, "alice", 100), record(2, "bob", 100)];
+    assert!(!sessions.knows_any(&before, t));
+    sessions.take(before, Scope::All, &naming(), at(t, 0));
+    let later = at(t, 30).mono;
+    assert!(sessions.knows_any(&[record(9, "eve", 1), record(2, "bob", 130)], later));
+    let anew = [record(1, "alice", 1), record(2, "alice", 130)];
+    assert!(!sessions.knows_any(&anew, later) && !sessions.knows_any(&[], later));
 }
 
 #[test]

@@ -149,6 +149,7 @@ fn version(row: &NodeView) -> String {
 shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "node" Table Text row.id;
     "state" Table Text row.state;
+    "software" Table Text crate::coturn::software(row);
     "sessions" Table Count row.sessions;
     "in" Table Rate row.rate_in_bps;
     "out" Table Rate row.rate_out_bps;
@@ -165,6 +166,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "connected" Wide Text row.store.connected;
     "drain" Wide Text row.drain.as_ref().map(|drain| crate::drain::progress(row, drain));
     "store_troubles" Detail Text row.store.troubles.join("; ");
+    "beside" Detail Text row.beside.as_ref().map(crate::coturn::condition);
     "elder_of" Detail Text row.elder_of.as_ref().map(NodeId::as_str);
     "upgrade" Detail Text row.upgrade.as_ref().map(upgrade);
     "roles" Detail Text row.roles;
