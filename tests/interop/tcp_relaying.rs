@@ -11,7 +11,7 @@ use kit::node::{Node, NodeOptions, stored_login};
 
 use crate::uclient::{assert_at_least, in_turn};
 
-/// uclient waits about 35 s of its own before it sends over TCP.
+/// A run takes ten seconds, and longer on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Accepts connections and sends back what comes, as long as the test runs.

@@ -3,6 +3,8 @@
 //! Nothing but a request with the control connection's own credentials touches a pending
 //! connection: whoever guesses its id can neither take nor break it.
 
+use std::net::SocketAddr;
+
 use shared::{Transport, WorkerId};
 
 use super::exchange::Exchange;
@@ -81,6 +83,20 @@ impl Server {
         }
         let id = message.number(AttributeType::CONNECTION_ID).ok()??;
         self.owner(self.links.pending(ConnectionId(id))?)
+    }
+
+    /// The control connection of the pending one that a ConnectionBind names. A nonce that was made for it is good
+    /// for that request: a client that has no other (coturn's) takes the 438 for one of its control connection and
+    /// then has one nonce too few for two connections.
+    pub(super) fn control_of(&self, message: &Message<'_>) -> Option<SocketAddr> {
+        if message.method() != Method::ConnectionBind {
+            return None;
+        }
+        let id = message.number(AttributeType::CONNECTION_ID).ok()??;
+        let link = self.links.pending(ConnectionId(id))?;
+        let relay = self.links.get(link)?.relay;
+        let allocation = self.table.get(relay)?;
+        Some(allocation.tuple.client)
     }
 
     fn owner(&self, link: LinkId) -> Option<&Identity> {

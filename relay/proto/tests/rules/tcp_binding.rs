@@ -191,14 +191,30 @@ fn a_stranger_neither_takes_nor_breaks_a_pending_connection() {
 }
 
 #[test]
+fn the_nonce_of_the_control_connection_is_good_at_connection_bind() {
+    let mut net = net();
+    let (alice, _) = allocated(&mut net);
+    let (_, id) = connected(&mut net, &alice, PEER);
+    let mut data = Client::at(DATA, "alice", "secret");
+    data.tuple.transport = Transport::Tcp;
+    data.nonce = alice.nonce;
+    // For anything else it is that of another port, as it is for an id that is none of this session's.
+    assert_eq!(data.code(&mut net, ask_for(Method::Allocate)), 438);
+    assert_eq!(data.code(&mut net, bind(id ^ 1)), 438);
+    assert_eq!(data.code(&mut net, bind(id)), 0);
+    assert!(net.disconnected.is_empty());
+}
+
+#[test]
 fn a_stale_nonce_at_connection_bind_is_renewed_on_the_same_connection() {
     let mut net = net();
     let (alice, _) = allocated(&mut net);
     let (_, id) = connected(&mut net, &alice, PEER);
-    // What real clients do first: the nonce of the control connection.
     let mut data = Client::at(DATA, "alice", "secret");
     data.tuple.transport = Transport::Tcp;
-    data.nonce = alice.nonce;
+    // That of a third connection.
+    let third = format!("{}:41999", data.tuple.client.ip());
+    data.nonce = stream(&mut net, &third, "alice", "secret").nonce;
     let stale = data.ask(&mut net, bind(id)).unwrap();
     assert_eq!(stale.code(), 438);
     data.nonce = stale.text(A::NONCE).unwrap();
