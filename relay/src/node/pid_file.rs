@@ -146,12 +146,17 @@ impl Drop for PidFile {
 /// The file, and whether it was made.
 fn open(path: &Path) -> io::Result<(File, bool)> {
     let flags = OFlags::RDWR | OFlags::NONBLOCK;
-    match trusted::open(path, flags | OFlags::CREATE | OFlags::EXCL, MODE) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let file = trusted::open(path, flags, Mode::empty())?;
-            Ok((file, false))
+    let make = flags | OFlags::CREATE;
+    match trusted::open(path, make | OFlags::EXCL, MODE) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => return made.map(|file| (file, true)),
+    }
+    match trusted::open(path, flags, Mode::empty()) {
+        // A link to what is not there, which root has followed above already.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            trusted::open(path, make, MODE).map(|file| (file, true))
         }
-        made => made.map(|file| (file, true)),
+        opened => opened.map(|file| (file, false)),
     }
 }
 
