@@ -40,6 +40,7 @@ use crate::worker::{Frozen, WorkerPool, WorkerSetup, WorkerThreads};
 use addresses::{relay_addresses, urls};
 use binding::{Group, Servers, bind, certificates, listener_realms};
 use passing::Passing;
+use pid_file::PidFile;
 pub use process::run;
 use store::{earlier, open_statsdb, open_store, session_base, store_addresses};
 
@@ -61,6 +62,7 @@ pub struct Node {
     servers: Vec<JoinHandle<()>>,
     cancel: CancellationToken,
     passing: Option<Passing>,
+    pid_file: Option<PidFile>,
 }
 
 /// What a start comes with besides its configuration.
@@ -74,6 +76,8 @@ struct Circumstances {
     kept: Option<Kept>,
     /// Whether this process may pass on what it has.
     has_door: bool,
+    /// Open, but not written yet.
+    pid_file: Option<PidFile>,
 }
 
 impl Node {
@@ -96,6 +100,7 @@ impl Node {
             mut heir,
             kept,
             has_door,
+            pid_file,
         } = circumstances;
         prepare_state_dir(&config)?;
         let id = node_id(&config)?;
@@ -150,7 +155,7 @@ impl Node {
             earlier,
             bequest: kept.map(|kept| kept.bequest),
         };
-        Self::serve(parts, servers, ground, heir).await
+        Self::serve(parts, servers, ground, heir, pid_file).await
     }
 
     /// Starts what runs, on what is bound.
@@ -159,6 +164,7 @@ impl Node {
         servers: Servers,
         mut ground: Ground,
         mut heir: Option<Heir>,
+        mut pid_file: Option<PidFile>,
     ) -> anyhow::Result<Self> {
         let (id, config) = (parts.node.clone(), Arc::clone(&parts.config));
         let prepared = prepare(parts.clone()).await;
@@ -172,6 +178,8 @@ impl Node {
             quota.set_elder();
         }
         let (side, running) = start_workers(&config, parts.session_base, &prepared, ground)?;
+        // Before the process that passed everything on ends: it removes a file that names itself.
+        pid_file.iter_mut().for_each(PidFile::write);
         if let Some(heir) = heir {
             passing::serving(heir, &*parts.store).await;
         }
@@ -186,7 +194,8 @@ impl Node {
         let (workers, threads) = running.unzip();
         let passing = match (copies, workers) {
             (Some(copies), Some(workers)) => {
-                Some(Passing::open(parts, quota, workers, copies, socket)?)
+                let file = pid_file.as_ref();
+                Some(Passing::open(parts, quota, workers, copies, socket, file)?)
             }
             _ => None,
         };
@@ -199,6 +208,7 @@ impl Node {
             servers,
             cancel,
             passing,
+            pid_file,
         })
     }
 
@@ -224,6 +234,11 @@ impl Node {
     #[must_use]
     pub fn service(&self) -> Service {
         self.control.service()
+    }
+
+    /// Writes the id of this process where the one that was to take over may have written its own.
+    fn write_pid_file(&mut self) {
+        self.pid_file.iter_mut().for_each(PidFile::write);
     }
 
     /// Stops cleanly: no new calls of the API, books written, workers ended, goodbye to the store.
@@ -285,7 +300,8 @@ fn node_id(config: &Config) -> anyhow::Result<NodeId> {
     }
     let file = config.state_dir.join("node-id");
     let named = || format!("{} cannot be read", file.display());
-    match trusted::open(&file, OFlags::RDONLY, Mode::empty()) {
+    // A named pipe in its place would keep the start waiting.
+    match trusted::open(&file, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
         Ok(open) => {
             let text = std::io::read_to_string(open.take(MAX_ID_FILE)).with_context(named)?;
             return text

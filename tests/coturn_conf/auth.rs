@@ -162,11 +162,13 @@ impl Beside {
         command.arg(format!("--pidfile={}", node.file("coturn.pid").display()));
         command.arg("--log-file=stdout");
         let child = spawn("coturn", command, &Sinks::File(&node.file("coturn.log")));
+        // Whoever waits in vain ends it.
+        let beside = Self(child, address);
         wait_until("turnserver to answer", Duration::from_secs(60), || {
             let mut client = TurnClient::new(address, alice()).unwrap();
             client.binding().is_ok()
         });
-        Self(child, address)
+        beside
     }
 }
 

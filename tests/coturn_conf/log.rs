@@ -1,8 +1,11 @@
 //! Where lines of the log go, as coturn's options say it.
 
-use std::os::unix::fs::{lchown, symlink};
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use kit::client::Login;
@@ -16,6 +19,7 @@ const LINES: &str =
 const FLAGS: &[&str] = &["-c", "turnserver.conf"];
 const SOON: Duration = Duration::from_secs(20);
 const NOBODY: Option<u32> = Some(65_534);
+const RUN_AS_ROOT: &str = "only root gives files away: run this test as root";
 
 /// Stdout and stderr of a node with these lines, once it has served a client, and the node.
 fn outputs(lines: &str) -> (String, String, Migrated) {
@@ -77,7 +81,7 @@ fn links_that_others_laid_are_not_followed_and_roots_are() {
     std::fs::create_dir(node.file("theirs")).unwrap();
     std::fs::write(node.file("victim"), "untouched").unwrap();
     symlink(node.file("victim"), node.file("theirs/turn.log")).unwrap();
-    lchown(node.file("theirs"), NOBODY, None).unwrap();
+    lchown(node.file("theirs"), NOBODY, None).expect(RUN_AS_ROOT);
     let (code, said) = node.run_to_end();
     assert_eq!(code, Some(1), "{said}");
     assert!(
@@ -91,14 +95,65 @@ fn links_that_others_laid_are_not_followed_and_roots_are() {
     symlink("turn.log", node.file("link")).unwrap();
     node.launch();
     node.wait_ready();
-    let log = std::fs::read_to_string(node.file("turn.log")).unwrap();
-    assert!(log.contains("Serving."), "{log}");
+    wait_for_line(&node, "turn.log");
     let mut node = Migrated::prepare(&format!("{LINES}log-file=/var/tmp/link\n"), FLAGS);
     symlink("/dev/stdout", node.file("link")).unwrap();
     node.launch_apart();
     node.wait_ready();
-    let text = std::fs::read_to_string(node.file("stdout.log")).unwrap();
-    assert!(text.contains("Serving."), "{text}");
+    wait_for_line(&node, "stdout.log");
+}
+
+/// The writer of the log is a thread of its own.
+fn wait_for_line(node: &Migrated, name: &str) {
+    wait_until("the first lines", SOON, || {
+        let text = std::fs::read_to_string(node.file(name));
+        text.is_ok_and(|text| text.contains("Serving."))
+    });
+}
+
+#[test]
+fn a_log_goes_to_an_output_of_another_process_and_to_a_pipe_without_a_reader() {
+    let node = Migrated::prepare(LINES, FLAGS);
+    let output = std::fs::File::create(node.file("output.log")).unwrap();
+    // It waits for its input, as the first process of a container waits for the others.
+    let mut command = Command::new("cat");
+    command.stdin(Stdio::piped()).stdout(output);
+    let mut first = command.spawn().unwrap();
+    let line = format!("log-file=/proc/{}/fd/1\n", first.id());
+    let mut other = Migrated::prepare(&format!("{LINES}{line}"), FLAGS);
+    other.launch();
+    other.wait_ready();
+    wait_for_line(&node, "output.log");
+    drop(first.stdin.take());
+    first.wait().unwrap();
+    // Its reader comes late, and it is reopened as another user.
+    let lines = "log-file=/var/tmp/pipe\nproc-user=nobody\nproc-group=nogroup\n";
+    let mut node = Migrated::prepare(&format!("{LINES}{lines}"), FLAGS);
+    std::fs::set_permissions(node.file("."), Permissions::from_mode(0o711)).unwrap();
+    let made = Command::new("mkfifo").arg(node.file("pipe")).status();
+    assert!(made.unwrap().success());
+    node.launch();
+    node.wait_ready();
+    let pipe = std::fs::File::open(node.file("pipe")).unwrap();
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let heard = |text: &str| {
+        wait_until(text, SOON, || {
+            lines.try_iter().any(|line| line.contains(text))
+        });
+    };
+    heard("Serving.");
+    for _ in 0..2 {
+        node.signal("HUP");
+        heard("Configuration reloaded.");
+    }
+    assert!(!node.said().contains("ERROR"), "{}", node.said());
 }
 
 #[test]
@@ -106,7 +161,7 @@ fn links_in_the_state_directory_that_others_laid_keep_root_from_starting() {
     let node = Migrated::prepare(LINES, FLAGS);
     std::fs::create_dir(node.file("state")).unwrap();
     symlink(node.file("victim"), node.file("state/node-id")).unwrap();
-    lchown(node.file("state/node-id"), NOBODY, None).unwrap();
+    lchown(node.file("state/node-id"), NOBODY, None).expect(RUN_AS_ROOT);
     let mut command = node.command();
     command.env_remove("RELAYD_NODE_ID");
     let child = kit::program::spawn("this workspace", command, &kit::program::Sinks::Pipes);

@@ -158,6 +158,38 @@ fn after_an_upgrade_the_pid_file_names_the_process_that_serves() {
 }
 
 #[test]
+fn the_pid_file_of_root_names_the_process_that_an_upgrade_of_nobodys_started() {
+    let lines = format!(
+        "{LINES}proc-user=nobody\nproc-group=nogroup\nlog-file=/var/tmp/turn.log\n\
+         userdb=/var/db/state/turndb\npidfile=/var/run/own.pid\n"
+    );
+    let mut node = Migrated::prepare(&lines, &["-c", "turnserver.conf"]);
+    std::fs::set_permissions(node.file("."), Permissions::from_mode(0o711)).unwrap();
+    node.launch();
+    node.wait_ready();
+    let (path, first) = (node.file("own.pid"), node.pid());
+    wait_until("the id in its file", SOON, || pid_in(&path) == Some(first));
+    for _ in 0..2 {
+        let before = pid_in(&path).unwrap();
+        let upgrade = ["node", "upgrade", "moved", "--yes", "--reason", "test"];
+        let upgraded = node.ctl().run(&upgrade);
+        assert_eq!(upgraded.code, 0, "{upgraded:?}\n{}", node.said());
+        wait_until("the process before to end", SOON, || !lives(before));
+        let heir = pid_in(&path).expect("the file names a process");
+        assert!(heir != before && lives(heir), "{}", node.said());
+        let about = std::fs::metadata(&path).unwrap();
+        assert_eq!((about.uid(), about.mode() & 0o022), (0, 0));
+        node.client(&alice()).allocate().unwrap();
+    }
+    assert!(!node.said().contains("pid_file"), "{}", node.said());
+    assert_eq!(node.wait_exit(), Some(0), "{}", node.said());
+    let last = pid_in(&path).unwrap();
+    kit::program::terminate(last);
+    wait_until("the last process to end", SOON, || !lives(last));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+}
+
+#[test]
 fn a_file_is_found_where_coturn_looks() {
     for (folder, flags) in [
         ("turnserver", &["-c", "turnserver.conf"][..]),

@@ -7,6 +7,7 @@ use anyhow::Context;
 use shared::NodeId;
 
 use super::Node;
+use super::pid_file::PidFile;
 use crate::admin::PassedOn;
 use crate::config::Config;
 use crate::control::{ControlParts, NodeQuota, Prepared, RunningWorkers, publish_quota};
@@ -41,12 +42,14 @@ impl Passing {
         workers: Arc<RunningWorkers>,
         listeners: Listeners,
         socket: PassedOn,
+        pid_file: Option<&PidFile>,
     ) -> anyhow::Result<Self> {
         let household = Arc::new(Household {
             node: parts.node.clone(),
             workers: parts.config.workers,
             bases: vec![parts.session_base],
             listeners,
+            pid_file: pid_file.map(PidFile::copy).transpose()?,
         });
         let door = Door::open(&parts.config.state_dir, Arc::clone(&household))
             .context("the socket for the process that takes over cannot be made")?;

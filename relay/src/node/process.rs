@@ -54,22 +54,22 @@ async fn serve_until_told(
     let mut drain = signal(SignalKind::user_defined1())?;
     let mut leaves_empty = false;
     let mut looks = tokio::time::interval(EMPTY_LOOK);
-    let heir = match args.upgrade {
+    let mut heir = match args.upgrade {
         true => find_running(&config)?,
         false => None,
     };
     let supervisor = Supervisor::of_process();
+    let pid_file = open_pid_file(&config, heir.as_mut())?;
     let circumstances = Circumstances {
         log: Some(log.level()),
         heir,
         kept,
         has_door: true,
+        pid_file,
     };
     let leaves = config.descriptor_store;
     let output = config.log.output.clone();
-    let mut pid_file = open_pid_file(&config)?;
     let mut node = Box::pin(Node::start_in(config, None, circumstances)).await?;
-    pid_file.iter_mut().for_each(PidFile::write);
     if detach::is_detached() && !args.upgrade {
         detach::serving(&output).context("the background cannot be reached")?;
     }
@@ -116,11 +116,17 @@ async fn serve_until_told(
     }
 }
 
-/// As root, if that is who starts: rights are given up on the way to serving.
-fn open_pid_file(config: &Config) -> anyhow::Result<Option<PidFile>> {
+/// As root, if that is who starts: rights are given up on the way to serving. A process that is to take over
+/// may have none, and gets the file of the one that runs.
+fn open_pid_file(config: &Config, heir: Option<&mut Heir>) -> anyhow::Result<Option<PidFile>> {
     // It may lie there.
     prepare_state_dir(config)?;
-    Ok(config.process.pid_file.as_deref().and_then(PidFile::open))
+    let Some(path) = config.process.pid_file.as_deref() else {
+        return Ok(None);
+    };
+    let passed_on = heir.and_then(Heir::pid_file);
+    let passed_on = passed_on.and_then(|file| PidFile::passed_on(path, file));
+    Ok(passed_on.or_else(|| PidFile::open(path)))
 }
 
 /// Whether the last session of a node that `leaves_empty` is gone; the next start takes sessions again then.
@@ -163,7 +169,7 @@ async fn leave(node: &Node, supervisor: &Supervisor) -> Option<Frozen> {
 }
 
 /// Lets another process take over; the node itself where that did not come about.
-async fn pass_on(node: Node, knock: Knock) -> Result<(Elder, u32), Box<Node>> {
+async fn pass_on(mut node: Node, knock: Knock) -> Result<(Elder, u32), Box<Node>> {
     let pid = knock.pid;
     let farewell = match node.hand_over(knock).await {
         Ok(farewell) => farewell,
@@ -174,6 +180,7 @@ async fn pass_on(node: Node, knock: Knock) -> Result<(Elder, u32), Box<Node>> {
                 pid,
                 "Nothing was passed on: everything goes on here."
             );
+            node.write_pid_file();
             return Err(Box::new(node));
         }
     };

@@ -1,12 +1,11 @@
 //! Whom the process is: root binds, `proc_user` serves.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, fchown, lchown};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::Path;
 
 use anyhow::Context;
 use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
-use rustix::fs::{Mode, OFlags};
 
 use crate::config::{Config, LogOutput, StoreConfig};
 use crate::trusted;
@@ -89,14 +88,7 @@ fn give_log(path: &Path, uid: Uid, gid: Gid) -> anyhow::Result<()> {
     if std::fs::symlink_metadata(path).is_ok_and(|file| file.is_symlink()) {
         return Ok(());
     }
-    let open = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
-    let given = trusted::open(path, open, Mode::empty()).and_then(|file| {
-        let about = file.metadata()?;
-        match about.is_file() && about.nlink() == 1 {
-            true => fchown(&file, Some(uid.as_raw()), Some(gid.as_raw())),
-            false => Ok(()),
-        }
-    });
+    let given = trusted::give(path, uid.as_raw(), gid.as_raw());
     match given {
         // It was moved away since.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -38,6 +38,8 @@ pub struct Household {
     pub bases: Vec<u32>,
     /// Its listening sockets.
     pub listeners: Listeners,
+    /// The file with the process id, which another user than root could not open.
+    pub pid_file: Option<OwnedFd>,
 }
 
 /// The socket in the state directory where the next process knocks.
@@ -142,7 +144,13 @@ fn meet(stream: std::os::unix::net::UnixStream, household: &Household) -> io::Re
         release = hello.release,
         "Another process prepares to take over."
     );
-    wire.send(&offer(household), &household.listeners.all())?;
+    let mut all = household.listeners.all();
+    all.extend(household.pid_file.as_ref().map(AsFd::as_fd));
+    let whole = Offer {
+        pid_file: household.pid_file.is_some(),
+        ..offer(household)
+    };
+    wire.send(&whole, &all)?;
     wire.set_patience(PREPARATION)?;
     match wire.receive()? {
         (Word::Ready, _) => Ok(Knock { wire, pid }),
@@ -150,6 +158,7 @@ fn meet(stream: std::os::unix::net::UnixStream, household: &Household) -> io::Re
     }
 }
 
+/// What is offered to processes and left with supervisors alike.
 pub(super) fn offer(household: &Household) -> Offer {
     let groups = household.listeners.groups.iter();
     Offer {
@@ -167,6 +176,7 @@ pub(super) fn offer(household: &Household) -> Offer {
             .collect(),
         admin: household.listeners.admin.is_some(),
         metrics: household.listeners.metrics.is_some(),
+        pid_file: false,
     }
 }
 

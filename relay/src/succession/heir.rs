@@ -24,6 +24,7 @@ pub struct Heir {
     wire: Wire,
     offer: Offer,
     inherited: Inherited,
+    pid_file: Option<OwnedFd>,
 }
 
 /// Sessions and connections of the process that ran.
@@ -74,7 +75,7 @@ impl Heir {
             release: env!("CARGO_PKG_VERSION").to_owned(),
         };
         wire.send(&hello, &[])?;
-        let (offer, descriptors) = wire.receive::<Offer>()?;
+        let (offer, mut descriptors) = wire.receive::<Offer>()?;
         anyhow::ensure!(
             offer.version == VERSION,
             "its release {} speaks version {} of the protocol, and this one {VERSION}: stop it and \
@@ -82,12 +83,22 @@ impl Heir {
             offer.release,
             offer.version
         );
+        let pid_file = match offer.pid_file {
+            true => descriptors.pop(),
+            false => None,
+        };
         let inherited = sort(&offer, descriptors).context("listeners are missing")?;
         Ok(Self {
             wire,
             offer,
             inherited,
+            pid_file,
         })
+    }
+
+    /// The file with its process id, for this one's.
+    pub fn pid_file(&mut self) -> Option<OwnedFd> {
+        self.pid_file.take()
     }
 
     /// The node that runs.

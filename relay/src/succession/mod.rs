@@ -50,7 +50,7 @@ struct Hello {
 }
 
 /// What the process that runs offers at once; descriptors follow in this order: of each group those
-/// of UDP, then those of TCP; then the Unix socket, TCP and metrics of the admin plane.
+/// of UDP, then those of TCP; then the Unix socket, TCP and metrics of the admin plane, and the pid file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Offer {
     version: u32,
@@ -63,10 +63,13 @@ struct Offer {
     /// Whether TCP and metrics listeners of the admin plane are among the descriptors.
     admin: bool,
     metrics: bool,
+    /// Whether the pid file is the last one. It is no socket, and never left with a supervisor.
+    #[serde(default)]
+    pid_file: bool,
 }
 
 impl Offer {
-    /// How many descriptors follow.
+    /// How many sockets follow.
     fn descriptors(&self) -> usize {
         let groups = self.groups.iter();
         let groups: usize = groups
