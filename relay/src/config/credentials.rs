@@ -56,16 +56,22 @@ pub(super) fn resolve(reader: &mut Reader<'_>, realms: &[ConfigRealm]) -> Creden
         return CredentialKinds::default();
     };
     let word = kinds.word();
-    let mut tell = |what: &str| {
-        reader.warnings.push(format!(
-            "{origin}: credentials = \"{word}\": {what} of the file are refused: remove them, or write \"both\""
-        ));
+    let mut tell = |count: usize, what: &str| {
+        if count > 0 {
+            reader.warnings.push(format!(
+                "{origin}: credentials = \"{word}\": {what} of the file are refused ({count}): remove them, or \
+                 write \"both\" (--credentials both)"
+            ));
+        }
     };
-    if !kinds.has_users() && realms.iter().any(|realm| !realm.users.is_empty()) {
-        tell("users");
+    if !kinds.has_users() {
+        tell(realms.iter().map(|realm| realm.users.len()).sum(), "users");
     }
-    if !kinds.has_secrets() && realms.iter().any(|realm| !realm.secrets.is_empty()) {
-        tell("secrets");
+    if !kinds.has_secrets() {
+        tell(
+            realms.iter().map(|realm| realm.secrets.len()).sum(),
+            "secrets",
+        );
     }
     kinds
 }
