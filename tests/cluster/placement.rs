@@ -9,7 +9,7 @@ use kit::client::{Login, TurnClient};
 use kit::cluster::{IDS, cluster_key};
 use kit::node::{Node, NodeOptions, REALM, rest_login};
 use kit::redis::RedisServer;
-use kit::wait::wait_until;
+use kit::wait::{wait_for, wait_until};
 use relayctl::client::{AdminApi as _, ClientError};
 use shared::Realm;
 use shared::api::{Credential, DrainRequest, ErrorKind, MintRequest};
@@ -191,4 +191,55 @@ fn a_full_node_and_a_drained_one_are_named_to_nobody() {
     );
     let bare = ctl.json(&[&mint[..], &["--label", "region=eu", "--count", "0"]].concat());
     assert_eq!(bare["iceServers"], serde_json::json!([]));
+}
+
+#[test]
+fn nodes_that_take_users_only_are_named_to_nobody() {
+    let fleet = Fleet::start();
+    let set = |node: &str, kind: &str| {
+        let assignment = format!("credentials={kind}");
+        let arguments = ["config", "set", &assignment, "--node", node, "--yes"];
+        let done = fleet.nodes[2].ctl().run(&arguments);
+        assert_eq!(done.code, 0, "{done:?}");
+    };
+    // The gateway that is asked takes none of them itself.
+    set("nyc1", "users");
+    wait_until("it to be left out", EVENTUALLY, || {
+        fleet.named(None, false) == ["ams1", "fra1"]
+    });
+    let minted = fleet.mint("ann", None, false).unwrap();
+    for server in &minted.ice_servers {
+        let login = Login::new(&server.username, &server.credential);
+        let mut client = TurnClient::new(udp(&server.urls), login).unwrap();
+        client.allocate().unwrap();
+        client.refresh(0).unwrap();
+    }
+    let refused = fleet.nodes[2].client(&rest_login("ann")).allocate();
+    assert_eq!(refused.unwrap_err().code(), Some(401));
+    set("ams1", "users");
+    wait_until("the next one to be left out", EVENTUALLY, || {
+        fleet.named(None, false) == ["fra1"]
+    });
+    wait_until("another node to show it", EVENTUALLY, || {
+        let shown = fleet.nodes[0].ctl().json(&["node", "show", "nyc1"]);
+        shown["credentials"] == "users"
+    });
+    set("fra1", "users");
+    let error = wait_for("no relay to take any", EVENTUALLY, || {
+        fleet.mint("ann", None, false).err()
+    });
+    let ClientError::Api(refused) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(refused.error, ErrorKind::Conflict, "{error}");
+    // It was added for whoever knows better; the event says what it opens.
+    let added = fleet.nodes[2]
+        .ctl()
+        .run(&["secret", "add", "-r", REALM, "--yes"]);
+    assert_eq!(added.code, 0, "{added:?}");
+    let note = "no relay accepts credentials made with secrets";
+    wait_until("the event to say so", EVENTUALLY, || {
+        let events = fleet.nodes[2].ctl().items(&["event", "list"]);
+        events.iter().any(|event| event.to_string().contains(note))
+    });
 }

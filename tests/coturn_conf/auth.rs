@@ -64,12 +64,19 @@ impl Bare {
 
     fn ask(&self, request: MessageBuilder) -> Challenge {
         let request = request.finish();
+        let own = Message::parse(&request).unwrap().transaction();
         let mut buffer = [0; 1500];
-        let length = wait_for("an answer", SOON, || {
+        // What answers an earlier request, which was sent again, is read and left.
+        let answer = wait_for("an answer", SOON, || {
             self.socket.send_to(&request, self.server).ok()?;
-            self.socket.recv(&mut buffer).ok()
+            let mut answers = std::iter::from_fn(|| {
+                let length = self.socket.recv(&mut buffer).ok()?;
+                Some(buffer[..length].to_vec())
+            });
+            answers
+                .find(|bytes| Message::parse(bytes).is_ok_and(|answer| answer.transaction() == own))
         });
-        let answer = Message::parse(&buffer[..length]).unwrap();
+        let answer = Message::parse(&answer).unwrap();
         let bytes = |kind| answer.attribute(kind).unwrap_or_default().to_vec();
         let code = answer.error_code().map_or(0, |code| code.get());
         let realm = String::from_utf8(bytes(AttributeType::REALM)).unwrap();
@@ -251,6 +258,48 @@ fn both_kinds_are_taken_where_relayd_is_told_to() {
     wait_until("the user of turnadmin", SOON, || {
         answer(node.turn(), &Login::new("cheshire", "grin")) == 0
     });
+}
+
+#[test]
+fn users_of_the_file_are_let_in_beside_its_secrets_where_relayd_is_told_to() {
+    let lines = format!(
+        "{BASE}{USER}static-auth-secret={}\nuse-auth-secret\n",
+        SECRETS[0]
+    );
+    let flags = [FLAGS, &["--credentials", "both"]].concat();
+    let node = Migrated::start(&lines, &flags);
+    assert_eq!(answer(node.turn(), &alice()), 0);
+    assert_eq!(answer(node.turn(), &rest("carol", SECRETS[0])), 0);
+    assert!(!node.said().contains("refused"), "{}", node.said());
+}
+
+#[test]
+fn a_file_goes_from_secrets_to_users_and_back_at_sighup() {
+    let secret = format!("{BASE}static-auth-secret={}\n", SECRETS[0]);
+    let user = format!("{BASE}{USER}");
+    let carol = || rest("carol", SECRETS[0]);
+    let node = Migrated::start(&secret, FLAGS);
+    let mut running = node.client(&carol());
+    running.allocate().unwrap();
+    // Both refusals are remembered by the workers when the file changes.
+    for (text, welcome, refused) in [
+        (&user, alice(), carol()),
+        (&secret, carol(), alice()),
+        (&user, alice(), carol()),
+    ] {
+        assert_eq!(answer(node.turn(), &welcome), 401, "{text}");
+        node.rewrite(text);
+        node.signal("HUP");
+        wait_until("the new kind of credentials", SOON, || {
+            answer(node.turn(), &welcome) == 0
+        });
+        assert_eq!(answer(node.turn(), &refused), 401, "{text}");
+        assert_eq!(running.refresh(600).unwrap(), 600, "{text}");
+    }
+    let minted = node
+        .ctl()
+        .run(&["credential", "mint", "--realm", "north.gov"]);
+    assert_ne!(minted.code, 0, "{minted:?}");
 }
 
 #[test]

@@ -65,7 +65,12 @@ fn secrets_make_credentials_and_users_of_the_file_are_refused_then() {
     let login = Login::rest(&format!("{}:carol", unix_now() + 600), SECRET);
     node.client(&login).allocate().unwrap();
     assert_eq!(code(node.client(&alice()).allocate()), Some(401));
-    assert_eq!(node.said().matches("knows no users of its file").count(), 1);
+    assert_eq!(
+        node.said()
+            .matches("users of the file are refused (1)")
+            .count(),
+        1
+    );
 }
 
 #[test]

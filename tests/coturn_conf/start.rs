@@ -58,7 +58,7 @@ impl Migrated {
                 .map(|flag| flag.replace("IP", &ip.to_string()))
                 .collect(),
         };
-        std::fs::write(node.file("turnserver.conf"), node.localized(text)).unwrap();
+        node.rewrite(text);
         node
     }
 
@@ -68,6 +68,11 @@ impl Migrated {
         node.launch();
         node.wait_ready();
         node
+    }
+
+    /// Replaces the configuration, for a reload.
+    pub(crate) fn rewrite(&self, text: &str) {
+        std::fs::write(self.file("turnserver.conf"), self.localized(text)).unwrap();
     }
 
     fn localized(&self, text: &str) -> String {

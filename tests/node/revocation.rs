@@ -9,6 +9,8 @@ use kit::wait::wait_until;
 
 /// What is promised is a second; a debug build on a busy machine gets five.
 const SOON: Duration = Duration::from_secs(5);
+/// Where nothing is promised.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn turnadmin_at(node: &Node, arguments: &[&str]) {
     let db = UserDb::Sqlite(node.state_dir().join("turndb"));
@@ -76,4 +78,52 @@ fn calls_go_on_where_nothing_is_said() {
         answer.is_err_and(|error| error.code() == Some(401))
     });
     assert_eq!(call.refresh(600).unwrap(), 600);
+}
+
+#[test]
+fn a_kind_of_credentials_that_is_accepted_no_more_ends_no_call() {
+    let node = Node::start(NodeOptions {
+        top: "credentials = \"both\"\n".to_owned(),
+        end: "revoke_on_user_removal = true\nrevoke_on_secret_removal = true\n".to_owned(),
+        ..NodeOptions::default()
+    });
+    turnadmin_at(&node, &["-a", "-u", "hatter", "-p", "tea"]);
+    turnadmin_at(&node, &["-s", "a-secret-of-turnadmin"]);
+    let name = format!("{}:carol", kit::node::unix_now() + 3600);
+    let logins = [
+        Login::new("hatter", "tea"),
+        Login::rest(&name, "a-secret-of-turnadmin"),
+        rest_login("dinah"),
+    ];
+    let [mut hatter, mut carol, mut dinah] = logins.map(|login| {
+        let mut client = node.client(&login);
+        wait_until("the login to be accepted", PATIENCE, || {
+            client.allocate().is_ok()
+        });
+        client
+    });
+    let file = std::fs::read_to_string(node.config_path()).unwrap();
+    std::fs::write(
+        node.config_path(),
+        file.replace("credentials = \"both\"", "credentials = \"users\""),
+    )
+    .unwrap();
+    node.signal("HUP");
+    wait_until("new calls by secrets to be refused", PATIENCE, || {
+        let answer = node.client(&rest_login("dinah")).allocate();
+        answer.is_err_and(|error| error.code() == Some(401))
+    });
+    // Whoever ends this call has looked at the secrets under the new setting, too.
+    turnadmin_at(&node, &["-d", "-u", "hatter"]);
+    wait_until("the deleted user's call to end", PATIENCE, || {
+        hatter.refresh(600).is_err()
+    });
+    for client in [&mut carol, &mut dinah] {
+        assert_eq!(client.refresh(600).unwrap(), 600);
+    }
+    turnadmin_at(&node, &["-X", "a-secret-of-turnadmin"]);
+    wait_until("the removed secret's call to end", PATIENCE, || {
+        carol.refresh(600).is_err()
+    });
+    assert_eq!(dinah.refresh(600).unwrap(), 600);
 }

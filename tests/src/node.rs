@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -19,6 +19,8 @@ use crate::wait::wait_until;
 pub(crate) const START: Duration = Duration::from_secs(30);
 /// How long a node may take to stop before it is killed.
 pub(crate) const STOP: Duration = Duration::from_secs(10);
+/// How long nothing is unwritten before all is written: twice the mirror's interval, and some.
+const WRITTEN_FOR: Duration = Duration::from_millis(600);
 /// The realm of the kit's nodes.
 pub const REALM: &str = "north.gov";
 /// The shared secret of that realm.
@@ -211,11 +213,11 @@ impl Node {
     /// When it does not, or the process ended.
     #[track_caller]
     pub fn wait_answering(&mut self, path: &str) {
-        let end = std::time::Instant::now() + START;
+        let end = Instant::now() + START;
         wait_until("relayd", START + STOP, || {
             let child = self.child.as_mut().expect("launched before");
             let gone = child.try_wait().expect("a child can be waited for");
-            let late = std::time::Instant::now() > end;
+            let late = Instant::now() > end;
             let log = || std::fs::read_to_string(self.folder.path().join("relayd.log"));
             assert!(
                 gone.is_none() && !late,
@@ -459,13 +461,16 @@ impl Node {
         samples.reduce(|sum: f64, sample: f64| sum + sample)
     }
 
-    /// Waits until the store has all that clients were told.
+    /// Waits until the store has all that clients were told: nothing was unwritten for a while, in which
+    /// what a worker had to tell has come to the books.
     #[track_caller]
     pub fn wait_written(&self) {
-        let behind = || self.metric("relayd_sessions_unwritten") == Some(0.0);
-        // Twice, since the first may be asked while a worker's news is on its way.
+        let mut since = None;
         wait_until("the store to have every session", START, || {
-            behind() && behind()
+            let begun = Instant::now();
+            let is_written = self.metric("relayd_sessions_unwritten") == Some(0.0);
+            since = is_written.then(|| since.unwrap_or(begun));
+            since.is_some_and(|since| since.elapsed() >= WRITTEN_FOR)
         });
     }
 

@@ -49,7 +49,7 @@ const OWN: &[Key] = &[
         Kind::Text,
         "Group to be then; default: that of proc_user",
     ),
-    fixed(
+    live(
         "credentials",
         Kind::Text,
         "Which credentials clients may show: users, secrets or both; default both",

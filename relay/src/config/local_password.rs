@@ -14,6 +14,9 @@ use super::source::Reader;
 /// How it is written.
 pub(super) const FORM: &str =
     "write the password, or $5$SALT$DIGEST as `turnadmin -P` prints it (16 and 64 hex digits)";
+/// What is wrong with one that cannot be sent.
+pub(super) const UNSENDABLE: &str =
+    "begins or ends with a blank, or has control characters, which no client can send";
 /// The longest one, as of coturn.
 const MAX_BYTES: usize = 128;
 /// Shorter ones are guessed.
@@ -53,6 +56,11 @@ fn digest(salt: &[u8], password: &str) -> [u8; 32] {
         .into()
 }
 
+/// Whether a client can send it in a header of HTTP.
+pub(super) fn can_be_sent(text: &str) -> bool {
+    !text.chars().any(char::is_control) && text.trim() == text
+}
+
 /// Reads either form.
 ///
 /// # Errors
@@ -61,10 +69,8 @@ pub(super) fn parse(text: &str) -> Result<LocalPassword, &'static str> {
     if text.is_empty() || text.len() > MAX_BYTES {
         return Err("is empty or longer than 128 bytes");
     }
-    if text.chars().any(char::is_control) || text.trim() != text {
-        return Err(
-            "begins or ends with a blank, or has control characters, which no client can send",
-        );
+    if !can_be_sent(text) {
+        return Err(UNSENDABLE);
     }
     let Some(hashed) = text.strip_prefix("$5$") else {
         return Ok(LocalPassword {

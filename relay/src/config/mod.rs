@@ -49,7 +49,6 @@ use crate::store::UserKeys;
 
 pub use args::{Args, Task};
 pub use beside::{BesideConfig, BesideWishes};
-pub use credentials::CredentialKinds;
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use layers::{OverrideLayer, Overrides, Provenance, is_overridable, override_value};
 pub use limits::{LimitConfig, LimitReach};
@@ -57,6 +56,7 @@ pub use local_password::LocalPassword;
 pub use process::ProcessConfig;
 pub use redirects::{RedirectConfig, RedirectProbes, ToNodes};
 pub use sentinel::SentinelConfig;
+pub use shared::api::CredentialKinds;
 pub use view::{Difference, changed, compare, settings};
 
 /// Everything a node needs to know before it starts. Valid as it is: whoever holds one needs no

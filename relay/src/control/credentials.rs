@@ -122,8 +122,12 @@ pub(super) fn look_up(hub: &Arc<Hub>, worker: WorkerId, realm: Realm, username: 
 }
 
 async fn read(hub: Arc<Hub>, name: Name) {
-    let result = read_until_stable(&hub, &name).await;
+    let mut result = read_until_stable(&hub, &name).await;
     hub.credentials.keep(&name, &result);
+    // The setting may be another one by now.
+    if !hub.config().credentials.has_users() {
+        result = CredentialAnswer::Unknown;
+    }
     let workers = hub
         .credentials
         .state()

@@ -115,9 +115,12 @@ impl Dirty {
         Batch { upserts, deletes }
     }
 
-    /// What was taken last is written, or was put back, or never will be.
-    pub(super) fn settled(&mut self) {
+    /// What was taken last is written, or never will be, but for what is `left`: it waits again.
+    pub(super) fn settle(&mut self, left: Option<Batch>) {
         self.taken = 0;
+        let Batch { upserts, deletes } = left.unwrap_or_default();
+        upserts.into_iter().for_each(|id| self.changed(id));
+        self.deletes.extend(deletes);
     }
 
     /// How many sessions the store does not know as they are.
@@ -137,12 +140,6 @@ impl Dirty {
         ids.iter().for_each(|id| {
             self.deletes.remove(id);
         });
-    }
-
-    /// Puts a batch back that could not be written.
-    pub(super) fn put_back(&mut self, batch: Batch) {
-        batch.upserts.into_iter().for_each(|id| self.changed(id));
-        self.deletes.extend(batch.deletes);
     }
 
     /// Whether nothing changed.
@@ -200,7 +197,7 @@ mod tests {
         dirty.created(SessionId(2));
         let batch = dirty.take(10);
         assert_eq!(batch.upserts, [SessionId(2)]);
-        dirty.put_back(batch);
+        dirty.settle(Some(batch));
         dirty.ended(SessionId(2));
         assert_eq!(dirty.take(10).deletes, [SessionId(2)]);
         dirty.created(SessionId(3));
@@ -208,6 +205,22 @@ mod tests {
         dirty.changed(SessionId(3));
         dirty.ended(SessionId(3));
         assert_eq!(dirty.take(10).deletes, [SessionId(3)]);
+    }
+
+    #[test]
+    fn what_the_store_did_not_take_counts_as_unwritten_until_it_does() {
+        let mut dirty = Dirty::new();
+        dirty.changed(SessionId(1));
+        dirty.ended(SessionId(2));
+        for _ in 0..2 {
+            assert_eq!(dirty.unwritten(), 2);
+            let batch = dirty.take(10);
+            assert_eq!(dirty.unwritten(), 2, "on its way");
+            dirty.settle(Some(batch));
+        }
+        let _ = dirty.take(10);
+        dirty.settle(None);
+        assert_eq!(dirty.unwritten(), 0);
     }
 
     #[test]

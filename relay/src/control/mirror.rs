@@ -99,13 +99,12 @@ async fn flush(hub: &Hub, failed: &mut Option<Instant>) -> bool {
             return true;
         }
         let written = write(hub, &batch).await;
-        hub.dirty().settled();
+        let left = written.as_ref().is_err_and(StoreError::may_pass);
+        // In one go: nobody sees a batch as written that is only on its way back.
+        hub.dirty().settle(left.then_some(batch));
         match written {
             Ok(()) => {}
-            Err(error) if error.may_pass() => {
-                hub.dirty().put_back(batch);
-                return false;
-            }
+            Err(error) if error.may_pass() => return false,
             Err(StoreError::Fenced { epoch }) => {
                 hub.fence(epoch);
                 return false;

@@ -94,6 +94,7 @@ impl Settings {
                 ..in_force.beside
             },
             labels: loaded.labels,
+            credentials: loaded.credentials,
             realms: loaded.realms,
             default_realm: loaded.default_realm,
             max_sessions_per_user: loaded.max_sessions_per_user,
@@ -287,10 +288,12 @@ async fn put_in_force(hub: &Hub, config: Config) -> SettingsChange {
             &[Applies::Restart, Applies::File],
         ),
     };
-    let new_users = before.realms != config.realms;
-    if new_users {
+    let has_new_realms = before.realms != config.realms;
+    if has_new_realms {
         change.live.push("realm");
     }
+    // What workers remember of names holds no more.
+    let has_new_users = has_new_realms || before.credentials != config.credentials;
     let in_force = settings.in_force(&config);
     if before.log.level != config.log.level
         && let Some(log) = &settings.log
@@ -315,7 +318,7 @@ async fn put_in_force(hub: &Hub, config: Config) -> SettingsChange {
         coturn.wish(&in_force.beside.wishes);
     }
     hub.keeper.set_config(Arc::new(in_force));
-    if new_users {
+    if has_new_users {
         hub.keeper.want_forgetting();
     }
     hub.user_index.forget();
@@ -390,6 +393,7 @@ mod tests {
             SettingKind::Text => match key {
                 "log.level" => json!("debug"),
                 "limits.max_rate_bps" => json!("3M"),
+                "credentials" => json!("users"),
                 "redirects.to_nodes" => json!("never"),
                 "cluster" | "default_realm" | "software" | "server_name" => json!("other"),
                 // All others are durations.

@@ -49,7 +49,8 @@ pub use group::{GroupBy, GroupByError, GroupQuery, GroupView};
 pub use history::{HistorySample, HistoryView};
 pub use job::{ItemOutcome, JobItem, JobState, JobView};
 pub use node::{
-    Capacity, CertificateView, NodeRole, NodeState, NodeView, Overview, StoreState, usual_version,
+    Capacity, CertificateView, CredentialKinds, NodeRole, NodeState, NodeView, Overview,
+    StoreState, usual_version,
 };
 pub use oauth::{OauthKeyCreated, OauthKeyPut, OauthKeyView};
 pub use page::{ListQuery, MissingNode, Page, Scope};

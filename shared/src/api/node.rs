@@ -39,6 +39,9 @@ pub struct NodeView {
     /// `default_realm` has it; empty from a version that does not tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub url_realms: BTreeMap<String, Realm>,
+    /// Which credentials it accepts; of a version that does not tell: either.
+    #[serde(default)]
+    pub credentials: CredentialKinds,
     /// Relay addresses as clients are told, each with its port range, as in `192.0.2.1:49152-65535`.
     pub relays: Vec<String>,
     /// Worker threads.
@@ -155,6 +158,49 @@ pub enum NodeRole {
     Relay,
     /// Answers the admin API for the whole cluster and changes users, secrets and realms.
     Gateway,
+}
+
+/// Which credentials clients may show. Access tokens (RFC 7635) are neither and have a switch of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialKinds {
+    /// Users, and what was made with a shared secret.
+    #[default]
+    Both,
+    /// Users of the file and the store alone: secrets that are there open nothing.
+    Users,
+    /// Time-limited credentials made with a shared secret alone: users that are there are refused.
+    Secrets,
+}
+
+impl CredentialKinds {
+    /// Whether users of the file and the store are served.
+    #[must_use]
+    pub fn has_users(self) -> bool {
+        self != Self::Secrets
+    }
+
+    /// Whether credentials made with shared secrets are accepted.
+    #[must_use]
+    pub fn has_secrets(self) -> bool {
+        self != Self::Users
+    }
+
+    /// Whether whoever is accepted by `other` is accepted here.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self == Self::Both || self == other
+    }
+
+    /// The word shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Users => "users",
+            Self::Secrets => "secrets",
+        }
+    }
 }
 
 /// Where a node is in its life.

@@ -57,7 +57,7 @@ const EXPLANATIONS: &[Explanation] = &[
     (
         "unknown_user",
         "nobody has that name",
-        "add the user, or check the realm of its secret, and whether credentials of the node takes users",
+        "add the user, or check the realm of its secret, and whether the setting credentials takes users, or secrets",
     ),
     (
         "token_refused",

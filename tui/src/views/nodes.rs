@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ratatui::layout::Rect;
-use shared::api::{Applies, BesideView, DrainView, NodeState, NodeView, SettingView};
+use shared::api::{
+    Applies, BesideView, CredentialKinds, DrainView, NodeState, NodeView, SettingView,
+};
 use shared::units::{age, bit_rate, byte_count, grouped, short_number};
 
 use super::paint_list;
@@ -378,7 +380,7 @@ fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
             node.epoch
         ),
         format!(
-            "refused  {}   store {}{}   labels {}",
+            "refused  {}   store {}{}{}   labels {}",
             if refusals.is_empty() {
                 "nothing now".to_owned()
             } else {
@@ -386,6 +388,11 @@ fn facts(node: &NodeView, now_ms: u64) -> [String; 6] {
             },
             node.store.kind,
             if node.store.connected { "" } else { " LOST" },
+            match node.credentials {
+                CredentialKinds::Both => "",
+                CredentialKinds::Users => "   users only",
+                CredentialKinds::Secrets => "   secrets only",
+            },
             labels(node),
         ),
         condition(node, now_ms),

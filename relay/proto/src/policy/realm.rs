@@ -16,6 +16,9 @@ pub struct RealmPolicy {
     pub revision: u64,
     /// Shared secrets for time-limited credentials, tried in order.
     pub secrets: Vec<RestSecret>,
+    /// Whether a session may begin with a credential made with one of them. Those that run know theirs
+    /// either way.
+    pub accepts_secrets: bool,
     /// Separates expiry and user in time-limited usernames.
     pub rest_separator: char,
     /// What PASSWORD-ALGORITHMS lists, in order of preference, each once; empty: no such attribute,
@@ -67,6 +70,7 @@ impl RealmPolicy {
             name,
             revision: 0,
             secrets: Vec::new(),
+            accepts_secrets: true,
             rest_separator: ':',
             password_algorithms: Vec::new(),
             username_anonymity: false,
@@ -89,13 +93,23 @@ impl RealmPolicy {
         }
     }
 
+    /// The secrets that a session may begin with.
+    #[must_use]
+    pub(crate) fn open_secrets(&self) -> &[RestSecret] {
+        if self.accepts_secrets {
+            &self.secrets
+        } else {
+            &[]
+        }
+    }
+
     /// What its challenges offer. Names that only their user can tell, such as time-limited ones,
     /// are in no index: where they are in use, USERHASH is not offered.
     #[must_use]
     pub fn offer(&self) -> Offer<'_> {
         Offer {
             algorithms: &self.password_algorithms,
-            anonymity: self.username_anonymity && self.secrets.is_empty(),
+            anonymity: self.username_anonymity && self.open_secrets().is_empty(),
         }
     }
 }

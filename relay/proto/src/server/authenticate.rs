@@ -383,7 +383,7 @@ fn verify_user(
 }
 
 fn split<'a>(realm: &RealmPolicy, username: &'a Username) -> Option<RestUsername<'a>> {
-    if realm.secrets.is_empty() {
+    if realm.open_secrets().is_empty() {
         return None;
     }
     rest::split_username(username.as_str(), realm.rest_separator)
@@ -396,7 +396,7 @@ fn verify_rest(
     message: &Message<'_>,
     algorithm: PasswordAlgorithm,
 ) -> Option<Identity> {
-    realm.secrets.iter().find_map(|secret| {
+    realm.open_secrets().iter().find_map(|secret| {
         let password = rest::password(secret.value.expose(), username.as_str());
         let name: &Realm = &realm.name;
         let key = IntegrityKey::derive(algorithm, username.as_str(), name.as_str(), &password);

@@ -173,7 +173,7 @@ impl Server {
 
 /// Whom a username that did not authenticate speaks of, if what it claims is true.
 fn id_part(realm: Option<&RealmPolicy>, username: &Username) -> Arc<str> {
-    let realm = realm.filter(|realm| !realm.secrets.is_empty());
+    let realm = realm.filter(|realm| !realm.open_secrets().is_empty());
     let split = realm.and_then(|realm| split_username(username.as_str(), realm.rest_separator));
     split.map_or(username.as_str(), |rest| rest.user).into()
 }

@@ -17,24 +17,17 @@ pub(super) fn translate(all: &mut Translation<'_>) {
     }
     let users = users(all);
     let has_users = !users.is_empty();
-    match users.first() {
-        Some(first) if has_secret_mode => {
-            let origin = first.origin.clone();
-            let count = users.len();
-            all.tell_all(format!(
-                "{origin}: user: with use-auth-secret coturn knows no users of its file, and neither does relayd: \
-                 {count} left out; remove them, or remove use-auth-secret and static-auth-secret"
-            ));
-        }
-        Some(first) => {
-            let origin = first.origin.clone();
-            all.set_of_realm("users", &origin, Value::List(users));
-        }
-        None => {}
+    if let Some(first) = users.first() {
+        let origin = first.origin.clone();
+        all.set_of_realm("users", &origin, Value::List(users));
     }
-    // coturn knows either the one or the other, wherever they are kept.
+    // coturn knows either the one or the other, wherever they are kept; the setting tells of users that it
+    // refuses.
     let kinds = if has_secret_mode { "secrets" } else { "users" };
-    all.set("credentials", &origin, Value::Text(kinds.to_owned()));
+    let modes = ["use-auth-secret", "static-auth-secret"].map(|mode| all.last(mode));
+    let mode = modes.into_iter().flatten().next();
+    let mode = mode.map_or(origin.clone(), |given| given.origin.clone());
+    all.set("credentials", &mode, Value::Text(kinds.to_owned()));
     all.copy_switch("oauth", "oauth");
     all.copy_text("server-name", "server_name");
     let has_mechanism = has_users || has_secret_mode || all.is_on("lt-cred-mech");

@@ -149,6 +149,15 @@ fn administration(all: &mut Translation<'_>) {
         }
         ip = wanted;
     }
+    if !local_password::can_be_sent(password) {
+        // coturn's telnet takes it, so the file starts.
+        all.tell_all(format!(
+            "{origin}: cli-password: {}: the port is not opened; {}",
+            local_password::UNSENDABLE,
+            local_password::FORM
+        ));
+        return;
+    }
     let listen = SocketAddr::new(ip, u16::try_from(port).unwrap_or_default());
     all.set("admin.listen", origin, Value::Text(listen.to_string()));
     if let Err(problem) = local_password::parse(password) {

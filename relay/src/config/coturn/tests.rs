@@ -137,7 +137,7 @@ const HONOURED: &[(&str, &str, &str)] = &[
     ("mobility", "mobility", "true"),
     ("user=bob:0x7da2270ccfa49786e0115366d3a3d14d", "realm.users", r#"["alice", "bob"]"#),
     ("realm=south.gov", "default_realm", r#""south.gov""#),
-    ("use-auth-secret\nstatic-auth-secret=0123456789abcdef0123456789abcdef", "realm.users", "[]"),
+    ("use-auth-secret\nstatic-auth-secret=0123456789abcdef0123456789abcdef", "credentials", r#""secrets""#),
     ("use-auth-secret", "credentials", r#""secrets""#),
     ("lt-cred-mech", "credentials", r#""users""#),
     ("static-auth-secret=0123456789abcdef\nstatic-auth-secret=fedcba9876543210", "realm.secrets",
@@ -434,10 +434,12 @@ fn users_and_secrets_exclude_each_other() {
     let told: Vec<_> = config
         .warnings
         .iter()
-        .filter(|line| line.contains("knows no users of its file"))
+        .filter(|line| line.contains("users of the file are refused"))
         .collect();
     assert_eq!(told.len(), 1, "{:?}", config.warnings);
-    assert!(told[0].contains("2 left out"), "{told:?}");
+    assert!(told[0].contains("(2): remove them"), "{told:?}");
+    assert!(told[0].contains("turnserver.conf:"), "{told:?}");
+    assert_eq!(value_of(&config, "realm.users"), json!(["alice", "bob"]));
 }
 
 #[test]
@@ -448,6 +450,15 @@ fn the_port_of_administrators_stays_on_this_machine() {
         &config,
         "cli-ip: cli-password would cross the network"
     ));
+    for password in ["tab\there-and-there", "rings\u{7}the-bell"] {
+        let config = with(&format!("cli-password={password}")).load();
+        assert_eq!(config.admin.listen, None, "{password:?}");
+        assert!(warns(
+            &config,
+            "which no client can send: the port is not opened"
+        ));
+        assert!(!config.warnings.iter().any(|line| line.contains(password)));
+    }
     let errors = with("cli-password=$5$12$34").errors();
     assert!(
         errors.contains("cli-password: has a salt that is not 16 hex digits"),

@@ -318,6 +318,7 @@ pub(crate) fn own_view(hub: &Hub) -> NodeView {
         listeners: hub.parts.listeners.clone(),
         urls: hub.parts.urls.iter().map(|(url, _)| url.clone()).collect(),
         url_realms: url_realms(hub, &config.default_realm),
+        credentials: config.credentials,
         relays: relays(hub),
         workers: hub.workers.count(),
         uptime_secs: now

@@ -78,6 +78,7 @@ impl Own {
 pub(super) struct Inputs {
     default_realm: Realm,
     realms: Vec<RealmEntry>,
+    accepts_secrets: bool,
     blocks: BTreeMap<(Realm, String), u64>,
     bans: BannedNets,
     peers: PeerConfig,
@@ -115,13 +116,10 @@ impl Inputs {
         services.extend(&sources.store_servers);
         let mut relays = own.relays.clone();
         relays.extend(sources.relays.iter().cloned());
-        let mut realms = sources.realms(config);
-        if !config.credentials.has_secrets() {
-            realms.iter_mut().for_each(|realm| realm.secrets.clear());
-        }
         Self {
             default_realm: config.default_realm.clone(),
-            realms,
+            realms: sources.realms(config),
+            accepts_secrets: config.credentials.has_secrets(),
             // Rounded up: never shorter than promised.
             blocks: blocks
                 .map(|block| ((block.realm, block.user), block.until_ms.div_ceil(1000)))
@@ -237,6 +235,7 @@ pub(super) fn policy(
     let policy_of = |realm: &RealmEntry| {
         let policy = RealmPolicy {
             anonymous: config.open_relay && realm.name == inputs.default_realm,
+            accepts_secrets: inputs.accepts_secrets,
             ..realm_policy(realm, key)
         };
         Arc::new(policy)
@@ -330,6 +329,7 @@ pub(super) fn realm_policy(realm: &RealmEntry, key: &ClusterKey) -> RealmPolicy 
         name: realm.name.clone(),
         revision: realm.revision,
         secrets: secrets.collect(),
+        accepts_secrets: true,
         rest_separator: document.rest_separator,
         password_algorithms: document.password_algorithms.clone(),
         username_anonymity: document.username_anonymity,

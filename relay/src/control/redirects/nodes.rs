@@ -132,6 +132,7 @@ impl Own<'_> {
         view.roles.contains(&NodeRole::Relay)
             && view.state == NodeState::Ready
             && used_percent(view) < ROOM_PERCENT
+            && view.credentials.covers(self.view.credentials)
             && self.has_same_labels(view)
     }
 
@@ -309,6 +310,24 @@ mod tests {
         views[2].roles = vec![NodeRole::Gateway];
         views[3].state = NodeState::Stale;
         assert_eq!(chosen(&views, &none, &[])[0], "");
+    }
+
+    #[test]
+    fn clients_are_sent_only_to_where_their_credentials_are_accepted() {
+        use shared::api::CredentialKinds::{self, Both, Secrets, Users};
+        let sent_to = |own: CredentialKinds| {
+            let of = [own, Both, Users, Secrets];
+            let views = ["a", "b", "c", "d"].into_iter().zip(of);
+            let views = views.map(|(id, credentials)| NodeView {
+                credentials,
+                ..view(id, &[], &[])
+            });
+            let [names, _] = chosen(&views.collect::<Vec<_>>(), &RedirectConfig::default(), &[]);
+            let mut names: Vec<_> = names.split(' ').map(str::to_owned).collect();
+            names.sort_unstable();
+            names.join(" ")
+        };
+        assert_eq!([Both, Users, Secrets].map(sent_to), ["b", "b c", "b d"]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use shared::api::{
-    ApiError, ErrorKind, EventKind, ImportOutcome, ImportResult, ImportedUser, RealmImport,
-    RevealRequest, Revealed, RevealedSecret, Role, SecretState, Severity,
+    ApiError, CredentialKinds, ErrorKind, EventKind, ImportOutcome, ImportResult, ImportedUser,
+    RealmImport, RevealRequest, Revealed, RevealedSecret, Role, SecretState, Severity,
 };
 use shared::{Realm, Secret};
 
@@ -242,7 +242,11 @@ impl Service {
         if users > 0 {
             self.hub.user_index.forget();
             credentials::meet_realm(&self.hub, realm);
-            let text = format!("{users} users of {realm} were imported by {}", caller.actor);
+            let note = self.note_of_refusal(CredentialKinds::Users);
+            let text = format!(
+                "{users} users of {realm} were imported by {}{note}",
+                caller.actor
+            );
             let kind = EventKind::UserChanged;
             let mut event = self.hub.new_event(kind, Severity::Notice, text);
             event.realm = Some(realm.clone());

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use shared::Realm;
 use shared::api::{
-    ApiError, Credential, ErrorKind, IceServer, MAX_PLACED, MintRequest, NodeRole, NodeState,
-    NodeView,
+    ApiError, Credential, CredentialKinds, ErrorKind, IceServer, MAX_PLACED, MintRequest, NodeRole,
+    NodeState, NodeView,
 };
 
 use super::{Service, bad};
@@ -98,7 +98,32 @@ impl Service {
         })
     }
 
-    /// All nodes: of this one the state is as it is now, and with the store away all else too.
+    /// Why credentials of a kind open nothing wherever there is a relay; `None`: one takes them, or there is none.
+    pub(super) fn refused_everywhere(&self, kind: CredentialKinds) -> Option<&'static str> {
+        let is_there = |node: &NodeView| {
+            node.roles.contains(&NodeRole::Relay) && node.state != NodeState::Gone
+        };
+        let mut relays = self.candidates().into_iter().filter(is_there).peekable();
+        relays.peek()?;
+        let is_refused = relays.all(|node| !node.credentials.covers(kind));
+        is_refused.then_some(match kind {
+            CredentialKinds::Secrets => {
+                "no relay accepts credentials made with secrets: set credentials = \"both\" \
+                 (--credentials both), or add users"
+            }
+            _ => {
+                "no relay accepts users: set credentials = \"both\" (--credentials both), or add secrets"
+            }
+        })
+    }
+
+    /// The same for the end of a sentence about what was written; empty where it opens something.
+    pub(super) fn note_of_refusal(&self, kind: CredentialKinds) -> String {
+        let why = self.refused_everywhere(kind);
+        why.map_or_else(String::new, |why| format!("; {why}"))
+    }
+
+    /// All nodes: of this one state and kind of credentials are as they are now, and with the store away all else too.
     fn candidates(&self) -> Vec<NodeView> {
         let hub = &self.hub;
         let mut nodes = hub.cluster.registry().views(Instant::now());
@@ -106,7 +131,10 @@ impl Service {
             nodes.retain(|node| node.id != hub.node);
         }
         match nodes.iter_mut().find(|node| node.id == hub.node) {
-            Some(own) => own.state = hub.state(),
+            Some(own) => {
+                own.state = hub.state();
+                own.credentials = hub.config().credentials;
+            }
             None => nodes.push(heartbeat::own_view(hub)),
         }
         nodes
@@ -119,6 +147,7 @@ enum Unfit {
     State(&'static str),
     NoRelay,
     NoUrls,
+    UsersOnly,
     Full,
     Labels,
 }
@@ -129,6 +158,7 @@ impl Unfit {
             Self::State(state) => state,
             Self::NoRelay => "no relay",
             Self::NoUrls => "without a listener of this realm that clients can be told",
+            Self::UsersOnly => "with credentials = \"users\"",
             Self::Full => "full",
             Self::Labels => "without the labels",
         }
@@ -149,6 +179,8 @@ fn narrow(node: &mut NodeView, realm: &Realm, also: Option<&Realm>) {
 fn unfit(node: &NodeView) -> Option<Unfit> {
     if !node.roles.contains(&NodeRole::Relay) {
         Some(Unfit::NoRelay)
+    } else if !node.credentials.has_secrets() {
+        Some(Unfit::UsersOnly)
     } else if node.state != NodeState::Ready {
         Some(Unfit::State(node.state.as_str()))
     } else if is_full(node) {
@@ -367,6 +399,7 @@ mod tests {
             }),
             with("gateway", |n| n.roles = vec![NodeRole::Gateway]),
             with("proxied", |n| n.urls.clear()),
+            with("usersonly", |n| n.credentials = CredentialKinds::Users),
         ];
         let error = choose(&nodes, &MintRequest::default(), draw(1)).unwrap_err();
         for node in &nodes {

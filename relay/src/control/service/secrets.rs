@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use shared::api::{
-    ApiError, Credential, ErrorKind, EventKind, MintRequest, MissingNode, Page, Role, SecretCreate,
-    SecretCreated, SecretPatch, SecretState, SecretUsage, SecretUser, SecretView, Severity,
+    ApiError, Credential, CredentialKinds, ErrorKind, EventKind, MintRequest, MissingNode, Page,
+    Role, SecretCreate, SecretCreated, SecretPatch, SecretState, SecretUsage, SecretUser,
+    SecretView, Severity,
 };
 use shared::{Realm, Secret, Username, display_safe};
 use turn_proto::auth::rest;
@@ -295,10 +296,8 @@ impl Service {
         if !TTL_RANGE.contains(&ttl_secs) {
             return Err(bad("ttl_secs: 60 to 604800"));
         }
-        if !self.hub.config().credentials.has_secrets() {
-            let message = "this node accepts no credentials made with secrets: set credentials = \"both\" \
-                           (--credentials both), or add users";
-            return Err(ApiError::new(ErrorKind::Conflict, message));
+        if let Some(why) = self.refused_everywhere(CredentialKinds::Secrets) {
+            return Err(ApiError::new(ErrorKind::Conflict, why));
         }
         let entry = self.hub.keeper.realm(realm);
         let entry = entry.ok_or_else(|| not_found(format!("realm {realm}")))?;
@@ -362,7 +361,11 @@ impl Service {
     pub(super) async fn secret_changed(&self, caller: &Caller, realm: &Realm, word: &str) {
         self.hub.keeper.want_secrets(realm.clone());
         policy::refresh(&self.hub).await;
-        let text = format!("realm {realm} {word}, by {}", caller.actor);
+        let note = match word.starts_with("was given") {
+            true => self.note_of_refusal(CredentialKinds::Secrets),
+            false => String::new(),
+        };
+        let text = format!("realm {realm} {word}, by {}{note}", caller.actor);
         let mut event = self
             .hub
             .new_event(EventKind::SecretChanged, Severity::Notice, text);

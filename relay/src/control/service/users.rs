@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::api::{
-    ApiError, ErrorKind, EventKind, ListQuery, MissingNode, Page, RealmDocument, Role, Severity,
-    UserPatch, UserPut, UserView,
+    ApiError, CredentialKinds, ErrorKind, EventKind, ListQuery, MissingNode, Page, RealmDocument,
+    Role, Severity, UserPatch, UserPut, UserView,
 };
 use shared::filter::USER_COLUMNS;
 use shared::{PasswordAlgorithm, Realm, Secret, Username, display_safe, opaque_string};
@@ -387,8 +387,12 @@ impl Service {
         self.hub.user_index.forget();
         credentials::forget_user(&self.hub, realm, name);
         credentials::meet_realm(&self.hub, realm);
+        let note = match word.starts_with("was given") {
+            true => self.note_of_refusal(CredentialKinds::Users),
+            false => String::new(),
+        };
         let text = format!(
-            "{} {word} by {}",
+            "{} {word} by {}{note}",
             display_safe(&target(realm, name)),
             caller.actor
         );

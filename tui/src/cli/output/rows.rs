@@ -175,6 +175,7 @@ shows!(NodeView, "nodes/1", |row| row.id.to_string(), {
     "listeners" Detail Text row.listeners;
     "urls" Detail Text row.urls;
     "relays" Detail Text row.relays;
+    "credentials" Detail Text row.credentials.as_str();
     "sends_to" Detail Text row.sends_to;
     "workers" Detail Count row.workers;
     "created" Detail Count row.created_per_sec;

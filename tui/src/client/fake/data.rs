@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use shared::api::{
-    Capacity, EventKind, EventView, NodeRole, NodeState, NodeView, OauthKeyView, RealmDocument,
-    RealmRevision, RealmView, SecretState, SecretUsage, SecretUser, SecretView, SessionView,
-    Severity, StoreState, UserView,
+    Capacity, CredentialKinds, EventKind, EventView, NodeRole, NodeState, NodeView, OauthKeyView,
+    RealmDocument, RealmRevision, RealmView, SecretState, SecretUsage, SecretUser, SecretView,
+    SessionView, Severity, StoreState, UserView,
 };
 use shared::{
     NodeId, OauthAlgorithm, PasswordAlgorithm, Realm, RelayTransport, SessionId, Transport,
@@ -49,6 +49,7 @@ pub(super) fn node(index: usize) -> NodeView {
         listeners: vec![([192, 0, 2, 10 + index as u8], 3478).into()],
         urls: Vec::new(),
         url_realms: BTreeMap::new(),
+        credentials: CredentialKinds::Both,
         relays: vec![format!("192.0.2.{}:49152-65535", 10 + index)],
         workers: 4,
         uptime_secs: 90_000 + index as u64,
