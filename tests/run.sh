@@ -9,8 +9,8 @@ needed=(
   ssh=openssh-client ssh-keygen=openssh-client /usr/sbin/sshd=openssh-server pgrep=procps
   chromium=chromium chromedriver=chromium-driver python3=python3
   sqlite3=sqlite3 tmux=tmux script=bsdutils openssl=openssl ps=procps kill=procps cc=gcc prlimit=util-linux
-  psql=postgresql-client mariadbd=mariadb-server-core mariadb=mariadb-client-core setpriv=util-linux
-  ip=iproute2 unshare=util-linux sysctl=procps valgrind=valgrind
+  psql=postgresql-client /usr/sbin/mariadbd=mariadb-server-core mariadb=mariadb-client-core setpriv=util-linux
+  ip=iproute2 unshare=util-linux /usr/sbin/sysctl=procps valgrind=valgrind
 )
 missing=()
 for pair in "${needed[@]}"; do
@@ -42,9 +42,22 @@ if ((${#missing[@]})); then
     made_policy=1
     trap '"${as_root[@]}" rm -f "$policy"' EXIT
   fi
+  # A PostgreSQL that is installed for the tests must not come up with the next boot either.
+  common=/etc/postgresql-common
+  if [[ " ${missing[*]} " == *" postgresql "* && ! -e $common/createcluster.conf ]]; then
+    "${as_root[@]}" mkdir -p "$common/createcluster.d"
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee "$common/createcluster.d/tests.conf" >/dev/null
+    echo "$common/createcluster.d/tests.conf keeps PostgreSQL from making a cluster of its own here." >&2
+  fi
   "${as_root[@]}" apt-get update -qq
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # Nothing that this machine has may go for it, such as a MySQL that keeps MariaDB out.
+  if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends --no-remove "${missing[@]}" >/dev/null; then
+    echo "apt-get could not install ${missing[*]}." >&2
+    echo "If it says that packages need to be removed: the tests remove none. Run them on another machine, in a" \
+      "container, or remove those yourself first: apt-get install --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
   if [[ $made_policy ]]; then
     "${as_root[@]}" rm -f "$policy"
     trap - EXIT

@@ -11,7 +11,7 @@ use kit::client::Login;
 use kit::cluster::cluster_key;
 use kit::coturn::{FOR_UCLIENT, Uclient, UserDb, Way, turnadmin};
 use kit::node::{Node, NodeOptions, REALM, stored_login};
-use kit::program::{self, ours};
+use kit::program::{self, Sinks, finish, ours, spawn};
 use kit::redis::RedisServer;
 use kit::subscriber::Subscriber;
 use kit::turnserver::Turnserver;
@@ -331,7 +331,7 @@ fn run_line(folder: &Path, line: &str, turndb: &Path) {
     let line = line.replace("DB", &turndb.display().to_string());
     let mut command = Command::new("sh");
     command.args(["-ec", &line]).current_dir(folder);
-    let output = command.output().expect("a shell");
+    let output = finish(&line, spawn("dash", command, &Sinks::Pipes), SOON * 4);
     assert!(
         output.status.success(),
         "{line}: {}",
@@ -433,8 +433,11 @@ fn everything_in_a_turndb_is_imported_exported_and_imported_again() {
     run_line(folder.path(), line, &turndb);
     let keys = |file: &Path| {
         let sql = "select realm, name, hmackey from turnusers_lt order by name";
-        let run = Command::new("sqlite3").arg(file).arg(sql).output();
-        program::text(&run.unwrap())
+        let file = file.display().to_string();
+        let run = program::run("sqlite3", "sqlite3", &[&file, sql], SOON);
+        let said = program::text(&run);
+        assert!(run.status.success() && !said.is_empty(), "{file}: {said}");
+        said
     };
     assert_eq!(keys(&turndb), keys(&node.state_dir().join("turndb")));
     // The trail is written a little after what it tells of.

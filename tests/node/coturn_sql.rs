@@ -1,13 +1,18 @@
 //! coturn's PostgreSQL and MySQL: their rows come to a node, and go back, by the lines of `relay/COTURN.md`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use kit::client::{Login, TurnClient};
 use kit::coturn::turnadmin;
 use kit::node::{Node, NodeOptions, REALM};
 use kit::sql_server::{DATABASE, Kind, SqlServer};
 use kit::turnserver::Turnserver;
+use kit::wait::wait_until;
 
+/// How soon what a process leaves behind is gone, on a busy machine.
+const SOON: Duration = Duration::from_secs(15);
 /// What operators read.
 const PAGE: &str = include_str!("../../relay/COTURN.md");
 /// The password of all users here.
@@ -153,6 +158,13 @@ fn comes_over(server: &SqlServer, database: &str, node: &Node, folder: &Path) {
     }
 }
 
+/// A line of an export, as a table's rows are compared.
+fn row(line: &str) -> (String, String, String) {
+    let line: serde_json::Value = serde_json::from_str(line).expect(line);
+    let text = |column: &str| line[column].as_str().expect(column).to_owned();
+    (text("realm"), text("name"), text("hmackey"))
+}
+
 /// What a node has meanwhile, in a database, and a coturn there.
 #[track_caller]
 fn goes_back(server: &SqlServer, database: &str, node: &Node, folder: &Path, option: &str) {
@@ -166,12 +178,24 @@ fn goes_back(server: &SqlServer, database: &str, node: &Node, folder: &Path, opt
         .run(&["export", "users", "--with-secrets", "-o", "csv"]);
     assert_eq!(exported.code, 0, "{}", exported.stderr);
     std::fs::write(folder.join("users.csv"), &exported.stdout).unwrap();
-    let line = line_of("| database | back into it", database);
-    server.shell(folder, &line.replace("DB", DATABASE));
+    let line = line_of("| database | back into it", database).replace("DB", DATABASE);
+    server.shell(folder, &line);
+    let replaced = server.rows();
     // Once more: nothing in the file is new to the table.
-    let count = server.sql("select count(*) from turnusers_lt");
-    server.shell(folder, &line.replace("DB", DATABASE));
-    assert_eq!(server.sql("select count(*) from turnusers_lt"), count);
+    server.shell(folder, &line);
+    assert_eq!(server.rows(), replaced);
+    // What is in the table then came by the line, and not from before.
+    server.sql("delete from turnusers_lt");
+    server.shell(folder, &line);
+    let as_lines = ["export", "users", "--with-secrets", "-o", "jsonl"];
+    let exported: BTreeSet<_> = node.ctl().run(&as_lines).stdout.lines().map(row).collect();
+    // One that only realm "realm" has, and the new one.
+    assert!(
+        exported.len() >= NAMES.len() + FOREIGN.len() + 2,
+        "{exported:?}"
+    );
+    assert_eq!(server.rows(), exported);
+    assert!(replaced.is_superset(&exported), "{replaced:?}");
     let turnserver = Turnserver::start_with(&["--no-tls", "--no-dtls", option]);
     for (name, password) in [
         ("new", "tea"),
@@ -203,4 +227,55 @@ fn what_is_in_mariadb_comes_over_and_goes_back_by_the_lines_of_the_page() {
     comes_over(&server, "MySQL, MariaDB", &node, folder.path());
     let option = format!("--mysql-userdb={}", server.connection());
     goes_back(&server, "MySQL, MariaDB", &node, folder.path(), &option);
+}
+
+#[test]
+fn names_that_are_one_to_mysql_are_found_before_one_replaces_the_other() {
+    let server = SqlServer::start(Kind::Mariadb);
+    let node = Node::start(NodeOptions::default());
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["Bob", "bob", "alone"] {
+        let words = ["turnadmin", "-a", "-u", name, "-r", REALM, "-p", PASSWORD];
+        assert_eq!(node.ctl().run(&words).code, 0);
+    }
+    // In the table only, and in the file as another one.
+    turnadmin(
+        &server.userdb(),
+        &["-a", "-u", "ALONE", "-r", REALM, "-p", PASSWORD],
+    );
+    let csv = ["export", "users", "--with-secrets", "-o", "csv"];
+    let exported = node.ctl().run(&csv);
+    std::fs::write(folder.path().join("users.csv"), &exported.stdout).unwrap();
+    let line = |of: &str| line_of("| database | back into it", of).replace("DB", DATABASE);
+    let found = server.shell(folder.path(), &line("MySQL, MariaDB: look first"));
+    let found: Vec<_> = found.lines().map(str::to_lowercase).collect();
+    let expected = ["alone", "bob"].map(|name| format!("{REALM}\t{name}\t2"));
+    assert_eq!(found, expected);
+    server.shell(folder.path(), &line("MySQL, MariaDB: tell them apart"));
+    let found = server.shell(folder.path(), &line("MySQL, MariaDB: look first"));
+    assert_eq!(found, "");
+    server.shell(folder.path(), &line("MySQL, MariaDB"));
+    let names: BTreeSet<_> = server.rows().into_iter().map(|(_, name, _)| name).collect();
+    let expected = ["ALONE", "Bob", "alone", "bob"].map(str::to_owned);
+    assert_eq!(names, expected.into());
+    let option = format!("--mysql-userdb={}", server.connection());
+    let turnserver = Turnserver::start_with(&["--no-tls", "--no-dtls", &option]);
+    for name in ["Bob", "bob"] {
+        let login = Login::new(name, PASSWORD);
+        let mut client = TurnClient::new(turnserver.address, login).unwrap();
+        let allocated = client.allocate();
+        allocated.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
+fn a_server_of_databases_ends_with_who_started_it() {
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        // A thread is enough for the kernel, and its end drops nothing.
+        let server =
+            std::thread::spawn(move || std::mem::ManuallyDrop::new(SqlServer::start(kind)));
+        let server = server.join().unwrap();
+        wait_until("the end of a server", SOON, || !server.is_running());
+        drop(std::mem::ManuallyDrop::into_inner(server));
+    }
 }

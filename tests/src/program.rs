@@ -1,12 +1,19 @@
 //! Programs: where ours are, how others are run, what they wrote.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, getpgid, kill_process_group};
+
 use crate::wait::wait_for;
+
+/// How long what a program wrote is read for when others that it started still hold its pipes.
+const LEFT_BEHIND: Duration = Duration::from_secs(10);
 
 /// The path of one of our programs, all built at most once per process.
 ///
@@ -118,24 +125,23 @@ pub fn spawn(package: &str, mut command: Command, sinks: &Sinks<'_>) -> Child {
 /// Waits for `child` and reads what it wrote.
 ///
 /// # Panics
-/// When it does not end before `deadline`; it is killed then.
+/// When it does not end before `deadline`; it is killed then, with its process group if it leads one.
 #[track_caller]
 #[must_use]
 pub fn finish(name: &str, mut child: Child, deadline: Duration) -> Output {
     // Pipes are drained beside the wait, or a talkative program would block on a full one.
-    let stdout = child.stdout.take().map(drain);
-    let stderr = child.stderr.take().map(drain);
+    let stdout = child.stdout.take().map(Drain::start);
+    let stderr = child.stderr.take().map(Drain::start);
     let status = ended(&mut child, deadline);
-    let join = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| {
-        reader
-            .and_then(|reader| reader.join().ok())
-            .unwrap_or_default()
-    };
     if status.is_none() {
+        if leads_a_group(&child) {
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+        }
         let _ = child.kill();
         let _ = child.wait();
     }
-    let (stdout, stderr) = (join(stdout), join(stderr));
+    let read = |drain: Option<Drain>| drain.map(Drain::finish).unwrap_or_default();
+    let (stdout, stderr) = (read(stdout), read(stderr));
     let Some(status) = status else {
         let wrote = String::from_utf8_lossy(&stdout);
         panic!("{name} did not end within {deadline:?}; it wrote: {wrote}");
@@ -147,12 +153,41 @@ pub fn finish(name: &str, mut child: Child, deadline: Duration) -> Output {
     }
 }
 
-fn drain(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        bytes
-    })
+/// Whether it was started as the first of a process group, whose others end with it.
+fn leads_a_group(child: &Child) -> bool {
+    let pid = Pid::from_child(child);
+    getpgid(Some(pid)).is_ok_and(|group| group == pid)
+}
+
+/// Reads a pipe beside everything else.
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Drain {
+    fn start(mut pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+                let mut kept = kept.lock().expect("nobody panics with it");
+                kept.extend_from_slice(&buffer[..length]);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    /// What was read: all of it, unless a process that the program left behind holds the pipe.
+    fn finish(self) -> Vec<u8> {
+        let end = Instant::now() + LEFT_BEHIND;
+        wait_for("the end of a pipe", LEFT_BEHIND * 2, || {
+            let is_over = self.reader.is_finished() || Instant::now() > end;
+            is_over.then_some(())
+        });
+        std::mem::take(&mut *self.bytes.lock().expect("nobody panics with it"))
+    }
 }
 
 /// Waits for `child` until `deadline`.
@@ -201,4 +236,31 @@ pub fn text(output: &Output) -> String {
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn a_program_whose_children_keep_its_pipes_ends_at_the_deadline_with_them() {
+        let begun = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo begun; sleep 600 & sleep 600"]);
+        command.process_group(0);
+        let child = spawn("dash", command, &Sinks::Pipes);
+        let group = Pid::from_child(&child);
+        let said = catch_unwind(|| finish("a script", child, Duration::from_secs(1)));
+        let said = *said.unwrap_err().downcast::<String>().unwrap();
+        assert!(said.ends_with("it wrote: begun\n"), "{said}");
+        assert!(begun.elapsed() < LEFT_BEHIND, "{:?}", begun.elapsed());
+        wait_for("the end of the group", LEFT_BEHIND, || {
+            rustix::process::test_kill_process_group(group)
+                .is_err()
+                .then_some(())
+        });
+    }
 }

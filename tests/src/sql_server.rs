@@ -1,8 +1,10 @@
 //! The SQL servers that coturn keeps users in, PostgreSQL and MariaDB: each of its own, in a folder of its
 //! own, with coturn's schema, gone with the value.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::Duration;
@@ -126,21 +128,57 @@ impl SqlServer {
         }
     }
 
-    /// Runs a line of a shell in `folder`, where the clients find this server by themselves.
+    /// All users: realm, name, key.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
+    pub fn rows(&self) -> BTreeSet<(String, String, String)> {
+        let hex = |column: &str| match self.kind {
+            Kind::Postgres => format!("encode(convert_to({column}, 'UTF8'), 'hex')"),
+            Kind::Mariadb => format!("hex(convert({column} using utf8mb4))"),
+        };
+        let (realm, name) = (hex("realm"), hex("name"));
+        // PostgreSQL fills keys up with spaces.
+        let rows = self.sql(&format!(
+            "select concat_ws(',', {realm}, {name}, trim(hmackey)) from turnusers_lt"
+        ));
+        let row = |row: &str| {
+            let columns: Vec<_> = row.split(',').collect();
+            let [realm, name, key] = columns[..] else {
+                panic!("three columns: {row}")
+            };
+            (plain(realm), plain(name), key.to_owned())
+        };
+        rows.lines().map(row).collect()
+    }
+
+    /// Whether its process has not ended, by itself or otherwise.
+    ///
+    /// # Panics
+    /// When it is no child of this process.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("a child that nobody has waited for");
+        let (_, state) = stat.rsplit_once(") ").expect("a state behind the name");
+        !state.starts_with('Z')
+    }
+
+    /// Runs a line of a shell in `folder`, where the clients find this server by themselves; what it wrote.
     ///
     /// # Panics
     /// When it fails.
     #[track_caller]
-    pub fn shell(&self, folder: &Path, line: &str) {
+    pub fn shell(&self, folder: &Path, line: &str) -> String {
         let mut command = Command::new("sh");
         command.args(["-ec", line]).current_dir(folder);
+        command.process_group(0);
         self.point(&mut command);
         let output = finish(line, spawn("dash", command, &Sinks::Pipes), DEADLINE);
-        assert!(
-            output.status.success(),
-            "{line}: {}",
-            program::text(&output)
-        );
+        let said = program::text(&output);
+        assert!(output.status.success(), "{line}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     fn must(&self, database: &str, statements: &[&str]) -> String {
@@ -275,13 +313,11 @@ impl Kind {
         };
         let (maker, server) = match self {
             Self::Postgres => (postgres_program("initdb"), postgres_program("postgres")),
-            Self::Mariadb => ("mariadb-install-db".into(), "mariadbd".into()),
+            Self::Mariadb => ("mariadb-install-db".into(), mariadbd()),
         };
-        let made = spawn(
-            self.package(),
-            as_nobody(place, &maker, &make),
-            &Sinks::Pipes,
-        );
+        let mut making = as_nobody(place, &maker, &make);
+        making.process_group(0);
+        let made = spawn(self.package(), making, &Sinks::Pipes);
         let made = finish(&maker.display().to_string(), made, DEADLINE);
         assert!(made.status.success(), "{}", program::text(&made));
         let log = place.join("log");
@@ -304,20 +340,36 @@ fn postgres_program(name: &str) -> PathBuf {
     newest.unwrap_or_else(|| name.into())
 }
 
+/// Debian's is where only root's path leads.
+fn mariadbd() -> PathBuf {
+    let debians = PathBuf::from("/usr/sbin/mariadbd");
+    match debians.exists() {
+        true => debians,
+        false => "mariadbd".into(),
+    }
+}
+
+/// The text of these hex digits.
+fn plain(hex: &str) -> String {
+    let digits = hex.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).expect("digits");
+        u8::from_str_radix(pair, 16).expect("hex")
+    });
+    String::from_utf8(digits.collect()).expect("text")
+}
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// These servers refuse to be root's.
+/// These servers refuse to be root's, and nobody stops them when the tests are killed.
 fn as_nobody(place: &Path, program: &Path, arguments: &[&str]) -> Command {
-    let mut command;
+    let mut command = Command::new("setpriv");
+    command.arg("--pdeathsig=KILL");
     if is_root() {
-        command = Command::new("setpriv");
-        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]);
-        command.arg(program);
-    } else {
-        command = Command::new(program);
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
     }
+    command.arg("--").arg(program);
     command.args(arguments).current_dir(place);
     command.env("HOME", place);
     command

@@ -14,7 +14,7 @@ const SECTIONS: &[(&str, u32)] = &[
     ("Published attacks", 18),
     ("Classes of attack", 22),
     ("Survival", 65),
-    ("Coming from coturn", 37),
+    ("Coming from coturn", 45),
 ];
 /// How many ways to break a rule there are at least.
 const MIN_BREAKS: usize = 48;

@@ -1,5 +1,6 @@
 //! Users and secrets of a realm in bulk, keys and values with them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use shared::api::{
@@ -12,12 +13,32 @@ use super::{Caller, Service, bad, need, need_realm};
 use crate::config::cluster_key::parse_hex;
 use crate::control::clock::Moment;
 use crate::control::{credentials, policy};
-use crate::store::{StoredSecret, USERS_AT_ONCE, UserKeys};
+use crate::store::{StoredSecret, StoredUser, USERS_AT_ONCE, UserKeys};
 
 /// Users of one page with their keys.
 const PAGE: usize = 1000;
 /// The longest value of a secret, in bytes.
 const MAX_VALUE: usize = 256;
+
+/// How far an import came.
+#[derive(Debug, Default)]
+struct Progress {
+    result: ImportResult,
+    /// Users of whom nobody knows: the store went away while it wrote them, and may go on.
+    doubtful: usize,
+}
+
+impl Progress {
+    /// What a failure says of it.
+    fn told(&self) -> String {
+        let (users, secrets) = (written(&self.result.users), written(&self.result.secrets));
+        let doubtful = match self.doubtful {
+            0 => String::new(),
+            more => format!("; up to {more} more users may have been, or be written yet"),
+        };
+        format!(" ({users} users, {secrets} secrets were written{doubtful})")
+    }
+}
 
 impl Service {
     /// Adds users by their keys, and secrets; tells what came of each. One that is refused keeps the
@@ -25,7 +46,7 @@ impl Service {
     ///
     /// # Errors
     /// Too many at once; the store is away, maybe in the middle: what was written before stays and is
-    /// counted in the message, and the same call goes on from there.
+    /// counted in the message, with what may have been, and the same call goes on from there.
     pub async fn import(
         &self,
         caller: &Caller,
@@ -55,27 +76,24 @@ impl Service {
                     "at most {most} users and {most} secrets at once"
                 )));
             }
-            let mut result = ImportResult {
-                dry_run,
-                ..ImportResult::default()
-            };
-            let done = self.import_users(realm, &users, &mut result).await;
+            let mut progress = Progress::default();
+            progress.result.dry_run = dry_run;
+            let done = self.import_users(realm, &users, &mut progress).await;
             let done = match done {
-                Ok(()) => self.import_secrets(realm, &secrets, &mut result).await,
+                Ok(()) => {
+                    let result = &mut progress.result;
+                    self.import_secrets(realm, &secrets, result).await
+                }
                 failed => failed,
             };
             if !dry_run {
-                self.imported(caller, realm, &result).await;
+                self.imported(caller, realm, &progress).await;
             }
             match done {
-                Ok(()) => Ok(result),
+                Ok(()) => Ok(progress.result),
                 Err(error) if dry_run => Err(error),
                 Err(mut error) => {
-                    let (users, secrets) = (written(&result.users), written(&result.secrets));
-                    let _ = write!(
-                        error.message,
-                        " ({users} users, {secrets} secrets were written)"
-                    );
+                    error.message.push_str(&progress.told());
                     Err(error)
                 }
             }
@@ -91,60 +109,99 @@ impl Service {
         &self,
         realm: &Realm,
         users: &[ImportedUser],
-        result: &mut ImportResult,
+        progress: &mut Progress,
     ) -> Result<(), ApiError> {
+        let mut before: BTreeMap<&str, UserKeys> = BTreeMap::new();
         for users in users.chunks(USERS_AT_ONCE) {
             let mut outcomes = Vec::with_capacity(users.len());
             let mut wanted = Vec::new();
             for user in users {
-                outcomes.push(match self.look_at_user(realm, user).await {
+                let looked = self.look_at_user(realm, user).await;
+                let (mut outcome, keys) = match looked {
                     Err(error) if error.error == ErrorKind::Unavailable => return Err(error),
-                    Err(error) => ImportOutcome::Refused(error.message),
-                    Ok((ImportOutcome::Same, _)) => ImportOutcome::Same,
-                    Ok((outcome, keys)) => {
-                        wanted.push((outcomes.len(), (user.name.clone(), keys)));
-                        outcome
+                    Err(error) => {
+                        outcomes.push(ImportOutcome::Refused(error.message));
+                        continue;
                     }
-                });
+                    Ok(looked) => looked,
+                };
+                match before.get(user.name.as_str()) {
+                    Some(first) if *first == keys => outcome = ImportOutcome::Same,
+                    Some(_) => {
+                        let twice = "named before with another key: leave one of them out";
+                        outcome = ImportOutcome::Refused(twice.to_owned());
+                    }
+                    None => {
+                        if outcome != ImportOutcome::Same {
+                            wanted.push((outcomes.len(), (user.name.clone(), keys.clone())));
+                        }
+                        before.insert(&user.name, keys);
+                    }
+                }
+                outcomes.push(outcome);
             }
             let mut written = Ok(());
-            if !result.dry_run && !wanted.is_empty() {
-                written = self.put_imported(realm, wanted, &mut outcomes).await;
+            if !progress.result.dry_run && !wanted.is_empty() {
+                let doubtful = &mut progress.doubtful;
+                written = self
+                    .put_imported(realm, wanted, &mut outcomes, doubtful)
+                    .await;
             }
-            result.users.extend(outcomes);
+            progress.result.users.extend(outcomes);
             written?;
         }
         Ok(())
     }
 
-    /// Writes users; `wanted` says, too, where the outcome of each is. After an error those that were not
-    /// reached have none.
+    /// Writes users; `wanted` says, too, where the outcome of each is. After an error those that are not
+    /// surely written count as refused, and as `doubtful`.
     async fn put_imported(
         &self,
         realm: &Realm,
         wanted: Vec<(usize, (String, UserKeys))>,
-        outcomes: &mut Vec<ImportOutcome>,
+        outcomes: &mut [ImportOutcome],
+        doubtful: &mut usize,
     ) -> Result<(), ApiError> {
         let (places, users): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
         let at_once = self.hub.store.put_users(realm, &users).await;
+        let mut left = places.iter().copied().zip(&users).peekable();
+        let failed = match at_once {
+            Ok(()) => None,
+            Err(error) if error.may_pass() => Some(error),
+            // Which of them it is about shows one by one.
+            Err(_) => loop {
+                let Some((place, (name, keys))) = left.peek() else {
+                    break None;
+                };
+                match self.hub.store.put_user(realm, name, keys).await {
+                    Ok(()) => {}
+                    Err(error) if error.may_pass() => break Some(error),
+                    Err(error) => outcomes[*place] = ImportOutcome::Refused(error.to_string()),
+                }
+                left.next();
+            },
+        };
         for (name, _) in &users {
             credentials::forget_user(&self.hub, realm, name);
         }
-        if at_once.is_ok() {
+        let Some(failed) = failed else {
             return Ok(());
-        }
-        // Which of them it is about shows one by one, and a slow disk may do that.
-        for (place, (name, keys)) in places.into_iter().zip(&users) {
-            match self.store(self.hub.store.put_user(realm, name, keys).await) {
-                Ok(()) => credentials::forget_user(&self.hub, realm, name),
-                Err(error) if error.error == ErrorKind::Unavailable => {
-                    outcomes.truncate(place);
-                    return Err(error);
-                }
-                Err(error) => outcomes[place] = ImportOutcome::Refused(error.message),
+        };
+        // It may have taken some of them before it went away, and an edit that came too late may go on.
+        let mut is_back = true;
+        for (place, (name, keys)) in left {
+            let known = match is_back {
+                true => self.hub.store.user(realm, name).await,
+                false => Ok(None),
+            };
+            is_back &= known.is_ok();
+            let is_written = |user: StoredUser| user.keys.md5 == keys.md5;
+            if !known.ok().flatten().is_some_and(is_written) {
+                outcomes[place] = ImportOutcome::Refused(failed.to_string());
+                *doubtful += 1;
             }
         }
-        Ok(())
+        self.store(Err(failed))
     }
 
     /// What is to come of a user, and its keys.
@@ -237,16 +294,18 @@ impl Service {
     }
 
     /// Takes effect here at once; the other nodes hear it from the store.
-    async fn imported(&self, caller: &Caller, realm: &Realm, result: &ImportResult) {
+    async fn imported(&self, caller: &Caller, realm: &Realm, progress: &Progress) {
+        let result = &progress.result;
         let (users, secrets) = (written(&result.users), written(&result.secrets));
-        if users > 0 {
+        if users + progress.doubtful > 0 {
             self.hub.user_index.forget();
             credentials::meet_realm(&self.hub, realm);
             let note = self.note_of_refusal(CredentialKinds::Users);
-            let text = format!(
-                "{users} users of {realm} were imported by {}{note}",
-                caller.actor
-            );
+            let mut text = format!("{users} users of {realm} were imported by {}", caller.actor);
+            if progress.doubtful > 0 {
+                let _ = write!(text, ", and up to {} more", progress.doubtful);
+            }
+            text += &note;
             let kind = EventKind::UserChanged;
             let mut event = self.hub.new_event(kind, Severity::Notice, text);
             event.realm = Some(realm.clone());

@@ -20,7 +20,7 @@ use crate::store::{
 pub(in crate::control) struct FlakyStore {
     inner: Arc<dyn Store>,
     away: AtomicBool,
-    /// What holders ask for is taken, and the answer gets lost.
+    /// What holders ask for, and users that come together, are taken, and the answer gets lost.
     loses_answers: AtomicBool,
     /// What holders say is refused for now, as by a full Redis.
     refuses: AtomicBool,
@@ -28,6 +28,10 @@ pub(in crate::control) struct FlakyStore {
     counts_together: AtomicBool,
     /// A user that cannot be written.
     unwritable: OnceLock<String>,
+    /// A user that the store refuses for good.
+    refused: OnceLock<String>,
+    /// How many users it takes before it is away.
+    room: AtomicUsize,
     /// What holders say waits for one of these.
     permits: Semaphore,
     /// How often they began to say something.
@@ -43,6 +47,8 @@ impl FlakyStore {
             refuses: AtomicBool::new(false),
             counts_together: AtomicBool::new(false),
             unwritable: OnceLock::new(),
+            refused: OnceLock::new(),
+            room: AtomicUsize::new(usize::MAX),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
             begun: AtomicUsize::new(0),
         })
@@ -85,6 +91,16 @@ impl FlakyStore {
     /// From now on this user cannot be written: the store goes away in the middle.
     pub(in crate::control) fn set_unwritable(&self, user: &str) {
         self.unwritable.set(user.to_owned()).expect("once");
+    }
+
+    /// From now on this user is refused for good, as a key of another type in Redis is.
+    pub(in crate::control) fn set_refused(&self, user: &str) {
+        self.refused.set(user.to_owned()).expect("once");
+    }
+
+    /// Goes away when it has taken so many users.
+    pub(in crate::control) fn leave_after(&self, users: usize) {
+        self.room.store(users, Ordering::SeqCst);
     }
 
     fn there(&self) -> Result<&dyn Store, StoreError> {
@@ -131,7 +147,31 @@ macro_rules! pass_on {
                 if self.unwritable.get().is_some_and(|user| user == name) {
                     return Err(StoreError::Unavailable("switched off by a test".to_owned()));
                 }
+                if self.refused.get().is_some_and(|user| user == name) {
+                    return Err(StoreError::Refused("WRONGTYPE in a test".to_owned()));
+                }
+                let order = Ordering::SeqCst;
+                let room = self.room.fetch_update(order, order, |room| room.checked_sub(1));
+                if room.is_err() {
+                    self.set_away(true);
+                }
                 self.there()?.put_user(realm, name, keys).await
+            }
+
+            async fn put_users(
+                &self,
+                realm: &Realm,
+                users: &[(String, UserKeys)],
+            ) -> Result<(), StoreError> {
+                if self.loses_answers.load(Ordering::SeqCst) {
+                    self.there()?.put_users(realm, users).await?;
+                    return Err(StoreError::Unavailable("no answer".to_owned()));
+                }
+                // One after the other, as Redis does.
+                for (name, keys) in users {
+                    self.put_user(realm, name, keys).await?;
+                }
+                Ok(())
             }
 
             fn changes(&self) -> broadcast::Receiver<Change> {

@@ -30,6 +30,8 @@ struct Step {
     document: Option<(u64, RealmDocument)>,
     users: Vec<At<ImportedUser>>,
     secrets: Vec<At<String>>,
+    /// What is to come of them, in their order.
+    expected: ImportResult,
     row: ImportRow,
 }
 
@@ -55,29 +57,45 @@ pub(super) async fn run(app: &mut App<'_, '_>, args: &ImportArgs) -> Result<(), 
         steps.push(look(app, &name, realm, &of_realm, &mut refused).await?);
     }
     app.terminal.note(&refused.join("\n"));
-    let refused = match refused.len() {
-        0 => Ok(()),
-        count => Err(Failure::Partial(format!(
-            "{count} rows of {name} are refused"
-        ))),
-    };
     let count: u64 = steps.iter().map(Step::count).sum();
     if args.dry_run || count == 0 {
         if count == 0 {
             app.terminal.note("nothing changes");
         }
         show(app, &steps)?;
-        return refused;
+        return complete(&name, refused.len());
     }
     permit(app, &steps, count)?;
-    let failed = write_all(app, &mut steps).await;
+    // What is refused now was not when we looked.
+    let mut meanwhile = Vec::new();
+    let failed = write_all(app, &name, &mut steps, &mut meanwhile).await;
+    app.terminal.note(&meanwhile.join("\n"));
     show(app, &steps)?;
     match failed {
         Some(failure) => Err(Failure::Partial(format!(
             "{failure}\nof what is pending some may have been done; the same command goes on from there"
         ))),
-        None => refused,
+        None => complete(&name, refused.len() + meanwhile.len()),
     }
+}
+
+/// Whether all rows were taken.
+fn complete(file: &str, refused: usize) -> Result<(), Failure> {
+    match refused {
+        0 => Ok(()),
+        count => Err(Failure::Partial(format!(
+            "{count} rows of {file} are refused"
+        ))),
+    }
+}
+
+fn refused_user(file: &str, user: &At<ImportedUser>, reason: &str) -> String {
+    let shown = display_safe(&user.1.name);
+    format!("{file}:{}: user {shown}: {reason}", user.0)
+}
+
+fn refused_secret(file: &str, secret: &At<String>, reason: &str) -> String {
+    format!("{file}:{}: secret: {reason}", secret.0)
 }
 
 /// What one realm's part of the file would change.
@@ -113,26 +131,29 @@ async fn look(
     let secrets: Vec<_> = secrets
         .map(|(line, value)| (*line, value.expose().clone()))
         .collect();
-    let outcomes = call(app, &realm, &users, &secrets, true, |_| {}).await?;
+    let mut outcomes = ImportResult::default();
+    call(app, &realm, &users, &secrets, true, &mut outcomes).await?;
+    let mut expected = ImportResult::default();
     let mut wanted_users = Vec::new();
     for (user, outcome) in users.into_iter().zip(outcomes.users) {
-        let shown = display_safe(&user.1.name).into_owned();
         let sign = row.count(&outcome);
         if let ImportOutcome::Refused(reason) = outcome {
-            refused.push(format!("{file}:{}: user {shown}: {reason}", user.0));
+            refused.push(refused_user(file, &user, &reason));
         } else if let Some(sign) = sign {
-            notes.push(format!("  {sign} user {shown}"));
+            notes.push(format!("  {sign} user {}", display_safe(&user.1.name)));
             wanted_users.push(user);
+            expected.users.push(outcome);
         }
     }
     let mut wanted_secrets = Vec::new();
     for (secret, outcome) in secrets.into_iter().zip(outcomes.secrets) {
         let sign = row.count(&outcome);
         if let ImportOutcome::Refused(reason) = outcome {
-            refused.push(format!("{file}:{}: secret: {reason}", secret.0));
+            refused.push(refused_secret(file, &secret, &reason));
         } else if let Some(sign) = sign {
             notes.push(format!("  {sign} secret of line {}", secret.0));
             wanted_secrets.push(secret);
+            expected.secrets.push(outcome);
         }
     }
     tell(app, &realm, &notes);
@@ -142,6 +163,7 @@ async fn look(
         document,
         users: wanted_users,
         secrets: wanted_secrets,
+        expected,
         row,
     })
 }
@@ -188,10 +210,16 @@ fn permit(app: &mut App<'_, '_>, steps: &[Step], count: u64) -> Result<(), Failu
     app.permit(&deed, &question, Ask::Yes).map(drop)
 }
 
-/// Writes what is to be done, up to what fails; rows tell how far it came.
-async fn write_all(app: &mut App<'_, '_>, steps: &mut [Step]) -> Option<Failure> {
+/// Writes what is to be done, up to what fails; rows tell how far it came, `refused` what a node did not
+/// take.
+async fn write_all(
+    app: &mut App<'_, '_>,
+    file: &str,
+    steps: &mut [Step],
+    refused: &mut Vec<String>,
+) -> Option<Failure> {
     for step in steps.iter_mut() {
-        if let Err(failure) = write(app, step).await {
+        if let Err(failure) = write(app, file, step, refused).await {
             let realm = display_safe(step.realm.as_str()).into_owned();
             return Some(Failure::Other(format!("{realm}: {failure}")));
         }
@@ -199,7 +227,12 @@ async fn write_all(app: &mut App<'_, '_>, steps: &mut [Step]) -> Option<Failure>
     None
 }
 
-async fn write(app: &mut App<'_, '_>, step: &mut Step) -> Result<(), Failure> {
+async fn write(
+    app: &mut App<'_, '_>,
+    file: &str,
+    step: &mut Step,
+    refused: &mut Vec<String>,
+) -> Result<(), Failure> {
     if let Some((revision, document)) = step.document.take() {
         let put = RealmPut {
             document,
@@ -209,33 +242,35 @@ async fn write(app: &mut App<'_, '_>, step: &mut Step) -> Result<(), Failure> {
         written.map_err(|error| held(&format!("realm {}", step.realm), revision, error))?;
         step.row.done(step.row.settings.len());
     }
-    let (realm, row) = (&step.realm, &mut step.row);
-    let result = call(app, realm, &step.users, &step.secrets, false, |count| {
-        row.done(count);
-    });
-    let result = result.await?;
-    let all = result.users.into_iter().chain(result.secrets);
-    let refused = all.filter_map(|outcome| match outcome {
-        ImportOutcome::Refused(reason) => Some(reason),
-        _ => None,
-    });
-    match refused.into_iter().next() {
-        // It was not when we looked.
-        Some(reason) => Err(Failure::Other(format!("refused meanwhile: {reason}"))),
-        None => Ok(()),
+    let mut outcomes = ImportResult::default();
+    let (users, secrets) = (&step.users, &step.secrets);
+    let done = call(app, &step.realm, users, secrets, false, &mut outcomes).await;
+    let expected = step.expected.users.iter().zip(&step.users);
+    for ((expected, user), outcome) in expected.zip(&outcomes.users) {
+        step.row.settle(expected, outcome);
+        if let ImportOutcome::Refused(reason) = outcome {
+            refused.push(refused_user(file, user, reason));
+        }
     }
+    let expected = step.expected.secrets.iter().zip(&step.secrets);
+    for ((expected, secret), outcome) in expected.zip(&outcomes.secrets) {
+        step.row.settle(expected, outcome);
+        if let ImportOutcome::Refused(reason) = outcome {
+            refused.push(refused_secret(file, secret, reason));
+        }
+    }
+    done
 }
 
-/// Imports in calls of a size that a store does in time; tells `done` after each how many it had.
+/// Imports in calls of a size that a store does in time; `all` gets what came of those that were answered.
 async fn call(
     app: &App<'_, '_>,
     realm: &Realm,
     users: &[At<ImportedUser>],
     secrets: &[At<String>],
     dry_run: bool,
-    mut done: impl FnMut(usize),
-) -> Result<ImportResult, Failure> {
-    let mut all = ImportResult::default();
+    all: &mut ImportResult,
+) -> Result<(), Failure> {
     let reason = &app.global.reason;
     if !secrets.is_empty() {
         let import = RealmImport {
@@ -245,7 +280,6 @@ async fn call(
             ..RealmImport::default()
         };
         let result = app.api.import_realm(realm, &import).await?;
-        done(secrets.len());
         all.secrets.extend(result.secrets);
     }
     for chunk in users.chunks(CHUNK) {
@@ -256,10 +290,9 @@ async fn call(
             ..RealmImport::default()
         };
         let result = app.api.import_realm(realm, &import).await?;
-        done(chunk.len());
         all.users.extend(result.users);
     }
-    Ok(all)
+    Ok(())
 }
 
 fn show(app: &mut App<'_, '_>, steps: &[Step]) -> Result<(), Failure> {

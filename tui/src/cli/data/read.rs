@@ -147,11 +147,14 @@ impl Source<'_> {
         let columns = table.columns();
         let mut order: Vec<usize> = (0..columns.len()).collect();
         let values = |record: &StringRecord| -> Vec<String> {
-            let value = |value: &str| match tabs {
-                true => unescaped(value.strip_suffix('\r').unwrap_or(value)),
+            let last = record.len().saturating_sub(1);
+            let value = |(at, value): (usize, &str)| match tabs {
+                // Windows ends lines with it; before that it is a part of a value.
+                true if at == last => unescaped(value.strip_suffix('\r').unwrap_or(value)),
+                true => unescaped(value),
                 false => value.to_owned(),
             };
-            record.iter().map(value).collect()
+            record.iter().enumerate().map(value).collect()
         };
         // A row of another length is not what its columns are taken for.
         let mut expected = (columns.len(), columns.join(", "));

@@ -204,6 +204,24 @@ async fn what_was_done_before_a_failure_is_told_and_the_rest_goes_on_from_there(
 }
 
 #[tokio::test]
+async fn what_is_refused_only_when_it_is_written_is_named_and_the_rest_is_done() {
+    let api = FakeAdmin::default();
+    api.refuse_when_written("bob");
+    let rows = format!("acme,alice,{KEY}\nacme,bob,{KEY}\nglobex,one,{KEY}\n");
+    let ran = import(&api, "users", "u.csv", &rows, &["-y", "-o", "json"]).await;
+    assert_eq!(ran.code, code::PARTIAL, "{}", ran.err);
+    for said in ["u.csv:2: user bob: in the configuration file", "1 rows of "] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    for (at, counts) in [(0, [1, 1, 0]), (1, [1, 0, 0])] {
+        let row = &shown["realms"][at];
+        let found = ["added", "refused", "pending"].map(|column| row[column].as_u64());
+        assert_eq!(found, counts.map(Some), "{row}");
+    }
+}
+
+#[tokio::test]
 async fn keys_and_secrets_are_written_when_they_are_asked_for() {
     let api = FakeAdmin::default();
     let users = format!("acme,gorst,{KEY}\n");
@@ -301,6 +319,7 @@ async fn what_databases_and_spreadsheets_add_to_a_file_is_no_part_of_its_values(
         ("u.csv", format!("\u{feff}acme,gorst,{KEY}"), "gorst"),
         ("u.csv", format!("acme,gorst,{key}\n"), "gorst"),
         ("u.tsv", format!("acme\tgorst\t{KEY}\r\n"), "gorst"),
+        ("u.tsv", format!("acme\tgorst\r\t{KEY}\r\n"), "\"gorst\r\""),
         ("u.tsv", format!("acme\ta\\\\N\\tb\t{KEY}\n"), "a\\N\tb"),
         (
             "u.tsv",

@@ -130,14 +130,28 @@ impl ImportRow {
 
     /// Counts one; answers the sign of a change.
     pub(in crate::cli) fn count(&mut self, outcome: &ImportOutcome) -> Option<char> {
-        let (count, sign) = match outcome {
-            ImportOutcome::Added => (&mut self.added, Some('+')),
-            ImportOutcome::Changed => (&mut self.changed, Some('~')),
-            ImportOutcome::Same => (&mut self.same, None),
-            ImportOutcome::Refused(_) => (&mut self.refused, None),
-        };
-        *count += 1;
-        sign
+        *self.counter(outcome) += 1;
+        match outcome {
+            ImportOutcome::Added => Some('+'),
+            ImportOutcome::Changed => Some('~'),
+            ImportOutcome::Same | ImportOutcome::Refused(_) => None,
+        }
+    }
+
+    /// One that was pending came to this, whatever was expected of it.
+    pub(in crate::cli) fn settle(&mut self, expected: &ImportOutcome, outcome: &ImportOutcome) {
+        *self.counter(expected) -= 1;
+        *self.counter(outcome) += 1;
+        self.done(1);
+    }
+
+    fn counter(&mut self, outcome: &ImportOutcome) -> &mut u64 {
+        match outcome {
+            ImportOutcome::Added => &mut self.added,
+            ImportOutcome::Changed => &mut self.changed,
+            ImportOutcome::Same => &mut self.same,
+            ImportOutcome::Refused(_) => &mut self.refused,
+        }
     }
 
     /// So many more are done.

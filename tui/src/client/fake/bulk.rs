@@ -17,12 +17,17 @@ use crate::client::{ClientResult, DataApi};
 pub(super) struct Imported {
     users: BTreeMap<(Realm, String), String>,
     secrets: BTreeSet<(Realm, String)>,
+    /// Users that are refused when they are written, and not before.
+    refused: BTreeSet<String>,
 }
 
 impl Imported {
     fn user(&mut self, realm: &Realm, user: &ImportedUser, dry_run: bool) -> ImportOutcome {
         if user.key.len() != 32 {
             return ImportOutcome::Refused("key: 32 hex digits".to_owned());
+        }
+        if !dry_run && self.refused.contains(&user.name) {
+            return ImportOutcome::Refused("in the configuration file".to_owned());
         }
         let name = (realm.clone(), user.name.clone());
         let outcome = match self.users.get(&name) {
@@ -45,6 +50,14 @@ impl Imported {
             self.secrets.insert(secret);
         }
         ImportOutcome::Added
+    }
+}
+
+impl FakeAdmin {
+    /// This user is refused when it is written, though not when it is looked at.
+    pub fn refuse_when_written(&self, user: &str) {
+        let mut state = self.state();
+        state.imported.refused.insert(user.to_owned());
     }
 }
 

@@ -130,7 +130,8 @@ async fn what_was_written_before_a_failure_is_counted_and_the_same_call_goes_on(
     let failed = service.import(&admin(), &acme, rows(false)).await;
     let failed = failed.unwrap_err();
     assert_eq!(failed.error, ErrorKind::Unavailable);
-    let told = " (1 users, 0 secrets were written)";
+    let told =
+        " (1 users, 0 secrets were written; up to 1 more users may have been, or be written yet)";
     assert!(failed.message.ends_with(told), "{failed}");
     assert!(inner.user(&acme, "second").await.unwrap().is_some());
     eventually("the audit", async || {
@@ -141,6 +142,102 @@ async fn what_was_written_before_a_failure_is_counted_and_the_same_call_goes_on(
     let looked = service.import(&admin(), &acme, rows(true)).await.unwrap();
     let (same, added) = (ImportOutcome::Same, ImportOutcome::Added);
     assert_eq!(looked.users, [same.clone(), same, added]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_twice_in_a_call_is_the_same_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let node = TestNode::start("a", 1, &store, dir.path()).await;
+    let acme = realm("acme");
+    let other = "cd08cbe80a4ce12dbe350e2c9299c5df";
+    // The last ones come in another lot than the first.
+    let names: Vec<_> = (0..60).map(|n| format!("u{n}")).collect();
+    let mut users = vec![("twice", KEY), ("twice", KEY), ("twice", other)];
+    users.extend(names.iter().map(|name| (name.as_str(), KEY)));
+    users.extend([("twice", other), ("twice", KEY)]);
+    for dry_run in [true, false] {
+        let rows = import(&users, &[], dry_run);
+        let result = node.service.import(&admin(), &acme, rows).await.unwrap();
+        let [added, same, refused] = &result.users[..3] else {
+            panic!("{result:?}")
+        };
+        assert_eq!((added, same), (&ImportOutcome::Added, &ImportOutcome::Same));
+        let is_refused = matches!(refused, ImportOutcome::Refused(why) if why.contains("before"));
+        assert!(is_refused, "{refused:?}");
+        assert_eq!(&result.users[63..], [refused.clone(), same.clone()]);
+    }
+    let stored = store.user(&acme, "twice").await.unwrap().unwrap();
+    assert_eq!(stored.keys.md5, Secret::new(parse_hex::<16>(KEY).unwrap()));
+}
+
+/// Imports fifty users into a store that fails in the middle; what was said, and whether the trail and the
+/// events say the same.
+async fn fifty(prepare: impl Fn(&FlakyStore), written: usize, doubtful: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = store(dir.path());
+    let flaky = FlakyStore::new(Arc::clone(&inner));
+    let passed_on: Arc<dyn Store> = Arc::clone(&flaky) as _;
+    let node = TestNode::start("a", 1, &passed_on, dir.path()).await;
+    let (service, acme) = (&node.service, realm("acme"));
+    let names: Vec<_> = (0..50).map(|n| format!("u{n:02}")).collect();
+    let users: Vec<_> = names.iter().map(|name| (name.as_str(), KEY)).collect();
+    prepare(&flaky);
+    let failed = service
+        .import(&admin(), &acme, import(&users, &[], false))
+        .await;
+    let failed = failed.unwrap_err();
+    assert_eq!(failed.error, ErrorKind::Unavailable);
+    let more = match doubtful {
+        0 => String::new(),
+        more => format!("; up to {more} more users may have been, or be written yet"),
+    };
+    let told = format!(" ({written} users, 0 secrets were written{more})");
+    assert!(failed.message.ends_with(&told), "{failed}");
+    flaky.set_away(false);
+    let more = match doubtful {
+        0 => String::new(),
+        more => format!(", and up to {more} more"),
+    };
+    let event = format!("{written} users of acme were imported by unix:0{more}\"");
+    eventually("the audit and the event", async || {
+        let audit = service.audit(&admin(), &ListQuery::default()).await;
+        let events = service.events(&admin(), None, 100).await;
+        let (Ok(audit), Ok(events)) = (audit, events) else {
+            return false;
+        };
+        let (audit, events) = (format!("{:?}", audit.items), format!("{:?}", events.items));
+        audit.contains(&told) && events.contains(&event)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_took_before_it_went_away_is_counted_or_said_to_be_doubtful() {
+    // It is away for good: nobody knows.
+    fifty(|store| store.leave_after(20), 0, 50).await;
+    // It is back at once, and tells which it has.
+    fifty(|store| store.set_unwritable("u20"), 20, 30).await;
+    // It took all of them, and said so too late.
+    fifty(|store| store.set_loses_answers(true), 50, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_the_store_refuses_keeps_the_others_from_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = store(dir.path());
+    let flaky = FlakyStore::new(Arc::clone(&inner));
+    flaky.set_refused("second");
+    let passed_on: Arc<dyn Store> = flaky;
+    let node = TestNode::start("a", 1, &passed_on, dir.path()).await;
+    let acme = realm("acme");
+    let users = [("first", KEY), ("second", KEY), ("third", KEY)];
+    let rows = import(&users, &[], false);
+    let result = node.service.import(&admin(), &acme, rows).await.unwrap();
+    let refused = ImportOutcome::Refused("the store refused: WRONGTYPE in a test".to_owned());
+    let added = ImportOutcome::Added;
+    assert_eq!(result.users, [added.clone(), refused, added]);
+    assert!(inner.user(&acme, "third").await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
