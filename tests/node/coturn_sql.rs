@@ -271,11 +271,9 @@ fn names_that_are_one_to_mysql_are_found_before_one_replaces_the_other() {
 #[test]
 fn a_server_of_databases_ends_with_who_started_it() {
     for kind in [Kind::Postgres, Kind::Mariadb] {
-        // A thread is enough for the kernel, and its end drops nothing.
-        let server =
-            std::thread::spawn(move || std::mem::ManuallyDrop::new(SqlServer::start(kind)));
+        // The end of the thread that started it is enough for the kernel.
+        let server = std::thread::spawn(move || SqlServer::start(kind));
         let server = server.join().unwrap();
         wait_until("the end of a server", SOON, || !server.is_running());
-        drop(std::mem::ManuallyDrop::into_inner(server));
     }
 }
