@@ -289,8 +289,10 @@ fn kill_all(node: &Node) {
         let refused = admin.call(|api| api.start_kill_job(&fewer)).err();
         refused.is_some_and(|error| error.to_string().contains("look again"))
     });
-    let mut killed = 0;
+    let (mut killed, mut rounds) = (0, 0);
     while killed < 3 * EACH {
+        rounds += 1;
+        assert!(rounds <= 5, "{killed} after so many jobs");
         let job = wait_for("somebody to be found", PROMISED * 5, || {
             admin.call(|api| api.start_kill_job(&kill)).ok()
         });

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kit::program::{self, Sinks, ours, spawn};
+use kit::wait::wait_until;
 
 use crate::start::Migrated;
 
@@ -59,13 +60,15 @@ fn a_password_of_any_language_opens_and_one_that_nobody_can_send_is_refused() {
     assert!(done && said.contains("local:password"), "{said}");
     assert!(!whoami(address, &PASSWORD.replace('ü', "u")).0);
     drop(node);
-    let wrong = Migrated::prepare(&format!("{lines}cli-password=a\u{7}bell-rings\n"), FLAGS);
-    let (code, said) = wrong.run_to_end();
-    assert_eq!(code, Some(2), "{said}");
-    assert!(
-        said.contains("cli-password: ") && said.contains("write the password"),
-        "{said}"
-    );
+    let mut wrong = Migrated::prepare(&format!("{lines}cli-password=a\u{7}bell-rings\n"), FLAGS);
+    wrong.launch();
+    wrong.wait_ready();
+    let address = SocketAddr::new(wrong.ip, 5799);
+    assert!(TcpStream::connect(address).is_err(), "the port is open");
+    wait_until("what is wrong with it", Duration::from_secs(10), || {
+        let said = wrong.said();
+        said.contains("cli-password: ") && said.contains("the port is not opened")
+    });
 }
 
 #[test]

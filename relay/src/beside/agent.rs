@@ -101,6 +101,8 @@ pub(super) struct Agent {
     refused: HashSet<&'static str>,
     /// A password that coturn died of.
     deadly: Option<Secret<String>>,
+    /// Whether it was just told to drain, and may end any moment.
+    has_drained: bool,
     /// It ended in the middle of something, and starts again.
     has_failed: bool,
     /// coturn closed the connection: its process may be another one by now.
@@ -148,6 +150,7 @@ impl Agent {
             refused: HashSet::new(),
             deadly: None,
             has_failed: false,
+            has_drained: false,
             may_be_new: false,
             can_drain: false,
             next_list: Instant::now(),
@@ -212,6 +215,7 @@ impl Agent {
                 backoff = BACKOFF.0;
             }
             if let CliError::Drained(_) = error {
+                self.has_drained = true;
                 continue;
             }
             self.may_be_new |= matches!(error, CliError::Closed(_));
@@ -236,11 +240,16 @@ impl Agent {
             return Err(CliError::DiedOfPassword(self.config.cli));
         }
         self.deadly = None;
-        let opened = Cli::open(self.config.cli, password.as_ref()).await;
-        if let Err(CliError::DiedOfPassword(_)) = &opened {
-            self.deadly = password;
+        let has_drained = std::mem::take(&mut self.has_drained);
+        match Cli::open(self.config.cli, password.as_ref()).await {
+            // An empty one ends at once, whatever it was just told.
+            Err(CliError::DiedOfPassword(address)) if has_drained => Err(CliError::Closed(address)),
+            Err(error @ CliError::DiedOfPassword(_)) => {
+                self.deadly = password;
+                Err(error)
+            }
+            opened => opened,
         }
-        opened
     }
 
     /// Waits, and does without coturn what can be done without it.
@@ -396,7 +405,8 @@ impl Agent {
             let password = self.config.current_password();
             match Cli::open(self.config.cli, password.as_ref()).await {
                 // An empty one ends at once.
-                Err(CliError::Refused(_)) if self.sessions.len() == 0 => {}
+                Err(CliError::Refused(_) | CliError::Closed(_) | CliError::DiedOfPassword(_))
+                    if self.sessions.len() == 0 => {}
                 again => drop(again?.run_last("drain").await?),
             }
         }

@@ -331,6 +331,7 @@ impl Cli {
         let written = timeout(SILENCE, self.stream.write_all(bytes)).await;
         match written {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if is_over(&error) => Err(CliError::Closed(self.address)),
             Ok(Err(error)) => Err(CliError::Io(self.address, error.to_string())),
             Err(_) => Err(CliError::Silent(self.address)),
         }
@@ -344,7 +345,7 @@ impl Cli {
             let read = timeout(SILENCE, self.stream.read(&mut self.chunk)).await;
             let count = match read {
                 Err(_) => return Err(CliError::Silent(self.address)),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Ok(Err(error)) if is_over(&error) => {
                     return Err(CliError::Closed(self.address));
                 }
                 Ok(Err(error)) => return Err(CliError::Io(self.address, error.to_string())),
@@ -482,6 +483,14 @@ impl Input {
         }
         is_prompt.then_some(Token::Prompt)
     }
+}
+
+/// Whether the other side closed, in whatever way.
+fn is_over(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub use revision::{Author, StoredRevision};
 pub use user_keys::{StoredKey, StoredSha256Key, UserKeys};
 
 /// The store. Every method is one short conversation with a deadline of its own (500 ms unless the
-/// method says otherwise; edits of an embedded store five seconds) and may be retried: none of them depends on
+/// method says otherwise; edits of an embedded store four seconds) and may be retried: none of them depends on
 /// the one before.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {

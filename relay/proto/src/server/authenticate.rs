@@ -140,7 +140,7 @@ impl Server {
         let offer = offer.unwrap_or_default();
         let claim = Claim::read(message, offer)?;
         let client = exchange.tuple.client;
-        let control = self.control_of(message);
+        let control = self.control_of(&exchange.tuple, message);
         let control = control.filter(|control| control.ip() == client.ip());
         let mut is_for = |client| self.nonces.accepts(claim.nonce, client, now.unix, offer);
         if !is_for(client) && !control.is_some_and(is_for) {

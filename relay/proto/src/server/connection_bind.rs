@@ -88,8 +88,12 @@ impl Server {
     /// The control connection of the pending one that a ConnectionBind names. A nonce that was made for it is good
     /// for that request: a client that has no other (coturn's) takes the 438 for one of its control connection and
     /// then has one nonce too few for two connections.
-    pub(super) fn control_of(&self, message: &Message<'_>) -> Option<SocketAddr> {
-        if message.method() != Method::ConnectionBind {
+    pub(super) fn control_of(
+        &self,
+        tuple: &FiveTuple,
+        message: &Message<'_>,
+    ) -> Option<SocketAddr> {
+        if message.method() != Method::ConnectionBind || !is_stream(tuple) {
             return None;
         }
         let id = message.number(AttributeType::CONNECTION_ID).ok()??;

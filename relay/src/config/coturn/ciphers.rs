@@ -8,6 +8,8 @@ use crate::config::file::Value;
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Chosen {
     suites: Vec<CipherSuite>,
+    /// Whether any word stands for one of ours.
+    is_known: bool,
     /// Words that stand for none of ours.
     left_out: Vec<String>,
 }
@@ -29,10 +31,22 @@ const NEWER: &[&str] = &[
 ];
 
 pub(super) fn translate(all: &mut Translation<'_>) {
-    let Some((list, origin)) = all.text("cipher-list") else {
+    let Some((list, origin)) = all.text_unless_empty("cipher-list") else {
         return;
     };
-    let Chosen { suites, left_out } = chosen(list);
+    let Chosen {
+        suites,
+        is_known,
+        left_out,
+    } = chosen(list);
+    if !is_known && !left_out.is_empty() {
+        all.tell_all(format!(
+            "{origin}: cipher-list: relayd has none of {}, so that all of its suites are served: each has ECDHE and \
+             GCM or CHACHA20",
+            left_out.join(", ")
+        ));
+        return;
+    }
     let names = suites.iter().map(|suite| text(origin, suite.name()));
     all.set("tls.ciphers", origin, Value::List(names.collect()));
     let mut told = Vec::new();
@@ -64,7 +78,8 @@ fn chosen(list: &str) -> Chosen {
             _ => ("", word),
         };
         // @STRENGTH sorts, and what usual levels ask for with @SECLEVEL all of ours have.
-        if word.is_empty() || word.starts_with('@') || NEWER.contains(&word) {
+        let word = word.split('@').next().unwrap_or_default();
+        if word.is_empty() || NEWER.contains(&word) {
             continue;
         }
         let is_meant = |suite: &CipherSuite| word.split('+').all(|tag| has_tag(*suite, tag));
@@ -73,7 +88,10 @@ fn chosen(list: &str) -> Chosen {
             "" if meant.is_empty() => chosen
                 .left_out
                 .push(shared::display_safe(word).into_owned()),
-            "" => chosen.suites.extend(meant),
+            "" => {
+                chosen.is_known = true;
+                chosen.suites.extend(meant);
+            }
             "+" => {}
             _ => {
                 chosen.suites.retain(|suite| !meant.contains(suite));
@@ -120,6 +138,9 @@ mod tests {
             "DEFAULT",
             "HIGH:!aNULL:!MD5",
             "ALL:@STRENGTH",
+            "ALL@STRENGTH",
+            "DEFAULT@SECLEVEL=1",
+            "DEFAULT@SECLEVEL=0:!RC4",
             "ECDH+AESGCM:CHACHA20:!3DES",
         ] {
             assert_eq!(names(list), all, "{list}");
@@ -146,7 +167,9 @@ mod tests {
             found.left_out,
             ["DHE-RSA-AES256-GCM-SHA384", "kRSA+AES", "RSA"]
         );
-        assert_eq!(names("AES256-SHA:RC4-SHA"), "");
+        let none = chosen("AES256-SHA:RC4-SHA:PROFILE=SYSTEM");
+        assert!(none.suites.is_empty() && !none.is_known);
+        assert!(chosen("AES:!AES").is_known);
         assert_eq!(chosen("TLS_AES_256_GCM_SHA384"), Chosen::default());
     }
 }

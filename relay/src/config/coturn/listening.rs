@@ -183,14 +183,17 @@ fn listen(all: &mut Translation<'_>, has_certificate: bool) {
 /// The port that is paired with that of TLS, where there is discovery at all: the one behind it, as coturn has
 /// it, unless that is taken.
 fn second_tls_port(all: &mut Translation<'_>, plain: i64, tls_port: Option<i64>) {
-    let given = all.number("alt-tls-listening-port", 0..=65_535);
+    let (Some(tls_port), true) = (tls_port, all.is_on("rfc5780")) else {
+        return;
+    };
+    let given = match all.text_unless_empty("alt-tls-listening-port") {
+        Some(_) => all.number("alt-tls-listening-port", 0..=65_535),
+        None => None,
+    };
     let given = given.filter(|(port, _)| *port != 0);
     let alternate = all.number("alt-listening-port", 0..=65_535);
     let alternate = alternate.filter(|(port, _)| *port != 0);
     let taken = [plain, alternate.map_or(plain + 1, |(port, _)| port)];
-    let (Some(tls_port), true) = (tls_port, all.is_on("rfc5780")) else {
-        return;
-    };
     let next = Some(tls_port + 1).filter(|port| PORTS.contains(port) && !taken.contains(port));
     let found = given.or(next.map(|port| (port, &Origin::Default)));
     if let Some((port, origin)) = found {

@@ -1,5 +1,7 @@
 //! The realm, its users and its secrets.
 
+use shared::Username;
+
 use super::translation::{Translation, Tree, item, text};
 use crate::config::error::Origin;
 use crate::config::file::{Item, Value};
@@ -15,7 +17,7 @@ pub(super) fn translate(all: &mut Translation<'_>) {
         let origin = first.origin.clone();
         all.set_of_realm("secrets", &origin, Value::List(secrets));
     }
-    let users = users(all);
+    let users = users(all, has_secret_mode);
     let has_users = !users.is_empty();
     if let Some(first) = users.first() {
         let origin = first.origin.clone();
@@ -81,13 +83,21 @@ fn secrets(all: &mut Translation<'_>) -> Vec<Item> {
     secrets
 }
 
-/// `name:password` or `name:0xKEY`; of two with one name the last counts.
-fn users(all: &mut Translation<'_>) -> Vec<Item> {
+/// `name:password` or `name:0xKEY`; of two with one name the last counts. Where coturn does not look at them
+/// (`is_idle`), what is no user keeps nobody from serving.
+fn users(all: &mut Translation<'_>, is_idle: bool) -> Vec<Item> {
     let mut users: Vec<(String, Item)> = Vec::new();
     for given in all.all("user") {
         let value = given.value.as_deref().unwrap_or_default();
-        let Some((name, password)) = value.split_once(':').filter(|(name, _)| !name.is_empty())
-        else {
+        let named = value.split_once(':').filter(|(name, _)| !name.is_empty());
+        if is_idle && !named.is_some_and(|(_, password)| is_password_or_key(password)) {
+            all.tell(
+                given,
+                "is no user and left out: with use-auth-secret only secrets count",
+            );
+            continue;
+        }
+        let Some((name, password)) = named else {
             all.refuse(given, "names no user", "write NAME:PASSWORD or NAME:0xKEY");
             continue;
         };
@@ -103,6 +113,13 @@ fn users(all: &mut Translation<'_>) -> Vec<Item> {
         users.push((name.to_owned(), item(&given.origin, Value::Table(table))));
     }
     users.into_iter().map(|(_, user)| user).collect()
+}
+
+fn is_password_or_key(text: &str) -> bool {
+    match text.strip_prefix("0x") {
+        Some(key) => key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit()),
+        None => (1..=Username::MAX_LEN).contains(&text.len()),
+    }
 }
 
 /// 0 means for ever in coturn; ours end after an hour at most (RFC 8656 §5).

@@ -148,6 +148,16 @@ impl<'a> Translation<'a> {
         }
     }
 
+    /// The same where no value is as good as no option.
+    pub(super) fn text_unless_empty(
+        &mut self,
+        name: &'static str,
+    ) -> Option<(&'a str, &'a Origin)> {
+        let given = self.last(name)?;
+        let text = given.value.as_deref().filter(|text| !text.is_empty())?;
+        Some((text, &given.origin))
+    }
+
     /// Whether a switch is on.
     pub(super) fn is_on(&mut self, name: &'static str) -> bool {
         let Some(given) = self.last(name) else {

@@ -77,9 +77,10 @@ pub(super) fn redirects(
         let config = hub.settings.loaded().redirects.clone();
         let own = views.iter().find(|view| view.id == hub.node);
         if let Some(view) = own {
-            // Its record may be older than its certificates.
+            // Its record may be older than its certificates and its settings.
             let mut view = view.clone();
             view.certificates = certificates::views(hub);
+            view.credentials = hub.config().credentials;
             let own = Own {
                 view: &view,
                 config: &config,

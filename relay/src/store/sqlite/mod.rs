@@ -43,8 +43,9 @@ use turndb::TurnDb;
 
 /// How long a call may take that a client, or the node itself, waits for.
 const DEADLINE: Duration = crate::store::DEADLINE;
-/// The longest edit. Its operator would rather wait for a slow disk than not know whether it was written.
-const EDIT_DEADLINE: Duration = Duration::from_secs(5);
+/// The longest edit. Its operator would rather wait for a slow disk than not know whether it was written, and
+/// `relayctl` waits five seconds.
+const EDIT_DEADLINE: Duration = Duration::from_secs(4);
 /// The longest write of session records.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest read of session records.
