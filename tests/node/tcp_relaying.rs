@@ -381,9 +381,9 @@ fn a_stranger_neither_takes_nor_breaks_a_pending_connection() {
         assert_eq!(stranger.bind(id), 401, "with a wrong password");
         let mut other = Client::new(&node, kit::node::rest_login("bob"));
         assert_eq!(other.bind(id), 400, "with another user's");
-        // The nonce is bound to the connection that it was made for.
+        // A nonce is bound to the connection that it was made for, if that is not the control connection.
         let mut thief = Client::new(&node, stored_login());
-        (thief.realm, thief.nonce) = (control.realm.clone(), control.nonce.clone());
+        (thief.realm, thief.nonce) = (other.realm.clone(), other.nonce.clone());
         thief.key = control.key.clone();
         assert_eq!(thief.once(bind()).0, 438, "with a stolen nonce");
     }
