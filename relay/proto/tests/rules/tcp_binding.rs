@@ -201,6 +201,10 @@ fn the_nonce_of_the_control_connection_is_good_at_connection_bind() {
     // For anything else it is that of another port, as it is for an id that is none of this session's.
     assert_eq!(data.code(&mut net, ask_for(Method::Allocate)), 438);
     assert_eq!(data.code(&mut net, bind(id ^ 1)), 438);
+    // Whoever forges a source gets nowhere with it.
+    let mut datagram = Client::at(DATA, "alice", "secret");
+    datagram.nonce.clone_from(&data.nonce);
+    assert_eq!(datagram.code(&mut net, bind(id)), 438);
     assert_eq!(data.code(&mut net, bind(id)), 0);
     assert!(net.disconnected.is_empty());
 }

@@ -250,6 +250,25 @@ fn users_and_secrets_exclude_each_other() {
 }
 
 #[test]
+fn what_coturn_does_not_look_at_keeps_nobody_from_serving() {
+    let secret = "static-auth-secret=0123456789abcdef0123456789abcdef";
+    let users = "user=guest:\nuser=eve:0xZZ\nuser=nobody\nuser=bob:something-long";
+    let config = with(&format!("{secret}\n{users}")).load();
+    let left_out = config
+        .warnings
+        .iter()
+        .filter(|line| line.contains("is no user and left out"));
+    assert_eq!(left_out.count(), 3, "{:#?}", config.warnings);
+    assert_eq!(value_of(&config, "realm.users"), json!(["alice", "bob"]));
+    // An unset variable of a template.
+    let config = with("cipher-list=\nalt-tls-listening-port=").load();
+    assert_eq!(value_of(&config, "tls.ciphers"), Value::Null);
+    let config = with("cipher-list=PROFILE=SYSTEM").load();
+    assert_eq!(value_of(&config, "tls.ciphers"), Value::Null);
+    assert!(warns(&config, "all of its suites are served"));
+}
+
+#[test]
 fn the_port_of_administrators_stays_on_this_machine() {
     let config = with("cli-password=open-sesame-42\ncli-ip=192.0.2.1").load();
     assert_eq!(config.admin.listen, None);
