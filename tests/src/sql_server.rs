@@ -22,6 +22,8 @@ const SCHEMA: &str = "/usr/share/coturn/schema.sql";
 pub const DATABASE: &str = "coturn";
 /// The user of MariaDB, and its password.
 const USER: &str = "turn";
+/// How often the files of a server are made until they are.
+const ATTEMPTS: usize = 3;
 /// How long a server may take to make its files, or to start.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -315,11 +317,22 @@ impl Kind {
             Self::Postgres => (postgres_program("initdb"), postgres_program("postgres")),
             Self::Mariadb => ("mariadb-install-db".into(), mariadbd()),
         };
-        let mut making = as_nobody(place, &maker, &make);
-        making.process_group(0);
-        let made = spawn(self.package(), making, &Sinks::Pipes);
-        let made = finish(&maker.display().to_string(), made, DEADLINE);
-        assert!(made.status.success(), "{}", program::text(&made));
+        let made = || {
+            // What an attempt that failed left behind.
+            let _ = std::fs::remove_dir_all(&data);
+            let mut making = as_nobody(place, &maker, &make);
+            making.process_group(0);
+            let made = spawn(self.package(), making, &Sinks::Pipes);
+            finish(&maker.display().to_string(), made, DEADLINE)
+        };
+        // It starts servers of its own for a moment, for which a busy machine may lack something.
+        let mut said = String::new();
+        let is_made = (0..ATTEMPTS).any(|_| {
+            let made = made();
+            said += &format!("{}: {}\n", made.status, program::text(&made));
+            made.status.success()
+        });
+        assert!(is_made, "{said}");
         let log = place.join("log");
         spawn(
             self.package(),
